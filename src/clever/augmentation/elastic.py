@@ -1,0 +1,78 @@
+"""Elastic distortion: every pixel is shifted along a smooth random field that a seed names.
+
+The field is torchvision's ``ElasticTransform``: uniform noise in [-1, 1), smoothed by a Gaussian and scaled by alpha.
+The noise comes from a counter-based integer hash instead of a generator, so that a seed gives the same field on every
+device and next to any other image.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clever.augmentation.blur import blur_matrix
+
+
+def elastic(images: Tensor, seed: Tensor, alpha: float, sigma: float) -> Tensor:
+    """torchvision's ``elastic_transform`` (bilinear, fill 0) with one displacement field an image.
+
+    Args:
+        images: float32 [N, 3, S, S].
+        seed: int64 [N] in [0, 2**31).
+        alpha: strength; alpha / 2 times the smoothed noise is the shift in pixels.
+        sigma: standard deviation of the smoothing in pixels.
+
+    Returns:
+        A new tensor of the same shape.
+    """
+    return warp(images, displacement(seed, images.shape[-1], alpha, sigma))
+
+
+def warp(images: Tensor, shift: Tensor) -> Tensor:
+    """Sample images at the regular grid plus ``shift``.
+
+    Args:
+        images: float32 [N, 3, S, S].
+        shift: float32 [N, 2, S, S], horizontal then vertical, as a share of half the image's side.
+    """
+    size = images.shape[-1]
+    ramp = (torch.arange(size, device=images.device, dtype=torch.float32) * 2 + (1 - size)) / size
+    grid = torch.stack((shift[:, 0] + ramp, shift[:, 1] + ramp.view(size, 1)), dim=3)
+    warped = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    # torchvision blends with the fill colour by the share of the four neighbours that lie inside, although its
+    # sampling has already weighted by that share: with black as the fill, the border is weighted twice.
+    edge = grid.abs_().mul_(-size / 2).add_((size + 1) / 2).clamp_(0.0, 1.0)
+    return warped.mul_((edge[..., 0] * edge[..., 1]).unsqueeze(1))
+
+
+def displacement(seed: Tensor, size: int, alpha: float, sigma: float) -> Tensor:
+    """The smooth fields [N, 2, size, size] that the seeds name, in units of half the image's side."""
+    smooth = _smoothing(size, sigma, seed.device)
+    return torch.matmul(torch.matmul(smooth, noise(seed, size)), smooth.T).mul_(alpha / size)
+
+
+def noise(seed: Tensor, size: int) -> Tensor:
+    """Uniform noise in [-1, 1), float32 [N, 2, size, size], a pure function of each seed and the position."""
+    counter = torch.arange(2 * size * size, device=seed.device, dtype=torch.int32)
+    key = _mix(seed.to(torch.int32))
+    bits = _mix(_mix(counter).unsqueeze(0) ^ key.unsqueeze(1))
+    # The upper 24 bits, signed, are exact in float32.
+    return (bits >> 8).to(torch.float32).mul_(2.0**-23).view(-1, 2, size, size)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """A bijection of 32-bit integers that scatters neighbours (C. Wellons' "lowbias32")."""
+    bits = bits ^ ((bits >> 16) & 0xFFFF)
+    bits = bits * 0x7FEB352D
+    bits = bits ^ ((bits >> 15) & 0x1FFFF)
+    bits = bits * (0x846CA68B - 2**32)
+    return bits ^ ((bits >> 16) & 0xFFFF)
+
+
+@lru_cache(maxsize=16)
+def _smoothing(size: int, sigma: float, device: torch.device) -> Tensor:
+    taps = int(8 * sigma + 1) | 1
+    return blur_matrix(torch.tensor([sigma]), size, taps // 2)[0].to(device)

@@ -1,0 +1,182 @@
+"""Test-time changes of an image, one definition each, after the authors' ``eval_linear.py:123-238``.
+
+Every one is: shorter side resized, centre crop, its steps in order, normalisation. What is drawn for an image is a
+pure function of the seed, the perturbation and the image's index in its split, so neither the batch nor the device
+nor the order of the evaluation changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+from torch import Tensor
+
+from clever.augmentation import colour
+from clever.augmentation.crop import Box, Interpolation, resized_crop
+from clever.augmentation.elastic import elastic
+from clever.augmentation.pixels import check_pixels, normalise_
+from clever.augmentation.rotate import rotate
+from clever.augmentation.sample import UNIFORMS, Distributions, Table, draw_uniforms, make_table
+from clever.augmentation.tables import move
+from clever.errors import UserError
+from clever.options import Options
+from clever.randomness import make_generator
+
+
+class PerturbationOptions(Options):
+    """One perturbation: its steps in order, and their coefficients."""
+
+    steps: tuple[Literal["flip", "rotate", "jitter", "elastic"], ...] = ()
+    """What happens to every image after the centre crop, in this order."""
+    interpolation: Interpolation = "bilinear"
+    """Antialiased filter of the first resizing: the authors resize unperturbed images with the bicubic one."""
+    rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 90.0
+    """Largest rotation either way, in degrees; drawn uniformly."""
+    brightness: NonNegativeFloat = 0.4
+    """Brightness factors reach from 1 - b to 1 + b."""
+    contrast: NonNegativeFloat = 0.4
+    """Contrast factors reach from 1 - c to 1 + c."""
+    saturation: NonNegativeFloat = 0.4
+    """Saturation factors reach from 1 - s to 1 + s (0.2 in training, 0.4 here)."""
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
+    """Hue shifts reach from -h to h, as a share of the colour circle."""
+    elastic_alpha: NonNegativeFloat = 100.0
+    """Strength of the elastic distortion. Scale it with the size of the images."""
+    elastic_sigma: PositiveFloat = 5.0
+    """Smoothness of the elastic distortion in pixels. Scale it with the size of the images."""
+
+
+PERTURBATIONS: dict[str, PerturbationOptions] = {
+    "orig": PerturbationOptions(interpolation="bicubic"),
+    "cj": PerturbationOptions(steps=("jitter",)),
+    "cj_flip": PerturbationOptions(steps=("flip", "jitter")),
+    "cj_rot": PerturbationOptions(steps=("rotate", "jitter")),
+    "cj_rot180": PerturbationOptions(steps=("rotate", "jitter"), rotation_degrees=180.0),
+    "cj_rot_et50": PerturbationOptions(steps=("rotate", "jitter", "elastic"), elastic_alpha=50.0),
+    "cj_rot_et": PerturbationOptions(steps=("rotate", "jitter", "elastic")),
+    "cj_rot_et150": PerturbationOptions(steps=("rotate", "jitter", "elastic"), elastic_alpha=150.0),
+    "rot180": PerturbationOptions(steps=("rotate",), rotation_degrees=180.0),
+}
+"""The authors' ``ori``, ``basic``, ``aug1``, ``aug1_2``, ``aug1_3``, ``aug1_4_1``, ``aug1_4_2`` and ``aug1_4_3``, and
+a rotation by any angle without colour jitter."""
+
+
+def perturb(
+    name: str,
+    pixels: Tensor,
+    sizes: Tensor,
+    *,
+    image_size: int,
+    resize_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    indices: Tensor,
+    options: PerturbationOptions | None = None,
+    parameters: Table | None = None,
+) -> Tensor:
+    """Perturb a batch of images.
+
+    Args:
+        name: a key of :data:`PERTURBATIONS`; with ``options`` any name, which then only tells randomness apart.
+        pixels: uint8 [N, 3, H, W], padded at the bottom and right where sizes differ.
+        sizes: int64 [N, 2], height and width of each image.
+        image_size: side of the centre crop.
+        resize_size: what the shorter side is resized to before; at least ``image_size``.
+        mean, std: of the three channels, for pixels in [0, 1].
+        seed: names the draw; the same seed perturbs the same images in the same way.
+        indices: int64 [N], which image of its split each one is.
+        options: the definition, where it is not the one in :data:`PERTURBATIONS` (small images need a smaller alpha).
+        parameters: what :func:`perturbation_parameters` gave, to save drawing it again or to set it by hand.
+
+    Returns:
+        float32 [N, 3, image_size, image_size] on the pixels' device, normalised.
+
+    Raises:
+        UserError: for an unknown name, a resize below the crop, or pixels that are not uint8 images.
+    """
+    definition = options or definition_of(name)
+    check_pixels(pixels, sizes)
+    if resize_size < image_size:
+        raise UserError(f"resize_size must be at least image_size {image_size}, not {resize_size}")
+    if parameters is None:
+        parameters = perturbation_parameters(name, seed=seed, indices=indices, options=options)
+    table = move(parameters, torch.device("cpu"))
+    device = pixels.device
+    there = move(table, device)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        never = torch.zeros(len(pixels), dtype=torch.bool, device=device)
+        box = centre_window(sizes.to(device), resize_size, image_size)
+        rows = torch.arange(len(pixels), device=device)
+        images = resized_crop(pixels, rows, box, never, image_size, definition.interpolation)
+        for step in definition.steps:
+            if step == "flip":
+                images = images.flip(3)
+            elif step == "rotate":
+                images = rotate(images, there["angle"])
+            elif step == "jitter":
+                images = colour.jitter(images, table, there)
+            else:
+                images = elastic(
+                    images, there["elastic_seed"], definition.elastic_alpha, definition.elastic_sigma
+                )
+        return normalise_(images, mean, std)
+
+
+def perturbation_parameters(
+    name: str, *, seed: int, indices: Tensor, options: PerturbationOptions | None = None
+) -> Table:
+    """What is drawn for the images of these indices: a CPU table of :mod:`clever.augmentation.sample`.
+
+    The crop's columns are those of a whole image of one pixel and mean nothing here.
+    """
+    definition = options or definition_of(name)
+    steps = definition.steps
+    uniforms = torch.empty(len(indices), UNIFORMS, dtype=torch.float64)
+    for row, index in enumerate(indices.tolist()):
+        uniforms[row] = draw_uniforms(1, make_generator(seed, "perturbation", name, index))[0]
+    distributions = Distributions(
+        flip=float("flip" in steps),
+        degrees=definition.rotation_degrees if "rotate" in steps else 0.0,
+        elastic=float("elastic" in steps),
+        jitter=float("jitter" in steps),
+        brightness=definition.brightness,
+        contrast=definition.contrast,
+        saturation=definition.saturation,
+        hue=definition.hue,
+    )
+    return make_table(uniforms, torch.ones(len(indices), 2, dtype=torch.int64), distributions)
+
+
+def definition_of(name: str) -> PerturbationOptions:
+    """The perturbation of that name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if name not in PERTURBATIONS:
+        raise UserError(f"perturbation {name!r} is unknown; choose one of {', '.join(PERTURBATIONS)}")
+    return PERTURBATIONS[name]
+
+
+def centre_window(sizes: Tensor, resize_size: int, image_size: int) -> Box:
+    """Torchvision's ``Resize(resize_size)`` and ``CenterCrop(image_size)`` of whole images as one box."""
+    height, width = sizes.unbind(1)
+    shorter = torch.minimum(height, width)
+    # torchvision truncates resize_size * longer / shorter; whole numbers do so without rounding errors.
+    full_height = resize_size * height // shorter
+    full_width = resize_size * width // shorter
+    zero = torch.zeros_like(height)
+    return Box(
+        top=zero,
+        left=zero,
+        height=height,
+        width=width,
+        full_height=full_height,
+        full_width=full_width,
+        offset_top=((full_height - image_size) / 2.0).round().long(),
+        offset_left=((full_width - image_size) / 2.0).round().long(),
+    )

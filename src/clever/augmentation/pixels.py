@@ -1,0 +1,40 @@
+"""What every entrance to this package checks, and what every exit does: uint8 images in, normalised floats out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clever.errors import UserError
+
+
+def check_pixels(pixels: Tensor, sizes: Tensor) -> None:
+    """Refuse what is not a batch of images.
+
+    Raises:
+        UserError: unless pixels are uint8 [N, 3, H, W] and sizes [N, 2].
+    """
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise UserError(f"pixels must be uint8 [N, 3, H, W], not {pixels.dtype} {list(pixels.shape)}")
+    if tuple(sizes.shape) != (len(pixels), 2):
+        raise UserError(f"sizes must be [{len(pixels)}, 2], one height and width an image, not {list(sizes.shape)}")
+
+
+def check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuse what is not three means and three positive deviations.
+
+    Raises:
+        UserError: naming what was given.
+    """
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise UserError(f"normalisation needs 3 means and 3 positive deviations, not {list(mean)} and {list(std)}")
+
+
+def normalise_(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Subtract the means and divide by the deviations of the three channels, in place."""
+    check_normalisation(mean, std)
+    centre = torch.tensor(mean, dtype=torch.float32, device=images.device).view(3, 1, 1)
+    spread = torch.tensor(std, dtype=torch.float32, device=images.device).view(3, 1, 1)
+    return images.sub_(centre).div_(spread)

@@ -1,0 +1,51 @@
+"""The linear probe's training transform: random resized crop, flip, normalisation (authors' ``eval_linear.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clever.augmentation.crop import Interpolation, resized_crop, whole_window
+from clever.augmentation.pixels import check_pixels, normalise_
+from clever.augmentation.sample import Distributions, draw_uniforms, make_table
+from clever.augmentation.tables import move
+
+
+def probe_views(
+    pixels: Tensor,
+    sizes: Tensor,
+    generator: torch.Generator,
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    flip_probability: float = 0.5,
+    interpolation: Interpolation = "bilinear",
+) -> Tensor:
+    """One training view of every image.
+
+    Args:
+        pixels: uint8 [N, 3, H, W], padded at the bottom and right where sizes differ.
+        sizes: int64 [N, 2], height and width of each image.
+        generator: a CPU generator; the crops are the same whatever device the pixels are on.
+        image_size: side of the view.
+        mean, std: of the three channels, for pixels in [0, 1].
+        scale, ratio, flip_probability, interpolation: torchvision's defaults, as the authors use them.
+
+    Returns:
+        float32 [N, 3, image_size, image_size] on the pixels' device, normalised.
+
+    Raises:
+        UserError: if the pixels are not uint8 images or the normalisation is not three numbers each.
+    """
+    check_pixels(pixels, sizes)
+    drawn = Distributions(scale=scale, ratio=ratio, flip=flip_probability)
+    table = move(make_table(draw_uniforms(len(pixels), generator), sizes.cpu(), drawn), pixels.device)
+    box = whole_window(*(table[f"crop_{part}"] for part in ("top", "left", "height", "width")), image_size)
+    rows = torch.arange(len(pixels), device=pixels.device)
+    with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
+        return normalise_(resized_crop(pixels, rows, box, table["flip"], image_size, interpolation), mean, std)

@@ -1,0 +1,43 @@
+"""Tables of parameters between devices: many small columns travel as one block."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clever.augmentation.sample import Table
+
+
+def stack(tables: list[Table]) -> Table:
+    """Tables of N rows each, one below the other."""
+    return {name: torch.cat([table[name] for table in tables]) for name in tables[0]}
+
+
+def take(table: Table, rows: Tensor) -> Table:
+    """The named rows of a table, in that order."""
+    return {name: column[rows] for name, column in table.items()}
+
+
+def split(table: Table, rows: int) -> list[Table]:
+    """The inverse of :func:`stack` for tables of ``rows`` rows each."""
+    columns = {name: column.split(rows) for name, column in table.items()}
+    return [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
+
+
+def move(table: Table, device: torch.device) -> Table:
+    """The table on ``device`` in a single copy that does not make the host wait."""
+    if all(column.device == device for column in table.values()):
+        return table
+    if any(column.device.type != "cpu" for column in table.values()):
+        return {name: column.to(device) for name, column in table.items()}
+    # float64 holds every column exactly: seeds are below 2**31.
+    block = torch.cat([column.double().reshape(len(column), -1) for column in table.values()], dim=1)
+    if device.type == "cuda":
+        block = block.pin_memory()
+    block = block.to(device, non_blocking=True)
+    moved, start = {}, 0
+    for name, column in table.items():
+        width = column[0].numel() if len(column) else 1
+        moved[name] = block[:, start : start + width].reshape(column.shape).to(column.dtype)
+        start += width
+    return moved

@@ -1,0 +1,164 @@
+"""What every backbone can be asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from clever.errors import UserError
+
+FORMAT = 1
+
+DecayRule = Literal["standard", "authors"]
+
+
+class Backbone(nn.Module):
+    """A network from images to one vector each.
+
+    Shapes: N images, D features, T patch tokens, h heads. Images are float [N, 3, H, W], already normalised. Outputs
+    have the dtype of the network's computation (bfloat16 or float32 under autocast).
+    """
+
+    name: str
+    """The name it was built by."""
+    feature_dim: int
+    """D, the width of the representation."""
+    has_blocks: bool = False
+    """True for transformers with a [CLS] token: ``last_blocks``, ``patch_tokens``, ``attention`` and ``keys`` work."""
+
+    def __init__(self, name: str, feature_dim: int) -> None:
+        super().__init__()
+        self.name = name
+        self.feature_dim = feature_dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The representation [N, D]: a ViT's final-normed [CLS], a convolutional network's pooled last map."""
+        raise NotImplementedError
+
+    def last_blocks(self, images: Tensor, n: int) -> list[Tensor]:
+        """The final-normed [CLS] tokens of the last ``n`` blocks, first of them first: ``n`` tensors [N, D].
+
+        Raises:
+            UserError: when the backbone has no such blocks, or fewer than ``n``.
+        """
+        self._lacks("transformer blocks with a [CLS] token (last_blocks)")
+
+    def patch_tokens(self, images: Tensor) -> Tensor:
+        """The last block's final-normed patch tokens [N, T, D], row by row of the image.
+
+        Raises:
+            UserError: when the backbone has none.
+        """
+        self._lacks("patch tokens (patch_tokens)")
+
+    def attention(self, images: Tensor) -> Tensor:
+        """The last block's attention [N, h, P + T, P + T]: softmaxed over the last axis; P prefix tokens, [CLS] first.
+
+        P is 1 for the paper's ViTs: ``attention(x)[:, :, 0, 1:]`` is the [CLS] token's map over the patches.
+
+        Raises:
+            UserError: when the backbone has none.
+        """
+        self._lacks("attention maps (attention)")
+
+    def keys(self, images: Tensor) -> Tensor:
+        """The last block's keys of the patch tokens [N, T, D], heads side by side, as TokenCut uses them.
+
+        Raises:
+            UserError: when the backbone has none.
+        """
+        self._lacks("attention keys (keys)")
+
+    def no_weight_decay_names(self, rule: DecayRule = "standard") -> set[str]:
+        """Names, as in ``named_parameters()``, of the parameters that weight decay leaves alone.
+
+        ``authors``: biases by name (``.bias``) and everything one-dimensional, no more (authors' utils.py:667-678);
+        this decays ViT's class token and positions and VMamba's ``A_logs`` and ``dt_projs_bias``. ``standard`` spares
+        those too, because shrinking them towards 0 shrinks no weight: it moves positions, decay rates and step sizes.
+        """
+        names = {name for name, p in self.named_parameters() if p.ndim <= 1 or name.endswith(".bias")}
+        return names if rule == "authors" else names | self._undecayed_by_design()
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and buffers as safetensors, under timm's own names where the network is timm's.
+
+        The header's one entry ``clever`` is JSON: ``create_model`` (arguments of ``timm.create_model``; null where
+        timm lacks the model), ``stem`` and ``loading``, the few lines of Python that rebuild the network and load the
+        file. The file appears whole or not at all.
+        """
+        path = Path(path)
+        tensors = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self._network_state().items()
+        }
+        # One entry, because the order of several in the header is not fixed and equal weights should give equal files.
+        header = json.dumps({"format": FORMAT, "backbone": self.name, **self._description()}, sort_keys=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file(tensors, temporary, metadata={"clever": header})
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load(self, path: str | Path) -> None:
+        """Fill the network from a file of ``save``.
+
+        Raises:
+            UserError: when the file is missing or damaged, or was saved by another backbone, stem or patch.
+        """
+        path = Path(path)
+        saved = read_description(path)
+        mine = {"backbone": self.name, **self._description()}
+        for key in ("backbone", "create_model", "stem"):
+            if saved.get(key) != mine[key]:
+                raise UserError(f"{path}: was saved with {key} {saved.get(key)}, but {mine[key]} is asked for")
+        try:
+            self._load_network_state(load_file(path))
+        except (RuntimeError, SafetensorError) as error:
+            raise UserError(f"{path}: does not fit {self.name}: {' '.join(str(error).split())}") from error
+
+    def _lacks(self, what: str) -> NoReturn:
+        raise UserError(f"backbone {self.name} has no {what}: choose vit_tiny, vit_small or another timm ViT")
+
+    def _undecayed_by_design(self) -> set[str]:
+        return set()
+
+    def _network_state(self) -> dict[str, Tensor]:
+        return self.state_dict()
+
+    def _load_network_state(self, state: Mapping[str, Tensor]) -> None:
+        self.load_state_dict(state)
+
+    def _description(self) -> dict[str, Any]:
+        return {"create_model": None, "stem": None, "loading": None}
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """The JSON header of a saved backbone: format, backbone, create_model, stem, loading.
+
+    Raises:
+        UserError: when the file is missing, is no safetensors file or was not written by ``Backbone.save``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the backbone.safetensors of a finished run")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("clever")
+    except SafetensorError as error:
+        raise UserError(f"{path}: is damaged or no safetensors file ({error})") from error
+    if header is None:
+        raise UserError(f"{path}: was not saved by this package: its header has no entry 'clever'")
+    description: dict[str, Any] = json.loads(header)
+    if description.get("format") != FORMAT:
+        raise UserError(f"{path}: has format {description.get('format')}, this version reads format {FORMAT}")
+    return description

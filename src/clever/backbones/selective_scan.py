@@ -1,0 +1,204 @@
+"""VMamba's selective scan with one state a channel, in plain PyTorch, on any device.
+
+Per channel, with step Δ = softplus(step + step_bias) > 0 and A < 0::
+
+    h_l = exp(Δ_l·A)·h_{l-1} + Δ_l·B_l·u_l        y_l = C_l·h_l + D·u_l
+
+The official code needs compiled CUDA kernels for this (authors' csms6s.py, vmamba.py:376-698). Here the recurrence
+runs in chunks: every chunk is scanned from a zero state, all chunks side by side, then each takes over its
+predecessor's last state. Only products of decays in (0, 1] are formed, never a quotient or the exponential of a sum over the sequence:
+nothing can overflow, and what underflows has no influence. The arithmetic is float32 whatever autocast says (float64
+for float64).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def selective_scan(
+    u: Tensor,
+    step: Tensor,
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    d: Tensor,
+    step_bias: Tensor,
+    *,
+    reverse: bool = False,
+    chunk: int | None = None,
+) -> Tensor:
+    """Scan G groups of D channels along sequences of length L.
+
+    Args:
+        u: input [G, N, L, D], any floating type.
+        step: step size before bias and softplus [G, N, L, D].
+        a: continuous decay rate [G, D], negative.
+        b: input gate [G, N, L].
+        c: output gate [G, N, L].
+        d: skip weight [G, D].
+        step_bias: [G, D].
+        reverse: scan from the last position to the first.
+        chunk: positions a chunk; None chooses by length and device. It changes rounding only.
+
+    Returns:
+        y [G, N, L, D], float32 (float64 when ``u`` is). Differentiable any number of times in every argument.
+    """
+    y: Tensor = _apply(u, step, a, b, c, d, step_bias, reverse, chunk or _chunk_length(u.shape[2], u.device))
+    return y
+
+
+def linear_recurrence(decay: Tensor, x: Tensor, *, reverse: bool = False, chunk: int | None = None) -> Tensor:
+    """h_l = decay_l·h_{l-1} + x_l along the last but one axis, h before the first position being 0.
+
+    Args:
+        decay: [..., L, D] in [0, 1].
+        x: [..., L, D], same type.
+        reverse: start at the last position; the predecessor of l is then l + 1.
+        chunk: positions a chunk; None chooses by length and device.
+
+    Returns:
+        h [..., L, D]. Differentiable any number of times.
+    """
+    h: Tensor = _LinearRecurrence.apply(decay, x, reverse, chunk or _chunk_length(x.shape[-2], x.device))
+    return h
+
+
+def _chunk_length(length: int, device: torch.device) -> int:
+    # On a CPU a launch costs little and every further pass over memory much: one chunk, scanned position by position.
+    # On a GPU launches are what costs: about √L positions a chunk need 2·√L of them.
+    return length if device.type == "cpu" else math.isqrt(length - 1) + 1
+
+
+def _scan_(decay: Tensor, h: Tensor, reverse: bool, chunk: int) -> Tensor:
+    """Turn x, given in ``h`` [..., L, D], into the states of the recurrence, in place; no autograd."""
+    length = h.shape[-2]
+    count = length // chunk
+    if count <= 1:
+        _scan_positions_(decay, h, reverse)
+        return h
+    # What does not fill a chunk comes last in the order of the scan.
+    rest = length - count * chunk
+    whole = slice(rest, None) if reverse else slice(0, length - rest)
+    decays, states = (tensor[..., whole, :].view(*h.shape[:-2], count, chunk, h.shape[-1]) for tensor in (decay, h))
+    _scan_positions_(decays, states, reverse)
+    reach = (decays.flip(-2).cumprod(-2).flip(-2) if reverse else decays.cumprod(-2)).unbind(-3)
+    order = range(count - 2, -1, -1) if reverse else range(1, count)
+    chunks = states.unbind(-3)
+    for i in order:
+        carry = chunks[i + 1][..., :1, :] if reverse else chunks[i - 1][..., -1:, :]
+        chunks[i].addcmul_(reach[i], carry)
+    if rest:
+        tail = slice(0, rest + 1) if reverse else slice(length - rest - 1, None)
+        _scan_positions_(decay[..., tail, :], h[..., tail, :], reverse)
+    return h
+
+
+def _scan_positions_(decay: Tensor, h: Tensor, reverse: bool) -> None:
+    decays, states = decay.unbind(-2), h.unbind(-2)
+    if reverse:
+        decays, states = decays[::-1], states[::-1]
+    for i in range(1, len(states)):
+        states[i].addcmul_(decays[i], states[i - 1])
+
+
+def _scan_adjoint_(decay: Tensor, grad: Tensor, reverse: bool, chunk: int) -> Tensor:
+    """Turn the gradient of the states into that of x, in place, against the scan: g_l = grad_l + decay_{l+1}·g_{l+1}."""
+    return _scan_(decay.roll(1 if reverse else -1, -2), grad, not reverse, chunk)
+
+
+def _predecessor(h: Tensor, reverse: bool) -> Tensor:
+    """h_{l-1} at l (h_{l+1} in reverse), 0 where the scan starts."""
+    return functional.pad(h[..., 1:, :], (0, 0, 0, 1)) if reverse else functional.pad(h[..., :-1, :], (0, 0, 1, 0))
+
+
+class _LinearRecurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, decay: Tensor, x: Tensor, reverse: bool, chunk: int) -> Tensor:
+        h = _scan_(decay, x.clone(memory_format=torch.contiguous_format), reverse, chunk)
+        ctx.save_for_backward(decay, h)
+        ctx.reverse, ctx.chunk = reverse, chunk
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        decay, h = ctx.saved_tensors
+        shift = 1 if ctx.reverse else -1
+        grad_x = linear_recurrence(decay.roll(shift, -2), grad, reverse=not ctx.reverse, chunk=ctx.chunk)
+        return grad_x * _predecessor(h, ctx.reverse), grad_x, None, None
+
+
+def _exact(*tensors: Tensor) -> list[Tensor]:
+    dtype = torch.float64 if tensors[0].dtype == torch.float64 else torch.float32
+    return [tensor.to(dtype) for tensor in tensors]
+
+
+def _composed(arguments: tuple[Tensor, ...], reverse: bool, chunk: int) -> Tensor:
+    """The scan out of differentiable pieces: slower than ``_SelectiveScan``, but it can be differentiated again."""
+    u, step, a, b, c, d, step_bias = _exact(*arguments)
+    delta = functional.softplus(step + step_bias[:, None, None])
+    x = delta * u * b[..., None]
+    h = linear_recurrence(torch.exp(delta * a[:, None, None]), x, reverse=reverse, chunk=chunk)
+    return h * c[..., None] + d[:, None, None] * u
+
+
+class _SelectiveScan(torch.autograd.Function):
+    """The scan that keeps only its arguments and states for the backward pass and recomputes the rest."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        step: Tensor,
+        a: Tensor,
+        b: Tensor,
+        c: Tensor,
+        d: Tensor,
+        step_bias: Tensor,
+        reverse: bool,
+        chunk: int,
+    ) -> Tensor:
+        # Saved as they came: in bfloat16 they take half the memory.
+        saved = (u, step, a, b, c, d, step_bias)
+        u, step, a, b, c, d, step_bias = _exact(u, step, a, b, c, d, step_bias)
+        delta = functional.softplus(step + step_bias[:, None, None])
+        decay = (delta * a[:, None, None]).exp_()
+        h = _scan_(decay, delta.mul_(u).mul_(b[..., None]), reverse, chunk)
+        ctx.save_for_backward(*saved, h)
+        ctx.reverse, ctx.chunk = reverse, chunk
+        return torch.addcmul(h * c[..., None], d[:, None, None], u)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        arguments: tuple[Tensor, ...] = ctx.saved_tensors[:7]
+        h: Tensor = ctx.saved_tensors[7]
+        if torch.is_grad_enabled():  # create_graph: the gradient itself is to be differentiated
+            with torch.enable_grad():
+                y = _composed(arguments, ctx.reverse, ctx.chunk)
+                wanted = [t for t, needed in zip(arguments, ctx.needs_input_grad, strict=False) if needed]
+                found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+            return *(next(found) if needed else None for needed in ctx.needs_input_grad[:7]), None, None
+        u, step, a, b, c, d, step_bias = _exact(*arguments)
+        shifted = step + step_bias[:, None, None]
+        delta = functional.softplus(shifted)
+        decay = (delta * a[:, None, None]).exp_()
+        g = _scan_adjoint_(decay, grad * c[..., None], ctx.reverse, ctx.chunk)  # gradient of Δ·B·u
+        exponent = decay.mul_(_predecessor(h, ctx.reverse)).mul_(g)  # gradient of Δ·A
+        grad_a = (exponent * delta).sum((1, 2))
+        g_u = g * u
+        grad_b = (g_u * delta).sum(-1)
+        grad_step = (exponent.mul_(a[:, None, None])).addcmul_(g_u, b[..., None]).mul_(shifted.sigmoid_())
+        grad_u = torch.addcmul(delta.mul_(g).mul_(b[..., None]), grad, d[:, None, None])
+        grad_c = (grad * h).sum(-1)
+        grad_d = (grad * u).sum((1, 2))
+        grads = (grad_u, grad_step, grad_a, grad_b, grad_c, grad_d, grad_step.sum((1, 2)))
+        return *(g.to(t.dtype) for g, t in zip(grads, arguments, strict=True)), None, None
+
+
+# A compiler would unroll the loops over positions and chunks, thousands of steps: it leaves the scan as it is.
+_apply: Any = torch.compiler.disable(_SelectiveScan.apply)  # type: ignore[no-untyped-call]

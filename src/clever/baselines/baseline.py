@@ -1,0 +1,93 @@
+"""The interface of a baseline: how two views of an image are compared.
+
+A baseline knows tensors only: neither backbones, nor images, nor what part of the representation it works on. CLeVER
+uses two instances of one baseline side by side, one whose outputs are attracted (on the invariant representation)
+and one whose similarity is driven to zero (on the equivariant factor), so that any baseline of this interface can be
+made equivariant without a line of its own for it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from clever.options import Options
+
+
+class HeadOutput(NamedTuple):
+    """What a head gives for one view of a batch of N images."""
+
+    projection: Tensor
+    """[N, K]: the output that a teacher hands on (DINO: logits)."""
+    prediction: Tensor | None = None
+    """[N, K]: the output of a predictor on top of the projection; None where the baseline has no predictor."""
+
+
+class Baseline(nn.Module, ABC):
+    """One way of comparing views, with the state that its loss needs (a centre, a queue, ...).
+
+    One instance serves one part of the representation. Its trainable layers are not its own: ``make_head`` builds
+    them, the network owns them, and a momentum teacher copies them.
+    """
+
+    has_momentum_teacher: ClassVar[bool]
+    """True: a teacher, the exponential moving average of the student, encodes the global views. False: the
+    student's own outputs of the global views are the targets."""
+
+    accepts_local_views: ClassVar[bool]
+    """True: the student may see any number of small local views beside the two global ones."""
+
+    @abstractmethod
+    def make_head(self, width: int) -> nn.Module:
+        """Layers from a part of ``width`` numbers to the output that is compared.
+
+        The module maps [M, width] to a :class:`HeadOutput` of [M, K] tensors.
+        """
+
+    @abstractmethod
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        """The baseline's own loss, a scalar.
+
+        Args:
+            student: one output a student view, the two global views first.
+            teacher: one output a global view, of the teacher or (without one) the student itself.
+        """
+
+    @abstractmethod
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        """How similar the views of one image are, a scalar >= 0 that is 0 when they are orthogonal."""
+
+    def observe(self, teacher: Sequence[HeadOutput]) -> None:  # noqa: B027 (most baselines keep no running state)
+        """Update running state (a centre, a queue) from this step's teacher outputs, after the losses."""
+
+    def start_epoch(self, epoch: int) -> None:  # noqa: B027 (most baselines have no schedule of their own)
+        """Set what the baseline itself schedules by epoch (a temperature); ``epoch`` counts from 0."""
+
+    def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
+        """Parameters of ``head`` whose gradient is dropped in this epoch."""
+        return []
+
+    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
+        """The groups of a head's parameters whose summed squared norms CLeVER balances between its two heads.
+
+        One group of everything, as in the authors' main_dino.py:404-416; a head of projector and predictor may give
+        two, whose regularisers are averaged.
+        """
+        return [list(head.parameters())]
+
+    def teacher_momentum(self, progress: float) -> float:
+        """Momentum of the teacher after the share ``progress`` in [0, 1] of all steps."""
+        raise TypeError(f"{type(self).__name__} has no momentum teacher")
+
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        """Named scalars that tell a healthy run from a collapsed one; computed now and then, without gradients."""
+        return {}
+
+
+class BaselineOptions(Options):
+    """Options of a baseline; ``name`` chooses it."""
+
+    name: str

@@ -1,0 +1,150 @@
+"""DINO: self-distillation with no labels (Caron et al. 2021, arXiv 2104.14294)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.distillation import cosine, cross_entropy, teacher_distribution
+from clever.distribution import average_over_processes
+
+
+class DinoOptions(BaselineOptions):
+    """DINO's settings; the defaults are those of the paper (authors' main_dino.py:50-130, run.sh)."""
+
+    name: Literal["dino"] = "dino"
+    out_dim: PositiveInt = 65536
+    """Width of the head's output, K. Lower it with the data: 65536 for ImageNet, about 4096 for CIFAR-10, 1024 below."""
+    hidden_dim: PositiveInt = 2048
+    """Width of the head's two hidden layers. Lower it only for tiny backbones."""
+    bottleneck_dim: PositiveInt = 256
+    """Width of the normalised bottleneck before the last layer."""
+    student_temperature: float = Field(default=0.1, gt=0)
+    """Temperature of the student's softmax."""
+    teacher_temperature: float = Field(default=0.04, gt=0)
+    """Temperature of the teacher's softmax; raise it (up to 0.07) when a long run stops improving."""
+    warmup_teacher_temperature: float = Field(default=0.04, gt=0)
+    """Where the teacher's temperature starts; lower it when the loss does not fall in the first epochs."""
+    warmup_teacher_epochs: int = Field(default=0, ge=0)
+    """Epochs over which the teacher's temperature rises linearly from its warm-up value."""
+    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of the centre; nearer to 1 for small batches."""
+    momentum: float = Field(default=0.996, ge=0, le=1)
+    """Momentum of the teacher at the start, raised to 1 by a cosine; nearer to 1 for small batches."""
+    freeze_last_layer_epochs: int = Field(default=1, ge=0)
+    """Epochs at the start in which the last layer does not move; raise it when the loss does not fall."""
+
+
+class DinoHead(nn.Module):
+    """MLP, l2-normalisation, weight-normalised linear layer without bias (authors' vision_transformer.py:257-291).
+
+    The hidden layers start from a normal distribution of deviation 0.02 cut off at 2 deviations with zero biases; the last layer keeps
+    PyTorch's default start, with the norm ``g`` of every row fixed to 1, so that the logits are cosines in [-1, 1].
+    """
+
+    def __init__(self, width: int, options: DinoOptions) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(width, options.hidden_dim),
+            nn.GELU(),
+            nn.Linear(options.hidden_dim, options.hidden_dim),
+            nn.GELU(),
+            nn.Linear(options.hidden_dim, options.bottleneck_dim),
+        )
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.last_layer = weight_norm(nn.Linear(options.bottleneck_dim, options.out_dim, bias=False))
+        row_norm: nn.Parameter = self.last_layer.parametrizations.weight.original0  # type: ignore[union-attr, assignment]
+        nn.init.ones_(row_norm)
+        row_norm.requires_grad_(False)
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Features [M, width] to logits [M, out_dim]."""
+        bottleneck = F.normalize(self.mlp(features).float(), dim=-1)
+        return HeadOutput(self.last_layer(bottleneck))
+
+
+class Dino(Baseline):
+    """Cross-entropy between the centred, sharpened teacher and the student over all pairs of different views."""
+
+    has_momentum_teacher = True
+    accepts_local_views = True
+    centre: Tensor
+
+    def __init__(self, options: DinoOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.teacher_temperature = options.teacher_temperature
+        self.register_buffer("centre", torch.zeros(1, options.out_dim))
+
+    def make_head(self, width: int) -> DinoHead:
+        return DinoHead(width, self.options)
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        return cross_entropy(
+            [view.projection for view in student],
+            [view.projection for view in teacher],
+            self.centre,
+            student_temperature=self.options.student_temperature,
+            teacher_temperature=self.teacher_temperature,
+        )
+
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        return cosine(
+            [view.projection for view in student],
+            [view.projection for view in teacher],
+            self.centre,
+            student_temperature=self.options.student_temperature,
+            teacher_temperature=self.teacher_temperature,
+        )
+
+    @torch.no_grad()
+    def observe(self, teacher: Sequence[HeadOutput]) -> None:
+        """Move the centre towards the mean of all teacher logits of all processes (authors' main_dino.py:582-604)."""
+        mean = sum(view.projection.float().mean(dim=0, keepdim=True) for view in teacher) / len(teacher)
+        self.centre.lerp_(average_over_processes(mean), 1 - self.options.centre_momentum)
+
+    def start_epoch(self, epoch: int) -> None:
+        start, end = self.options.warmup_teacher_temperature, self.options.teacher_temperature
+        epochs = self.options.warmup_teacher_epochs
+        self.teacher_temperature = end if epoch >= epochs else start + (end - start) * epoch / max(1, epochs - 1)
+
+    def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
+        if epoch >= self.options.freeze_last_layer_epochs:
+            return []
+        return [parameter for name, parameter in head.named_parameters() if "last_layer" in name]
+
+    def teacher_momentum(self, progress: float) -> float:
+        """Cosine from ``momentum`` at 0 to 1 at 1 (authors' main_dino.py:329, utils.py:206-217)."""
+        return 1 - (1 - self.options.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    @torch.no_grad()
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        """Entropy of the teacher over its maximum ln K, and KL(teacher || student) over the two global views.
+
+        A ratio near 1 with a divergence near 0 is the collapse to the uniform distribution, a ratio near 0 that to
+        one output (Caron et al. 2021, fig. 7).
+        """
+        targets = [teacher_distribution(view.projection, self.centre, self.teacher_temperature) for view in teacher]
+        entropy = sum(torch.special.entr(target).sum(-1).mean() for target in targets) / len(targets)
+        loss = cross_entropy(
+            [view.projection for view in student[: len(teacher)]],
+            [view.projection for view in teacher],
+            self.centre,
+            student_temperature=self.options.student_temperature,
+            teacher_temperature=self.teacher_temperature,
+        )
+        return {
+            "teacher_entropy_ratio": torch.as_tensor(entropy) / math.log(self.options.out_dim),
+            "teacher_student_divergence": loss - entropy,
+        }

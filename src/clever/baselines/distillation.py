@@ -1,0 +1,185 @@
+"""The two losses between softmax distributions, each with its gradient, in one sweep over the logits.
+
+With 65,536 outputs a head's logits are the largest tensors of a training step, and the plain form reads them dozens of
+times: a log-softmax and a product for each of the 18 (teacher, student) pairs of ten crops. Both losses here are sums
+over the pairs, so that for one student view
+
+* the cross-entropies with all its teachers are one cross-entropy with the *sum* of their distributions, and
+* the cosines with all its teachers are one product with the *sum* of their unit vectors,
+
+and both gradients are closed forms of the softmax that the loss needs anyway. Each view's softmax is therefore computed
+once, in blocks of rows that stay in the cache, and the only large buffer is the gradient itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BLOCK_ELEMENTS = 1 << 18  # 1 MiB of float32: the few arrays of one block stay in a core's second-level cache
+_SHORTEST = 1e-8  # the least length that torch's cosine_similarity divides by
+
+
+def teacher_distribution(logits: Tensor, centre: Tensor, temperature: float) -> Tensor:
+    """The centred and sharpened distribution softmax((t - c) / T) (authors' main_dino.py:541-548).
+
+    Args:
+        logits: [N, K], any floating type.
+        centre: [1, K] float32.
+        temperature: T > 0.
+
+    Returns:
+        [N, K] float32, detached.
+    """
+    return torch.softmax((logits.detach().float() - centre) / temperature, dim=-1)
+
+
+def count_pairs(teacher_views: int, student_views: int) -> int:
+    """How many pairs of a teacher view and another student view there are (18 for 2 global and 8 local views)."""
+    return teacher_views * (student_views - 1)
+
+
+def cross_entropy(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    centre: Tensor,
+    *,
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Tensor:
+    """Mean over pairs (q, v), q != v, of the batch mean of -sum_k softmax((t_q - c) / T_t)_k log softmax(s_v / T_s)_k.
+
+    The loss of DINO (Caron et al. 2021, eq. 2-3; the CLeVER authors' main_dino.py:550-560).
+
+    Args:
+        student: V >= 2 tensors [N, K] of logits, the global views first; any floating type, computed in float32.
+        teacher: Q <= V tensors [N, K] of logits; teacher q saw the same crop as student view q, and that pair is left
+            out. No gradient reaches them.
+        centre: c, [1, K] float32.
+        student_temperature: T_s > 0.
+        teacher_temperature: T_t > 0.
+
+    Returns:
+        A float32 scalar. The gradient with respect to each student tensor has that tensor's type.
+    """
+    arguments = (_cross_entropy_rows, len(teacher), centre, student_temperature, teacher_temperature)
+    return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def cosine(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    centre: Tensor,
+    *,
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Tensor:
+    """Mean over all pairs (q, v), q != v, of |batch mean of cos(softmax((t_q - c) / T_t), softmax(s_v / T_s))|.
+
+    The orthogonality term of CLeVER on DINO: the cosine runs over the K probabilities, not over the logits (authors'
+    main_dino.py:562-580). Both vectors are non-negative, so the absolute value changes nothing, and the minimum, 0,
+    means disjoint supports. Arguments and result as in :func:`cross_entropy`.
+    """
+    arguments = (_cosine_rows, len(teacher), centre, student_temperature, teacher_temperature)
+    return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return, no-untyped-call]
+
+
+_RowObjective = Callable[[Tensor, int, Tensor, float, bool], tuple[Tensor, Tensor | None]]
+"""(sum of targets [n, K], their number, logits [n, K] float32, temperature, gradient wanted)
+-> (sum over rows and targets, its derivative with respect to the logits)."""
+
+
+def _cross_entropy_rows(
+    target: Tensor, targets: int, logits: Tensor, temperature: float, with_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    scaled = logits / temperature
+    probability = torch.softmax(scaled, dim=-1)
+    # The largest probability cannot underflow, so this is a safe log-sum-exp without a second exponential.
+    log_partition = scaled.amax(-1) - probability.amax(-1).log()
+    value = targets * log_partition.sum() - torch.dot(target.flatten(), scaled.flatten())
+    gradient = probability.mul_(targets).sub_(target).div_(temperature) if with_gradient else None
+    return value, gradient
+
+
+def _cosine_rows(
+    target: Tensor, targets: int, logits: Tensor, temperature: float, with_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    # With p = softmax(s / T), U (``target``) the sum of the unit targets and C = U.p / |p| the sum of a row's cosines,
+    # dC/ds = (p / T) (U / |p| - C p / |p|^2). A softmax's usual mean correction <p, dC/dp> is zero here: a cosine does
+    # not change with the length of p.
+    probability = torch.softmax(logits / temperature, dim=-1)
+    length = _length(probability)
+    cosines = torch.linalg.vecdot(target, probability).unsqueeze(-1) / length
+    if not with_gradient:
+        return cosines.sum(), None
+    gradient = torch.addcmul(target, probability, cosines / length, value=-1.0)
+    return cosines.sum(), gradient.mul_(probability).div_(length * temperature)
+
+
+class _Sweep(torch.autograd.Function):
+    """Sum of a row objective over all pairs, divided by their number; the forward pass leaves the gradient behind."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        objective: _RowObjective,
+        teachers: int,
+        centre: Tensor,
+        student_temperature: float,
+        teacher_temperature: float,
+        *tensors: Tensor,
+    ) -> Tensor:
+        teacher, student = tensors[:teachers], tensors[teachers:]
+        wanted = ctx.needs_input_grad[-len(student) :]
+        scale = 1.0 / (count_pairs(len(teacher), len(student)) * len(student[0]))
+        gradients = [torch.empty_like(s) if want else None for s, want in zip(student, wanted, strict=True)]
+        total = torch.zeros((), dtype=torch.float64, device=student[0].device)
+        for rows in _row_blocks(student[0]):
+            targets = [teacher_distribution(t[rows], centre, teacher_temperature) for t in teacher]
+            if objective is _cosine_rows:
+                targets = [target.div_(_length(target)) for target in targets]
+            everyone = _total(targets)
+            for view, (logits, gradient) in enumerate(zip(student, gradients, strict=True)):
+                others = [t for q, t in enumerate(targets) if q != view]
+                if not others:
+                    if gradient is not None:
+                        gradient[rows] = 0
+                    continue
+                target = everyone if view >= len(targets) else _total(others)
+                value, block = objective(
+                    target, len(others), logits[rows].float(), student_temperature, gradient is not None
+                )
+                total += value.double()
+                if gradient is not None and block is not None:
+                    gradient[rows] = block.mul_(scale)
+        ctx.gradients = gradients
+        return (total * scale).float()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("a one-sweep loss supports a single backward pass")
+        gradients, ctx.gradients = ctx.gradients, None
+        no_gradient = [None] * (len(ctx.needs_input_grad) - len(gradients))
+        return (*no_gradient, *(None if g is None else g.mul_(grad_output.to(g.dtype)) for g in gradients))
+
+
+def _row_blocks(logits: Tensor) -> Iterator[slice]:
+    # On a GPU a few large kernels beat many small ones; the blocks serve the cache of a CPU.
+    rows = len(logits) if logits.is_cuda else max(1, _BLOCK_ELEMENTS // logits.shape[1])
+    for start in range(0, len(logits), rows):
+        yield slice(start, start + rows)
+
+
+def _total(tensors: list[Tensor]) -> Tensor:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_min_(_SHORTEST)

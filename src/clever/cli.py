@@ -1,0 +1,323 @@
+"""``clever``: the one command line. The workflow calls it, and so can a person; every job is one line of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clever import __version__
+from clever.errors import UserError
+
+if TYPE_CHECKING:
+    from clever.config import RunRecipe, Study
+
+# torch takes seconds to import: each command imports what it needs, so that --help and a wrong flag answer at once.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0: done. 2: something for the user to put right, said in one line. 75: interrupted with its state saved,
+        start it again. 130: stopped with Ctrl-C.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.command(parsed)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return parsed.status if hasattr(parsed, "status") else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clever",
+        description="CLeVER: contrastive learning via equivariant representation. Each job of a study is one of these "
+        "commands; `snakemake --cores all` runs them in order.",
+    )
+    parser.add_argument("--version", action="version", version=f"clever {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_check(commands)
+    _add_prepare(commands)
+    _add_pretrain(commands)
+    _add_evaluate(commands)
+    _add_collect(commands)
+    _add_describe(commands)
+    _add_methods(commands)
+    _add_schema(commands)
+    return parser
+
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def _add(commands: _Commands, name: str, summary: str, details: str = "") -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}".strip())
+
+
+def _add_study(parser: argparse.ArgumentParser, item: str) -> None:
+    parser.add_argument("--study", type=Path, metavar="FILE", help=f"study file to take the {item} from")
+    parser.add_argument(
+        "--data-root", metavar="FOLDER", help="folder that the study's relative data roots start from, if not its own"
+    )
+
+
+def _add_check(commands: _Commands) -> None:
+    parser = _add(commands, "check", "check a study file and list its runs")
+    parser.add_argument("study", type=Path, metavar="FILE", help="study file")
+    parser.set_defaults(command=_check)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from clever.config import load_study
+
+    study = load_study(arguments.study)
+    for run, recipe in study.recipes().items():
+        print(f"{run}  {recipe.digest}")
+
+
+def _add_prepare(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "prepare",
+        "turn a data set into a prepared store",
+        "Give either --study and --data, or --options.",
+    )
+    _add_study(parser, "data set")
+    parser.add_argument("--data", metavar="NAME", help="the data set's name in the study")
+    parser.add_argument("--options", metavar="JSON", help="the data set's options themselves, as the workflow gives them")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the store to write")
+    parser.set_defaults(command=_prepare)
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from clever.data import DataOptions, prepare
+    from clever.options import parse_json
+
+    if arguments.options is not None:
+        options = parse_json(DataOptions, arguments.options, "--options")
+    elif arguments.study and arguments.data:
+        options = _load_study(arguments).data_options(arguments.data)
+    else:
+        raise UserError("prepare needs --study and --data, or --options")
+    store = prepare(options, arguments.output)
+    print(f"{arguments.output}: {', '.join(f'{len(store.split(s))} {s}' for s in ('train', 'test'))} images", file=sys.stderr)
+
+
+def _add_pretrain(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "pretrain",
+        "pre-train one run, or go on with it",
+        "Give either --study and --run, or --recipe. A run that was stopped goes on where its state is, with the same "
+        "result; delete FOLDER/state to start anew.",
+    )
+    _add_recipe(parser)
+    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store of the run's data set")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the run's files go")
+    parser.add_argument(
+        "--device", default="auto", help="auto (default) takes a GPU when there is one; cpu, cuda, cuda:1 force it"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads. More is faster up to the number of cores; the last bits of a CPU run depend on it",
+    )
+    parser.add_argument(
+        "--placement",
+        default="auto",
+        choices=("auto", "device", "host", "stream"),
+        help="where training images live (default auto, by size and free memory). Force host when the GPU is shared",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="decoding threads for encoded stores; raise while the GPU waits"
+    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile the backbone: pays for hours on a GPU")
+    parser.add_argument(
+        "--log-every", type=int, default=20, metavar="STEPS", help="steps between two looks at the loss (default 20)"
+    )
+    parser.add_argument(
+        "--state-every",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="most time between two saved states (default 300); lower it where jobs are killed without warning",
+    )
+    parser.add_argument("--keep-state", action="store_true", help="keep the last training state after a good end")
+    parser.set_defaults(command=_pretrain)
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    from clever.data import Store
+    from clever.options import parse
+    from clever.pretraining.engine import pretrain
+    from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
+    from clever.pretraining.options import ExecutionOptions
+
+    recipe = _load_recipe(arguments)
+    execution = parse(
+        ExecutionOptions,
+        {
+            "device": arguments.device,
+            "threads": arguments.threads,
+            "placement": arguments.placement,
+            "workers": arguments.workers,
+            "compile": arguments.compile,
+            "log_every": arguments.log_every,
+            "state_every_seconds": arguments.state_every,
+            "keep_state": arguments.keep_state,
+        },
+        "command line",
+    )
+    try:
+        pretrain(recipe, Store.open(arguments.store), arguments.output, execution)
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        arguments.status = REQUEUE_STATUS
+
+
+def _add_evaluate(commands: _Commands) -> None:
+    parser = _add(commands, "evaluate", "evaluate a run's backbone with one protocol, and write its records")
+    _add_study(parser, "protocol's options")
+    parser.add_argument("--protocol", required=True, help="linear, knn (`clever methods` lists them)")
+    parser.add_argument("--options", metavar="JSON", help="the protocol's options themselves, instead of --study")
+    parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="folder of a finished run")
+    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store to evaluate on")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the records, as JSON")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:1")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.set_defaults(command=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from clever.evaluation.job import evaluate_run
+
+    if arguments.options is not None:
+        content = arguments.options
+    elif arguments.study:
+        options = _load_study(arguments).evaluation_options()
+        if arguments.protocol not in options:
+            raise UserError(f"{arguments.study}: evaluations has no {arguments.protocol}")
+        content = options[arguments.protocol].model_dump_json()
+    else:
+        raise UserError("evaluate needs --study or --options")
+    evaluate_run(
+        arguments.protocol,
+        content,
+        run_folder=arguments.run,
+        store_folder=arguments.store,
+        output=arguments.output,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+
+
+def _add_collect(commands: _Commands) -> None:
+    parser = _add(commands, "collect", "gather records, metrics and run descriptions of a study into three files")
+    parser.add_argument("--evaluations", type=Path, nargs="*", default=[], metavar="FILE", help="evaluation JSON files")
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], metavar="FOLDER", help="folders of finished runs")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="where records.csv, curves.csv and runs.json go"
+    )
+    parser.set_defaults(command=_collect)
+
+
+def _collect(arguments: argparse.Namespace) -> None:
+    from clever.evaluation import records
+
+    folder: Path = arguments.output
+    records.write_records(records.collect(arguments.evaluations), folder / "records.csv")
+    records.write_curves(records.collect_curves([run / "metrics.csv" for run in arguments.runs]), folder / "curves.csv")
+    records.write_runs(records.collect_runs([run / "run.json" for run in arguments.runs]), folder / "runs.json")
+
+
+def _add_describe(commands: _Commands) -> None:
+    parser = _add(commands, "describe", "describe a backbone: parameters, multiply-accumulates, widths, memory")
+    parser.add_argument("--backbone", required=True, help="a backbone of this project or any timm model")
+    parser.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="side of the image (default 224)")
+    parser.add_argument(
+        "--separation-ratio", type=float, default=0.8, metavar="RATIO", help="share of IR in the representation (0.8)"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(command=_describe)
+
+
+def _describe(arguments: argparse.Namespace) -> None:
+    from clever.backbones.describe import describe
+
+    _print_mapping(describe(arguments.backbone, arguments.image_size, arguments.separation_ratio), arguments.json)
+
+
+def _add_methods(commands: _Commands) -> None:
+    parser = _add(commands, "methods", "list baselines, equivariance add-ons, backbones, augmentations and protocols")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(command=_methods)
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    from clever.catalogue import catalogue
+
+    _print_mapping(catalogue(), arguments.json)
+
+
+def _add_schema(commands: _Commands) -> None:
+    parser = _add(commands, "schema", "print the JSON schema of a study file, for editors")
+    parser.set_defaults(command=_schema)
+
+
+def _schema(arguments: argparse.Namespace) -> None:
+    from clever.config import Study
+
+    print(json.dumps(Study.model_json_schema(), indent=2, sort_keys=True))
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    _add_study(parser, "run")
+    parser.add_argument("--run", metavar="ID", help="the run's id in the study, e.g. digits/resnet10t_half/dino/baug/seed0")
+    parser.add_argument("--recipe", metavar="JSON", help="the run's recipe itself, as the workflow gives it")
+
+
+def _load_recipe(arguments: argparse.Namespace) -> RunRecipe:
+    from clever.config import RunRecipe
+    from clever.options import parse_json
+
+    if arguments.recipe is not None:
+        return parse_json(RunRecipe, arguments.recipe, "--recipe")
+    if arguments.study and arguments.run:
+        return _load_study(arguments).recipe(arguments.run)
+    raise UserError("pretrain needs --study and --run, or --recipe")
+
+
+def _load_study(arguments: argparse.Namespace) -> Study:
+    from clever.config import load_study
+
+    study = load_study(arguments.study)
+    return study.model_copy(update={"data_root": arguments.data_root}) if arguments.data_root else study
+
+
+def _print_mapping(content: object, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    assert isinstance(content, dict)
+    width = max(len(key) for key in content)
+    for key, value in content.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list | dict) else value
+        print(f"{key:<{width}}  {shown}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,302 @@
+"""The typed study: one YAML file that says everything, read, checked and turned into runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args
+
+import yaml
+from pydantic import Field, StringConstraints, create_model, model_validator
+
+from clever.augmentation import AugmentationOptions
+from clever.backbones import BackboneOptions
+from clever.baselines import BASELINES, BaselineOptions
+from clever.data import DataOptions
+from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
+from clever.equivariance.none import NoneOptions
+from clever.errors import UserError
+from clever.evaluation import PROTOCOLS
+from clever.options import Options, nearest, parse
+from clever.pretraining.options import OptimisationOptions
+
+AXIS_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+"""What the name of a data set, backbone, method or augmentation may look like: it becomes a folder."""
+
+UNTRAINED = "untrained"
+"""The method axis of a control run: the backbone as initialised."""
+PIXELS = "pixels"
+"""The backbone axis of a control run: the image itself."""
+NO_AUGMENTATION = "none"
+"""The augmentation axis of a control run."""
+
+Name = Annotated[str, StringConstraints(pattern=f"^{AXIS_PATTERN}$")]
+
+
+def _one_of(registry: Mapping[str, tuple[Any, type[Options]]]) -> Any:
+    """The type of "any entry of this registry, chosen by its ``name``"."""
+    options = tuple(entry[1] for entry in registry.values())
+    return Annotated[Union[options], Field(discriminator="name")] if len(options) > 1 else options[0]  # noqa: UP007
+
+
+if TYPE_CHECKING:
+    BaselineChoice = BaselineOptions
+    EquivarianceChoice = EquivarianceOptions
+    EvaluationOptions = Options
+else:
+    BaselineChoice = _one_of(BASELINES)
+    EquivarianceChoice = _one_of(EQUIVARIANCES)
+    EvaluationOptions = create_model(
+        "EvaluationOptions",
+        __base__=Options,
+        **{name: (protocol.options | None, None) for name, protocol in PROTOCOLS.items()},
+    )
+
+
+class MethodOptions(Options):
+    """A method: one baseline, and what is learned beside invariance."""
+
+    baseline: BaselineChoice
+    """How two views are compared."""
+    equivariance: EquivarianceChoice = NoneOptions()
+    """What is learned besides; none leaves the baseline alone."""
+
+
+class PretrainingOptions(Options):
+    """A block of runs: every combination of its axes."""
+
+    data: Name
+    """A name from ``data``."""
+    backbones: list[Name] = Field(min_length=1)
+    """Names from ``backbones``."""
+    methods: list[Name] = Field(min_length=1)
+    """Names from ``methods``."""
+    augmentations: list[Name] = Field(min_length=1)
+    """Names from ``augmentations``."""
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    """One run a seed; three or more where the table should show a spread."""
+    optimisation: OptimisationOptions = OptimisationOptions()
+    """Optimiser and schedules of these runs."""
+
+
+class RunRecipe(Options):
+    """Everything that decides the result of one run, and nothing else.
+
+    The prepared data are not in it: they are an input of their own, known by their checksum.
+    """
+
+    data: Name
+    backbone_name: Name
+    backbone: BackboneOptions
+    method_name: Name
+    method: MethodOptions | None
+    """None for a control run, which is not trained."""
+    augmentation_name: Name
+    augmentation: AugmentationOptions | None
+    optimisation: OptimisationOptions | None
+    seed: int
+
+    @property
+    def run(self) -> str:
+        """The run's id, a path that a person can read."""
+        return f"{self.data}/{self.backbone_name}/{self.method_name}/{self.augmentation_name}/seed{self.seed}"
+
+    def canonical(self) -> str:
+        """Sorted JSON without spaces: equal recipes give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of :meth:`canonical`."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+
+PaperItem = Literal["table_1", "figure_robustness", "figure_loss_terms", "report"]
+
+
+class Study(Options):
+    """One study: data, pre-trainings, evaluations and paper items."""
+
+    study: Name
+    """Name of the study and of its folder under results/."""
+    data_root: str = "data"
+    """Folder that relative data roots start from; set it on the command line with --config data_root=FOLDER."""
+    data: dict[Name, DataOptions] = Field(min_length=1)
+    """The data sets, by the name that run ids use."""
+    backbones: dict[Name, BackboneOptions] = Field(min_length=1)
+    """The backbones, by the name that run ids use."""
+    augmentations: dict[Name, AugmentationOptions] = Field(min_length=1)
+    """The training recipes, by the name that run ids use."""
+    methods: dict[Name, MethodOptions] = Field(min_length=1)
+    """The methods, by the name that run ids use."""
+    pretrainings: list[PretrainingOptions] = Field(min_length=1)
+    """The runs, as blocks of combinations."""
+    controls: list[Literal["untrained", "pixels"]] = ["untrained", "pixels"]
+    """Control rows of every table."""
+    evaluations: EvaluationOptions
+    """The protocols that every run and control goes through."""
+    paper: list[PaperItem] = list(get_args(PaperItem))
+    """The tables and figures to draw."""
+
+    @model_validator(mode="after")
+    def _references_resolve(self) -> Self:
+        for place, block in enumerate(self.pretrainings):
+            where = f"pretrainings.{place}"
+            _require(f"{where}.data", block.data, self.data)
+            for key, known in (
+                ("backbones", self.backbones),
+                ("methods", self.methods),
+                ("augmentations", self.augmentations),
+            ):
+                for name in getattr(block, key):
+                    _require(f"{where}.{key}", name, known)
+            for backbone in block.backbones:
+                for augmentation in block.augmentations:
+                    sizes = self.backbones[backbone].image_size, self.augmentations[augmentation].global_size
+                    if sizes[0] != sizes[1]:
+                        raise ValueError(
+                            f"{where}: backbones.{backbone}.image_size is {sizes[0]} but augmentations.{augmentation}"
+                            f".global_size is {sizes[1]}; make them equal"
+                        )
+        for section, reserved in (
+            ("methods", UNTRAINED),
+            ("backbones", PIXELS),
+            ("augmentations", NO_AUGMENTATION),
+        ):
+            if reserved in getattr(self, section):
+                raise ValueError(f"{section}.{reserved}: this name is kept for the control runs; choose another")
+        repeated = [run for run, count in Counter(r.run for r in self._trained()).items() if count > 1]
+        if repeated:
+            raise ValueError(f"pretrainings: the run {repeated[0]} stands there twice; remove one of them")
+        return self
+
+    def _trained(self) -> Iterable[RunRecipe]:
+        for block in self.pretrainings:
+            for backbone in block.backbones:
+                for method in block.methods:
+                    for augmentation in block.augmentations:
+                        for seed in block.seeds:
+                            yield RunRecipe(
+                                data=block.data,
+                                backbone_name=backbone,
+                                backbone=self.backbones[backbone],
+                                method_name=method,
+                                method=self.methods[method],
+                                augmentation_name=augmentation,
+                                augmentation=self.augmentations[augmentation],
+                                optimisation=block.optimisation,
+                                seed=seed,
+                            )
+
+    def _controls(self) -> Iterable[RunRecipe]:
+        seen: set[str] = set()
+        for trained in self._trained():
+            wanted = []
+            if "untrained" in self.controls:
+                wanted.append((trained.backbone_name, trained.backbone, trained.seed))
+            if "pixels" in self.controls:
+                wanted.append((PIXELS, BackboneOptions(name=PIXELS, image_size=trained.backbone.image_size), 0))
+            for name, backbone, seed in wanted:
+                recipe = RunRecipe(
+                    data=trained.data,
+                    backbone_name=name,
+                    backbone=backbone,
+                    method_name=UNTRAINED,
+                    method=None,
+                    augmentation_name=NO_AUGMENTATION,
+                    augmentation=None,
+                    optimisation=None,
+                    seed=seed,
+                )
+                if recipe.run not in seen:
+                    seen.add(recipe.run)
+                    yield recipe
+
+    def recipes(self) -> dict[str, RunRecipe]:
+        """Every run of the study by its id, controls last."""
+        return {recipe.run: recipe for recipe in (*self._trained(), *self._controls())}
+
+    def recipe(self, run: str) -> RunRecipe:
+        """The recipe of one run.
+
+        Raises:
+            UserError: the study has no such run.
+        """
+        recipes = self.recipes()
+        if run not in recipes:
+            raise UserError(f"study {self.study} has no run {run}{nearest(run, recipes)}")
+        return recipes[run]
+
+    def data_options(self, name: str) -> DataOptions:
+        """The options of one data set, with its root joined to ``data_root``.
+
+        Raises:
+            UserError: the study has no such data set.
+        """
+        if name not in self.data:
+            raise UserError(f"study {self.study} has no data set {name}{nearest(name, self.data)}")
+        options = self.data[name]
+        if options.root is None:
+            return options
+        return options.model_copy(update={"root": str(Path(self.data_root) / options.root)})
+
+    def evaluation_options(self) -> dict[str, Options]:
+        """The protocols of the study and their options."""
+        chosen = {name: getattr(self.evaluations, name) for name in PROTOCOLS}
+        return {name: options for name, options in chosen.items() if options is not None}
+
+
+def _require(where: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: {name!r} is not defined{nearest(name, known)}")
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        UserError: the file is missing, is not YAML, repeats a key, or says something that a study cannot mean.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    try:
+        content = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return parse_study(content, str(path))
+
+
+def parse_study(content: object, source: str) -> Study:
+    """Check an already parsed study.
+
+    Args:
+        content: what the YAML holds.
+        source: the file's name, for messages.
+
+    Raises:
+        UserError: one line that names the key, the value, and what would be right.
+    """
+    if not isinstance(content, dict):
+        raise UserError(f"{source}: a study is a mapping of keys, this is a {type(content).__name__}")
+    return parse(Study, content, source)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader that refuses a key given twice, which YAML itself would resolve in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice (line {line})")
+            seen.add(key)
+        return super().construct_mapping(node, deep)

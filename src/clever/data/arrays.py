@@ -1,0 +1,112 @@
+"""Data sets that are already arrays on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clever.data.options import DataOptions
+from clever.data.source import SPLITS, ArraySplit, Source
+from clever.errors import UserError
+
+
+def read_arrays(options: DataOptions) -> Source:
+    """``root/{train,test}_images.npy`` uint8 [N, H, W, 3] and ``root/{train,test}_labels.npy`` integers [N].
+
+    ``root/classes.txt`` may name the classes, one a line in label order; otherwise they are called 0, 1, 2 ...
+    Images are memory-mapped. Pickled arrays are refused.
+
+    Raises :class:`UserError` for a missing or damaged file, a wrong dtype or shape, labels that do not match the
+    images, labels without a class and classes without a training image.
+    """
+    assert options.root is not None
+    root = Path(options.root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder (`root` of source {options.source})")
+    return read_arrays_in(root, class_names(root), square=options.image_size is None)
+
+
+def read_arrays_in(root: Path, classes: tuple[str, ...] | None, *, square: bool) -> Source:
+    """Read and check the four arrays of ``root``; ``square`` refuses other shapes, ``classes`` bounds the labels."""
+    splits = {name: _read_split(root, name, square) for name in SPLITS}
+    train, test = splits["train"], splits["test"]
+    if classes is None:
+        classes = tuple(str(label) for label in range(int(train.labels.max()) + 1))
+        beyond = "has no training image"
+    else:
+        beyond = f"is beyond the {len(classes)} classes"
+    for name, split in splits.items():
+        wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
+        if len(wrong):
+            label = int(split.labels[wrong[0]])
+            why = "is negative" if label < 0 else beyond
+            raise UserError(
+                f"{root / f'{name}_labels.npy'}: label {label} of row {wrong[0]} {why}; "
+                f"labels are 0 to {len(classes) - 1} ({len(wrong)} such rows)"
+            )
+    empty = [classes[label] for label in np.flatnonzero(np.bincount(train.labels, minlength=len(classes)) == 0)]
+    if empty:
+        raise UserError(f"{root / 'train_labels.npy'}: no training image of class {', '.join(empty[:20])}")
+    if train.images.shape[1:] != test.images.shape[1:] and square:
+        raise UserError(
+            f"{root}: training images are {train.images.shape[1]} and test images {test.images.shape[1]} pixels wide; "
+            "set image_size to bring both to one size"
+        )
+    return Source(classes, train, test, origin="arrays")
+
+
+def class_names(root: Path) -> tuple[str, ...] | None:
+    """The lines of ``root/classes.txt``, or None where there is no such file."""
+    path = root / "classes.txt"
+    if not path.exists():
+        return None
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    if not names or len(set(names)) != len(names):
+        raise UserError(f"{path}: must hold one class name a line, each once")
+    return names
+
+
+def _read_split(root: Path, split: str, square: bool) -> ArraySplit:
+    images_path, labels_path = root / f"{split}_images.npy", root / f"{split}_labels.npy"
+    images = load_array(images_path, memory_mapped=True)
+    labels = load_array(labels_path, memory_mapped=False)
+    if images.dtype != np.uint8:
+        raise UserError(f"{images_path}: dtype is {images.dtype}; images must be uint8, 0 to 255")
+    if images.ndim != 4 or images.shape[3] != 3:
+        raise UserError(f"{images_path}: shape is {list(images.shape)}; images must be [N, height, width, 3]")
+    if 0 in images.shape:
+        raise UserError(f"{images_path}: shape is {list(images.shape)}; there is no image in it")
+    if square and images.shape[1] != images.shape[2]:
+        raise UserError(
+            f"{images_path}: images are {images.shape[1]} x {images.shape[2]} (height x width); "
+            "set image_size to cut squares out of them"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"{labels_path}: dtype is {labels.dtype}; labels must be whole numbers (int64)")
+    if labels.ndim != 1 or len(labels) != len(images):
+        raise UserError(
+            f"{labels_path}: shape is {list(labels.shape)}, but {images_path.name} holds {len(images)} images; "
+            f"labels must be [{len(images)}]"
+        )
+    if labels.dtype == np.uint64 and labels.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{labels_path}: label {labels.max()} does not fit int64")
+    return ArraySplit(images.view(np.uint8), labels.astype(np.int64))
+
+
+def load_array(path: Path, *, memory_mapped: bool) -> NDArray[np.generic]:
+    """``np.load`` without pickles; raises :class:`UserError` where the file is missing, damaged or truncated."""
+    try:
+        array = np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a whole .npy array without pickles ({' '.join(str(error).split())})") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: not a single .npy array")
+    # A plain array over the same mapping: np.memmap's own indexing is slow.
+    return np.asarray(array)

@@ -1,0 +1,98 @@
+"""From the bytes of an image file to RGB pixels, and from pixels of any size to squares."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
+"""Pillow's decoders that are tried, whatever the file is called. EPS and the like, which would start other
+programs, are not."""
+
+PIXEL_LIMIT = 89_478_485
+"""Largest image in pixels, decoded or resized: the size from which Pillow warns of a decompression bomb. Pillow itself
+refuses only twice that, so a 12000 x 12000 image (432 MB decoded from a few hundred kB) would pass."""
+
+
+class Unreadable(Exception):
+    """One image cannot be used; the text is the reason in a few words."""
+
+
+def decode_rgb(data: bytes) -> NDArray[np.uint8]:
+    """Decode one image file into uint8 [H, W, 3].
+
+    Greyscale, palette and CMYK become RGB as Pillow converts them; an alpha channel is dropped; 16-bit greyscale is
+    scaled to 8 bits (Pillow alone would clip it to white). The orientation in EXIF is ignored and only the first
+    frame is read: both as torchvision's ``ImageFolder`` does, on which the published numbers rest.
+
+    Raises :class:`Unreadable` for anything that is not a whole image of at most ``PIXEL_LIMIT`` pixels.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            _refuse_bomb(image.height, image.width, "the image")
+            image.load()
+            return np.asarray(_to_rgb(image))
+    except (Unreadable, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise Unreadable("not an image in a known format") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unreadable(f"a decompression bomb: more than {PIXEL_LIMIT} pixels") from error
+    except Exception as error:
+        # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError, struct.error, IndexError).
+        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def resize_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize the shorter side to ``size`` (bicubic, antialiased) and cut the centre: uint8 [size, size, 3].
+
+    Bit for bit torchvision's ``Resize(size, BICUBIC)`` followed by ``CenterCrop(size)`` on a PIL image.
+    """
+    resized = _resize(pixels, *_shorter_side_to(pixels.shape[0], pixels.shape[1], size))
+    # round() to even, as torchvision's center_crop.
+    top = round((resized.shape[0] - size) / 2)
+    left = round((resized.shape[1] - size) / 2)
+    return resized[top : top + size, left : left + size]
+
+
+def bound_shorter_side(pixels: NDArray[np.uint8], bound: int | None) -> NDArray[np.uint8]:
+    """Shrink an image whose shorter side exceeds ``bound`` until it equals it (bicubic, antialiased)."""
+    height, width = pixels.shape[:2]
+    if bound is None or min(height, width) <= bound:
+        return pixels
+    return _resize(pixels, *_shorter_side_to(height, width, bound))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    # "I" is what Pillow makes of some 16-bit PNG and PGM files; elsewhere (TIFF) its range is anybody's guess.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        grey = np.asarray(image).astype(np.int64)
+        return Image.fromarray(((grey + 128) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise Unreadable(f"32-bit pixels (mode {image.mode}) of unknown range")
+    if image.mode == "P" and "transparency" in image.info:
+        # The same colours as the direct conversion, without its warning.
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _shorter_side_to(height: int, width: int, size: int) -> tuple[int, int]:
+    # int() truncates the longer side, as torchvision does.
+    short, long = sorted((height, width))
+    other = int(size * long / short)
+    return (size, other) if height <= width else (other, size)
+
+
+def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    _refuse_bomb(height, width, f"{pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), which resized")
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _refuse_bomb(height: int, width: int, what: str) -> None:
+    if height * width > PIXEL_LIMIT:
+        raise Unreadable(f"a decompression bomb: {what} has {height} x {width} pixels, more than {PIXEL_LIMIT}")

@@ -1,0 +1,227 @@
+"""Batches of uint8 images on the device, from wherever they are best kept."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clever.data.store import ImageBatch, Split
+from clever.data.threads import available_cores
+from clever.errors import UserError
+from clever.randomness import make_generator
+
+Placement = Literal["device", "host", "stream"]
+
+PREFETCH = 2
+"""Batches that are read ahead of the one in use."""
+
+
+class Batches:
+    """The batches of a split, epoch after epoch, in one of three placements that give exactly the same batches.
+
+    * ``device``: all pixels lie on the device; a batch is one gather there.
+    * ``host``: pixels stay in the memory-mapped file; a background thread gathers each batch into pinned memory and
+      copies it over on a stream of its own while the previous batch is trained on.
+    * ``stream``: as ``host``, with ``workers`` threads that read or decode the images of a batch. Encoded stores can
+      only be streamed.
+
+    ``auto`` takes ``device`` for decoded pixels on an accelerator if they fit into half of its free memory (or into
+    ``limit_bytes``), ``host`` for other decoded pixels, and ``stream`` for encoded ones. ``placement`` says which it
+    became and ``reason`` why.
+
+    ``batch_size`` counts all processes: rank r of w gets rows [r*b/w, (r+1)*b/w) of each global batch, so that any
+    number of processes sees the same global batches. ``workers`` 0 takes the cores this process may use.
+
+    Raises :class:`UserError` for a batch size that ``world_size`` does not divide or that exceeds the split
+    (``drop_last``), and a placement that the split cannot serve.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        seed: int,
+        device: torch.device | str,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        placement: Literal["auto", "device", "host", "stream"] = "auto",
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        limit_bytes: int | None = None,
+    ) -> None:
+        if batch_size < 1 or batch_size % world_size:
+            raise UserError(f"batch_size {batch_size} must be a positive multiple of the {world_size} processes")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} of {world_size} processes")
+        if drop_last and batch_size > len(split):
+            raise UserError(
+                f"batch_size {batch_size} exceeds the {len(split)} images of the {split.name} split; lower batch_size"
+            )
+        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
+        self.workers = workers or available_cores()
+        self.device = _with_index(torch.device(device))
+        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else None
+        self.placement, self.reason = choose_placement(
+            placement, split.encoded, split.nbytes, self.device.type, free, limit_bytes
+        )
+        self._copies = _new_stream(self.device)
+        if self.placement == "device":
+            self._pixels = _upload(split, self.device)
+            self._labels = split.labels.to(self.device)
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return whole if self.drop_last or rest == 0 else whole + 1
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[ImageBatch]:
+        """The batches of one epoch on the device, leaving out the first ``start`` without reading them.
+
+        The order depends on (seed, epoch) alone. Without ``drop_last`` the last global batch may be smaller; it is
+        shared as evenly as possible, and a process may get a batch of no images so that all take as many steps.
+        """
+        if not 0 <= start <= len(self):
+            raise UserError(f"cannot start at step {start} of an epoch of {len(self)} steps")
+        order = self._order(epoch)
+        steps = [self._rows(order, step) for step in range(start, len(self))]
+        return self._from_device(steps) if self.placement == "device" else self._from_host(steps)
+
+    def _order(self, epoch: int) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(len(self.split))
+        return torch.randperm(len(self.split), generator=make_generator(self.seed, "batches", epoch))
+
+    def _rows(self, order: Tensor, step: int) -> Tensor:
+        batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+        return batch[self.rank * len(batch) // self.world_size : (self.rank + 1) * len(batch) // self.world_size]
+
+    def _from_device(self, steps: list[Tensor]) -> Iterator[ImageBatch]:
+        # One copy of all indices, so that no step waits for the host.
+        on_device = torch.cat(steps).to(self.device) if steps else torch.empty(0)
+        for rows in torch.split(on_device, [len(rows) for rows in steps]):
+            sizes = torch.tensor([self._pixels.shape[2:]], device=self.device).repeat(len(rows), 1)
+            yield ImageBatch(self._pixels.index_select(0, rows), sizes, self._labels[rows], rows)
+
+    def _from_host(self, steps: list[Tensor]) -> Iterator[ImageBatch]:
+        readers = ThreadPoolExecutor(self.workers if self.placement == "stream" else 1, "clever-read")
+        # A single thread sends batches over: they arrive in order and copying never waits for reading to be polled.
+        sender = ThreadPoolExecutor(1, "clever-send")
+        waiting: deque[Future[tuple[ImageBatch, torch.cuda.Event | None]]] = deque()
+        ahead = iter(steps)
+
+        def begin() -> None:
+            rows = next(ahead, None)
+            if rows is not None:
+                buffer, parts = self._read(rows.numpy(), readers)
+                waiting.append(sender.submit(self._send, rows, buffer, parts))
+
+        try:
+            for _ in range(PREFETCH):
+                begin()
+            while waiting:
+                batch, copied = waiting.popleft().result()
+                begin()
+                if copied is not None:
+                    current = torch.cuda.current_stream(self.device)
+                    current.wait_event(copied)
+                    for tensor in (batch.pixels, batch.sizes, batch.labels, batch.indices):
+                        # Allocated on the copying stream: keep it until the training stream is done with it.
+                        tensor.record_stream(current)
+                yield batch
+        finally:
+            readers.shutdown(wait=True, cancel_futures=True)
+            sender.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, rows: NDArray[np.int64], readers: ThreadPoolExecutor) -> tuple[Tensor, list[Future[None]]]:
+        """Start to read ``rows`` into a buffer uint8 [N, H, W, 3]; it is filled when all futures are done."""
+        height, width = self.split.extent(rows)
+        buffer = torch.empty(len(rows), height, width, 3, dtype=torch.uint8, pin_memory=self._copies is not None)
+        pieces = min(len(rows), 4 * self.workers) if self.placement == "stream" else 1
+        bounds = [len(rows) * piece // max(1, pieces) for piece in range(pieces + 1)]
+        out = buffer.numpy()
+        parts = [readers.submit(self.split.fill, rows[first:last], out[first:last]) for first, last in pairwise(bounds)]
+        return buffer, parts
+
+    def _send(
+        self, rows: Tensor, buffer: Tensor, parts: list[Future[None]]
+    ) -> tuple[ImageBatch, torch.cuda.Event | None]:
+        for part in parts:
+            part.result()
+        sizes, labels = self.split.sizes(rows.numpy()), self.split.labels[rows]
+        if self._copies is None:
+            pixels = buffer.permute(0, 3, 1, 2).contiguous()
+            return ImageBatch(pixels, sizes, labels, rows).to(self.device), None
+        with torch.cuda.device(self.device), torch.cuda.stream(self._copies):
+            small = ImageBatch(buffer, sizes.pin_memory(), labels.pin_memory(), rows.pin_memory())
+            batch = small.to(self.device, non_blocking=True)
+            # The device turns height x width x channel round far faster than the host could.
+            batch.pixels = batch.pixels.permute(0, 3, 1, 2).contiguous()
+            return batch, self._copies.record_event()
+
+
+def choose_placement(
+    requested: Literal["auto", "device", "host", "stream"],
+    encoded: bool,
+    nbytes: int,
+    device_type: str,
+    free_bytes: int | None,
+    limit_bytes: int | None,
+) -> tuple[Placement, str]:
+    """Where to keep ``nbytes`` of images, and why in a few words (``"device: 0.15 GB fit in 60.1 GB free"``).
+
+    ``free_bytes`` is the free memory of the device, None where it is not an accelerator of its own.
+    Raises :class:`UserError` for encoded images anywhere but in a stream.
+    """
+    size = f"{nbytes / 1e9:.2f} GB"
+    if encoded:
+        if requested not in ("auto", "stream"):
+            raise UserError(f"placement {requested} needs decoded pixels; use stream (or format: pixels)")
+        return "stream", f"stream: {size} of encoded images, decoded while training"
+    if requested != "auto":
+        return requested, f"{requested}: {size}, as asked"
+    if free_bytes is None:
+        return "host", f"host: {size} read from memory-mapped files (device is {device_type})"
+    room = free_bytes // 2 if limit_bytes is None else min(limit_bytes, free_bytes)
+    if nbytes <= room:
+        return "device", f"device: {size} fit in {free_bytes / 1e9:.1f} GB free"
+    return "host", f"host: {size} exceed {room / 1e9:.1f} GB ({free_bytes / 1e9:.1f} GB free on the device)"
+
+
+def _with_index(device: torch.device) -> torch.device:
+    # Other threads have a current device of their own: "cuda" alone would mean the first one there.
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def _new_stream(device: torch.device) -> torch.cuda.Stream | None:
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
+def _upload(split: Split, device: torch.device, chunk_bytes: int = 2**28) -> Tensor:
+    """All pixels of a split as uint8 [N, 3, H, W] on ``device``, brought over in chunks."""
+    height, width = split.extent(np.arange(1))
+    try:
+        pixels = torch.empty(len(split), 3, height, width, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{split.nbytes / 1e9:.2f} GB of {split.name} pixels do not fit on {device}; use placement host"
+        ) from error
+    step = max(1, chunk_bytes // (height * width * 3))
+    for start in range(0, len(split), step):
+        rows = np.arange(start, min(start + step, len(split)))
+        buffer = np.empty((len(rows), height, width, 3), dtype=np.uint8)
+        split.fill(rows, buffer)
+        pixels[start : start + len(rows)] = torch.from_numpy(buffer).to(device).permute(0, 3, 1, 2)
+    return pixels

@@ -1,0 +1,79 @@
+"""What a study says about one data set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt, model_validator
+
+from clever.options import Options
+
+
+class DataOptions(Options):
+    """One named data set of a study: where it comes from and how it is stored."""
+
+    source: Literal["digits", "cifar10", "cifar100", "arrays", "image_folder"]
+    """Where the images come from. ``digits`` ships with scikit-learn and needs no download; ``arrays`` reads
+    ``{train,test}_{images,labels}.npy``; ``image_folder`` reads ``train/<class>/*`` and ``val/<class>/*`` (or
+    ``test/<class>/*``)."""
+
+    root: str | None = None
+    """Folder that holds the source. Every source but ``digits`` needs it."""
+
+    image_size: PositiveInt | None = None
+    """Side of the stored square images in pixels: the shorter side is resized to it (bicubic), then the centre is
+    cut out. Leave it out to keep arrays as they are (digits: 32). With ``format: encoded`` nothing is cut: it bounds
+    the shorter side of an image when it is decoded, and is worth setting (256 to 512) where a few huge photographs
+    would pad every batch to their size."""
+
+    format: Literal["pixels", "encoded"] = "pixels"
+    """``pixels`` stores decoded squares, the fastest to train from. ``encoded`` keeps the original JPEG or PNG bytes
+    and decodes them while training: choose it when the decoded squares do not fit on the disk, or when random crops
+    must come from the whole photograph."""
+
+    normalisation: Literal["data", "imagenet"] = "data"
+    """Mean and standard deviation to normalise with: measured on this training split, or ImageNet's. Choose
+    ``imagenet`` when the backbone is compared with, or started from, one trained on ImageNet."""
+
+    train_limit: PositiveInt | None = None
+    """Keep at most this many training images, as evenly over the classes as they allow. For trial runs."""
+
+    test_limit: PositiveInt | None = None
+    """Keep at most this many test images, as evenly over the classes as they allow. For trial runs."""
+
+    subset_seed: int = 0
+    """Which images ``train_limit`` and ``test_limit`` keep. A larger limit keeps all that a smaller one keeps."""
+
+    unreadable_limit: NonNegativeInt = 0
+    """How many images that cannot be read are left out (by name, in ``store.json``) before it is an error.
+    Raise it for a data set with known damaged files."""
+
+    classes: list[str] | None = None
+    """``image_folder`` only: use these class folders and no others, for example the ImageNet-100 list. Labels follow
+    the sorted names, whatever the order here."""
+
+    download: bool = False
+    """``cifar10`` and ``cifar100`` only: let torchvision download the archive when ``root`` lacks it."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> DataOptions:
+        if self.source != "digits" and not self.root:
+            raise ValueError(f"source {self.source} needs `root`, the folder that holds it")
+        if self.source == "digits" and self.root is not None:
+            raise ValueError("source digits comes with scikit-learn: leave `root` out")
+        if self.source != "image_folder":
+            if self.format == "encoded":
+                raise ValueError(f"format encoded needs source image_folder; {self.source} holds decoded pixels")
+            if self.classes is not None:
+                raise ValueError(f"`classes` chooses folders of source image_folder; {self.source} has none")
+        elif self.format == "pixels" and self.image_size is None:
+            raise ValueError("source image_folder with format pixels needs `image_size`, the side of the squares")
+        if self.classes is not None:
+            if not self.classes:
+                raise ValueError("`classes` is empty: name at least one class folder, or leave it out")
+            twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+            if twice:
+                raise ValueError(f"`classes` names {', '.join(twice)} more than once")
+        if self.download and self.source not in ("cifar10", "cifar100"):
+            raise ValueError(f"`download` is for cifar10 and cifar100; {self.source} is never downloaded")
+        return self

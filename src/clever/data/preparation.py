@@ -1,0 +1,305 @@
+"""From a source to a prepared store, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from clever.data.decoding import Unreadable, bound_shorter_side, decode_rgb, resize_square
+from clever.data.moments import Moments, Triple, moments
+from clever.data.options import DataOptions
+from clever.data.registry import SOURCES
+from clever.data.source import SPLITS, ArraySplit, FileSplit, Source, SplitName
+from clever.data.store import (
+    ALL_FILES,
+    DESCRIPTION,
+    FORMAT,
+    VERSION,
+    Store,
+    content_checksum,
+    file_names,
+    file_sha256,
+)
+from clever.data.subset import balanced_subset
+from clever.data.threads import available_cores, ordered_map
+from clever.data.writing import ArrayFile, sync, whole_folder, write_array
+from clever.errors import UserError
+
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+CHUNK_BYTES = 4_000_000
+"""About how many bytes of decoded pixels one task of the thread pool handles."""
+
+NAMED_AT_MOST = 20
+
+
+def prepare(options: DataOptions, folder: Path, progress: bool | None = None) -> Store:
+    """Read the source of ``options`` and write a store to ``folder``; returns it opened.
+
+    The store is built in a temporary sibling and renamed at the end: after a failure there is nothing half-written
+    and an older store is still whole. The same source and options give the same bytes on every machine (with the
+    same Pillow). ``progress`` None shows a bar on a terminal and one line elsewhere; True and False force either.
+
+    Raises :class:`UserError` for whatever is wrong with the source (see its reader), more unreadable images than
+    ``unreadable_limit``, limits too small to keep every class, and a folder that cannot be written.
+    """
+    started = time.perf_counter()
+    folder = Path(folder)
+    source = SOURCES[options.source](options)
+    rows = {name: _chosen_rows(options, source, name) for name in SPLITS}
+    side = options.image_size if options.format == "encoded" else _square_side(options, source)
+    needed = _needed_bytes(options, source, rows, side)
+    show_bar = sys.stderr.isatty() if progress is None else progress
+
+    with whole_folder(folder, ALL_FILES, needed) as partial_folder:
+        reports: dict[SplitName, _Report] = {}
+        left_out = [(name, item) for name in SPLITS for item in source.split(name).unreadable]
+        total = sum(len(chosen) for chosen in rows.values())
+        with tqdm(total=total, desc=f"prepare {folder.name}", unit="image", disable=not show_bar) as bar:
+            for name in SPLITS:
+                writer = _SplitWriter(partial_folder, name, options.format, side)
+                reports[name] = writer.write(
+                    source.split(name), rows[name], options.unreadable_limit - len(left_out), bar
+                )
+                left_out += [(name, item) for item in reports[name].unreadable]
+        _check_unreadable(options, left_out)
+        _check_classes(source.classes, reports, options)
+        info = _describe(options, source, reports, left_out, side, partial_folder)
+        with open(partial_folder / DESCRIPTION, "w", encoding="utf-8") as file:
+            file.write(json.dumps(info, indent=1, sort_keys=True) + "\n")
+            sync(file)
+
+    seconds = time.perf_counter() - started
+    line = (
+        f"{folder.name}: prepared {len(reports['train'].labels)} training and {len(reports['test'].labels)} test "
+        f"images of {len(source.classes)} classes in {seconds:.1f} s"
+    )
+    if left_out:
+        line += f"; left out {len(left_out)} unreadable ones, named in {DESCRIPTION}"
+    print(line, file=sys.stderr)
+    return Store.open(folder)
+
+
+@dataclass
+class _Report:
+    """What became of one split."""
+
+    labels: NDArray[np.int64]
+    moments: Moments
+    unreadable: list[tuple[str, str]]
+    largest: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A few images of a split, in order: their rows, what is stored of them, and those that could not be read."""
+
+    rows: list[int]
+    pixels: list[NDArray[np.uint8]]
+    encoded: list[bytes]
+    sizes: list[tuple[int, int]]
+    moments: Moments
+    unreadable: list[tuple[str, str]]
+
+
+class _SplitWriter:
+    """Writes the files of one split while its images stream by."""
+
+    def __init__(self, folder: Path, name: SplitName, layout: str, side: int | None) -> None:
+        self.folder, self.name, self.layout, self.side = folder, name, layout, side
+
+    def write(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64], may_fail: int, bar: tqdm[Any]) -> _Report:
+        """Decode, measure and store ``rows``; stores nothing more once ``may_fail`` images were unreadable."""
+        kept: list[int] = []
+        unreadable: list[tuple[str, str]] = []
+        sizes: list[tuple[int, int]] = []
+        lengths: list[int] = []
+        measured = Moments()
+        with ExitStack() as stack:
+            if self.layout == "pixels":
+                assert self.side is not None
+                path = self.folder / f"{self.name}_images.npy"
+                images = stack.enter_context(ArrayFile(path, (self.side, self.side, 3), np.uint8))
+            else:
+                blob = stack.enter_context(open(self.folder / f"{self.name}_bytes.bin", "wb"))
+            for piece in self._pieces(split, rows):
+                kept += piece.rows
+                sizes += piece.sizes
+                unreadable += piece.unreadable
+                measured += piece.moments
+                # Past the limit the rest is only read to name every bad image in one go.
+                if len(unreadable) <= may_fail and piece.rows:
+                    if self.layout == "pixels":
+                        images.append(np.stack(piece.pixels))
+                    else:
+                        blob.write(b"".join(piece.encoded))
+                        lengths += [len(data) for data in piece.encoded]
+                bar.update(len(piece.rows) + len(piece.unreadable))
+            if self.layout == "encoded":
+                sync(blob)
+        labels = split.labels[np.asarray(kept, dtype=np.int64)]
+        write_array(self.folder / f"{self.name}_labels.npy", labels)
+        if self.layout == "encoded":
+            offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+            write_array(self.folder / f"{self.name}_offsets.npy", offsets)
+            write_array(self.folder / f"{self.name}_sizes.npy", np.asarray(sizes, dtype=np.int64).reshape(-1, 2))
+        height, width = np.max(sizes, axis=0) if sizes else (0, 0)
+        return _Report(labels, measured, unreadable, (int(height), int(width)))
+
+    def _pieces(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64]) -> Iterator[_Piece]:
+        # Unknown sizes of photographs: about 0.5 MB each.
+        image_bytes = 500_000 if self.side is None or self.layout == "encoded" else self.side**2 * 3
+        step = max(1, min(1024, CHUNK_BYTES // image_bytes))
+        chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
+        workers = available_cores()
+        with _bombs_are_errors():
+            yield from ordered_map(partial(self._piece, split), chunks, workers, ahead=2 * workers)
+
+    def _piece(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64]) -> _Piece:
+        piece = _Piece([], [], [], [], Moments(), [])
+        images: list[NDArray[np.uint8]] = []
+        for row in rows.tolist():
+            try:
+                found = split.read(row)
+                pixels = decode_rgb(found) if isinstance(found, bytes) else found
+                if self.layout == "encoded":
+                    pixels = bound_shorter_side(pixels, self.side)
+                elif self.side is not None:
+                    pixels = resize_square(pixels, self.side)
+            except Unreadable as error:
+                piece.unreadable.append((split.name(row), str(error)))
+                continue
+            piece.rows.append(row)
+            piece.sizes.append((pixels.shape[0], pixels.shape[1]))
+            if self.layout == "encoded":
+                assert isinstance(found, bytes)
+                piece.encoded.append(found)
+            images.append(pixels)
+        measured = Moments()
+        if self.name == "train":  # only training pixels say how to normalise
+            whole = [np.stack(images)] if self.layout == "pixels" and images else images
+            for pixels in whole:
+                measured += moments(pixels)
+        kept = images if self.layout == "pixels" else []
+        return _Piece(piece.rows, kept, piece.encoded, piece.sizes, measured, piece.unreadable)
+
+
+@contextmanager
+def _bombs_are_errors() -> Iterator[None]:
+    # Pillow only warns of an image between once and twice its limit. Filters are shared by all threads, hence one
+    # change around the pool rather than one in each task.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _chosen_rows(options: DataOptions, source: Source, name: SplitName) -> NDArray[np.int64]:
+    limit = options.train_limit if name == "train" else options.test_limit
+    labels = source.split(name).labels
+    present = len(np.unique(labels))
+    if limit is not None and limit < present:
+        raise UserError(f"{name}_limit {limit} cannot keep all {present} classes; set it to {present} or more")
+    return balanced_subset(labels, limit, options.subset_seed, name)
+
+
+def _square_side(options: DataOptions, source: Source) -> int:
+    if options.image_size is not None:
+        return options.image_size
+    assert isinstance(source.train, ArraySplit)  # DataOptions asks for image_size with files
+    return int(source.train.images.shape[1])
+
+
+def _needed_bytes(
+    options: DataOptions, source: Source, rows: dict[SplitName, NDArray[np.int64]], side: int | None
+) -> int:
+    if options.format == "pixels":
+        assert side is not None
+        return sum(len(chosen) for chosen in rows.values()) * (side**2 * 3 + 8)
+    needed = 0.0
+    for name, chosen in rows.items():
+        split = source.split(name)
+        assert isinstance(split, FileSplit)  # DataOptions allows encoded for nothing else
+        needed += len(chosen) * split.bytes_an_image(chosen)
+    return int(needed)
+
+
+def _check_unreadable(options: DataOptions, left_out: list[tuple[SplitName, tuple[str, str]]]) -> None:
+    if len(left_out) <= options.unreadable_limit:
+        return
+    named = ", ".join(f"{name} ({reason})" for _, (name, reason) in left_out[:NAMED_AT_MOST])
+    if len(left_out) > NAMED_AT_MOST:
+        named += f" and {len(left_out) - NAMED_AT_MOST} more"
+    raise UserError(
+        f"{options.root}: {len(left_out)} unreadable, unreadable_limit is {options.unreadable_limit}: {named}; "
+        "repair or remove them, or raise unreadable_limit"
+    )
+
+
+def _check_classes(classes: tuple[str, ...], reports: dict[SplitName, _Report], options: DataOptions) -> None:
+    counts = np.bincount(reports["train"].labels, minlength=len(classes))
+    empty = [classes[label] for label in np.flatnonzero(counts == 0)]
+    if empty:
+        raise UserError(f"{options.root}: no readable training image of class {', '.join(empty[:NAMED_AT_MOST])}")
+    if len(reports["test"].labels) == 0:
+        raise UserError(f"{options.root}: no readable test image")
+
+
+def _describe(
+    options: DataOptions,
+    source: Source,
+    reports: dict[SplitName, _Report],
+    left_out: list[tuple[SplitName, tuple[str, str]]],
+    side: int | None,
+    folder: Path,
+) -> dict[str, Any]:
+    measured = reports["train"].moments
+    mean, std = measured.mean(), measured.std()
+    if options.normalisation == "data" and min(std) == 0:
+        raise UserError(
+            f"{options.root}: a colour channel is the same in every training pixel (std {std}), which cannot be "
+            "normalised; set normalisation: imagenet"
+        )
+    imagenet = options.normalisation == "imagenet"
+    info: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "origin": source.origin,
+        # Without the root: the same data set prepared elsewhere gives the same description.
+        "options": options.model_dump(exclude={"root"}),
+        "layout": options.format,
+        "image_size": side,
+        "classes": list(source.classes),
+        "mean": list(IMAGENET_MEAN if imagenet else mean),
+        "std": list(IMAGENET_STD if imagenet else std),
+        "measured_mean": list(mean),
+        "measured_std": list(std),
+        "splits": {
+            name: {
+                "count": len(report.labels),
+                "per_class": np.bincount(report.labels, minlength=len(source.classes)).tolist(),
+                "largest": list(report.largest),
+                "unreadable": [{"name": item, "reason": why} for split, (item, why) in left_out if split == name],
+            }
+            for name, report in reports.items()
+        },
+        "files": {
+            name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
+            for name in file_names(options.format)
+        },
+    }
+    info["checksum"] = content_checksum(info)
+    return info

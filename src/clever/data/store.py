@@ -1,0 +1,247 @@
+"""A prepared data set on disk: plain arrays, one description, checksums. No pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clever.data.decoding import Unreadable, bound_shorter_side, decode_rgb
+from clever.data.moments import Triple
+from clever.data.source import SPLITS, SplitName
+from clever.errors import UserError
+
+FORMAT = "clever-store"
+VERSION = 1
+DESCRIPTION = "store.json"
+LAYOUTS = {
+    "pixels": ("{}_images.npy", "{}_labels.npy"),
+    "encoded": ("{}_bytes.bin", "{}_offsets.npy", "{}_sizes.npy", "{}_labels.npy"),
+}
+
+
+def file_names(layout: str) -> tuple[str, ...]:
+    """Files of a store beside ``store.json``, by layout (``pixels`` or ``encoded``)."""
+    return tuple(pattern.format(split) for split in SPLITS for pattern in LAYOUTS[layout])
+
+
+ALL_FILES = frozenset({DESCRIPTION, *file_names("pixels"), *file_names("encoded")})
+
+
+@dataclass
+class ImageBatch:
+    """Images and what is known of them; row i of every tensor is the same image, all on one device.
+
+    ``pixels`` uint8 [N, 3, H, W], contiguous, filled up with 0 at the bottom and right where images differ in size;
+    ``sizes`` int64 [N, 2], height and width of each image; ``labels`` int64 [N]; ``indices`` int64 [N], rows of the
+    split.
+    """
+
+    pixels: Tensor
+    sizes: Tensor
+    labels: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
+        """The same batch on ``device``."""
+        tensors = (self.pixels, self.sizes, self.labels, self.indices)
+        return ImageBatch(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+
+
+class Split:
+    """The training or test images of a store.
+
+    ``labels`` int64 [N] in memory; images stay on the disk (memory-mapped) until asked for. ``image_size`` is the side
+    of the squares, or None for an encoded store, whose images keep their own sizes; ``nbytes`` counts the image bytes.
+    Reading is safe from several threads at once.
+    """
+
+    def __init__(self, store: Store, name: SplitName) -> None:
+        self.name = name
+        self.folder = store.folder
+        self.encoded = store.info["layout"] == "encoded"
+        self.image_size: int | None = None
+        self._bound: int | None = store.info["image_size"]
+        count = store.info["splits"][name]["count"]
+        labels = self._load("labels", np.int64, (count,))
+        self.labels = torch.from_numpy(np.array(labels))
+        if self.encoded:
+            self._offsets = np.array(self._load("offsets", np.int64, (count + 1,)))
+            self._sizes = np.array(self._load("sizes", np.int64, (count, 2)))
+            self._blob = self._map_bytes()
+            self.nbytes = int(self._offsets[-1])
+        else:
+            self.image_size = store.info["image_size"]
+            self._images = self._load("images", np.uint8, (count, self.image_size, self.image_size, 3))
+            self.nbytes = self._images.nbytes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def images(self, indices: Tensor | NDArray[np.int64] | list[int]) -> ImageBatch:
+        """The images of these rows, in this order, on the CPU. Raises IndexError beyond the split."""
+        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+        buffer = np.empty((len(rows), *self.extent(rows), 3), dtype=np.uint8)
+        self.fill(rows, buffer)
+        return ImageBatch(
+            pixels=torch.from_numpy(buffer).permute(0, 3, 1, 2).contiguous(),
+            sizes=self.sizes(rows),
+            labels=self.labels[rows],
+            indices=torch.from_numpy(rows.copy()),
+        )
+
+    def sizes(self, rows: NDArray[np.int64]) -> Tensor:
+        """Height and width of these images: int64 [N, 2]."""
+        if self.encoded:
+            return torch.from_numpy(self._sizes[rows])
+        return torch.tensor([self._images.shape[1:3]], dtype=torch.int64).repeat(len(rows), 1)
+
+    def extent(self, rows: NDArray[np.int64]) -> tuple[int, int]:
+        """The smallest height and width that hold each of these images."""
+        if not self.encoded:
+            return self._images.shape[1], self._images.shape[2]
+        if len(rows) == 0:
+            return 0, 0
+        height, width = self._sizes[rows].max(axis=0)
+        return int(height), int(width)
+
+    def fill(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Write these images to ``out`` uint8 [N, H, W, 3], with 0 beyond their edges."""
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of a split of {len(self)} images")
+        if not self.encoded:
+            # mode="clip" writes straight into `out`; the rows were checked above.
+            np.take(self._images, rows, axis=0, out=out, mode="clip")
+            return
+        for row, target in zip(rows.tolist(), out, strict=True):
+            pixels = self._decode(row)
+            height, width = pixels.shape[:2]
+            target[:height, :width] = pixels
+            target[height:] = 0
+            target[:height, width:] = 0
+
+    def _decode(self, row: int) -> NDArray[np.uint8]:
+        data = self._blob[self._offsets[row] : self._offsets[row + 1]].tobytes()
+        try:
+            pixels = bound_shorter_side(decode_rgb(data), self._bound)
+        except Unreadable as error:
+            raise UserError(f"{self.folder}: {self.name} image {row} is damaged ({error}); prepare it again") from error
+        if pixels.shape[:2] != tuple(self._sizes[row]):
+            raise UserError(f"{self.folder}: {self.name} image {row} has another size than stored; prepare it again")
+        return pixels
+
+    def _load(self, what: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+        path = self.folder / f"{self.name}_{what}.npy"
+        try:
+            array: NDArray[Any] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path}: missing or damaged; prepare the data set again") from error
+        if array.dtype != dtype or array.shape != shape:
+            raise UserError(f"{path}: holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}")
+        return array
+
+    def _map_bytes(self) -> NDArray[np.uint8]:
+        path = self.folder / f"{self.name}_bytes.bin"
+        monotonic = self._offsets[0] == 0 and bool((np.diff(self._offsets) > 0).all())
+        if not path.is_file() or not monotonic or path.stat().st_size != self._offsets[-1]:
+            raise UserError(f"{path}: does not match its offsets; prepare the data set again")
+        return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared data set.
+
+    ``classes`` in label order; ``mean`` and ``std`` per channel on the [0, 1] scale, to normalise with; ``checksum``
+    a sha256 over all content (files, classes, mean, std, image size), the same wherever the store was prepared;
+    ``info`` all of ``store.json``: counts, counts per class, unreadable images, files with their bytes and sha256.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    mean: Triple
+    std: Triple
+    checksum: str
+    info: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Store:
+        """Open a prepared store, checking its description and the length of its files (not their content).
+
+        Raises :class:`UserError` where there is none, it has another format or version, or a file is missing or has
+        another length than when it was written.
+        """
+        folder = Path(folder)
+        info = _read_description(folder / DESCRIPTION)
+        for name, recorded in info["files"].items():
+            path = folder / name
+            if not path.is_file():
+                raise UserError(f"{path}: is missing from the store; prepare the data set again")
+            if path.stat().st_size != recorded["bytes"]:
+                raise UserError(
+                    f"{path}: has {path.stat().st_size} bytes, {recorded['bytes']} were written; "
+                    "it is truncated or changed, prepare the data set again"
+                )
+        mean, std = tuple(info["mean"]), tuple(info["std"])
+        return cls(folder, tuple(info["classes"]), mean, std, info["checksum"], info)
+
+    def split(self, name: SplitName) -> Split:
+        """The training or the test images."""
+        if name not in SPLITS:
+            raise UserError(f"{self.folder}: no split {name}; a store has train and test")
+        return Split(self, name)
+
+    def verify(self) -> None:
+        """Read every byte and compare with the recorded checksums; raises :class:`UserError` naming what differs."""
+        for name, recorded in self.info["files"].items():
+            found = file_sha256(self.folder / name)
+            if found != recorded["sha256"]:
+                raise UserError(
+                    f"{self.folder / name}: sha256 is {found[:12]}…, {recorded['sha256'][:12]}… was written; "
+                    "it was changed or damaged, prepare the data set again"
+                )
+        if content_checksum(self.info) != self.checksum:
+            raise UserError(f"{self.folder / DESCRIPTION}: does not match its checksum; prepare the data set again")
+
+
+def content_checksum(info: dict[str, Any]) -> str:
+    """One sha256 over all that a training can see of a store: its files and how they are read and normalised."""
+    seen = {key: info[key] for key in ("format", "version", "layout", "image_size", "classes", "mean", "std")}
+    seen["files"] = {name: recorded["sha256"] for name, recorded in info["files"].items()}
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path.parent}: not a prepared store (no {path.name}); prepare the data set first") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON; prepare the data set again") from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise UserError(f"{path}: not the description of a {FORMAT}; point to a folder that was prepared by clever")
+    if info.get("version") != VERSION:
+        raise UserError(
+            f"{path}: store version {info.get('version')}, this program reads version {VERSION}; prepare it again"
+        )
+    needed = ("layout", "image_size", "classes", "mean", "std", "splits", "files", "checksum")
+    missing = [key for key in needed if key not in info]
+    if missing or info["layout"] not in LAYOUTS or set(info["files"]) != set(file_names(info["layout"])):
+        raise UserError(f"{path}: is incomplete; prepare the data set again")
+    return info

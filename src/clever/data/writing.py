@@ -1,0 +1,168 @@
+"""Writing a folder so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clever.errors import UserError
+
+
+@contextmanager
+def whole_folder(folder: Path, replaceable: frozenset[str], needed_bytes: int) -> Iterator[Path]:
+    """Yield a temporary sibling of ``folder``; when the block succeeds, it takes the place of ``folder``.
+
+    On any failure or interruption the sibling is removed and ``folder`` stays as it was. A folder that exists is
+    replaced only if it is empty or every name in it is in ``replaceable``, so that nobody's files are deleted. What
+    a killed process of this machine left behind is cleared away.
+
+    Raises :class:`UserError` where ``folder`` holds other files, ``needed_bytes`` exceed the free space, or a write
+    fails (disk full, no permission).
+    """
+    partial = folder.parent / f".{folder.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.partial"
+    try:
+        _check_replaceable(folder, replaceable)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        free = shutil.disk_usage(folder.parent).free
+        if needed_bytes > free:
+            raise UserError(
+                f"{folder}: about {needed_bytes / 1e9:.2f} GB are needed, but only {free / 1e9:.2f} GB are free there"
+            )
+        partial.mkdir()
+        yield partial
+        _sync_folder(partial)
+        _put_in_place(partial, folder)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk or quota is full" if full else error.strerror or str(error)
+        raise UserError(
+            f"{folder}: could not be written ({why}; about {needed_bytes / 1e9:.2f} GB are needed); nothing was kept"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+class ArrayFile:
+    """A ``.npy`` file written block after block, whose number of rows is known only at the end.
+
+    Plain writes, not a memory map: on a full disk a write raises, where touching a map kills the process.
+    """
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+        self.rows = 0
+        self._row_shape, self._dtype = row_shape, np.dtype(dtype)
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._header_length = self._file.write(self._header())
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write ``rows`` [n, *row_shape]."""
+        if rows.shape[1:] != self._row_shape or rows.dtype != self._dtype:
+            raise ValueError(f"rows are {rows.dtype} {rows.shape[1:]}, the file holds {self._dtype} {self._row_shape}")
+        self._file.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
+
+    def __enter__(self) -> ArrayFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                header = self._header()
+                # numpy pads headers and leaves room for a longer count: 128 bytes, whatever the count.
+                if len(header) != self._header_length:
+                    raise RuntimeError("the header of a .npy file changed its length with the number of rows")
+                self._file.seek(0)
+                self._file.write(header)
+                sync(self._file)
+
+    def _header(self) -> bytes:
+        text = BytesIO()
+        fields = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self.rows, *self._row_shape),
+        }
+        np.lib.format.write_array_header_1_0(text, fields)
+        return text.getvalue()
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write one whole array and make sure that it is on the disk."""
+    with open(path, "wb") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+        sync(file)
+
+
+def sync(file: Any) -> None:
+    """Push what was written to ``file`` through to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _check_replaceable(folder: Path, replaceable: frozenset[str]) -> None:
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is in the way; a prepared store is a folder")
+    foreign = sorted(set(os.listdir(folder)) - replaceable)
+    if foreign:
+        raise UserError(f"{folder}: holds {foreign[0]}, which no prepared store does; choose an empty or new folder")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    own = re.compile(re.escape(f".{folder.name}.{socket.gethostname()}.") + r"(\d+)\.[0-9a-f]+\.partial")
+    for path in folder.parent.iterdir():
+        match = own.fullmatch(path.name)
+        if match and not _alive(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    if folder.is_dir() and os.listdir(folder):
+        # A folder with files in it cannot be renamed over: the old one steps aside, under a name that is cleared away
+        # should this process die here.
+        aside = partial.with_name(partial.name.removesuffix(".partial") + "0.partial")
+        os.rename(folder, aside)
+        try:
+            os.rename(partial, folder)
+        except BaseException:
+            os.rename(aside, folder)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        os.rename(partial, folder)
+    _sync_folder(folder.parent)

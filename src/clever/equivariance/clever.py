@@ -1,0 +1,61 @@
+"""CLeVER: DDCL with a regulariser that keeps the two heads' parameter norms together (arXiv 2406.00262)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from clever.equivariance.ddcl import Ddcl, SplitOptions
+from clever.equivariance.equivariance import Encoded, MakeBaseline, Term
+
+
+class CleverOptions(SplitOptions):
+    """CLeVER's settings; the defaults are those of the paper (authors' main_dino.py:130-140, run.sh)."""
+
+    name: Literal["clever"] = "clever"
+    head_norm_weight: float = Field(default=0.001, ge=0)
+    """Weight of the head-norm regulariser (the authors' reg_lambd). It keeps either head from collapsing."""
+    head_norm_last_layer: bool = True
+    """Whether the regulariser counts the last layers. The authors do; turn it off when the two heads' output widths
+    differ, for then the widths alone would dominate it."""
+
+
+class Clever(Ddcl):
+    """DDCL's two terms and ``head_norm``."""
+
+    def __init__(self, options: CleverOptions, feature_dim: int, make_baseline: MakeBaseline) -> None:
+        super().__init__(options, feature_dim, make_baseline)
+        self.head_norm_weight = options.head_norm_weight
+        self.head_norm_last_layer = options.head_norm_last_layer
+
+    def forward(self, student: Encoded, teacher: Encoded, heads: nn.ModuleDict) -> dict[str, Term]:
+        terms = super().forward(student, teacher, heads)
+        groups = [self._norm_groups(part, heads[part]) for part in ("IR", "EF")]
+        return terms | {"head_norm": Term(head_norm_difference(*groups), self.head_norm_weight)}
+
+    def _norm_groups(self, part: str, head: nn.Module) -> list[list[nn.Parameter]]:
+        groups = self.baseline(part).norm_groups(head)
+        if self.head_norm_last_layer:
+            return groups
+        last = {id(p) for name, p in head.named_parameters() if "last_layer" in name}
+        return [[p for p in group if id(p) not in last] for group in groups]
+
+
+def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Mean over groups of | sum ||theta||^2 over the IR head - sum ||theta||^2 over the EF head | (main_dino.py:404-416).
+
+    Only the student's heads enter; frozen parameters are counted, as by the authors, and cancel when both heads
+    have as many.
+    """
+    differences = [
+        (_squared_norm(ir) - _squared_norm(ef)).abs() for ir, ef in zip(ir_groups, ef_groups, strict=True)
+    ]
+    return torch.stack(differences).mean()
+
+
+def _squared_norm(parameters: Sequence[Tensor]) -> Tensor:
+    return torch.stack([parameter.float().square().sum() for parameter in parameters]).sum()

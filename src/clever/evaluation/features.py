@@ -1,0 +1,235 @@
+"""Features of a frozen backbone: the one place where an evaluation runs a network."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import time
+from collections.abc import Callable
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from torch import Tensor
+from tqdm import tqdm
+
+from clever.augmentation import PERTURBATIONS, PerturbationOptions, perturb, probe_views
+from clever.backbones import Backbone
+from clever.data import Batches, ImageBatch, Split, Store
+from clever.errors import UserError
+from clever.options import Options
+from clever.randomness import make_generator
+
+SplitName = Literal["train", "test"]
+
+
+class FeatureOptions(Options):
+    """What every protocol that works on features lets a study choose."""
+
+    perturbations: list[str] = Field(default=["orig", "cj", "cj_flip", "cj_rot", "cj_rot_et"], min_length=1)
+    """The test-time changes to report, orig among them for clean images. The default is the paper's set."""
+    image_size: PositiveInt | None = None
+    """Side of the square that the backbone sees (the paper: 224); leave out to use the stored size."""
+    resize_size: PositiveInt | None = None
+    """Length of the shorter side before the centre crop (the paper: 256); leave out where nothing is to be cropped, as
+    for small images."""
+    elastic_reference_size: PositiveInt | None = None
+    """Side of the images that the strengths of the elastic perturbations are meant for. Leave out to take them in
+    pixels at any size (the paper, at 224); give 224 for small images, to distort as large a share of them as there."""
+    extraction_batch: PositiveInt = 256
+    """Images a pass of the backbone; lower it when memory runs out. Results do not depend on it but for rounding."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the backbone; bf16 is about twice as fast on a recent GPU."""
+    workers: NonNegativeInt = 0
+    """Threads that decode a store of encoded images; 0 takes all cores that the process may use."""
+
+    @field_validator("perturbations")
+    @classmethod
+    def _known_once(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in PERTURBATIONS:
+                nearest = difflib.get_close_matches(name, list(PERTURBATIONS), n=1, cutoff=0.0)[0]
+                raise ValueError(f"unknown perturbation {name!r}: did you mean {nearest!r}?")
+            if names.count(name) > 1:
+                raise ValueError(f"the perturbation {name!r} is named twice")
+        return names
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.image_size and self.resize_size and self.resize_size < self.image_size:
+            raise ValueError(f"resize_size {self.resize_size} must be at least image_size {self.image_size}")
+        return self
+
+
+class FeatureExtractor:
+    """Runs a frozen backbone over the splits of a store.
+
+    The backbone is put on ``device`` and, while features are computed, into evaluation mode without gradients.
+    ``blocks`` is how many last blocks give their class token, concatenated with the final block last; 1 takes
+    the output vector. ``seed`` draws crops and perturbations, each a function of the seed and the image alone.
+
+    Raises UserError when the image size is unknown, when there are fewer than two classes, or when a class
+    has no training image.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        store: Store,
+        options: FeatureOptions,
+        *,
+        blocks: int,
+        run: str,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        self._backbone = backbone.to(device)
+        self._store = store
+        self._options = options
+        self._blocks = blocks
+        self._run = run
+        self._device = device
+        self._seed = seed
+        self._splits: dict[SplitName, Split] = {"train": store.split("train"), "test": store.split("test")}
+        self._batches: dict[SplitName, Batches] = {}
+        image_size = options.image_size or self._splits["test"].image_size
+        if image_size is None:
+            raise UserError(
+                f"{run}: the stored images have no common size: set image_size of the evaluation (paper: 224)"
+            )
+        self._image_size = image_size
+        self._resize_size = options.resize_size or image_size
+        self._check_labels()
+
+    @property
+    def width(self) -> int:
+        """Features an image."""
+        return self._blocks * self._backbone.feature_dim
+
+    def labels(self, split: SplitName) -> Tensor:
+        """The classes of a split's images, int64 [N], in the order of the features."""
+        return self._splits[split].labels
+
+    def perturbed(self, split: SplitName, perturbation: str) -> Tensor:
+        """Features [N, width] of a split under a perturbation, float32 on the CPU, in stored order.
+
+        Raises UserError when a feature is not finite.
+        """
+
+        def view(batch: ImageBatch) -> Tensor:
+            return perturb(
+                perturbation,
+                batch.pixels,
+                batch.sizes,
+                image_size=self._image_size,
+                resize_size=self._resize_size,
+                mean=self._store.mean,
+                std=self._store.std,
+                seed=self._seed,
+                indices=batch.indices,
+                options=self._definition(perturbation),
+            )
+
+        return self._extract(split, perturbation, view)
+
+    def augmented(self, split: SplitName, version: int) -> Tensor:
+        """Features of one augmented version of a split: a random resized crop and flip of every image.
+
+        Shape, type and errors as `perturbed`. The version is a number; each has crops of its own.
+        """
+        # Drawn image after image in stored order, hence the same however the images are batched.
+        generator = make_generator(self._seed, "probe views", split, version)
+
+        def view(batch: ImageBatch) -> Tensor:
+            return probe_views(
+                batch.pixels,
+                batch.sizes,
+                generator,
+                image_size=self._image_size,
+                mean=self._store.mean,
+                std=self._store.std,
+            )
+
+        return self._extract(split, f"augmented version {version}", view)
+
+    def _definition(self, perturbation: str) -> PerturbationOptions:
+        definition = PERTURBATIONS[perturbation]
+        if self._options.elastic_reference_size is None:
+            return definition
+        # The field is noise smoothed over sigma: its height falls as 1 / sigma, so a shift that shrinks with the image
+        # needs an alpha that shrinks with its square.
+        share = self._image_size / self._options.elastic_reference_size
+        return definition.model_copy(
+            update={
+                "elastic_alpha": definition.elastic_alpha * share**2,
+                "elastic_sigma": definition.elastic_sigma * share,
+            }
+        )
+
+    def _extract(self, split: SplitName, name: str, view: Callable[[ImageBatch], Tensor]) -> Tensor:
+        batches = self._loader(split)
+        n = len(self._splits[split])
+        features = torch.empty(n, self.width)
+        interactive = sys.stderr.isatty()
+        title = f"features {split} {name}"
+        start = time.monotonic()
+        was_training = self._backbone.training
+        self._backbone.eval()
+        try:
+            with torch.no_grad():
+                for batch in tqdm(
+                    batches.epoch(0), desc=title, total=len(batches), disable=not interactive, leave=False
+                ):
+                    features[batch.indices.cpu()] = self._forward(view(batch.to(self._device))).float().cpu()
+        finally:
+            self._backbone.train(was_training)
+        bad = int((~features.isfinite()).any(dim=1).sum())
+        if bad:
+            raise UserError(
+                f"{self._run}: the features of {bad} of {n} {split} images ({name}) are not finite: "
+                "the backbone's weights are damaged or its training diverged"
+            )
+        if not interactive:
+            seconds = max(time.monotonic() - start, 1e-9)
+            print(f"{title}: {n} images in {seconds:.1f} s ({n / seconds:.0f} images/s)", file=sys.stderr, flush=True)
+        return features
+
+    def _forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._options.precision == "bf16"):
+            if self._blocks == 1:
+                output: Tensor = self._backbone(images)
+                return output
+            return torch.cat(self._backbone.last_blocks(images, self._blocks), dim=1)
+
+    def _loader(self, split: SplitName) -> Batches:
+        """The split's batches in stored order, made once: pixels that fit stay on the device between passes."""
+        if split not in self._batches:
+            self._batches[split] = Batches(
+                self._splits[split],
+                self._options.extraction_batch,
+                seed=self._seed,
+                device=self._device,
+                shuffle=False,
+                drop_last=False,
+                workers=self._options.workers,
+            )
+        return self._batches[split]
+
+    def _check_labels(self) -> None:
+        classes = self._store.classes
+        if len(classes) < 2:
+            raise UserError(f"{self._run}: the data have {len(classes)} class: an evaluation needs at least two")
+        counts = {name: torch.bincount(split.labels, minlength=len(classes)) for name, split in self._splits.items()}
+        for name, count in counts.items():
+            if len(count) > len(classes):
+                raise UserError(
+                    f"{self._run}: a {name} label is {len(count) - 1}, but there are {len(classes)} classes"
+                )
+            if not count.sum():
+                raise UserError(f"{self._run}: the {name} split has no images")
+        absent = [classes[index] for index in (counts["train"] == 0).nonzero()[:, 0].tolist()]
+        if absent:
+            raise UserError(
+                f"{self._run}: {len(absent)} of {len(classes)} classes have no training image (first: {absent[0]!r}): "
+                "raise train_limit or remove the class"
+            )

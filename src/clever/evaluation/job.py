@@ -1,0 +1,96 @@
+"""One evaluation job: a finished run's folder and a store in, one file of records out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from clever.backbones import BackboneOptions, load_backbone
+from clever.data import Store
+from clever.device import choose_device
+from clever.errors import UserError
+from clever.evaluation import PROTOCOLS
+from clever.evaluation.records import RunIdentity, write_evaluation
+from clever.options import parse_json
+from clever.provenance import hardware, package_versions, source_commit
+
+
+def evaluate_run(
+    protocol: str,
+    options_json: str,
+    *,
+    run_folder: Path,
+    store_folder: Path,
+    output: Path,
+    device: str = "auto",
+    threads: int | None = None,
+) -> None:
+    """Evaluate the backbone of a finished run and write its records with their provenance.
+
+    Args:
+        protocol: a name of ``PROTOCOLS``.
+        options_json: the protocol's options as JSON.
+        run_folder: holds run.json and backbone.safetensors.
+        store_folder: the prepared store of the run's data set.
+        output: the JSON file to write.
+        device: as ``choose_device`` takes it.
+        threads: CPU threads of torch; None leaves torch's choice.
+
+    Raises:
+        UserError: the protocol is unknown, its options are wrong, the run is unfinished, or the store is not the one
+            that the run was trained on.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"protocol {protocol!r} is unknown; there are: {', '.join(PROTOCOLS)}")
+    options = parse_json(PROTOCOLS[protocol].options, options_json, f"options of {protocol}")
+    if threads:
+        torch.set_num_threads(threads)
+    run = _read_run(run_folder / "run.json")
+    store = Store.open(store_folder)
+    if store.checksum != run["data_checksum"]:
+        raise UserError(
+            f"{store_folder}: its checksum {store.checksum[:12]} is not that of the data of {run['run']} "
+            f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run anew"
+        )
+    recipe = run["recipe"]
+    backbone = load_backbone(BackboneOptions.model_validate(recipe["backbone"]), run_folder / "backbone.safetensors")
+    identity = RunIdentity(
+        data=recipe["data"],
+        backbone=recipe["backbone_name"],
+        method=recipe["method_name"],
+        augmentation=recipe["augmentation_name"],
+        seed=recipe["seed"],
+        commit=run["git_commit"],
+        recipe_digest=run["recipe_digest"],
+        data_checksum=store.checksum,
+    )
+    chosen = choose_device(device)
+    records = PROTOCOLS[protocol].evaluate(
+        backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=recipe["seed"]
+    )
+    commit, dirty = source_commit()
+    provenance = {
+        "run": run,
+        "protocol": protocol,
+        "options": options.model_dump(mode="json"),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "versions": package_versions(),
+        "hardware": hardware(chosen),
+    }
+    write_evaluation(output, records, provenance)
+
+
+def _read_run(path: Path) -> dict[str, object]:
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        return {key: run[key] for key in _KEYS} | run
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; the run has not finished") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error!r}); train the run anew") from error
+
+
+_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit", "ir_dim")

@@ -1,0 +1,113 @@
+"""Protocol ``knn``: weighted nearest neighbours on frozen features, tested under every perturbation.
+
+No training and no learning rate, hence a quick and fair check beside the linear probe. The authors do not use it; the
+voting is the usual one of instance discrimination (Wu et al. 2018), as in DINO: neighbours by cosine, each voting
+for its class with weight exp(cosine / temperature).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from torch import Tensor
+
+from clever.backbones import Backbone
+from clever.data import Store
+from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.parts import part_selections
+from clever.evaluation.records import Record, RunIdentity
+
+_CHUNK_ELEMENTS = 2**25
+"""Similarities held at once (128 MB of float32)."""
+
+
+class KnnOptions(FeatureOptions):
+    """How neighbours vote."""
+
+    neighbours: list[PositiveInt] = Field(default=[20, 200], min_length=1)
+    """How many neighbours vote, one protocol each (knn20, knn200; a single number is called knn). With fewer training
+    images than that, all of them vote."""
+    temperature: PositiveFloat = 0.07
+    """Smaller: the nearest neighbours count for more."""
+
+    @field_validator("neighbours")
+    @classmethod
+    def _each_once(cls, neighbours: list[int]) -> list[int]:
+        if len(set(neighbours)) < len(neighbours):
+            raise ValueError(f"neighbours {neighbours} names a number twice")
+        return neighbours
+
+
+def vote(
+    train: Tensor, train_labels: Tensor, queries: Tensor, neighbours: Sequence[int], temperature: float, classes: int
+) -> list[Tensor]:
+    """The class that the neighbours of each query vote for, int64 [M], for each number of neighbours.
+
+    ``train`` [N, width] and ``queries`` [M, width] are normalised here; ``train_labels`` is int64 [N] below
+    ``classes``. A number above N means N. Of classes with equal votes the lower wins.
+    """
+    train, queries = F.normalize(train, dim=1), F.normalize(queries, dim=1)
+    most = min(max(neighbours), len(train))
+    predictions: list[list[Tensor]] = [[] for _ in neighbours]
+    for chunk in torch.split(queries, max(1, _CHUNK_ELEMENTS // len(train))):
+        similarities, nearest = (chunk @ train.t()).topk(most, dim=1)
+        # The common factor exp(-largest / temperature) changes no winner and keeps small temperatures finite.
+        weights = ((similarities - similarities[:, :1]).double() / temperature).exp()
+        # Whole numbers, because sums of floats depend on the order in which a GPU happens to add them.
+        whole = (weights * 2.0**40).round().long()
+        labels = train_labels[nearest]
+        for found, k in zip(predictions, neighbours, strict=True):
+            votes = whole.new_zeros(len(chunk), classes).scatter_add_(1, labels[:, :k], whole[:, :k])
+            found.append(votes.argmax(dim=1))
+    return [torch.cat(found) for found in predictions]
+
+
+def evaluate(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: KnnOptions,
+    *,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+) -> list[Record]:
+    """Classify the test images under each perturbation by their neighbours among the unchanged training images.
+
+    Works on the backbone's output vector (no concatenated blocks); ``ir_dim`` as in the linear probe. Records:
+    ``top1`` in percent, selection ``last``, epoch 0. ``seed`` draws the perturbations alone.
+
+    Raises UserError when classes are missing from the training images or features are not finite.
+    """
+    device = torch.device(device)
+    extractor = FeatureExtractor(backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed)
+    parts = part_selections(backbone.feature_dim, ir_dim)
+    train_labels, test_labels = extractor.labels("train").to(device), extractor.labels("test").to(device)
+    train = extractor.perturbed("train", "orig").to(device)
+    records: list[Record] = []
+    for perturbation in options.perturbations:
+        test = extractor.perturbed("test", perturbation).to(device)
+        for part, where in parts.items():
+            predictions = vote(
+                train[:, where],
+                train_labels,
+                test[:, where],
+                options.neighbours,
+                options.temperature,
+                len(store.classes),
+            )
+            for k, prediction in zip(options.neighbours, predictions, strict=True):
+                records.append(
+                    run_identity.record(
+                        protocol="knn" if len(options.neighbours) == 1 else f"knn{k}",
+                        part=part,
+                        perturbation=perturbation,
+                        metric="top1",
+                        value=100.0 * int((prediction == test_labels).sum()) / len(test_labels),
+                        n=len(test_labels),
+                    )
+                )
+    return records

@@ -1,0 +1,282 @@
+"""Protocol ``linear``: a linear classifier on frozen features, tested under every perturbation.
+
+The authors' recipe (eval_linear.py; run.sh) is the default: softmax regression by SGD with momentum, a learning rate
+of 0.001 for a batch of 256, a cosine by epoch to zero over 100 epochs, each epoch on freshly augmented images. Their
+accuracy on clean images is the highest of all epochs, measured on the test images; under perturbations it is the last
+epoch's. Here both are recorded apart.
+
+As the backbone is frozen, an epoch's features are computed first and the classifiers of all parts are trained on them
+side by side, each as if alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from clever.backbones import Backbone
+from clever.data import Store
+from clever.errors import UserError
+from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.parts import Selection, part_selections
+from clever.evaluation.records import Record, RunIdentity
+from clever.randomness import make_generator
+
+
+class LinearOptions(FeatureOptions):
+    """How the linear classifier is trained. The defaults are the paper's."""
+
+    epochs: PositiveInt = 100
+    """Passes over the training images; fewer for a quick look."""
+    learning_rate: PositiveFloat = 0.001
+    """Learning rate for a batch of 256; it is multiplied by batch_size / 256. Larger for standardised features."""
+    batch_size: PositiveInt = 256
+    """Images a step of the classifier."""
+    momentum: NonNegativeFloat = 0.9
+    """Momentum of the SGD."""
+    weight_decay: NonNegativeFloat = 0.0
+    """L2 penalty on weights and bias; raise it when a small training set is overfitted."""
+    training_views: Literal["fresh", "plain"] | PositiveInt = "fresh"
+    """fresh: crops and flips are drawn anew every epoch (the paper; one pass of the backbone an epoch). A number k:
+    k augmented versions are computed once and epoch e sees version e mod k. plain: the unchanged training images,
+    computed once (CPU studies)."""
+    standardise: bool = False
+    """Shift and scale every feature to mean 0 and deviation 1 over the training views; for comparing backbones and
+    controls whose features differ in scale under one learning rate. Not in the paper."""
+    last_blocks: PositiveInt = 4
+    """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+
+
+@dataclass
+class SoftmaxRegression:
+    """A linear classifier with its momentum: weight [classes, width] and bias [classes], float32."""
+
+    weight: Tensor
+    bias: Tensor
+    weight_velocity: Tensor
+    bias_velocity: Tensor
+
+    @classmethod
+    def initial(cls, width: int, classes: int, generator: torch.Generator, device: torch.device) -> SoftmaxRegression:
+        """Weights from N(0, 0.01) (deviation 0.01), zero bias, no momentum."""
+        weight = torch.empty(classes, width).normal_(0.0, 0.01, generator=generator).to(device)
+        bias = torch.zeros(classes, device=device)
+        return cls(weight, bias, torch.zeros_like(weight), torch.zeros_like(bias))
+
+    def step(self, features: Tensor, labels: Tensor, rate: float, momentum: float, weight_decay: float) -> None:
+        """One step of SGD on the mean cross-entropy of features [N, width] and labels [N].
+
+        The gradient is written out: autograd and an optimiser would cost several times the arithmetic.
+        """
+        residual = torch.addmm(self.bias, features, self.weight.t()).softmax(dim=1)
+        residual.scatter_add_(1, labels[:, None], residual.new_full((len(labels), 1), -1.0))
+        residual /= len(labels)
+        for parameter, velocity, gradient in (
+            (self.weight, self.weight_velocity, residual.t() @ features),
+            (self.bias, self.bias_velocity, residual.sum(dim=0)),
+        ):
+            velocity.mul_(momentum).add_(gradient)
+            if weight_decay:
+                velocity.add_(parameter, alpha=weight_decay)
+            parameter.sub_(velocity, alpha=rate)
+
+    def ranks(self, features: Tensor, labels: Tensor) -> Tensor:
+        """How many classes are placed before the right one, int64 [N]. Of equal logits the lower class comes first."""
+        logits = torch.addmm(self.bias, features, self.weight.t())
+        right = logits.gather(1, labels[:, None])
+        earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+        return ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """Per-feature shift and scale, float32 [width]."""
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, views: list[Tensor]) -> Standardisation:
+        """From training features, each [N, width]. A feature that is constant but for rounding is only shifted."""
+        n = sum(len(view) for view in views)
+        mean = sum((_sum64(view, 0.0) for view in views), start=torch.zeros(())) / n
+        deviation = (sum((_sum64(view, mean, power=2) for view in views), start=torch.zeros(())) / n).sqrt()
+        constant = deviation <= 1e-6 * mean.abs()
+        return cls(mean.float(), torch.where(constant, 1.0, deviation).float())
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features [N, width], standardised."""
+        return (features - self.mean) / self.scale
+
+
+def cosine_rate(rate: float, epoch: int, epochs: int) -> float:
+    """The learning rate of an epoch (from 0): a half cosine from ``rate`` that would reach 0 at ``epochs``."""
+    return rate * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+
+def train_epoch(
+    probes: Mapping[str, SoftmaxRegression],
+    parts: Mapping[str, Selection],
+    features: Tensor,
+    labels: Tensor,
+    *,
+    epoch: int,
+    options: LinearOptions,
+    seed: int,
+) -> None:
+    """Train every part's classifier for one epoch (from 0) on features [N, width] and labels [N].
+
+    All see the same batches: the order is a function of the seed and the epoch alone. The last batch may be short.
+    """
+    rate = cosine_rate(options.learning_rate * options.batch_size / 256, epoch, options.epochs)
+    order = torch.randperm(len(features), generator=make_generator(seed, "linear", "order", epoch))
+    for rows in torch.split(order.to(features.device), options.batch_size):
+        batch, batch_labels = features[rows], labels[rows]
+        for part, probe in probes.items():
+            probe.step(batch[:, parts[part]], batch_labels, rate, options.momentum, options.weight_decay)
+
+
+def evaluate(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: LinearOptions,
+    *,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+) -> list[Record]:
+    """Train a classifier for each part and test it under each perturbation.
+
+    ``ir_dim`` is the width of the invariant representation within the backbone's output, or None when the backbone
+    was trained without a split (then only the part ALL exists). Records: ``top1`` and, with five classes or more,
+    ``top5``, in percent of the test images; ``last`` for every perturbation, ``best`` for ``orig`` alone (the epoch
+    with the highest top1, the earliest of equals; its top5 is that epoch's). The same seed gives the same bits on the
+    same machine.
+
+    Raises UserError when classes are missing from the training images, features are not finite or training diverges.
+    """
+    device = torch.device(device)
+    blocks = options.last_blocks if backbone.has_blocks else 1
+    extractor = FeatureExtractor(
+        backbone, store, options, blocks=blocks, run=run_identity.run, device=device, seed=seed
+    )
+    parts = part_selections(backbone.feature_dim, ir_dim, blocks)
+    train_labels, test_labels = extractor.labels("train").to(device), extractor.labels("test").to(device)
+    views = _Views(extractor, options, device)
+    clean = views.test("orig") if "orig" in options.perturbations else None
+    probes = {
+        part: SoftmaxRegression.initial(
+            # The same generator for every part: a part is initialised as if it were trained alone.
+            views.width(where),
+            len(store.classes),
+            make_generator(seed, "linear", "weights"),
+            device,
+        )
+        for part, where in parts.items()
+    }
+
+    best: dict[str, tuple[Tensor, int]] = {}
+    for epoch in range(options.epochs):
+        train_epoch(probes, parts, views.train(epoch), train_labels, epoch=epoch, options=options, seed=seed)
+        for part, probe in probes.items():
+            if not bool(probe.weight.isfinite().all()):
+                raise UserError(
+                    f"{run_identity.run}: the linear probe of {part} diverged in epoch {epoch + 1}; "
+                    f"lower learning_rate ({options.learning_rate}) or set standardise: true"
+                )
+            if clean is not None:
+                ranks = probe.ranks(clean[:, parts[part]], test_labels)
+                if part not in best or _hits(ranks, 1) > _hits(best[part][0], 1):
+                    best[part] = ranks, epoch + 1
+
+    records: list[Record] = []
+    for part, (ranks, epoch) in best.items():
+        records += _records(run_identity, part, "orig", ranks, len(store.classes), "best", epoch)
+    for perturbation in options.perturbations:
+        features = clean if perturbation == "orig" and clean is not None else views.test(perturbation)
+        for part, probe in probes.items():
+            ranks = probe.ranks(features[:, parts[part]], test_labels)
+            records += _records(run_identity, part, perturbation, ranks, len(store.classes), "last", options.epochs)
+    return records
+
+
+class _Views:
+    """The features that the classifiers see, standardised where asked, on ``device``."""
+
+    def __init__(self, extractor: FeatureExtractor, options: LinearOptions, device: torch.device) -> None:
+        self._extractor = extractor
+        self._device = device
+        self._standardisation: Standardisation | None = None
+        self._cached: list[Tensor] = []
+        if options.training_views == "plain":
+            self._cached = [extractor.perturbed("train", "orig").to(device)]
+        elif isinstance(options.training_views, int):
+            self._cached = [
+                extractor.augmented("train", version).to(device) for version in range(options.training_views)
+            ]
+        if options.standardise:
+            self._standardisation = Standardisation.of(self._cached or [extractor.augmented("train", 0).to(device)])
+            self._cached = [self._standardisation(view) for view in self._cached]
+
+    def width(self, where: Selection) -> int:
+        """How many features a part has."""
+        return torch.empty(1, self._extractor.width, device="meta")[:, where].shape[1]
+
+    def train(self, epoch: int) -> Tensor:
+        """Features of the training images in an epoch (from 0)."""
+        if self._cached:
+            return self._cached[epoch % len(self._cached)]
+        return self._scaled(self._extractor.augmented("train", epoch))
+
+    def test(self, perturbation: str) -> Tensor:
+        """Features of the test images under a perturbation."""
+        return self._scaled(self._extractor.perturbed("test", perturbation))
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        features = features.to(self._device)
+        return self._standardisation(features) if self._standardisation else features
+
+
+def _records(
+    run_identity: RunIdentity,
+    part: str,
+    perturbation: str,
+    ranks: Tensor,
+    classes: int,
+    selection: Literal["last", "best"],
+    epoch: int,
+) -> list[Record]:
+    # Five guesses among fewer than five classes are always right.
+    return [
+        run_identity.record(
+            protocol="linear",
+            part=part,
+            perturbation=perturbation,
+            metric=metric,
+            value=100.0 * _hits(ranks, places) / len(ranks),
+            n=len(ranks),
+            selection=selection,
+            epoch=epoch,
+        )
+        for metric, places in (("top1", 1), ("top5", 5))
+        if places <= classes
+    ]
+
+
+def _hits(ranks: Tensor, places: int) -> int:
+    return int((ranks < places).sum())
+
+
+def _sum64(features: Tensor, centre: Tensor | float, power: int = 1) -> Tensor:
+    """Sum over rows of (features - centre)^power in float64, in chunks so that no float64 copy of all is made."""
+    total = features.new_zeros(features.shape[1], dtype=torch.float64)
+    for chunk in torch.split(features, 4096):
+        total += ((chunk.double() - centre) ** power).sum(dim=0)
+    return total

@@ -1,0 +1,112 @@
+"""The base of every typed block of a study, and the words for what is wrong with one."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clever.errors import UserError
+
+
+class Options(BaseModel):
+    """A frozen block of settings that refuses unknown keys.
+
+    Every field has a docstring that says when a reader would change it; it becomes the JSON schema's description.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+_Kind = TypeVar("_Kind", bound=Options)
+
+
+def parse(kind: type[_Kind], content: object, source: str) -> _Kind:
+    """Validate ``content`` as ``kind``.
+
+    Args:
+        kind: the block that is meant.
+        content: plain mappings, lists and scalars.
+        source: the file or flag that it comes from, for the message.
+
+    Raises:
+        UserError: one line with ``source``, the key, the fault and what would be right, for the first fault.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise UserError(f"{source}: {_describe(kind, faults[0])}{more}") from error
+
+
+def parse_json(kind: type[_Kind], text: str, source: str) -> _Kind:
+    """Validate a JSON text as ``kind``, as :func:`parse` does.
+
+    Raises:
+        UserError: the text is not JSON, or what :func:`parse` raises.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{source}: not valid JSON ({error})") from error
+    return parse(kind, content, source)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known: the one that was probably meant, or all there are."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names[:12])}"
+
+
+def _describe(kind: type[Options], fault: Any) -> str:
+    *parents, last = fault["loc"] or ("",)
+    shown, block = _walk(kind, parents)
+    where = ".".join([*shown, *([] if last in ("", "[key]") else [str(last)])])
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{where}: unknown key{nearest(str(last), block.model_fields if block else [])}"
+        case "missing":
+            return f"{where}: this key is missing"
+        case "union_tag_not_found":
+            return f"{where}.name: this key is missing"
+        case "union_tag_invalid":
+            tag = fault["ctx"]["tag"]
+            return f"{where}.name: {tag!r} is unknown{nearest(tag, fault['ctx']['expected_tags'].strip(chr(39)).split(_TAGS))}"
+        case "value_error":
+            return f"{where}: {fault['ctx']['error']}" if where else str(fault["ctx"]["error"])
+        case _:
+            return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+
+
+_TAGS = "', '"  # what stands between the tags in pydantic's list of them
+
+
+def _walk(kind: Any, location: Sequence[Any]) -> tuple[list[str], type[Options] | None]:
+    """Follow a location into a block: the parts to show, and the block found there.
+
+    pydantic adds to a location the tag of a union's member (``dino``) and a mark on a mapping's keys; neither is
+    something that the user wrote.
+    """
+    shown: list[str] = []
+    blocks = [kind]
+    for part in location:
+        if len(blocks) == 1 and part in blocks[0].model_fields:
+            shown.append(str(part))
+            blocks = _blocks(blocks[0].model_fields[part].annotation)
+        elif tagged := [b for b in blocks if "name" in b.model_fields and b.model_fields["name"].default == part]:
+            blocks = tagged
+        elif part != "[key]":
+            shown.append(str(part))
+    return shown, blocks[0] if len(blocks) == 1 else None
+
+
+def _blocks(annotation: Any) -> list[type[Options]]:
+    """The blocks inside unions, lists, mappings and annotations."""
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return [annotation]
+    return [block for part in get_args(annotation) for block in _blocks(part)]

@@ -1,0 +1,71 @@
+"""Puts a run together: backbone, heads, teacher, objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from clever.backbones import BackboneOptions, build_backbone
+from clever.baselines import BASELINES, Baseline
+from clever.config import MethodOptions, RunRecipe
+from clever.equivariance import EQUIVARIANCES, Equivariance
+from clever.options import parse
+from clever.pretraining.network import Network
+from clever.randomness import derive_seed
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The trainable parts of a run."""
+
+    student: Network
+    teacher: Network | None
+    """The momentum teacher; None where the baseline has none and the student is its own target."""
+    objective: Equivariance
+
+
+def compose(recipe: RunRecipe) -> Composition:
+    """Build a run's networks and objective on the CPU; every parameter is a pure function of the recipe.
+
+    A momentum teacher starts as a copy of the student. Its backbone has its own drop path (the paper's teacher has
+    none), and it stays in training mode, so that its BatchNorm normalises with its own batches (main_dino.py:262-269).
+    """
+    assert recipe.method is not None and recipe.optimisation is not None
+    backbone = build_backbone(recipe.backbone, seed=recipe.seed)
+    objective = build_objective(recipe.method, backbone.feature_dim)
+    with _seeded(derive_seed(recipe.seed, "heads")):
+        student = Network(backbone, objective.make_heads(), objective.parts)
+    return Composition(student, _momentum_teacher(recipe, student, objective), objective)
+
+
+def build_objective(method: MethodOptions, feature_dim: int) -> Equivariance:
+    """The equivariance add-on of a method with its baselines, for a representation of ``feature_dim`` numbers."""
+    baseline_kind, baseline_options = BASELINES[method.baseline.name]
+    equivariance_kind, _ = EQUIVARIANCES[method.equivariance.name]
+
+    def make_baseline(replaced: Mapping[str, object]) -> Baseline:
+        options = parse(baseline_options, method.baseline.model_dump() | dict(replaced), "equivariance.ef_baseline")
+        return baseline_kind(options)  # type: ignore[call-arg]
+
+    return equivariance_kind(method.equivariance, feature_dim, make_baseline)  # type: ignore[call-arg, arg-type]
+
+
+def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivariance) -> Network | None:
+    if not any(objective.baseline(part).has_momentum_teacher for part in objective.parts):
+        return None
+    assert recipe.optimisation is not None
+    options: BackboneOptions = recipe.backbone.model_copy(update={"drop_path": recipe.optimisation.teacher_drop_path})
+    teacher = Network(build_backbone(options, seed=None), objective.make_heads(), objective.parts)
+    teacher.load_state_dict(student.state_dict())
+    return teacher.requires_grad_(False)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

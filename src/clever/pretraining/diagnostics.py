@@ -1,0 +1,87 @@
+"""Numbers that tell a healthy run from a collapsed one, and the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+HEALTHY = "ok"
+
+UNIFORM_ENTROPY_RATIO = 0.998
+"""Above this share of its maximal entropy a teacher distinguishes nothing."""
+CONSTANT_ENTROPY_RATIO = 0.002
+"""Below this share a teacher gives every image the same output."""
+COLLAPSED_DIVERGENCE = 1e-3
+"""Nats. Together with an extreme entropy: the student has nothing left to learn."""
+SMALLEST_RANK = 1.5
+"""Effective rank under which all features lie on a line."""
+SMALLEST_STD = 0.01
+"""Spread of unit features under which all images look the same (1 is isotropic)."""
+
+
+@torch.no_grad()
+def effective_rank(features: Tensor) -> Tensor:
+    """exp of the entropy of the normalised singular values of the centred features (Roy and Vetterli 2007).
+
+    Args:
+        features: [N, D]; at most N - 1 and D.
+
+    Returns:
+        A scalar >= 1; 1 also when all rows are equal.
+    """
+    centred = features.double() - features.double().mean(dim=0)
+    singular = torch.linalg.svdvals(centred)
+    share = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
+    return torch.special.entr(share).sum().exp()
+
+
+@torch.no_grad()
+def feature_std(features: Tensor) -> Tensor:
+    """sqrt(D) times the mean standard deviation of the l2-normalised features (Chen and He 2021, section 4.1).
+
+    Args:
+        features: [N, D], N >= 2.
+
+    Returns:
+        A scalar: near 1 for isotropic features, 0 when all images look the same.
+    """
+    unit = torch.nn.functional.normalize(features.float(), dim=-1)
+    return unit.std(dim=0).mean() * features.shape[1] ** 0.5
+
+
+@torch.no_grad()
+def diagnose_features(parts: Mapping[str, slice], views: Sequence[Tensor]) -> dict[str, float]:
+    """Spread, effective rank and agreement between two views, for each part of the representation.
+
+    Args:
+        parts: the columns of each part by its name.
+        views: features [N, D] of two views of the same images.
+    """
+    values: dict[str, float] = {}
+    for part, columns in parts.items():
+        first, second = (view[:, columns].float() for view in views[:2])
+        name = part.lower()
+        values[f"feature_std_{name}"] = feature_std(first).item()
+        values[f"effective_rank_{name}"] = effective_rank(first).item()
+        values[f"view_cosine_{name}"] = torch.cosine_similarity(first, second).mean().item()
+    return values
+
+
+def assess(values: Mapping[str, float]) -> str:
+    """``ok``, or the way in which a run with these metrics has collapsed."""
+    reasons = []
+    entropy, divergence = values.get("teacher_entropy_ratio"), values.get("teacher_student_divergence")
+    if entropy is not None and divergence is not None and divergence < COLLAPSED_DIVERGENCE:
+        if entropy > UNIFORM_ENTROPY_RATIO:
+            reasons.append("teacher collapsed to the uniform distribution")
+        if entropy < CONSTANT_ENTROPY_RATIO:
+            reasons.append("teacher collapsed to one output")
+    for name, value in values.items():
+        part = name.rsplit("_", 1)[-1].upper()
+        if name.startswith("effective_rank_") and value < SMALLEST_RANK:
+            reasons.append(f"{part} collapsed to a line (effective rank {value:.2f})")
+        if name.startswith("feature_std_") and value < SMALLEST_STD:
+            reasons.append(f"{part} is the same for all images (std {value:.4f})")
+    return "; ".join(reasons) or HEALTHY

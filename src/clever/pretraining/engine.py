@@ -1,0 +1,218 @@
+"""The training loop of one run, from its recipe to its backbone; it reads from top to bottom."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from clever.backbones import Backbone, build_backbone
+from clever.config import RunRecipe
+from clever.data import Batches, Store
+from clever.device import choose_device
+from clever.errors import UserError
+from clever.files import write_json
+from clever.pretraining.diagnostics import HEALTHY, assess
+from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
+from clever.pretraining.metrics import MetricsFile
+from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.state import StateFolder
+from clever.pretraining.totals import EpochTotals, NotFinite
+from clever.pretraining.trainer import Trainer
+from clever.provenance import hardware, package_versions, source_commit
+
+FORMAT = 1
+
+
+def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: ExecutionOptions) -> None:
+    """Train one run, or take it up where its state left it, and write its three files.
+
+    ``backbone.safetensors``: the teacher's backbone (the student's where there is no teacher), from the last epoch.
+    ``metrics.csv``: one line an epoch. ``run.json``: recipe, provenance, cost and health; written last, it marks a
+    finished run. The training state lives in ``state/`` below the same folder and goes when the run has ended well.
+
+    Args:
+        recipe: the run; a control run (without a method) is written as initialised.
+        store: its prepared data.
+        folder: where the files go.
+        execution: how to run it; nothing in there changes the result on one machine with one number of threads.
+
+    Raises:
+        UserError: another trainer holds the run, a state does not belong to it, a loss is not finite, the disk is full.
+        Interrupted: SIGTERM or SIGUSR1 came; the state is saved.
+    """
+    if execution.threads:
+        torch.set_num_threads(execution.threads)
+    device = choose_device(execution.device)
+    states = StateFolder(folder / "state", {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum})
+    with states.locked(), watch_signals() as interruption:
+        metrics = MetricsFile(states.folder / "metrics.csv")
+        if recipe.method is None:
+            backbone, summary = build_backbone(recipe.backbone, seed=recipe.seed), dict(_UNTRAINED)
+            metrics.start(["epoch", "iteration"])
+        else:
+            backbone, summary = _train(recipe, store, execution, device, states, metrics, interruption)
+        backbone.save(folder / "backbone.safetensors")
+        shutil.copyfile(metrics.path, folder / "metrics.csv")
+        write_json(folder / "run.json", _describe_run(recipe, store, device, backbone) | summary)
+        if not execution.keep_state:
+            states.clear()
+            metrics.path.unlink()
+
+
+def _train(
+    recipe: RunRecipe,
+    store: Store,
+    execution: ExecutionOptions,
+    device: torch.device,
+    states: StateFolder,
+    metrics: MetricsFile,
+    interruption: Interruption,
+) -> tuple[Backbone, dict[str, object]]:
+    options = recipe.optimisation
+    assert options is not None
+    say = _Speaker(recipe.run)
+    images = store.split("train")
+    if options.batch_size > len(images):
+        raise UserError(f"{recipe.run}: batch_size {options.batch_size} exceeds the {len(images)} training images")
+    batches = Batches(
+        images,
+        options.batch_size,
+        seed=recipe.seed,
+        device=device,
+        placement=execution.placement,
+        workers=execution.workers,
+    )
+    steps = len(batches)
+    trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
+    totals = EpochTotals()
+    iteration, seconds_before, health = 0, 0.0, HEALTHY
+    saved = states.load(device)
+    if saved is not None:
+        iteration, payload = saved
+        trainer.load_state_dict(payload["trainer"])
+        totals.load_state_dict(payload["totals"])
+        seconds_before, health = payload["seconds"], payload["health"]
+        say.line(f"resumes at step {iteration} of {trainer.total_steps}")
+    metrics.keep_epochs(iteration // steps)
+    say.line(f"{options.epochs} epochs of {steps} steps; images on {batches.placement} ({batches.reason}); {device}")
+
+    started = last_saved = time.monotonic()
+    with say.bar(trainer.total_steps, iteration) as bar:
+        for epoch in range(iteration // steps, options.epochs):
+            trainer.objective.start_epoch(epoch)
+            epoch_started, first = time.monotonic(), iteration
+            for batch in batches.epoch(epoch, start=iteration - epoch * steps):
+                totals.add(trainer.step(batch, iteration))
+                iteration += 1
+                epoch_ends = iteration == (epoch + 1) * steps
+                save_due = epoch_ends or time.monotonic() - last_saved > execution.state_every_seconds
+                if not (save_due or interruption.requested or iteration % execution.log_every == 0):
+                    continue
+
+                # The one place where the loop waits for the device, and the gate before anything is saved.
+                _check(totals, iteration - 1, recipe, states)
+                rate = (iteration - first) * options.batch_size / (time.monotonic() - epoch_started)
+                bar.update(iteration - bar.n)
+                bar.set_postfix_str(f"loss {totals.means()['loss']:.4f}, {rate:.0f} images/s")
+                if epoch_ends:
+                    row = totals.means() | trainer.diagnose()
+                    health = assess(row)
+                    schedule = {k: v for k, v in trainer.schedule(iteration - 1)._asdict().items() if v is not None}
+                    row |= schedule | {"images_per_second": rate}
+                    metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
+                    left = (trainer.total_steps - iteration) * options.batch_size / rate
+                    say.epoch(epoch, options.epochs, row, health, left)
+                    totals = EpochTotals()
+                if save_due or interruption.requested:
+                    seconds = seconds_before + time.monotonic() - started
+                    state = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
+                    states.save(iteration, state | {"seconds": seconds, "health": health})
+                    last_saved = time.monotonic()
+                if interruption.requested and iteration < trainer.total_steps:
+                    raise Interrupted(f"{recipe.run}: {interruption.requested} at step {iteration}; the state is saved")
+
+    seconds = seconds_before + time.monotonic() - started
+    split = trainer.objective.split
+    return trainer.trained_backbone(), {
+        "ir_dim": None if split is None else split.ir_dim,
+        "epochs": options.epochs,
+        "iterations": iteration,
+        "wall_seconds": round(seconds, 3),
+        "images_per_second": round(iteration * options.batch_size / seconds, 3) if seconds else None,
+        "peak_memory_bytes": _peak_memory(device),
+        "health": health,
+    }
+
+
+_UNTRAINED: dict[str, object] = {
+    "ir_dim": None,
+    "epochs": 0,
+    "iterations": 0,
+    "wall_seconds": 0.0,
+    "images_per_second": None,
+    "peak_memory_bytes": None,
+    "health": HEALTHY,
+}
+
+
+def _check(totals: EpochTotals, last_iteration: int, recipe: RunRecipe, states: StateFolder) -> None:
+    try:
+        totals.check(last_iteration)
+    except NotFinite as error:
+        good = states.newest_iteration()
+        kept = "no state had been saved" if good is None else f"the state of step {good} is kept"
+        raise UserError(
+            f"{recipe.run}: {error}; {kept}. Lower optimisation.learning_rate, lengthen its warm-up or use fp32"
+        ) from error
+
+
+def _describe_run(recipe: RunRecipe, store: Store, device: torch.device, backbone: Backbone) -> dict[str, object]:
+    commit, dirty = source_commit()
+    return {
+        "format": FORMAT,
+        "run": recipe.run,
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_digest": recipe.digest,
+        "feature_dim": backbone.feature_dim,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "versions": package_versions(),
+        "hardware": hardware(device),
+        "data_checksum": store.checksum,
+    }
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class _Speaker:
+    """A bar on a terminal, one line an epoch elsewhere."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.on_terminal = sys.stderr.isatty()
+
+    def line(self, text: str) -> None:
+        tqdm.write(f"{self.run}: {text}", file=sys.stderr)
+
+    def bar(self, total: int, done: int) -> tqdm[None]:
+        return tqdm(total=total, initial=done, unit="step", desc=self.run, disable=not self.on_terminal)
+
+    def epoch(self, epoch: int, epochs: int, row: dict[str, float], health: str, seconds_left: float) -> None:
+        where = f"epoch {epoch + 1}/{epochs}"
+        if health != HEALTHY:
+            self.line(f"{where}: WARNING, {health}")
+        if not self.on_terminal:
+            terms = ", ".join(f"{k.removeprefix('loss_')} {v:.4f}" for k, v in row.items() if k.startswith("loss"))
+            left = f"{seconds_left / 60:.1f} min left"
+            self.line(f"{where}: {terms}; {row['images_per_second']:.0f} images/s, {left}")

@@ -1,0 +1,67 @@
+"""metrics.csv: one line an epoch, appended as the run goes and cut back when it resumes from an earlier state."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clever.files import write_text
+
+
+class MetricsFile:
+    """An append-only CSV whose columns are fixed by its first row.
+
+    Args:
+        path: made with its first row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, columns: Sequence[str]) -> None:
+        """Write a header alone: the file of a run without epochs."""
+        write_text(self.path, ",".join(columns) + "\n")
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Add one line and push it to the disk."""
+        header = self._header()
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, header or list(row), lineterminator="\n")
+            if header is None:
+                writer.writeheader()
+            writer.writerow({key: _text(value) for key, value in row.items()})
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep_epochs(self, epochs: int) -> None:
+        """Drop what was written after the first ``epochs`` epochs, a torn last line included."""
+        if not self.path.exists():
+            return
+        rows = self._rows()
+        kept = [row for row in rows if (row.get("epoch") or "").isdigit() and None not in row.values()]
+        kept = [row for row in kept if int(row["epoch"]) < epochs]
+        if not kept:
+            self.path.unlink()
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_text(self.path, text.getvalue())
+
+    def _header(self) -> list[str] | None:
+        if not self.path.exists():
+            return None
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), None)
+
+    def _rows(self) -> list[dict[str, str]]:
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def _text(value: object) -> object:
+    return f"{value:.8g}" if isinstance(value, float) else value

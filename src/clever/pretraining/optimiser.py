@@ -1,0 +1,70 @@
+"""Optimiser, weight-decay groups, clipping, and the teacher's moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clever.backbones.backbone import DecayRule
+from clever.pretraining.network import Network
+from clever.pretraining.options import OptimisationOptions
+
+
+def weight_decay_groups(network: Network, rule: DecayRule) -> list[dict[str, object]]:
+    """The student's trainable parameters in two groups: with weight decay, and without.
+
+    Args:
+        network: the student.
+        rule: ``authors``: biases by name and 1-D tensors are spared (authors' utils.py:667-678). ``standard``: also
+            what the backbone names as not to be decayed.
+    """
+    spared = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
+    decayed, free = [], []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            is_free = name.endswith(".bias") or parameter.ndim == 1 or name in spared
+            (free if is_free else decayed).append(parameter)
+    return [{"params": decayed, "decayed": True}, {"params": free, "decayed": False, "weight_decay": 0.0}]
+
+
+def build_optimiser(network: Network, options: OptimisationOptions) -> torch.optim.Optimizer:
+    """The optimiser of a run, fused where torch can."""
+    groups = weight_decay_groups(network, options.decay_rule)
+    if options.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=0.9, weight_decay=options.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, lr=0.0, weight_decay=options.weight_decay, fused=True)
+
+
+def set_schedules(optimiser: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
+    """Set this iteration's learning rate everywhere and weight decay where there is any."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+        if group["decayed"]:
+            group["weight_decay"] = weight_decay
+
+
+def clip_each(parameters: Iterable[nn.Parameter], largest: float | None) -> Tensor:
+    """Scale each gradient tensor down to norm ``largest`` on its own, in place (authors' utils.py:151-160).
+
+    Args:
+        parameters: those without a gradient are passed over.
+        largest: bound on each tensor's norm; None leaves the gradients alone.
+
+    Returns:
+        The norm of all gradients together before clipping, a scalar.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms: Sequence[Tensor] = torch._foreach_norm(gradients)
+    stacked = torch.stack(list(norms))
+    if largest is not None:
+        scales = (largest / (stacked + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, list(scales.unbind()))
+    return torch.linalg.vector_norm(stacked)
+
+
+@torch.no_grad()
+def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """theta_t <- m theta_t + (1 - m) theta_s, parameters only: buffers are the teacher's own (main_dino.py:443-446)."""
+    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - momentum)

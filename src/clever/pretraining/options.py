@@ -1,0 +1,73 @@
+"""What a study says about optimisation, and what only says how to execute it."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from clever.options import Options
+
+
+class OptimisationOptions(Options):
+    """Optimiser and schedules; the defaults are the paper's (authors' main_dino.py:78-105, 302-329; run.sh)."""
+
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """adamw: every backbone of the paper. sgd (momentum 0.9): SimSiam's and DDCL's recipe."""
+    epochs: int = Field(default=200, ge=1)
+    """Passes over the training images. The paper runs 200, and up to 500 in one figure."""
+    batch_size: PositiveInt = 512
+    """Images in one optimiser step, over all processes and accumulated steps together."""
+    accumulate: PositiveInt = 1
+    """Parts into which a batch is cut when it does not fit in memory; BatchNorm and contrast see one part at a time."""
+    learning_rate: float = Field(default=0.0005, gt=0)
+    """Peak learning rate for a batch of 256; scaled linearly with the batch size."""
+    final_learning_rate: float = Field(default=1e-6, ge=0)
+    """Where the cosine ends; not scaled."""
+    warmup_epochs: float = Field(default=10, ge=0)
+    """Epochs of linear warm-up from 0. About a tenth of the epochs; more for larger batches."""
+    weight_decay: float = Field(default=0.04, ge=0)
+    """Weight decay at the start."""
+    final_weight_decay: float | None = Field(default=0.4, ge=0)
+    """Weight decay at the end, reached by a cosine; null keeps it constant."""
+    decay_rule: Literal["standard", "authors"] = "standard"
+    """Which parameters are spared weight decay. authors: biases (by name) and 1-D tensors only. standard: also what
+    the backbone itself names (position embeddings, class tokens, the state-space parameters of VMamba)."""
+    clip_gradient: float | None = Field(default=3.0, gt=0)
+    """Largest gradient norm of each parameter tensor on its own (not of all together); null turns clipping off."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: matrix products and convolutions under autocast, with parameters, losses and statistics in fp32. Use it on
+    a GPU; on most CPUs it is slower."""
+    checkpoint_activations: bool = False
+    """Recompute activations in the backward pass: a third slower, for a batch that otherwise does not fit."""
+    teacher_drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Drop path of the momentum teacher's backbone. The authors' VMamba teacher keeps 0.2, by oversight."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} exceed epochs {self.epochs}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+
+class ExecutionOptions(Options):
+    """How a run is executed; nothing here changes what is computed."""
+
+    device: str = "auto"
+    """auto takes a GPU when there is one; cpu or cuda:1 force it."""
+    threads: PositiveInt | None = None
+    """CPU threads of torch; null leaves torch's choice. The bits of a CPU run depend on it."""
+    placement: Literal["auto", "device", "host", "stream"] = "auto"
+    """Where the training images live; auto chooses by their size and the free memory, and says what it chose."""
+    workers: int = Field(default=0, ge=0)
+    """Decoding threads when images are streamed."""
+    compile: bool = False
+    """torch.compile the student's backbone: pays on a GPU for long runs."""
+    log_every: PositiveInt = 20
+    """Steps between two looks at the loss (each one waits for the device)."""
+    state_every_seconds: float = Field(default=300.0, gt=0)
+    """Most time between two saved states; the end of an epoch saves one too."""
+    keep_state: bool = False
+    """Keep the last training state after the run has ended well."""

@@ -1,0 +1,158 @@
+"""The training state of one run: written whole or not at all, verified when read, and held by one trainer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from clever.errors import UserError
+from clever.files import replacing
+
+FORMAT = 1
+_GENERATIONS = 2
+_NAME = re.compile(r"^state-(\d{9})-([0-9a-f]{16})\.pt$")
+
+
+class StateFolder:
+    """Saves and restores training states under one folder.
+
+    Each state is one file whose name holds its iteration and the first digits of its SHA-256, so that a truncated or
+    altered file is known without a second file; the newest two are kept. The payload holds tensors, numbers, strings
+    and containers only, and is read with ``weights_only``: a file with anything else in it is refused.
+
+    Args:
+        folder: made when it is missing.
+        identity: what the state belongs to (run, recipe, data); a state of anything else is refused.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.identity = {"format": str(FORMAT), **identity}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process alone. The lock goes with the process, however that ends.
+
+        Raises:
+            UserError: another living process holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        owner = self.folder / "owner.json"
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{self.folder}: another trainer is at work here ({_read_owner(owner)}); wait for it") from None
+        try:
+            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    def save(self, iteration: int, payload: Mapping[str, Any]) -> Path:
+        """Write a state atomically and drop all but the newest two.
+
+        Raises:
+            UserError: it could not be written (a full disk); the states before it are untouched.
+        """
+        content = {"identity": self.identity, "iteration": iteration, "payload": dict(payload)}
+        # The name needs the checksum, so the file is written under a neutral name first.
+        written = self.folder / "unverified.pt"
+        try:
+            with replacing(written) as temporary:
+                torch.save(content, temporary)
+            target = self.folder / f"state-{iteration:09d}-{_digest(written)}.pt"
+            os.replace(written, target)
+        except (UserError, OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
+            written.unlink(missing_ok=True)
+            raise UserError(
+                f"{self.folder}: the training state of step {iteration} could not be saved ({_one_line(error)}); "
+                "make room and start again: the run goes on from the state before"
+            ) from error
+        for old in self._newest_first():
+            if old != target and (_iteration(old) > iteration or old in self._newest_first()[_GENERATIONS:]):
+                old.unlink(missing_ok=True)
+        return target
+
+    def load(self, device: torch.device | str = "cpu") -> tuple[int, dict[str, Any]] | None:
+        """The newest intact state as (iteration, payload), or None when there is none.
+
+        A damaged state is passed over with a warning that names it.
+
+        Raises:
+            UserError: the newest intact state belongs to another run, recipe, data set or format.
+        """
+        for path in self._newest_first():
+            if _digest(path) != _checksum(path):
+                warnings.warn(f"{path}: damaged (its checksum does not match); using the state before it", stacklevel=2)
+                continue
+            try:
+                content = torch.load(path, map_location=device, weights_only=True)
+            except Exception as error:  # whatever an unpickler may raise, the meaning is the same
+                raise UserError(f"{path}: refused, it holds more than a training state ({_one_line(error)})") from error
+            if content["identity"] != self.identity:
+                raise UserError(
+                    f"{path}: belongs to {_shown(content['identity'])}, but this is {_shown(self.identity)}; "
+                    f"move {self.folder} away to start anew"
+                )
+            return content["iteration"], content["payload"]
+        return None
+
+    def newest_iteration(self) -> int | None:
+        """The iteration of the newest state, unverified; None when there is none."""
+        paths = self._newest_first()
+        return _iteration(paths[0]) if paths else None
+
+    def clear(self) -> None:
+        """Delete all states."""
+        for path in self._newest_first():
+            path.unlink(missing_ok=True)
+
+    def _newest_first(self) -> list[Path]:
+        found = [path for path in self.folder.glob("state-*.pt") if _NAME.match(path.name)]
+        return sorted(found, key=_iteration, reverse=True)
+
+
+def _iteration(path: Path) -> int:
+    match = _NAME.match(path.name)
+    assert match
+    return int(match[1])
+
+
+def _checksum(path: Path) -> str:
+    match = _NAME.match(path.name)
+    assert match
+    return match[2]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _read_owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError):
+        return "its process could not be read"
+
+
+def _shown(identity: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sorted(identity.items()))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,67 @@
+"""Where a number comes from: commit, package versions, hardware."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("clever-ssl", "torch", "torchvision", "timm", "numpy", "scikit-learn")
+
+
+@functools.cache
+def source_commit() -> tuple[str, bool | None]:
+    """The git commit of the installed source and whether it had uncommitted changes.
+
+    ("unknown", None) where the package does not run from a git checkout.
+    """
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "--", str(folder)))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", None
+
+
+def package_versions() -> dict[str, str]:
+    """Python's version and that of each package that a number may depend on."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def hardware(device: torch.device) -> dict[str, str | int]:
+    """Processor, cores that this process may use, threads of torch and, where one is used, the GPU."""
+    described: dict[str, str | int] = {
+        "device": device.type,
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        described["gpu"] = torch.cuda.get_device_name(device)
+    return described
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
