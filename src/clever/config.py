@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -104,13 +103,9 @@ class RunRecipe(Options):
         """The run's id, a path that a person can read."""
         return f"{self.data}/{self.backbone_name}/{self.method_name}/{self.augmentation_name}/seed{self.seed}"
 
-    def canonical(self) -> str:
-        """Sorted JSON without spaces: equal recipes give equal text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-
     @property
     def digest(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of :meth:`canonical`."""
+        """First 16 hexadecimal digits of the SHA-256 of the recipe's canonical JSON."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
 
@@ -258,17 +253,25 @@ def load_study(path: Path) -> Study:
     """Read and check a study file.
 
     Raises:
-        UserError: the file is missing, is not YAML, repeats a key, or says something that a study cannot mean.
+        UserError: what :func:`read_study` and :func:`parse_study` raise.
+    """
+    return parse_study(read_study(path), str(path))
+
+
+def read_study(path: Path) -> object:
+    """The content of a study file, not yet checked.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or repeats a key.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     try:
-        content = yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    return parse_study(content, str(path))
 
 
 def parse_study(content: object, source: str) -> Study:

@@ -20,6 +20,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
+    def canonical(self, exclude: set[str] | None = None) -> str:
+        """Sorted JSON without spaces, ``exclude`` left out: equal blocks give equal text."""
+        return json.dumps(self.model_dump(mode="json", exclude=exclude), sort_keys=True, separators=(",", ":"))
+
 
 _Kind = TypeVar("_Kind", bound=Options)
 
@@ -38,7 +42,8 @@ def parse(kind: type[_Kind], content: object, source: str) -> _Kind:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
+        # A key that is not known comes first: where one is misspelt, another seems to be missing.
+        faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise UserError(f"{source}: {_describe(kind, faults[0])}{more}") from error
 

@@ -122,7 +122,7 @@ class TimmTransformer(TimmBackbone):
 
     def _last_query_and_key(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The last block's queries and keys, each [N, h, P + T, D / h]."""
-        layer = getattr(self.network.blocks[-1], "attn", None)
+        layer: Any = getattr(self.network.blocks[-1], "attn", None)
         if not hasattr(layer, "qkv"):  # timm's parallel blocks and relatives
             self._lacks("blocks with one projection to queries, keys and values (attention, keys)")
         seen: list[Tensor] = []
@@ -220,8 +220,8 @@ def _measure_width(network: Any, image_size: int) -> int:
     return int(features.shape[1])
 
 
-# The stem that timm cannot be asked for by argument. Names and, after this change, shapes stay timm's. The two
-# functions below and these lines, which go into the file's header, do the same.
+# The stem that timm cannot be asked for by argument. Names stay timm's. These lines go into a saved file's header and
+# say what _apply_stem does.
 _SMALL_STEM_PLAIN = [
     "model.conv1 = torch.nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)",
     "model.maxpool = torch.nn.Identity()",

@@ -130,7 +130,7 @@ class Dino(Baseline):
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """Entropy of the teacher over its maximum ln K, and KL(teacher || student) over the two global views.
+        """Entropy of the teacher over its maximum ln K, KL(teacher || student) across the global views, and that over ln K.
 
         A ratio near 1 with a divergence near 0 is the collapse to the uniform distribution, a ratio near 0 that to
         one output (Caron et al. 2021, fig. 7).
@@ -144,7 +144,10 @@ class Dino(Baseline):
             student_temperature=self.options.student_temperature,
             teacher_temperature=self.teacher_temperature,
         )
+        largest = math.log(self.options.out_dim)
+        divergence = loss - entropy
         return {
-            "teacher_entropy_ratio": torch.as_tensor(entropy) / math.log(self.options.out_dim),
-            "teacher_student_divergence": loss - entropy,
+            "teacher_entropy_ratio": torch.as_tensor(entropy) / largest,
+            "teacher_student_divergence": divergence,
+            "teacher_student_divergence_ratio": divergence / largest,
         }

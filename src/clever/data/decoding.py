@@ -17,7 +17,7 @@ PIXEL_LIMIT = 89_478_485
 refuses only twice that, so a 12000 x 12000 image (432 MB decoded from a few hundred kB) would pass."""
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """One image cannot be used; the text is the reason in a few words."""
 
 
@@ -28,22 +28,22 @@ def decode_rgb(data: bytes) -> NDArray[np.uint8]:
     scaled to 8 bits (Pillow alone would clip it to white). The orientation in EXIF is ignored and only the first
     frame is read: both as torchvision's ``ImageFolder`` does, on which the published numbers rest.
 
-    Raises :class:`Unreadable` for anything that is not a whole image of at most ``PIXEL_LIMIT`` pixels.
+    Raises :class:`UnreadableError` for anything that is not a whole image of at most ``PIXEL_LIMIT`` pixels.
     """
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _refuse_bomb(image.height, image.width, "the image")
             image.load()
             return np.asarray(_to_rgb(image))
-    except (Unreadable, MemoryError):
+    except (UnreadableError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise Unreadable("not an image in a known format") from error
+        raise UnreadableError("not an image in a known format") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Unreadable(f"a decompression bomb: more than {PIXEL_LIMIT} pixels") from error
+        raise UnreadableError(f"a decompression bomb: more than {PIXEL_LIMIT} pixels") from error
     except Exception as error:
         # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError, struct.error, IndexError).
-        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+        raise UnreadableError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def resize_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -72,7 +72,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.int64)
         return Image.fromarray(((grey + 128) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise Unreadable(f"32-bit pixels (mode {image.mode}) of unknown range")
+        raise UnreadableError(f"32-bit pixels (mode {image.mode}) of unknown range")
     if image.mode == "P" and "transparency" in image.info:
         # The same colours as the direct conversion, without its warning.
         image = image.convert("RGBA")
@@ -95,4 +95,4 @@ def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 
 def _refuse_bomb(height: int, width: int, what: str) -> None:
     if height * width > PIXEL_LIMIT:
-        raise Unreadable(f"a decompression bomb: {what} has {height} x {width} pixels, more than {PIXEL_LIMIT}")
+        raise UnreadableError(f"a decompression bomb: {what} has {height} x {width} pixels, more than {PIXEL_LIMIT}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from clever.data.decoding import Unreadable, bound_shorter_side, decode_rgb, resize_square
+from clever.data.decoding import UnreadableError, bound_shorter_side, decode_rgb, resize_square
 from clever.data.moments import Moments, Triple, moments
 from clever.data.options import DataOptions
 from clever.data.registry import SOURCES
@@ -79,7 +79,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
         _check_unreadable(options, left_out)
         _check_classes(source.classes, reports, options)
         info = _describe(options, source, reports, left_out, side, partial_folder)
-        with open(partial_folder / DESCRIPTION, "w", encoding="utf-8") as file:
+        with (partial_folder / DESCRIPTION).open("w", encoding="utf-8") as file:
             file.write(json.dumps(info, indent=1, sort_keys=True) + "\n")
             sync(file)
 
@@ -135,7 +135,7 @@ class _SplitWriter:
                 path = self.folder / f"{self.name}_images.npy"
                 images = stack.enter_context(ArrayFile(path, (self.side, self.side, 3), np.uint8))
             else:
-                blob = stack.enter_context(open(self.folder / f"{self.name}_bytes.bin", "wb"))
+                blob = stack.enter_context((self.folder / f"{self.name}_bytes.bin").open("wb"))
             for piece in self._pieces(split, rows):
                 kept += piece.rows
                 sizes += piece.sizes
@@ -180,7 +180,7 @@ class _SplitWriter:
                     pixels = bound_shorter_side(pixels, self.side)
                 elif self.side is not None:
                     pixels = resize_square(pixels, self.side)
-            except Unreadable as error:
+            except UnreadableError as error:
                 piece.unreadable.append((split.name(row), str(error)))
                 continue
             piece.rows.append(row)

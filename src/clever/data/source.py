@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clever.data.decoding import Unreadable
+from clever.data.decoding import UnreadableError
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
@@ -56,25 +55,25 @@ class FileSplit:
         return self.paths[row]
 
     def read(self, row: int) -> bytes:
-        """The file's bytes; raises :class:`Unreadable` where there are none to be had."""
+        """The file's bytes; raises :class:`UnreadableError` where there are none to be had."""
         path = self.root / self.paths[row]
         try:
             status = path.stat()
             # A pipe or a device would block or never end.
             if not stat.S_ISREG(status.st_mode):
-                raise Unreadable("not a regular file")
+                raise UnreadableError("not a regular file")
             if status.st_size > FILE_LIMIT:
-                raise Unreadable(f"{status.st_size / 1e6:.0f} MB, more than the {FILE_LIMIT / 1e6:.0f} MB allowed")
+                raise UnreadableError(f"{status.st_size / 1e6:.0f} MB, more than the {FILE_LIMIT / 1e6:.0f} MB allowed")
             return path.read_bytes()
         except OSError as error:
-            raise Unreadable(error.strerror or type(error).__name__) from error
+            raise UnreadableError(error.strerror or type(error).__name__) from error
 
     def bytes_an_image(self, rows: NDArray[np.int64]) -> float:
         """Bytes that one file takes on average, estimated from up to 200 of ``rows``."""
         sizes = []
         for row in rows[:: max(1, len(rows) // 200)]:
             try:
-                sizes.append(os.stat(self.root / self.paths[row]).st_size)
+                sizes.append((self.root / self.paths[row]).stat().st_size)
             except OSError:  # it will be named when it is read
                 continue
         return float(np.mean(sizes)) if sizes else 0.0

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clever.data.decoding import Unreadable, bound_shorter_side, decode_rgb
+from clever.data.decoding import UnreadableError, bound_shorter_side, decode_rgb
 from clever.data.moments import Triple
 from clever.data.source import SPLITS, SplitName
 from clever.errors import UserError
@@ -134,7 +134,7 @@ class Split:
         data = self._blob[self._offsets[row] : self._offsets[row + 1]].tobytes()
         try:
             pixels = bound_shorter_side(decode_rgb(data), self._bound)
-        except Unreadable as error:
+        except UnreadableError as error:
             raise UserError(f"{self.folder}: {self.name} image {row} is damaged ({error}); prepare it again") from error
         if pixels.shape[:2] != tuple(self._sizes[row]):
             raise UserError(f"{self.folder}: {self.name} image {row} has another size than stored; prepare it again")
@@ -223,7 +223,7 @@ def content_checksum(info: dict[str, Any]) -> str:
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -65,7 +65,7 @@ class ArrayFile:
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic]) -> None:
         self.rows = 0
         self._row_shape, self._dtype = row_shape, np.dtype(dtype)
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._file = path.open("wb")
         self._header_length = self._file.write(self._header())
 
     def append(self, rows: NDArray[Any]) -> None:
@@ -104,7 +104,7 @@ class ArrayFile:
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write one whole array and make sure that it is on the disk."""
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
         sync(file)
 
@@ -120,7 +120,7 @@ def _check_replaceable(folder: Path, replaceable: frozenset[str]) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"{folder}: is in the way; a prepared store is a folder")
-    foreign = sorted(set(os.listdir(folder)) - replaceable)
+    foreign = sorted({path.name for path in folder.iterdir()} - replaceable)
     if foreign:
         raise UserError(f"{folder}: holds {foreign[0]}, which no prepared store does; choose an empty or new folder")
 
@@ -152,17 +152,17 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
-    if folder.is_dir() and os.listdir(folder):
+    if folder.is_dir() and any(folder.iterdir()):
         # A folder with files in it cannot be renamed over: the old one steps aside, under a name that is cleared away
         # should this process die here.
         aside = partial.with_name(partial.name.removesuffix(".partial") + "0.partial")
-        os.rename(folder, aside)
+        folder.rename(aside)
         try:
-            os.rename(partial, folder)
+            partial.rename(folder)
         except BaseException:
-            os.rename(aside, folder)
+            aside.rename(folder)
             raise
         shutil.rmtree(aside, ignore_errors=True)
     else:
-        os.rename(partial, folder)
+        partial.rename(folder)
     _sync_folder(folder.parent)

@@ -171,16 +171,14 @@ def evaluate(
     train_labels, test_labels = extractor.labels("train").to(device), extractor.labels("test").to(device)
     views = _Views(extractor, options, device)
     clean = views.test("orig") if "orig" in options.perturbations else None
-    probes = {
-        part: SoftmaxRegression.initial(
-            # The same generator for every part: a part is initialised as if it were trained alone.
-            views.width(where),
-            len(store.classes),
-            make_generator(seed, "linear", "weights"),
-            device,
-        )
-        for part, where in parts.items()
-    }
+    probes: dict[str, SoftmaxRegression] = {}
+    for part, where in parts.items():
+        width = len(torch.arange(extractor.width)[where])
+        # The same generator for every part: each starts as if it were trained alone.
+        generator = make_generator(seed, "linear", "weights")
+        probes[part] = SoftmaxRegression.initial(width, len(store.classes), generator, device)
+        if isinstance(where, Tensor):
+            parts[part] = where.to(device)
 
     best: dict[str, tuple[Tensor, int]] = {}
     for epoch in range(options.epochs):
@@ -224,10 +222,6 @@ class _Views:
         if options.standardise:
             self._standardisation = Standardisation.of(self._cached or [extractor.augmented("train", 0).to(device)])
             self._cached = [self._standardisation(view) for view in self._cached]
-
-    def width(self, where: Selection) -> int:
-        """How many features a part has."""
-        return torch.empty(1, self._extractor.width, device="meta")[:, where].shape[1]
 
     def train(self, epoch: int) -> Tensor:
         """Features of the training images in an epoch (from 0)."""

@@ -9,12 +9,13 @@ from torch import Tensor
 
 HEALTHY = "ok"
 
-UNIFORM_ENTROPY_RATIO = 0.998
-"""Above this share of its maximal entropy a teacher distinguishes nothing."""
-CONSTANT_ENTROPY_RATIO = 0.002
-"""Below this share a teacher gives every image the same output."""
-COLLAPSED_DIVERGENCE = 1e-3
-"""Nats. Together with an extreme entropy: the student has nothing left to learn."""
+UNIFORM_ENTROPY_RATIO = 0.98
+"""Above this share of its maximal entropy a teacher hardly distinguishes anything."""
+CONSTANT_ENTROPY_RATIO = 0.02
+"""Below this share a teacher gives nearly every image the same output."""
+COLLAPSED_DIVERGENCE_RATIO = 0.01
+"""Teacher-student divergence over the teacher's maximal entropy. Under it, and at an extreme entropy, the student has
+nothing left to learn; healthy runs stay above 0.05."""
 SMALLEST_RANK = 1.5
 """Effective rank under which all features lie on a line."""
 SMALLEST_STD = 0.01
@@ -72,8 +73,8 @@ def diagnose_features(parts: Mapping[str, slice], views: Sequence[Tensor]) -> di
 def assess(values: Mapping[str, float]) -> str:
     """``ok``, or the way in which a run with these metrics has collapsed."""
     reasons = []
-    entropy, divergence = values.get("teacher_entropy_ratio"), values.get("teacher_student_divergence")
-    if entropy is not None and divergence is not None and divergence < COLLAPSED_DIVERGENCE:
+    entropy, divergence = values.get("teacher_entropy_ratio"), values.get("teacher_student_divergence_ratio")
+    if entropy is not None and divergence is not None and divergence < COLLAPSED_DIVERGENCE_RATIO:
         if entropy > UNIFORM_ENTROPY_RATIO:
             reasons.append("teacher collapsed to the uniform distribution")
         if entropy < CONSTANT_ENTROPY_RATIO:

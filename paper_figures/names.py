@@ -1,0 +1,61 @@
+"""The words of tables and figures, and the order in which they stand."""
+
+from __future__ import annotations
+
+import re
+
+PERTURBATIONS = {
+    "orig": "unchanged",
+    "cj": "colour jitter",
+    "cj_flip": "horizontal flip, colour jitter",
+    "cj_rot": "rotation within ±90°, colour jitter",
+    "cj_rot180": "rotation within ±180°, colour jitter",
+    "rot180": "rotation by 180°",
+    "cj_rot_et50": "cj_rot and an elastic transform, strength 50",
+    "cj_rot_et": "cj_rot and an elastic transform, strength 100",
+    "cj_rot_et150": "cj_rot and an elastic transform, strength 150",
+}
+AUGMENTATIONS = ("baug", "caug", "caug_plus", "none")
+BACKBONES = ("vit_tiny", "vit_small", "resnet18", "resnet50", "vmamba_tiny")
+PARTS = ("ALL", "IR", "IR_strict", "EF")
+METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
+PROTOCOLS = {"linear": "Linear probe", "knn": "Weighted kNN"}
+NOT_PUBLISHED = "not published in the sources we have"
+UNTRAINED = "untrained"
+PIXELS = "pixels"
+
+
+def perturbation_rank(name: str) -> tuple[int, str]:
+    """Sort key: from unchanged to the strongest, then what is unknown here."""
+    known = list(PERTURBATIONS)
+    return (known.index(name) if name in PERTURBATIONS else len(known), name)
+
+
+def part_rank(name: str) -> tuple[int, str]:
+    """Sort key: the whole representation first."""
+    return (PARTS.index(name) if name in PARTS else len(PARTS), name)
+
+
+def configuration_rank(backbone: str, method: str, augmentation: str) -> tuple[object, ...]:
+    """Sort key of a row: backbones in the paper's order, in each the untrained control first, raw pixels at the end."""
+    return (
+        backbone == PIXELS,
+        BACKBONES.index(backbone) if backbone in BACKBONES else -1,
+        [int(piece) if piece.isdigit() else 0 for piece in re.findall(r"\d+", backbone)],
+        backbone,
+        method != UNTRAINED,
+        AUGMENTATIONS.index(augmentation) if augmentation in AUGMENTATIONS else len(AUGMENTATIONS),
+        method.split("+"),
+    )
+
+
+def method_label(backbone: str, method: str) -> str:
+    """How a row or a line is called: the method, or which control it is."""
+    if backbone == PIXELS:
+        return "control: raw pixels"
+    return "control: untrained" if method == UNTRAINED else method
+
+
+def seeds_label(count: int) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{count} seed" if count == 1 else f"{count} seeds"

@@ -1,0 +1,223 @@
+"""The report: one HTML file that needs nothing else, with every table, the figures and a card for every run."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
+from inputs import HEALTHY, health_of_curves, numeric_curves, read_curves, read_published, read_records, read_runs
+from names import METRICS, PROTOCOLS, part_rank
+from output import write_atomically
+from summary import published_cells, summarise
+from table_1 import build_tables
+from tables import Table
+
+from clever.errors import UserError
+
+SUFFIXES = (".html",)
+FIGURE_CAPTIONS = {
+    "figure_robustness": "Accuracy under test-time perturbations, by method and training augmentation.",
+    "figure_loss_terms": "Loss terms and diagnostics of every run over its epochs.",
+}
+FINAL_METRICS = (
+    "loss_contrast",
+    "loss_orthogonality",
+    "loss_head_norm",
+    "teacher_entropy_ratio",
+    "teacher_student_divergence",
+    "effective_rank_all",
+    "effective_rank_ir",
+    "effective_rank_ef",
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the report says of one run; ``facts`` are (name, value) in order, ``finals`` its last diagnostics."""
+
+    run: str
+    healthy: bool
+    health: str
+    facts: tuple[tuple[str, str], ...]
+    finals: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure inside the page."""
+
+    name: str
+    caption: str
+    address: str
+
+
+def render(
+    records: pd.DataFrame,
+    published: pd.DataFrame,
+    runs: Sequence[Mapping[str, Any]],
+    curves: pd.DataFrame | None,
+    trouble: Mapping[str, tuple[int, str]],
+    pictures: Sequence[Picture],
+    title: str,
+) -> str:
+    """The page. ``curves`` are numeric; ``trouble`` is what they say of health, and counts where runs.json says ok."""
+    trained = records[(records["method"] != "untrained") & (records["augmentation"] != "none")]
+    known = {str(run["run"]) for run in runs}
+    cards = [_card(run, curves, trouble) for run in runs]
+    cards += [
+        Card(run, False, "no entry in runs.json: health unknown", (), ()) for run in sorted(set(trained["run"]) - known)
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    tables = _tables(records, published, runs)
+    return environment.get_template("report.html.jinja").render(
+        title=title,
+        main_tables=tables[0][1],
+        more_tables=tables[1:],
+        pictures=pictures,
+        cards=cards,
+        sick=[card for card in cards if not card.healthy],
+        checksums=sorted({(str(data), str(total)) for data, total in records[["data", "data_checksum"]].to_numpy()}),
+        commits=sorted({str(commit) for commit in records["commit"]}),
+        count=len(records),
+    )
+
+
+def _tables(
+    records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, list[Table]]]:
+    """(heading, tables) for every protocol, part and metric on record, the paper's own choice first."""
+    choices = {(str(a), str(b), str(c)) for a, b, c in records[["protocol", "part", "metric"]].to_numpy()}
+
+    def rank(choice: tuple[str, str, str]) -> tuple[object, ...]:
+        protocol, part, metric = choice
+        return (protocol != "linear", protocol, metric != "top1", metric, part_rank(part))
+
+    found = []
+    for protocol, part, metric in sorted(choices, key=rank):
+        cells = summarise(records, protocol, part, metric)
+        tables = build_tables(
+            cells,
+            published_cells(published, protocol, part, metric),
+            runs,
+            protocol=protocol,
+            part=part,
+            metric=metric,
+        )
+        found.append((f"{PROTOCOLS.get(protocol, protocol)}, {METRICS.get(metric, metric)}, {part}", tables))
+    return found
+
+
+def _card(run: Mapping[str, Any], curves: pd.DataFrame | None, trouble: Mapping[str, tuple[int, str]]) -> Card:
+    name = str(run["run"])
+    health = str(run.get("health") or "not recorded")
+    if health == HEALTHY and name in trouble:
+        epoch, reason = trouble[name]
+        health = f"ok at the end, but at epoch {epoch}: {reason}"
+    commit = str(run.get("git_commit") or "not recorded")
+    if run.get("git_dirty"):
+        commit += ", with uncommitted changes"
+    split = ""
+    if run.get("feature_dim") is not None:
+        width, invariant = int(run["feature_dim"]), run.get("ir_dim")
+        split = (
+            f"{width}, not split" if invariant is None else f"{width} = {invariant} IR + {width - int(invariant)} EF"
+        )
+    memory = run.get("peak_memory_bytes")
+    facts = (
+        ("epochs", _text(run.get("epochs")) if run.get("epochs") else "none: a control"),
+        ("iterations", _text(run.get("iterations") or None)),
+        ("wall time", _duration(run.get("wall_seconds") or None)),
+        ("images/s", "" if run.get("images_per_second") is None else f"{float(run['images_per_second']):,.0f}"),
+        ("peak memory", "" if memory is None else f"{float(memory) / 2**30:.2f} GiB"),
+        ("representation", split),
+        ("commit", commit),
+        ("data checksum", _text(run.get("data_checksum"))),
+        ("recipe digest", _text(run.get("recipe_digest"))),
+        ("hardware", _flat(run.get("hardware"))),
+        ("versions", _flat(run.get("versions"))),
+    )
+    return Card(name, health == HEALTHY, health, tuple(fact for fact in facts if fact[1]), _finals(name, curves))
+
+
+def _finals(run: str, curves: pd.DataFrame | None) -> tuple[tuple[str, str], ...]:
+    if curves is None:
+        return ()
+    last = curves[curves["run"] == run].sort_values("epoch").drop_duplicates("metric", keep="last").set_index("metric")
+    return tuple((metric, f"{float(last['value'][metric]):.4g}") for metric in FINAL_METRICS if metric in last.index)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _flat(value: object) -> str:
+    """A small object as ``key value, key value``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, (list, tuple)):
+        return " ".join(_flat(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _duration(seconds: object) -> str:
+    if not isinstance(seconds, (int, float)):
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def read_picture(path: Path) -> Picture:
+    """A PNG as a data address, so that the page needs no second file."""
+    if not path.is_file():
+        raise UserError(f"--figures {path}: no such file")
+    content = path.read_bytes()
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise UserError(f"--figures {path}: not a PNG file")
+    caption = FIGURE_CAPTIONS.get(path.stem, path.stem.replace("_", " "))
+    return Picture(path.stem, caption, "data:image/png;base64," + base64.b64encode(content).decode("ascii"))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write ``--output``."""
+    parser = make_parser(str(__doc__), SUFFIXES)
+    add_records(parser)
+    add_runs(parser)
+    parser.add_argument("--curves", type=Path, metavar="CSV", help="the study's curves.csv: adds the last diagnostics")
+    parser.add_argument(
+        "--figures", type=Path, nargs="*", default=[], metavar="PNG", help="figures to put into the page, in this order"
+    )
+    parser.add_argument("--title", default="CLeVER: reproduction report", help="heading of the page")
+    arguments = parser.parse_args(argv)
+    check_suffixes(arguments.output, SUFFIXES)
+    records, published = read_records(arguments.records), read_published(arguments.published)
+    runs = read_runs(arguments.runs) if arguments.runs else []
+    curves = read_curves(arguments.curves) if arguments.curves else None
+    page = render(
+        records,
+        published,
+        runs,
+        None if curves is None else numeric_curves(curves, arguments.curves),
+        {} if curves is None else health_of_curves(curves),
+        [read_picture(path) for path in arguments.figures],
+        arguments.title,
+    )
+    for output in arguments.output:
+        write_atomically(output, page)
+
+
+if __name__ == "__main__":
+    run_script(main)

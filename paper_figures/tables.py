@@ -1,0 +1,124 @@
+"""A table apart from its format, and the formats: Markdown and LaTeX (the report renders it as HTML)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["ours", "control", "published"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what it is (``labels``), its numbers as text (``cells``) and which kind of line it is."""
+
+    labels: tuple[str, ...]
+    cells: tuple[str, ...]
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text only, in no markup; ``caption`` is one paragraph, ``notes`` one sentence or two each."""
+
+    title: str
+    caption: str
+    label_heads: tuple[str, ...]
+    value_heads: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def to_markdown(tables: Sequence[Table]) -> str:
+    """One section a table, in GitHub's dialect; columns are padded, so that the source reads as a table too."""
+    return "\n".join(_markdown_section(table) for table in tables)
+
+
+def _markdown_section(table: Table) -> str:
+    heads = [*table.label_heads, *table.value_heads]
+    lines = [[_escape_markdown(text) for text in (*row.labels, *row.cells)] for row in table.rows]
+    widths = [max(len(text) for text in column) for column in zip(heads, *lines, strict=True)]
+    labels = len(table.label_heads)
+
+    def render(texts: Sequence[str]) -> str:
+        padded = [
+            text.ljust(width) if index < labels else text.rjust(width)
+            for index, (text, width) in enumerate(zip(texts, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * width if index < labels else "-" * (width - 1) + ":" for index, width in enumerate(widths)]
+    notes = [f"- {_escape_markdown(note)}" for note in table.notes]
+    body = [render(heads), render(rule), *(render(line) for line in lines)]
+    return "\n".join([f"## {table.title}", "", _escape_markdown(table.caption), "", *body, "", *notes, ""])
+
+
+def _escape_markdown(text: str) -> str:
+    return "".join(f"\\{character}" if character in "\\`*|<>[]" else character for character in text)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "°": r"$^\circ$",
+    "–": "--",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Text for LaTeX: its special characters, and the few beyond ASCII that our tables use, as commands."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def to_latex(tables: Sequence[Table]) -> str:
+    """One ``table*`` float a table; needs the packages booktabs and, for quotation marks, fontenc with T1."""
+    return "\n".join(
+        ["% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}", *(_latex_float(table) for table in tables)]
+    )
+
+
+def _latex_float(table: Table) -> str:
+    def render(texts: Sequence[str]) -> str:
+        return " & ".join(escape_latex(text) for text in texts) + r" \\"
+
+    body: list[str] = []
+    for index, row in enumerate(table.rows):
+        if index > 0 and row.labels[0] != table.rows[index - 1].labels[0]:
+            body.append(r"\midrule")
+        body.append(render((*row.labels, *row.cells)))
+    notes = [rf"\par {escape_latex(note)}" for note in table.notes]
+    return "\n".join(
+        [
+            r"\begin{table*}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.label_heads)}{'r' * len(table.value_heads)}}}",
+            r"\toprule",
+            render((*table.label_heads, *table.value_heads)),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\begin{minipage}{\linewidth}\footnotesize",
+            *notes,
+            r"\end{minipage}",
+            r"\end{table*}",
+            "",
+        ]
+    )
