@@ -27,6 +27,9 @@ class DinoOptions(BaselineOptions):
     """Width of the head's two hidden layers. Lower it only for tiny backbones."""
     bottleneck_dim: PositiveInt = 256
     """Width of the normalised bottleneck before the last layer."""
+    batch_norm_in_head: bool = False
+    """BatchNorm after both hidden layers (DINO's use_bn_in_head). The paper has none; turn it on for short runs on small
+    images, which collapse to the uniform distribution without it."""
     student_temperature: float = Field(default=0.1, gt=0)
     """Temperature of the student's softmax."""
     teacher_temperature: float = Field(default=0.04, gt=0)
@@ -52,13 +55,14 @@ class DinoHead(nn.Module):
 
     def __init__(self, width: int, options: DinoOptions) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(width, options.hidden_dim),
-            nn.GELU(),
-            nn.Linear(options.hidden_dim, options.hidden_dim),
-            nn.GELU(),
-            nn.Linear(options.hidden_dim, options.bottleneck_dim),
-        )
+        hidden = options.hidden_dim
+        layers: list[nn.Module] = []
+        for inputs in (width, hidden):
+            layers.append(nn.Linear(inputs, hidden))
+            if options.batch_norm_in_head:
+                layers.append(nn.BatchNorm1d(hidden))
+            layers.append(nn.GELU())
+        self.mlp = nn.Sequential(*layers, nn.Linear(hidden, options.bottleneck_dim))
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
