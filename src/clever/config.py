@@ -16,6 +16,7 @@ from clever.backbones import BackboneOptions
 from clever.baselines import BASELINES, BaselineOptions
 from clever.data import DataOptions
 from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
+from clever.equivariance.ddcl import SplitOptions
 from clever.equivariance.none import NoneOptions
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
@@ -62,6 +63,16 @@ class MethodOptions(Options):
     """How two views are compared."""
     equivariance: EquivarianceChoice = NoneOptions()
     """What is learned besides; none leaves the baseline alone."""
+
+    @model_validator(mode="after")
+    def _ef_baseline_fits(self) -> Self:
+        if isinstance(self.equivariance, SplitOptions):
+            _, kind = BASELINES[self.baseline.name]
+            try:
+                parse(kind, self.baseline.model_dump() | self.equivariance.ef_baseline, "equivariance.ef_baseline")
+            except UserError as error:  # pydantic adds the place of this block to a ValueError only
+                raise ValueError(str(error)) from error
+        return self
 
 
 class PretrainingOptions(Options):

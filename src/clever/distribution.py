@@ -1,13 +1,58 @@
-"""The few collective operations that a loss needs; without a process group each is the identity."""
+"""Several processes that train one network together, one a GPU, as torchrun starts them.
+
+The collective operations below are the identity in a process of its own, so that no caller asks whether it is alone.
+Every process must call each of them, in the same order.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from clever.device import choose_device
+from clever.errors import UserError
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[torch.device]:
+    """Join the processes that torchrun started for as long as the block lasts; nothing to join without torchrun.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1`` for a process of its own.
+
+    Yields:
+        The device of this process: of several on one machine, each gets a GPU of its own.
+
+    Raises:
+        UserError: the device is not there, or is one GPU for several processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield choose_device(device)
+        return
+    if device.startswith("cuda:"):
+        raise UserError(f"device {device} is one GPU, but several processes were started; give auto")
+    if device != "cpu" and torch.cuda.is_available():
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+        dist.init_process_group("nccl", device_id=chosen)
+    else:
+        dist.init_process_group("gloo")
+    try:
+        yield chosen
+    finally:
+        dist.destroy_process_group()
+
 
 def is_distributed() -> bool:
-    """Whether this process is one of several (torchrun)."""
+    """Whether this process is one of several."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -21,10 +66,51 @@ def process_count() -> int:
     return dist.get_world_size() if is_distributed() else 1
 
 
+def is_main_process() -> bool:
+    """Whether this process is the one that writes files and prints."""
+    return process_rank() == 0
+
+
 def average_over_processes(value: Tensor) -> Tensor:
-    """The mean of ``value`` over all processes, without gradient; every process must call it."""
+    """The mean of ``value`` over all processes, without gradient."""
     if not is_distributed():
         return value
     total = value.detach().clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
+
+
+def any_process(flags: list[bool], device: torch.device) -> list[bool]:
+    """For each flag, whether it is set in any process. The host waits for the device."""
+    if not is_distributed():
+        return flags
+    found = torch.tensor(flags, dtype=torch.int32, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return [bool(flag) for flag in found.tolist()]
+
+
+def gather_rows(value: Tensor) -> Tensor:
+    """The rows of all processes, in order of their ranks: [N, ...] from each of w processes to [w * N, ...].
+
+    Differentiable: a row's gradient is the sum of what all processes' losses send back to it. With each process's loss
+    a mean over the rows of all, and parameter gradients averaged over processes (DistributedDataParallel), the result
+    is the gradient of one process with all rows.
+    """
+    if not is_distributed():
+        return value
+    return _GatherRows.apply(value)  # type: ignore[no-any-return]
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, value: Tensor) -> Tensor:
+        mine = value.contiguous()
+        parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, mine)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and one way to append to a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clever.errors import UserError
@@ -31,11 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = "the disk or quota is full" if full else error.strerror or str(error)
-        raise UserError(f"{path}: could not be written ({why}); what was there before is untouched") from error
+        raise UserError(f"{path}: could not be written ({_why(error)}); what was there before is untouched") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made it cannot be removed either
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,6 +46,26 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write sorted, indented JSON; raises as :func:`replacing`, and ValueError for NaN."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add UTF-8 text to the end of a file and push it to the disk; the file is made when it is missing.
+
+    Raises:
+        UserError: the disk is full or the file may not be written; part of the text may be there.
+    """
+    try:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(f"{path}: could not be written ({_why(error)})") from error
+
+
+def _why(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "the disk or quota is full" if full else error.strerror or str(error)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -72,6 +72,7 @@ def _describe(kind: type[Options], fault: Any) -> str:
     *parents, last = fault["loc"] or ("",)
     shown, block = _walk(kind, parents)
     where = ".".join([*shown, *([] if last in ("", "[key]") else [str(last)])])
+    place = f"{where}: " if where else ""
     match fault["type"]:
         case "extra_forbidden":
             return f"{where}: unknown key{nearest(str(last), block.model_fields if block else [])}"
@@ -83,9 +84,9 @@ def _describe(kind: type[Options], fault: Any) -> str:
             tag = fault["ctx"]["tag"]
             return f"{where}.name: {tag!r} is unknown{nearest(tag, fault['ctx']['expected_tags'].strip(chr(39)).split(_TAGS))}"
         case "value_error":
-            return f"{where}: {fault['ctx']['error']}" if where else str(fault["ctx"]["error"])
+            return f"{place}{fault['ctx']['error']}"
         case _:
-            return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+            return f"{place}{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
 
 
 _TAGS = "', '"  # what stands between the tags in pydantic's list of them

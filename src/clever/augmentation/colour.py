@@ -6,6 +6,8 @@ A trailing underscore means in place.
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import torch
 from torch import Tensor
 
@@ -44,20 +46,21 @@ def adjust_saturation_(images: Tensor, factor: Tensor) -> Tensor:
 def adjust_hue_(images: Tensor, shift: Tensor) -> Tensor:
     """Turn the hue by ``shift`` [N] of a full circle, with lightness and saturation (HSV) kept.
 
-    The hue is kept in sixths of the circle. A channel is its smallest value plus the chroma times a trapezoid of the
-    hue, which is HSV to RGB without the six cases.
+    With r, g, b stretched so that the smallest is 0 and the largest 1, the hue in sixths of the circle is a
+    polynomial of them, but for the last sixth (red largest, green smallest) where it must fall by 6 (1 - b), and may
+    elsewhere as long as red is largest, for b is 0 there and 6 a full circle. A channel of the result is the smallest
+    value plus the chroma times a trapezoid of the hue. Both spare the six cases, and comparisons are what is slow.
     """
     red, green, blue = images.unbind(1)
-    top, bottom = images.amax(1), images.amin(1)
-    chroma = top - bottom
-    # Where the chroma is 0 so is every difference below: the hue comes out finite and is multiplied by 0.
+    bottom = torch.minimum(torch.minimum(red, green), blue)
+    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(bottom)
+    # Where the chroma is 0 so is every difference below, and whatever the hue is, it is multiplied by 0.
     scale = chroma.clamp_min(1e-12).reciprocal_()
-    of_blue = (red - green).mul_(scale).add_(4.0)
-    of_green = (blue - red).mul_(scale).add_(2.0)
-    of_red = (green - blue).mul_(scale)
-    hue = torch.where(top == red, of_red, torch.where(top == green, of_green, of_blue))
+    r, g, b = ((channel - bottom).mul_(scale) for channel in (red, green, blue))
+    hue = (b * -3.0).sub_(r).add_(2.0).mul_(g).addcmul_(b, r + 4.0)
+    hue.addcmul_(b.neg_().add_(1.0), r.add_(1e-5).floor_(), value=6.0)
     hue.add_(6.0 * shift.view(-1, 1, 1))
-    hue.sub_(torch.floor(hue / 6.0).mul_(6.0))
+    hue.sub_((hue * (1 / 6)).floor_().mul_(6.0))
     torch.addcmul(bottom, chroma, (hue - 3.0).abs_().sub_(1.0).clamp_(0.0, 1.0), out=red)
     torch.addcmul(bottom, chroma, (hue - 2.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0), out=green)
     torch.addcmul(bottom, chroma, (hue - 4.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0), out=blue)
@@ -104,9 +107,8 @@ def jitter_by_runs(images: Tensor, applied: Tensor, order: Tensor, factors: Tens
         factors: float32 [N, 4]: brightness, contrast, saturation, hue.
     """
     start = 0
-    codes, lengths = jitter_code(applied, order).unique_consecutive(return_counts=True)
-    for code, length in zip(codes.tolist(), lengths.tolist(), strict=True):
-        stop = start + length
+    for code, run in groupby(jitter_code(applied, order).tolist()):
+        stop = start + len(list(run))
         if code >= 0:
             for operation in order[start].tolist():
                 _OPERATIONS[operation](images[start:stop], factors[start:stop, operation])

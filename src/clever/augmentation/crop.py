@@ -11,13 +11,14 @@ ways lead there, chosen by device:
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from clever.augmentation.sample import Table
 
 Interpolation = Literal["bicubic", "bilinear"]
 Way = Literal["matrix", "native"]
@@ -43,15 +44,25 @@ class Box:
     offset_left: Tensor
 
 
-def whole_window(top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: int) -> Box:
-    """A box that is resized to [size, size] and kept whole."""
+def table_box(table: Table, size: int) -> Box:
+    """The crops of a table of parameters, resized to [size, size] and kept whole."""
+    top = table["crop_top"]
     full, zero = torch.full_like(top, size), torch.zeros_like(top)
-    return Box(top, left, height, width, full, full, zero, zero)
+    return Box(top, table["crop_left"], table["crop_height"], table["crop_width"], full, full, zero, zero)
 
 
 def choose_way(device: torch.device, height: int, width: int) -> Way:
     """The faster way for images of this size on this device."""
     return "native" if device.type == "cpu" and height * width > 64 * 64 else "matrix"
+
+
+def lay_out(pixels: Tensor, way: Way | None = None) -> Tensor:
+    """The images in the memory layout that :func:`resized_crop` wants; do it once where it is called often.
+
+    The native kernel is several times faster where a pixel's channels lie side by side.
+    """
+    way = way or choose_way(pixels.device, pixels.shape[2], pixels.shape[3])
+    return pixels.contiguous(memory_format=torch.channels_last) if way == "native" else pixels
 
 
 def resized_crop(
@@ -142,27 +153,15 @@ def _by_matrices(
 
 
 def _native(pixels: Tensor, rows: Tensor, box: Box, flip: Tensor, size: int, interpolation: Interpolation) -> Tensor:
-    # The kernel is fastest, several times, where the three channels of a pixel lie side by side.
-    source = pixels.contiguous(memory_format=torch.channels_last)
+    source = lay_out(pixels, "native")
     result = torch.empty(len(rows), size, size, 3, dtype=torch.uint8)
     columns = (rows, box.top, box.left, box.height, box.width, box.full_height, box.full_width)
     jobs = list(zip(*(c.tolist() for c in (*columns, box.offset_top, box.offset_left, flip)), strict=True))
 
-    def work(start: int, stop: int) -> None:
-        for index in range(start, stop):
-            row, top, left, height, width, full_height, full_width, down, right, mirrored = jobs[index]
-            crop = source[row : row + 1, :, top : top + height, left : left + width]
-            if (height, width) != (full_height, full_width):
-                crop = functional.interpolate(crop, (full_height, full_width), mode=interpolation, antialias=True)
-            kept = crop[0, :, down : down + size, right : right + size]
-            result[index] = (kept.flip(2) if mirrored else kept).permute(1, 2, 0)
-
-    # The kernel uses one core and holds no lock, so threads share the images out.
-    threads = min(torch.get_num_threads(), max(1, len(jobs)))
-    bounds = [len(jobs) * i // threads for i in range(threads + 1)]
-    if threads == 1:
-        work(0, len(jobs))
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, bounds[:-1], bounds[1:]))
+    for index, (row, top, left, height, width, full_height, full_width, down, right, mirrored) in enumerate(jobs):
+        crop = source[row : row + 1, :, top : top + height, left : left + width]
+        if (height, width) != (full_height, full_width):
+            crop = functional.interpolate(crop, (full_height, full_width), mode=interpolation, antialias=True)
+        kept = crop[0, :, down : down + size, right : right + size]
+        result[index] = (kept.flip(2) if mirrored else kept).permute(1, 2, 0)
     return result.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)

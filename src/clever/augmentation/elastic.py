@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clever.augmentation.blur import blur_matrix
+from clever.augmentation.blur import blur_matrix, smooth
 
 
 def elastic(images: Tensor, seed: Tensor, alpha: float, sigma: float) -> Tensor:
@@ -40,18 +40,21 @@ def warp(images: Tensor, shift: Tensor) -> Tensor:
     """
     size = images.shape[-1]
     ramp = (torch.arange(size, device=images.device, dtype=torch.float32) * 2 + (1 - size)) / size
-    grid = torch.stack((shift[:, 0] + ramp, shift[:, 1] + ramp.view(size, 1)), dim=3)
+    x, y = shift[:, 0] + ramp, shift[:, 1] + ramp.view(size, 1)
+    grid = torch.view_as_real(torch.complex(x, y))
     warped = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     # torchvision blends with the fill colour by the share of the four neighbours that lie inside, although its
     # sampling has already weighted by that share: with black as the fill, the border is weighted twice.
-    edge = grid.abs_().mul_(-size / 2).add_((size + 1) / 2).clamp_(0.0, 1.0)
-    return warped.mul_((edge[..., 0] * edge[..., 1]).unsqueeze(1))
+    for edge in (x, y):
+        edge.abs_().mul_(-size / 2).add_((size + 1) / 2).clamp_(0.0, 1.0)
+    return warped.mul_(x.mul_(y).unsqueeze(1))
 
 
 def displacement(seed: Tensor, size: int, alpha: float, sigma: float) -> Tensor:
     """The smooth fields [N, 2, size, size] that the seeds name, in units of half the image's side."""
-    smooth = _smoothing(size, sigma, seed.device)
-    return torch.matmul(torch.matmul(smooth, noise(seed, size)), smooth.T).mul_(alpha / size)
+    half_width = int(8 * sigma + 1) // 2
+    matrix = _smoothing(size, sigma, half_width, seed.device)
+    return smooth(noise(seed, size), matrix.expand(len(seed), -1, -1), half_width).mul_(alpha / size)
 
 
 def noise(seed: Tensor, size: int) -> Tensor:
@@ -73,6 +76,5 @@ def _mix(bits: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _smoothing(size: int, sigma: float, device: torch.device) -> Tensor:
-    taps = int(8 * sigma + 1) | 1
-    return blur_matrix(torch.tensor([sigma]), size, taps // 2)[0].to(device)
+def _smoothing(size: int, sigma: float, half_width: int, device: torch.device) -> Tensor:
+    return blur_matrix(torch.tensor([sigma]), size, half_width).to(device)

@@ -15,12 +15,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from clever.augmentation import colour
-from clever.augmentation.crop import Box, Interpolation, resized_crop
+from clever.augmentation.chunks import in_chunks, put_rows_, upload
+from clever.augmentation.crop import Box, Interpolation, lay_out, resized_crop
 from clever.augmentation.elastic import elastic
 from clever.augmentation.pixels import check_pixels, normalise_
 from clever.augmentation.rotate import rotate
 from clever.augmentation.sample import UNIFORMS, Distributions, Table, draw_uniforms, make_table
-from clever.augmentation.tables import move
+from clever.augmentation.tables import move, take
 from clever.errors import UserError
 from clever.options import Options
 from clever.randomness import make_generator
@@ -106,24 +107,31 @@ def perturb(
         parameters = perturbation_parameters(name, seed=seed, indices=indices, options=options)
     table = move(parameters, torch.device("cpu"))
     device = pixels.device
-    there = move(table, device)
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        never = torch.zeros(len(pixels), dtype=torch.bool, device=device)
-        box = centre_window(sizes.to(device), resize_size, image_size)
-        rows = torch.arange(len(pixels), device=device)
-        images = resized_crop(pixels, rows, box, never, image_size, definition.interpolation)
+    sizes, pixels = sizes.cpu(), lay_out(pixels)
+    out = torch.empty(len(pixels), 3, image_size, image_size, device=device)
+
+    def work(rows: Tensor) -> None:
+        here = take(table, rows)
+        there = move(here, device)
+        box = centre_window(upload(sizes[rows], device), resize_size, image_size)
+        rows = upload(rows, device)
+        upright = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        images = resized_crop(pixels, rows, box, upright, image_size, definition.interpolation)
         for step in definition.steps:
             if step == "flip":
                 images = images.flip(3)
             elif step == "rotate":
                 images = rotate(images, there["angle"])
             elif step == "jitter":
-                images = colour.jitter(images, table, there)
+                images = colour.jitter(images, here, there)
             else:
-                images = elastic(
-                    images, there["elastic_seed"], definition.elastic_alpha, definition.elastic_sigma
-                )
-        return normalise_(images, mean, std)
+                images = elastic(images, there["elastic_seed"], definition.elastic_alpha, definition.elastic_sigma)
+        put_rows_(out, rows, normalise_(images, mean, std))
+
+    # Rows that need the same colour operations stand together.
+    order = colour.jitter_code(table["jitter_applied"], table["jitter_order"]).argsort(stable=True)
+    in_chunks(work, order, image_size, device)
+    return out
 
 
 def perturbation_parameters(

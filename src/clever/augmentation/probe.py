@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clever.augmentation.crop import Interpolation, resized_crop, whole_window
+from clever.augmentation.chunks import in_chunks, put_rows_, upload
+from clever.augmentation.crop import Interpolation, lay_out, resized_crop, table_box
 from clever.augmentation.pixels import check_pixels, normalise_
 from clever.augmentation.sample import Distributions, draw_uniforms, make_table
-from clever.augmentation.tables import move
+from clever.augmentation.tables import move, take
 
 
 def probe_views(
@@ -44,8 +45,15 @@ def probe_views(
     """
     check_pixels(pixels, sizes)
     drawn = Distributions(scale=scale, ratio=ratio, flip=flip_probability)
-    table = move(make_table(draw_uniforms(len(pixels), generator), sizes.cpu(), drawn), pixels.device)
-    box = whole_window(*(table[f"crop_{part}"] for part in ("top", "left", "height", "width")), image_size)
-    rows = torch.arange(len(pixels), device=pixels.device)
-    with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
-        return normalise_(resized_crop(pixels, rows, box, table["flip"], image_size, interpolation), mean, std)
+    table = make_table(draw_uniforms(len(pixels), generator), sizes.cpu(), drawn)
+    pixels = lay_out(pixels)
+    out = torch.empty(len(pixels), 3, image_size, image_size, device=pixels.device)
+
+    def work(rows: Tensor) -> None:
+        there = move(take(table, rows), pixels.device)
+        rows = upload(rows, pixels.device)
+        images = resized_crop(pixels, rows, table_box(there, image_size), there["flip"], image_size, interpolation)
+        put_rows_(out, rows, normalise_(images, mean, std))
+
+    in_chunks(work, torch.arange(len(pixels)), image_size, pixels.device)
+    return out

@@ -127,11 +127,9 @@ class Augmentation:
                 if count == 0:
                     continue
                 table = stack(tables[first : first + count])
-                images = torch.empty(
-                    len(table["flip"]), 3, size, size, device=pixels.device, memory_format=layout
-                )
+                images = torch.empty(len(table["flip"]), 3, size, size, device=pixels.device, memory_format=layout)
                 render(pixels, table, self._coefficients(size), images)
-                for number, part in enumerate(images.split(len(pixels)), start=first):
+                for number, part in enumerate(torch.split(images, len(pixels)), start=first):
                     views.append(View(part, parameters[number], kind))
         return views
 
@@ -147,4 +145,3 @@ class Augmentation:
             mean=self.mean,
             std=self.std,
         )
-

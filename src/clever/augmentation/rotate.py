@@ -20,9 +20,8 @@ def rotate(images: Tensor, angle: Tensor) -> Tensor:
     size = images.shape[-1]
     radians = torch.deg2rad(angle.double())
     half = size / 2
-    cosine = (radians.cos() / half).float().view(-1, 1, 1)
-    sine = (radians.sin() / half).float().view(-1, 1, 1)
+    turn = torch.complex(radians.cos() / half, radians.sin() / half).to(torch.complex64).view(-1, 1, 1)
     ramp = torch.arange(size, device=images.device, dtype=torch.float32) - (half - 0.5)
-    x, y = ramp.view(1, 1, size), ramp.view(1, size, 1)
-    grid = torch.stack((cosine * x - sine * y, sine * x + cosine * y), dim=3)
+    # x + iy is where a pixel stands; its product with the turn is where it comes from.
+    grid = torch.view_as_real(turn * ramp.view(1, size) + turn * (1j * ramp.view(size, 1)))
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)

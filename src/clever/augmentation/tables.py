@@ -20,7 +20,7 @@ def take(table: Table, rows: Tensor) -> Table:
 
 def split(table: Table, rows: int) -> list[Table]:
     """The inverse of :func:`stack` for tables of ``rows`` rows each."""
-    columns = {name: column.split(rows) for name, column in table.items()}
+    columns = {name: torch.split(column, rows) for name, column in table.items()}
     return [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
 
 

@@ -66,7 +66,7 @@ def cross_entropy(
         A float32 scalar. The gradient with respect to each student tensor has that tensor's type.
     """
     arguments = (_cross_entropy_rows, len(teacher), centre, student_temperature, teacher_temperature)
-    return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return, no-untyped-call]
+    return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return]
 
 
 def cosine(
@@ -84,28 +84,29 @@ def cosine(
     means disjoint supports. Arguments and result as in :func:`cross_entropy`.
     """
     arguments = (_cosine_rows, len(teacher), centre, student_temperature, teacher_temperature)
-    return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return, no-untyped-call]
+    return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return]
 
 
-_RowObjective = Callable[[Tensor, int, Tensor, float, bool], tuple[Tensor, Tensor | None]]
-"""(sum of targets [n, K], their number, logits [n, K] float32, temperature, gradient wanted)
--> (sum over rows and targets, its derivative with respect to the logits)."""
+_RowObjective = Callable[[Tensor, int, Tensor, float, float | None], tuple[Tensor, Tensor | None]]
+"""(sum of targets [n, K], their number, logits [n, K] float32, temperature, scale of the gradient or None without)
+-> (sum over rows and targets, its derivative with respect to the logits times the scale)."""
 
 
 def _cross_entropy_rows(
-    target: Tensor, targets: int, logits: Tensor, temperature: float, with_gradient: bool
+    target: Tensor, targets: int, logits: Tensor, temperature: float, scale: float | None
 ) -> tuple[Tensor, Tensor | None]:
-    scaled = logits / temperature
-    probability = torch.softmax(scaled, dim=-1)
+    probability = torch.softmax(logits / temperature, dim=-1)
     # The largest probability cannot underflow, so this is a safe log-sum-exp without a second exponential.
-    log_partition = scaled.amax(-1) - probability.amax(-1).log()
-    value = targets * log_partition.sum() - torch.dot(target.flatten(), scaled.flatten())
-    gradient = probability.mul_(targets).sub_(target).div_(temperature) if with_gradient else None
-    return value, gradient
+    log_partition = logits.amax(-1) / temperature - probability.amax(-1).log()
+    value = targets * log_partition.sum() - torch.dot(target.flatten(), logits.flatten()) / temperature
+    if scale is None:
+        return value, None
+    scale /= temperature
+    return value, probability.mul_(targets * scale).sub_(target, alpha=scale)
 
 
 def _cosine_rows(
-    target: Tensor, targets: int, logits: Tensor, temperature: float, with_gradient: bool
+    target: Tensor, _targets: int, logits: Tensor, temperature: float, scale: float | None
 ) -> tuple[Tensor, Tensor | None]:
     # With p = softmax(s / T), U (``target``) the sum of the unit targets and C = U.p / |p| the sum of a row's cosines,
     # dC/ds = (p / T) (U / |p| - C p / |p|^2). A softmax's usual mean correction <p, dC/dp> is zero here: a cosine does
@@ -113,10 +114,10 @@ def _cosine_rows(
     probability = torch.softmax(logits / temperature, dim=-1)
     length = _length(probability)
     cosines = torch.linalg.vecdot(target, probability).unsqueeze(-1) / length
-    if not with_gradient:
+    if scale is None:
         return cosines.sum(), None
     gradient = torch.addcmul(target, probability, cosines / length, value=-1.0)
-    return cosines.sum(), gradient.mul_(probability).div_(length * temperature)
+    return cosines.sum(), gradient.mul_(probability).mul_(scale / (length * temperature))
 
 
 class _Sweep(torch.autograd.Function):
@@ -149,12 +150,11 @@ class _Sweep(torch.autograd.Function):
                         gradient[rows] = 0
                     continue
                 target = everyone if view >= len(targets) else _total(others)
-                value, block = objective(
-                    target, len(others), logits[rows].float(), student_temperature, gradient is not None
-                )
-                total += value.double()
+                wanted_scale = None if gradient is None else scale
+                value, block = objective(target, len(others), logits[rows].float(), student_temperature, wanted_scale)
+                total += value
                 if gradient is not None and block is not None:
-                    gradient[rows] = block.mul_(scale)
+                    gradient[rows] = block
         ctx.gradients = gradients
         return (total * scale).float()
 
@@ -182,4 +182,5 @@ def _total(tensors: list[Tensor]) -> Tensor:
 
 
 def _length(vectors: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return length.clamp_min_(_SHORTEST)

@@ -86,7 +86,7 @@ class Batches:
         return whole if self.drop_last or rest == 0 else whole + 1
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[ImageBatch]:
-        """The batches of one epoch on the device, leaving out the first ``start`` without reading them.
+        """The batches of one epoch on the device (``sizes`` on the host), without reading the first ``start``.
 
         The order depends on (seed, epoch) alone. Without ``drop_last`` the last global batch may be smaller; it is
         shared as evenly as possible, and a process may get a batch of no images so that all take as many steps.
@@ -110,7 +110,8 @@ class Batches:
         # One copy of all indices, so that no step waits for the host.
         on_device = torch.cat(steps).to(self.device) if steps else torch.empty(0)
         for rows in torch.split(on_device, [len(rows) for rows in steps]):
-            sizes = torch.tensor([self._pixels.shape[2:]], device=self.device).repeat(len(rows), 1)
+            # Crops are drawn on the host, which would otherwise wait for the device to hand their sizes back.
+            sizes = torch.tensor([self._pixels.shape[2:]]).repeat(len(rows), 1)
             yield ImageBatch(self._pixels.index_select(0, rows), sizes, self._labels[rows], rows)
 
     def _from_host(self, steps: list[Tensor]) -> Iterator[ImageBatch]:
@@ -135,7 +136,7 @@ class Batches:
                 if copied is not None:
                     current = torch.cuda.current_stream(self.device)
                     current.wait_event(copied)
-                    for tensor in (batch.pixels, batch.sizes, batch.labels, batch.indices):
+                    for tensor in (batch.pixels, batch.labels, batch.indices):
                         # Allocated on the copying stream: keep it until the training stream is done with it.
                         tensor.record_stream(current)
                 yield batch
@@ -163,10 +164,11 @@ class Batches:
             pixels = buffer.permute(0, 3, 1, 2).contiguous()
             return ImageBatch(pixels, sizes, labels, rows).to(self.device), None
         with torch.cuda.device(self.device), torch.cuda.stream(self._copies):
-            small = ImageBatch(buffer, sizes.pin_memory(), labels.pin_memory(), rows.pin_memory())
-            batch = small.to(self.device, non_blocking=True)
+            pixels, labels, rows = (
+                tensor.to(self.device, non_blocking=True) for tensor in (buffer, labels.pin_memory(), rows.pin_memory())
+            )
             # The device turns height x width x channel round far faster than the host could.
-            batch.pixels = batch.pixels.permute(0, 3, 1, 2).contiguous()
+            batch = ImageBatch(pixels.permute(0, 3, 1, 2).contiguous(), sizes, labels, rows)
             return batch, self._copies.record_event()
 
 

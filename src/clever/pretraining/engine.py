@@ -6,7 +6,9 @@ import resource
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
@@ -14,7 +16,14 @@ from tqdm import tqdm
 from clever.backbones import Backbone, build_backbone
 from clever.config import RunRecipe
 from clever.data import Batches, Store
-from clever.device import choose_device
+from clever.distribution import (
+    any_process,
+    gather_rows,
+    is_main_process,
+    joined_processes,
+    process_count,
+    process_rank,
+)
 from clever.errors import UserError
 from clever.files import write_json
 from clever.pretraining.diagnostics import HEALTHY, assess
@@ -36,6 +45,8 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
     ``metrics.csv``: one line an epoch. ``run.json``: recipe, provenance, cost and health; written last, it marks a
     finished run. The training state lives in ``state/`` below the same folder and goes when the run has ended well.
 
+    Under torchrun several processes train the run together; the first of them holds the lock, writes and prints.
+
     Args:
         recipe: the run; a control run (without a method) is written as initialised.
         store: its prepared data.
@@ -48,21 +59,24 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
     """
     if execution.threads:
         torch.set_num_threads(execution.threads)
-    device = choose_device(execution.device)
-    states = StateFolder(folder / "state", {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum})
-    with states.locked(), watch_signals() as interruption:
-        metrics = MetricsFile(states.folder / "metrics.csv")
-        if recipe.method is None:
-            backbone, summary = build_backbone(recipe.backbone, seed=recipe.seed), dict(_UNTRAINED)
-            metrics.start(["epoch", "iteration"])
-        else:
-            backbone, summary = _train(recipe, store, execution, device, states, metrics, interruption)
-        backbone.save(folder / "backbone.safetensors")
-        shutil.copyfile(metrics.path, folder / "metrics.csv")
-        write_json(folder / "run.json", _describe_run(recipe, store, device, backbone) | summary)
-        if not execution.keep_state:
-            states.clear()
-            metrics.path.unlink()
+    with joined_processes(execution.device) as device, watch_signals() as interruption:
+        states = StateFolder(folder / "state", {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum})
+        with states.locked() if is_main_process() else nullcontext():
+            metrics = MetricsFile(states.folder / "metrics.csv")
+            if recipe.method is None:
+                backbone, summary = build_backbone(recipe.backbone, seed=recipe.seed), dict(_UNTRAINED)
+            else:
+                backbone, summary = _train(recipe, store, execution, device, states, metrics, interruption)
+            if not is_main_process():
+                return
+            if recipe.method is None:
+                metrics.start(["epoch", "iteration"])
+            backbone.save(folder / "backbone.safetensors")
+            shutil.copyfile(metrics.path, folder / "metrics.csv")
+            write_json(folder / "run.json", _describe_run(recipe, store, device, backbone) | summary)
+            if not execution.keep_state:
+                states.clear()
+                metrics.path.unlink()
 
 
 def _train(
@@ -87,6 +101,8 @@ def _train(
         device=device,
         placement=execution.placement,
         workers=execution.workers,
+        rank=process_rank(),
+        world_size=process_count(),
     )
     steps = len(batches)
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
@@ -99,7 +115,10 @@ def _train(
         totals.load_state_dict(payload["totals"])
         seconds_before, health = payload["seconds"], payload["health"]
         say.line(f"resumes at step {iteration} of {trainer.total_steps}")
-    metrics.keep_epochs(iteration // steps)
+    if len(set(gather_rows(torch.tensor([iteration], device=device)).tolist())) > 1:
+        raise UserError(f"{states.folder}: the processes found different training states; give all the same folder")
+    if is_main_process():
+        metrics.keep_epochs(iteration // steps)
     say.line(f"{options.epochs} epochs of {steps} steps; images on {batches.placement} ({batches.reason}); {device}")
 
     started = last_saved = time.monotonic()
@@ -111,11 +130,15 @@ def _train(
                 totals.add(trainer.step(batch, iteration))
                 iteration += 1
                 epoch_ends = iteration == (epoch + 1) * steps
-                save_due = epoch_ends or time.monotonic() - last_saved > execution.state_every_seconds
-                if not (save_due or interruption.requested or iteration % execution.log_every == 0):
+                stop = interruption.requested is not None
+                save_due = time.monotonic() - last_saved > execution.state_every_seconds
+                # A process of its own answers to signals and the clock at once; several agree when they look anyway.
+                asked = process_count() == 1 and (stop or save_due)
+                if not (epoch_ends or asked or iteration % execution.log_every == 0):
                     continue
 
                 # The one place where the loop waits for the device, and the gate before anything is saved.
+                stop, save_due = any_process([stop, save_due], device)
                 _check(totals, iteration - 1, recipe, states)
                 rate = (iteration - first) * options.batch_size / (time.monotonic() - epoch_started)
                 bar.update(iteration - bar.n)
@@ -125,17 +148,20 @@ def _train(
                     health = assess(row)
                     schedule = {k: v for k, v in trainer.schedule(iteration - 1)._asdict().items() if v is not None}
                     row |= schedule | {"images_per_second": rate}
-                    metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
+                    if is_main_process():
+                        metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
                     say.epoch(epoch, options.epochs, row, health, left)
                     totals = EpochTotals()
-                if save_due or interruption.requested:
+                if epoch_ends or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
                     state = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
-                    states.save(iteration, state | {"seconds": seconds, "health": health})
+                    if is_main_process():
+                        states.save(iteration, state | {"seconds": seconds, "health": health})
                     last_saved = time.monotonic()
-                if interruption.requested and iteration < trainer.total_steps:
-                    raise Interrupted(f"{recipe.run}: {interruption.requested} at step {iteration}; the state is saved")
+                if stop and iteration < trainer.total_steps:
+                    signal = interruption.requested or "another process was stopped"
+                    raise Interrupted(f"{recipe.run}: {signal} at step {iteration}; the state is saved")
 
     seconds = seconds_before + time.monotonic() - started
     split = trainer.objective.split
@@ -183,7 +209,7 @@ def _describe_run(recipe: RunRecipe, store: Store, device: torch.device, backbon
         "git_commit": commit,
         "git_dirty": dirty,
         "versions": package_versions(),
-        "hardware": hardware(device),
+        "hardware": hardware(device) | {"processes": process_count()},
         "data_checksum": store.checksum,
     }
 
@@ -200,12 +226,13 @@ class _Speaker:
 
     def __init__(self, run: str) -> None:
         self.run = run
-        self.on_terminal = sys.stderr.isatty()
+        self.on_terminal = sys.stderr.isatty() and is_main_process()
 
     def line(self, text: str) -> None:
-        tqdm.write(f"{self.run}: {text}", file=sys.stderr)
+        if is_main_process():
+            tqdm.write(f"{self.run}: {text}", file=sys.stderr)
 
-    def bar(self, total: int, done: int) -> tqdm[None]:
+    def bar(self, total: int, done: int) -> tqdm[NoReturn]:
         return tqdm(total=total, initial=done, unit="step", desc=self.run, disable=not self.on_terminal)
 
     def epoch(self, epoch: int, epochs: int, row: dict[str, float], health: str, seconds_left: float) -> None:

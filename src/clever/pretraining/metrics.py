@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clever.files import write_text
+from clever.files import append_text, write_text
 
 
 class MetricsFile:
@@ -26,15 +25,14 @@ class MetricsFile:
         write_text(self.path, ",".join(columns) + "\n")
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Add one line and push it to the disk."""
+        """Add one line and push it to the disk; raises UserError when it cannot be written."""
         header = self._header()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, header or list(row), lineterminator="\n")
-            if header is None:
-                writer.writeheader()
-            writer.writerow({key: _text(value) for key, value in row.items()})
-            file.flush()
-            os.fsync(file.fileno())
+        text = io.StringIO()
+        writer = csv.DictWriter(text, header or list(row), lineterminator="\n")
+        if header is None:
+            writer.writeheader()
+        writer.writerow({key: _text(value) for key, value in row.items()})
+        append_text(self.path, text.getvalue())
 
     def keep_epochs(self, epochs: int) -> None:
         """Drop what was written after the first ``epochs`` epochs, a torn last line included."""

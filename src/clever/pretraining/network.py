@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
@@ -24,16 +27,46 @@ class Network(nn.Module):
         self.backbone = backbone
         self.heads = heads
         self.parts = dict(parts)
+        self._recomputes: Literal["nothing", "blocks", "backbone"] = "nothing"
 
     def forward(self, views: Sequence[Tensor]) -> Encoded:
         """Views, each [N, 3, H, W] with its own size, to features and head outputs of each view."""
-        stacked = torch.cat([self.backbone(torch.cat(group)) for group in _runs_of_equal_shape(views)])
+        stacked = torch.cat([self._encode(torch.cat(group)) for group in _runs_of_equal_shape(views)])
         rows = len(views[0])
         outputs = {}
         for part, columns in self.parts.items():
             whole: HeadOutput = self.heads[part](stacked[:, columns])
-            outputs[part] = [HeadOutput(*fields) for fields in zip(*(_per_view(f, rows, len(views)) for f in whole), strict=True)]
-        return Encoded(list(stacked.split(rows)), outputs)
+            fields = (_per_view(field, rows, len(views)) for field in whole)
+            outputs[part] = [HeadOutput(*view) for view in zip(*fields, strict=True)]
+        return Encoded(list(torch.split(stacked, rows)), outputs)
+
+    def recompute_activations(self) -> None:
+        """Keep few of the backbone's activations for the backward pass, and compute the others a second time.
+
+        Block by block where the backbone is timm's and can; else for the backbone as a whole, once for each size of
+        view, which saves less.
+        """
+        network = getattr(self.backbone, "network", None)
+        try:
+            network.set_grad_checkpointing(True)  # type: ignore[union-attr]
+            self._recomputes = "blocks"
+        except (AttributeError, AssertionError):  # not timm's, or a family that cannot
+            self._recomputes = "backbone"
+
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """Hold BatchNorm's running statistics: a backward pass that recomputes would count its batch twice."""
+        buffers = [] if self._recomputes == "nothing" else list(self.backbone.buffers())
+        kept = [buffer.clone() for buffer in buffers]
+        yield
+        for buffer, value in zip(buffers, kept, strict=True):
+            buffer.copy_(value)
+
+    def _encode(self, images: Tensor) -> Tensor:
+        if self._recomputes == "backbone":
+            features: Tensor = checkpoint(self.backbone, images, use_reentrant=False)
+            return features
+        return self.backbone(images)  # type: ignore[no-any-return]
 
 
 def _runs_of_equal_shape(views: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -47,4 +80,4 @@ def _runs_of_equal_shape(views: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _per_view(field: Tensor | None, rows: int, views: int) -> Sequence[Tensor | None]:
-    return [None] * views if field is None else field.split(rows)
+    return [None] * views if field is None else torch.split(field, rows)

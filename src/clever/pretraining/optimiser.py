@@ -21,7 +21,8 @@ def weight_decay_groups(network: Network, rule: DecayRule) -> list[dict[str, obj
             what the backbone names as not to be decayed.
     """
     spared = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             is_free = name.endswith(".bias") or parameter.ndim == 1 or name in spared
@@ -33,7 +34,8 @@ def build_optimiser(network: Network, options: OptimisationOptions) -> torch.opt
     """The optimiser of a run, fused where torch can."""
     groups = weight_decay_groups(network, options.decay_rule)
     if options.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=0.0, momentum=0.9, weight_decay=options.weight_decay, fused=True)
+        # Not fused: that fails once some parameters have a momentum and others, frozen until now, have none.
+        return torch.optim.SGD(groups, lr=0.0, momentum=0.9, weight_decay=options.weight_decay, foreach=True)
     return torch.optim.AdamW(groups, lr=0.0, weight_decay=options.weight_decay, fused=True)
 
 
@@ -60,8 +62,15 @@ def clip_each(parameters: Iterable[nn.Parameter], largest: float | None) -> Tens
     stacked = torch.stack(list(norms))
     if largest is not None:
         scales = (largest / (stacked + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, list(scales.unbind()))
-    return torch.linalg.vector_norm(stacked)
+        if scales.device.type == "cpu":
+            # A look at the scales costs nothing here, and most gradients need no pass over them.
+            for gradient, scale in zip(gradients, scales.tolist(), strict=True):
+                if scale < 1.0:
+                    gradient.mul_(scale)
+        else:
+            torch._foreach_mul_(gradients, list(scales.unbind()))
+    total: Tensor = torch.linalg.vector_norm(stacked)
+    return total
 
 
 @torch.no_grad()

@@ -17,11 +17,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from clever.errors import UserError
-from clever.files import replacing
+from clever.files import replacing, write_json
 
 FORMAT = 1
 _GENERATIONS = 2
 _NAME = re.compile(r"^state-(\d{9})-([0-9a-f]{16})\.pt$")
+_UNNAMED = "unverified.pt"
 
 
 class StateFolder:
@@ -55,7 +56,8 @@ class StateFolder:
         except Timeout:
             raise UserError(f"{self.folder}: another trainer is at work here ({_read_owner(owner)}); wait for it") from None
         try:
-            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+            self._sweep()
+            write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
             yield
         finally:
             owner.unlink(missing_ok=True)
@@ -69,7 +71,7 @@ class StateFolder:
         """
         content = {"identity": self.identity, "iteration": iteration, "payload": dict(payload)}
         # The name needs the checksum, so the file is written under a neutral name first.
-        written = self.folder / "unverified.pt"
+        written = self.folder / _UNNAMED
         try:
             with replacing(written) as temporary:
                 torch.save(content, temporary)
@@ -82,7 +84,8 @@ class StateFolder:
                 "make room and start again: the run goes on from the state before"
             ) from error
         for old in self._newest_first():
-            if old != target and (_iteration(old) > iteration or old in self._newest_first()[_GENERATIONS:]):
+            # A state of the same or a later iteration was passed over as damaged: it must not count as a generation.
+            if old != target and (_iteration(old) >= iteration or old in self._newest_first()[_GENERATIONS:]):
                 old.unlink(missing_ok=True)
         return target
 
@@ -96,7 +99,7 @@ class StateFolder:
         """
         for path in self._newest_first():
             if _digest(path) != _checksum(path):
-                warnings.warn(f"{path}: damaged (its checksum does not match); using the state before it", stacklevel=2)
+                warnings.warn(f"{path}: damaged (its checksum does not match); passed over", stacklevel=2)
                 continue
             try:
                 content = torch.load(path, map_location=device, weights_only=True)
@@ -118,6 +121,11 @@ class StateFolder:
     def clear(self) -> None:
         """Delete all states."""
         for path in self._newest_first():
+            path.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Delete what a trainer killed while it was saving has left."""
+        for path in (*self.folder.glob(".*.partial"), self.folder / _UNNAMED):
             path.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clever.distribution import average_over_processes
 from clever.errors import UserError
 
 
@@ -35,23 +36,27 @@ class EpochTotals:
         self._pending.append(torch.stack([value.detach().float() for value in values.values()]))
 
     def check(self, last_iteration: int) -> None:
-        """Add the pending steps to the sums.
+        """Add the pending steps to the sums, as means over all processes.
 
         Args:
             last_iteration: the iteration of the newest pending step.
 
         Raises:
-            NotFinite: names the first step and scalar that is NaN or infinite.
+            NotFinite: names the first step with a NaN or infinite scalar, and the loss terms that caused it.
         """
         if not self._pending:
             return
-        rows = torch.stack(self._pending).cpu().double().tolist()
+        rows = average_over_processes(torch.stack(self._pending)).cpu().double().tolist()
         self._pending = []
         for offset, row in enumerate(rows):
-            for name, value in zip(self._names, row, strict=True):
-                if not math.isfinite(value):
-                    step = last_iteration - len(rows) + 1 + offset
-                    raise NotFinite(f"{name} is {value} at step {step}")
+            named = dict(zip(self._names, row, strict=True))
+            broken = [name for name, value in named.items() if not math.isfinite(value)]
+            if broken:
+                # The whole loss and the gradient only follow their terms.
+                causes = [name for name in broken if name.startswith("loss_")] or broken[:1]
+                step = last_iteration - len(rows) + 1 + offset
+                raise NotFinite(f"{', '.join(f'{name} is {named[name]}' for name in causes)} at step {step}")
+            for name, value in named.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
             self.count += 1
 

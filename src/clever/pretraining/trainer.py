@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from clever.augmentation import Augmentation
+from clever.augmentation import Augmentation, View
+from clever.augmentation.sample import draw_uniforms, make_table
+from clever.backbones import Backbone
+from clever.baselines import HeadOutput
 from clever.config import RunRecipe
 from clever.data import ImageBatch
+from clever.distribution import average_over_processes, gather_rows, is_distributed, process_count, process_rank
 from clever.equivariance import Encoded
+from clever.errors import UserError
 from clever.pretraining.composition import compose
 from clever.pretraining.diagnostics import diagnose_features
+from clever.pretraining.network import Network
 from clever.pretraining.optimiser import build_optimiser, clip_each, set_schedules, update_teacher
 from clever.pretraining.schedules import warmup_cosine
 from clever.randomness import derive_seed, make_generator
@@ -31,12 +40,18 @@ class Schedule(NamedTuple):
 class Trainer:
     """The networks, objective, optimiser and augmentation of a run, and how one step moves them.
 
+    Several processes (torchrun) train as one: each is given its rows of the global batch, draws the crops that one
+    process would draw for these rows, and shares gradients, centres and BatchNorm statistics with the others.
+
     Args:
         recipe: a run with a method.
         mean, std: what the data set is normalised with.
         steps_per_epoch: optimiser steps in an epoch.
         device: where everything is computed.
         compile_backbone: torch.compile the student's backbone.
+
+    Raises:
+        UserError: the batch does not divide among processes and accumulated parts, or BatchNorm cannot be shared.
     """
 
     def __init__(
@@ -48,19 +63,35 @@ class Trainer:
         device: torch.device,
         compile_backbone: bool = False,
     ) -> None:
-        assert recipe.augmentation is not None and recipe.optimisation is not None
+        assert recipe.augmentation is not None
+        assert recipe.optimisation is not None
         self.recipe = recipe
         self.options = recipe.optimisation
         self.steps_per_epoch = steps_per_epoch
         self.total_steps = self.options.epochs * steps_per_epoch
         self.device = device
+        self.rank, self.processes = process_rank(), process_count()
+        parts = self.processes * self.options.accumulate
+        if self.options.batch_size % parts:
+            raise UserError(
+                f"{recipe.run}: batch_size {self.options.batch_size} is not a multiple of {self.processes} processes x "
+                f"accumulate {self.options.accumulate}"
+            )
         composition = compose(recipe)
         self.student, self.teacher, self.objective = composition.student, composition.teacher, composition.objective
         convolutional = not self.student.backbone.has_blocks
-        for module in self._modules().values():
-            module.to(device, memory_format=torch.channels_last if convolutional else torch.preserve_format).train()
+        for name, module in self._modules().items():
+            if is_distributed():
+                _synchronise_batch_norm(module, device, f"{recipe.run}: the {name}")
+            module.to(device).train()
+            if convolutional:
+                module.to(memory_format=torch.channels_last)
+        if self.options.checkpoint_activations:
+            self.student.recompute_activations()
         if compile_backbone:
-            self.student.backbone.compile()
+            # One graph for each size of view; a single graph for all sizes would be slower.
+            self.student.backbone.compile(dynamic=False)
+        self._shared_student: nn.Module = _share_gradients(self.student) if is_distributed() else self.student
         self.optimiser = build_optimiser(self.student, self.options)
         self.augmentation = Augmentation(recipe.augmentation, mean, std, channels_last=convolutional)
         self._last: tuple[Encoded, Encoded] | None = None
@@ -82,22 +113,16 @@ class Trainer:
         """Move the parameters once.
 
         Args:
-            batch: ``batch_size`` images on the device.
+            batch: ``batch_size`` images on the device; of several processes, this one's rows of the global batch.
             iteration: from 0; every random number of the step is a function of it and the run's seed.
 
         Returns:
             Scalars on the device: ``loss``, ``loss_<term>`` of every term before weighting, and ``gradient_norm``
-            before clipping.
+            before clipping. The losses are those of this process's rows.
         """
         schedule = self.schedule(iteration)
         set_schedules(self.optimiser, schedule.learning_rate, schedule.weight_decay)
-        torch.manual_seed(derive_seed(self.recipe.seed, "step", iteration))
-        views = self.augmentation(batch.pixels, batch.sizes, make_generator(self.recipe.seed, "augmentation", iteration))
-        values: dict[str, Tensor] = {}
-        micro_batches = zip(*(view.images.chunk(self.options.accumulate) for view in views), strict=True)
-        for images in micro_batches:
-            for name, value in self._forward_backward(images).items():
-                values[name] = values[name] + value if name in values else value
+        values = self.compute_gradients(batch, iteration)
         for parameter in self.objective.frozen_parameters(self.student.heads, iteration // self.steps_per_epoch):
             parameter.grad = None
         values["gradient_norm"] = clip_each(self.student.parameters(), self.options.clip_gradient)
@@ -107,18 +132,54 @@ class Trainer:
             update_teacher(self.teacher, self.student, schedule.momentum)
         return values
 
-    def _forward_backward(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
+    def compute_gradients(self, batch: ImageBatch, iteration: int) -> dict[str, Tensor]:
+        """The part of a step before the optimiser: gradients of the whole batch, and the named losses."""
+        self._last = None  # its logits need not lie beside the new ones
+        # Drop path draws from the global generator, and each process must drop paths of its own.
+        torch.manual_seed(derive_seed(self.recipe.seed, "step", iteration, self.rank))
+        parts = self.options.accumulate
+        chunks = zip(*(view.images.chunk(parts) for view in self.make_views(batch, iteration)), strict=True)
+        values: dict[str, Tensor] = {}
+        targets: list[Encoded] = []
+        for number, images in enumerate(chunks, start=1):
+            terms, teacher = self._forward_backward(images, share_gradients=number == parts)
+            targets.append(teacher)
+            for name, value in terms.items():
+                values[name] = values[name] + value if name in values else value
+        self.objective.observe(_joined(targets))
+        return values
+
+    def make_views(self, batch: ImageBatch, iteration: int) -> list[View]:
+        """The views of this process's images.
+
+        The random numbers are drawn for the global batch, of which this process uses its rows: an image gets the
+        same views on any number of processes.
+        """
+        generator = make_generator(self.recipe.seed, "augmentation", iteration)
+        rows = len(batch)
+        mine, sizes = slice(self.rank * rows, (self.rank + 1) * rows), batch.sizes.cpu()
+        tables = []
+        for view in range(len(self.augmentation.kinds)):
+            uniforms = draw_uniforms(self.processes * rows, generator)[mine]
+            tables.append(make_table(uniforms, sizes, self.augmentation.distributions(view)))
+        return self.augmentation.apply(batch.pixels, sizes, tables)
+
+    def _forward_backward(self, images: Sequence[Tensor], share_gradients: bool) -> tuple[dict[str, Tensor], Encoded]:
         share = 1.0 / self.options.accumulate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            student = self.student(images)
-            teacher = self._encode_targets(images[:2], student)
-            terms = self.objective(student, teacher, self.student.heads)
-        loss = sum((term.weight * term.value for term in terms.values()), torch.zeros((), device=self.device))
-        (loss * share).backward()
-        self.objective.observe(teacher)
+        network = self._shared_student
+        # Several processes add up the gradients of all parts on their own, and share the sum once.
+        shared = isinstance(network, DistributedDataParallel)
+        with network.no_sync() if shared and not share_gradients else nullcontext():  # type: ignore[operator]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+                student: Encoded = network(images)
+                teacher = self._encode_targets(images[:2], student)
+                terms = self.objective(student, teacher, self.student.heads)
+            loss = sum((term.weight * term.value for term in terms.values()), torch.zeros((), device=self.device))
+            with self.student.recomputing():
+                (loss * share).backward()
         self._last = student, teacher
         values = {"loss": loss} | {f"loss_{name}": term.value for name, term in terms.items()}
-        return {name: value.detach() * share for name, value in values.items()}
+        return {name: value.detach() * share for name, value in values.items()}, teacher
 
     def _encode_targets(self, global_views: Sequence[Tensor], student: Encoded) -> Encoded:
         if self.teacher is None:
@@ -130,21 +191,24 @@ class Trainer:
 
     @torch.no_grad()
     def diagnose(self) -> dict[str, float]:
-        """The health of the representation on the last step's batch (see ``pretraining.diagnostics``)."""
+        """The health of the representation on the last step's batch (see ``pretraining.diagnostics``).
+
+        All processes' rows count; of an accumulated batch, the last part.
+        """
         assert self._last is not None, "diagnose follows a step"
         student, teacher = self._last
         whole = {"all": slice(0, student.features[0].shape[1])}
         parts = self.objective.parts if self.objective.split else {}
-        values = diagnose_features(whole | parts, student.features)
+        values = diagnose_features(whole | parts, [gather_rows(view) for view in student.features[:2]])
         part = next(iter(self.objective.parts))
         diagnosed = self.objective.baseline(part).diagnose(student.outputs[part], teacher.outputs[part])
-        return {name: value.item() for name, value in diagnosed.items()} | values
+        return {name: average_over_processes(value).item() for name, value in diagnosed.items()} | values
 
     def forget_batch(self) -> None:
         """Let go of the last step's activations."""
         self._last = None
 
-    def trained_backbone(self) -> nn.Module:
+    def trained_backbone(self) -> Backbone:
         """The backbone to evaluate: the teacher's, or the student's where there is no teacher."""
         return (self.teacher or self.student).backbone
 
@@ -163,3 +227,34 @@ class Trainer:
     def _modules(self) -> dict[str, nn.Module]:
         modules: dict[str, nn.Module] = {"student": self.student, "objective": self.objective}
         return modules if self.teacher is None else modules | {"teacher": self.teacher}
+
+
+def _joined(parts: Sequence[Encoded]) -> Encoded:
+    """The parts of a batch as one, without gradient."""
+    if len(parts) == 1:
+        return parts[0]
+    features = [torch.cat(view).detach() for view in zip(*(part.features for part in parts), strict=True)]
+    outputs: dict[str, list[HeadOutput]] = {name: [] for name in parts[0].outputs}
+    for name, joined in outputs.items():
+        for view in zip(*(part.outputs[name] for part in parts), strict=True):
+            predictions = [output.prediction for output in view if output.prediction is not None]
+            projection = torch.cat([output.projection for output in view]).detach()
+            joined.append(HeadOutput(projection, torch.cat(predictions).detach() if predictions else None))
+    return Encoded(features, outputs)
+
+
+def _synchronise_batch_norm(module: nn.Module, device: torch.device, owner: str) -> None:
+    """Let every BatchNorm below ``module`` normalise with the batches of all processes."""
+    if not any(isinstance(child, nn.modules.batchnorm._BatchNorm) for child in module.modules()):
+        return
+    if device.type != "cuda":
+        raise UserError(
+            f"{owner} has BatchNorm, which processes can share on GPUs only; train on GPUs, in one process with more "
+            "threads, or with a backbone without BatchNorm (vit_tiny)"
+        )
+    convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+
+
+def _share_gradients(student: Network) -> DistributedDataParallel:
+    devices = [device.index] if (device := next(student.parameters()).device).type == "cuda" else None
+    return DistributedDataParallel(student, device_ids=devices, gradient_as_bucket_view=True)

@@ -1,0 +1,34 @@
+# `make demo` trains, evaluates and draws the demo study; `make test` and `make lint` check the code. Each one first makes
+# .venv from requirements.lock where it is missing or was made from another lock.
+PYTHON ?= python3
+
+.PHONY: demo test lint environment
+
+demo: environment
+	@.venv/bin/snakemake --cores all
+	@echo
+	@cat results/demo/paper/table_1.md
+	@echo
+	@echo "table   results/demo/paper/table_1.md (also .csv, .tex)"
+	@echo "figure  results/demo/paper/figure_robustness.pdf (also .png), figure_loss_terms.pdf (also .png)"
+	@echo "report  results/demo/paper/report.html"
+
+test: environment
+	@OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+lint: environment
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/snakefmt --check Snakefile workflow
+	@.venv/bin/snakemake --lint
+
+environment:
+	@cmp -s requirements.lock .venv/installed.lock || { \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "error: $(PYTHON) is not Python 3.11 or newer; name one that is: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }; \
+	  echo "installing requirements.lock into .venv (about 6 GB, minutes)" \
+	  && $(PYTHON) -m venv --clear .venv \
+	  && .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock \
+	  && .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
+	  && cp requirements.lock .venv/installed.lock; }

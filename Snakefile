@@ -1,0 +1,83 @@
+# The DAG of one study, from raw images to the tables and figures of the paper:
+#
+#   prepare -> pretrain -> evaluate -> collect -> table_1, figure_robustness, figure_loss_terms -> report
+#
+# `snakemake --cores all` runs the demo of config.yaml; `--configfile workflow/studies/cifar10.yaml` runs another study.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from clever.config import AXIS_PATTERN, parse_study, read_study
+from clever.errors import UserError
+
+min_version("9.27")
+
+# A study given on the command line stands alone. Declaring the default all the same would merge the two, and the
+# demo's methods would turn up in every study.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+study_files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or ["config.yaml"]]
+try:
+    for file in study_files:
+        read_study(Path(file))  # refuses a key that stands twice, of which Snakemake has kept the last
+    study = parse_study(config, ", ".join(study_files))
+    for name in study.data:
+        options = study.data_options(name)
+        prepared = Path("results", study.study, "data", name, "store.json").exists()
+        if options.root and not (prepared or options.download or Path(options.root).expanduser().is_dir()):
+            raise UserError(
+                f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER"
+            )
+except UserError as error:
+    # Snakemake would put the line between two of its own about this file, which is not where the fault is.
+    sys.exit(f"error: {error}")
+
+# Jobs find `clever` and `python` where Snakemake itself was found, also when its environment is not activated.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]))
+
+# The source as seen from the working folder: inputs keep their names when the checkout is moved.
+source = Path(os.path.relpath(workflow.basedir))
+package = source / "src" / "clever"
+
+run_id = "{data}/{backbone}/{method}/{augmentation}/seed{seed}"
+
+
+pathvars:
+    results=f"results/{study.study}",
+    logs=f"results/{study.study}/logs",
+    benchmarks=f"results/{study.study}/benchmarks",
+
+
+wildcard_constraints:
+    data=AXIS_PATTERN,
+    backbone=AXIS_PATTERN,
+    method=AXIS_PATTERN,
+    augmentation=AXIS_PATTERN,
+    seed=r"\d+",
+
+
+# Seconds of work on a few text files: not worth a cluster's queue.
+localrules:
+    all,
+    collect,
+    table_1,
+    figure_robustness,
+    figure_loss_terms,
+    report,
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/paper.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [getattr(rules, item).output for item in study.paper],

@@ -1,0 +1,54 @@
+"""What several rooms' tests need: a tiny store of real digits and a tiny run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from clever.config import RunRecipe
+from clever.data import DataOptions, Store, prepare
+
+RecipeMaker = Callable[..., RunRecipe]
+
+
+@pytest.fixture(scope="session")
+def digits_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """96 training and 32 test images of scikit-learn's digits at 16 px."""
+    options = DataOptions(source="digits", image_size=16, train_limit=96, test_limit=32)
+    return prepare(options, tmp_path_factory.mktemp("stores") / "digits", progress=False)
+
+
+@pytest.fixture(scope="session")
+def make_recipe() -> RecipeMaker:
+    """A run of seconds on ``digits_store``: 6 steps an epoch, 2 epochs; keyword arguments replace single settings."""
+
+    def make(
+        *,
+        equivariance: Mapping[str, Any] | str = "clever",
+        baseline: Mapping[str, Any] | None = None,
+        backbone: Mapping[str, Any] | None = None,
+        augmentation: Mapping[str, Any] | None = None,
+        optimisation: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> RunRecipe:
+        added = {"name": equivariance} if isinstance(equivariance, str) else dict(equivariance)
+        head = {"name": "dino", "out_dim": 64, "hidden_dim": 32, "bottleneck_dim": 16}
+        views = {"name": "caug", "global_size": 16, "local_size": 8, "local_views": 2}
+        steps = {"epochs": 2, "batch_size": 16, "warmup_epochs": 0, "learning_rate": 0.01}
+        return RunRecipe.model_validate(
+            {
+                "data": "digits",
+                "backbone_name": "tiny",
+                "backbone": {"name": "resnet10t_half", "image_size": 16} | dict(backbone or {}),
+                "method_name": "tiny",
+                "method": {"baseline": head | dict(baseline or {}), "equivariance": added},
+                "augmentation_name": "tiny",
+                "augmentation": views | dict(augmentation or {}),
+                "optimisation": steps | dict(optimisation or {}),
+                "seed": seed,
+            }
+        )
+
+    return make

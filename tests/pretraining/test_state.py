@@ -1,0 +1,275 @@
+"""Training states: two generations, checked when read, refused when foreign, safe from a full disk and a second trainer."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clever.errors import UserError
+from clever.pretraining.state import StateFolder
+
+IDENTITY = {"run": "digits/tiny/dino/baug/seed0", "recipe": "0123", "data": "4567"}
+
+
+@pytest.fixture
+def states(tmp_path: Path) -> StateFolder:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return StateFolder(folder, IDENTITY)
+
+
+def payload(value: float, size: int = 50_000) -> dict[str, Any]:
+    return {"weights": torch.full((size,), value), "nested": {"seconds": value, "health": "ok", "steps": [1, (2, None)]}}
+
+
+def loaded_value(states: StateFolder) -> float:
+    found = states.load()
+    assert found is not None
+    iteration, content = found
+    assert content["nested"]["seconds"] == iteration
+    assert torch.equal(content["weights"], torch.full((50_000,), float(iteration)))
+    return float(iteration)
+
+
+def files(states: StateFolder) -> list[str]:
+    return sorted(path.name for path in states.folder.iterdir())
+
+
+def test_nothing_saved_nothing_loaded(states: StateFolder) -> None:
+    assert states.load() is None
+    assert states.newest_iteration() is None
+
+
+def test_what_is_saved_is_loaded(states: StateFolder) -> None:
+    saved = payload(7)
+    states.save(7, saved)
+    found = states.load()
+    assert found is not None
+    assert found[0] == states.newest_iteration() == 7
+    assert torch.equal(found[1]["weights"], saved["weights"])
+    assert found[1]["nested"] == saved["nested"]
+
+
+def test_the_newest_two_are_kept(states: StateFolder) -> None:
+    for iteration in (5, 10, 1000):
+        states.save(iteration, payload(iteration))
+    assert [name[:15] for name in files(states)] == ["state-000000010", "state-000001000"]
+    assert loaded_value(states) == 1000
+
+
+def test_the_name_holds_the_checksum(states: StateFolder) -> None:
+    path = states.save(3, payload(3))
+    assert path.name == f"state-000000003-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.pt"
+
+
+def truncate(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty])
+def test_a_damaged_state_is_named_and_the_one_before_it_is_used(states: StateFolder, damage: Any) -> None:
+    states.save(10, payload(10))
+    newest = states.save(20, payload(20))
+    damage(newest)
+    with pytest.warns(UserWarning, match=rf"{newest.name}: damaged"):
+        assert loaded_value(states) == 10
+    # The run goes on; the damaged one must not stay as one of the two generations.
+    states.save(20, payload(20) | {"again": 1})
+    assert len(files(states)) == 2
+    truncate(next(states.folder.glob("state-000000020-*")))
+    with pytest.warns(UserWarning, match="damaged"):
+        assert loaded_value(states) == 10
+
+
+def test_when_all_are_damaged_there_is_none(states: StateFolder) -> None:
+    for iteration in (1, 2):
+        empty(states.save(iteration, payload(iteration)))
+    with pytest.warns(UserWarning, match="damaged"):
+        assert states.load() is None
+
+
+@pytest.mark.parametrize("key", ["run", "recipe", "data"])
+def test_a_state_of_something_else_is_refused_with_both_names(states: StateFolder, key: str) -> None:
+    path = states.save(4, payload(4))
+    other = StateFolder(states.folder, IDENTITY | {key: "another"})
+    with pytest.raises(UserError) as raised:
+        other.load()
+    text = str(raised.value)
+    assert path.name in text
+    assert f"{key} {IDENTITY[key]}" in text
+    assert f"{key} another" in text
+    assert "\n" not in text
+    assert loaded_value(states) == 4
+
+
+class Trap:
+    """Unpickling it would leave a file behind."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def named_by_checksum(folder: Path, content: bytes) -> Path:
+    path = folder / f"state-000000009-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    path.write_bytes(content)
+    return path
+
+
+def test_code_in_a_state_is_refused_and_not_run(states: StateFolder, tmp_path: Path) -> None:
+    trap = tmp_path / "sprung"
+    written = tmp_path / "trap.pt"
+    torch.save({"identity": states.identity, "iteration": 9, "payload": Trap(trap)}, written)
+    path = named_by_checksum(states.folder, written.read_bytes())
+    with pytest.raises(UserError, match=rf"{path.name}: refused, it holds more than a training state"):
+        states.load()
+    path.unlink()
+    named_by_checksum(states.folder, pickle.dumps(Trap(trap)))
+    with pytest.raises(UserError, match="refused"):
+        states.load()
+    assert not trap.exists()
+
+
+def refuse(*arguments: Any, **options: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def write_half_then_refuse(content: object, path: Path) -> None:
+    path.write_bytes(b"half")
+    raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file")
+
+
+@pytest.mark.parametrize(
+    ("place", "fault", "why"),
+    [
+        ("torch.save", refuse, "the disk or quota is full"),
+        ("torch.save", write_half_then_refuse, "failed writing file"),
+        ("clever.files.os.fsync", refuse, "the disk or quota is full"),
+        ("clever.pretraining.state.os.replace", refuse, "the disk or quota is full"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_the_states_before(
+    states: StateFolder, monkeypatch: pytest.MonkeyPatch, place: str, fault: Any, why: str
+) -> None:
+    states.save(1, payload(1))
+    states.save(2, payload(2))
+    before = files(states)
+    monkeypatch.setattr(place, fault)
+    with pytest.raises(UserError) as raised:
+        states.save(3, payload(3))
+    monkeypatch.undo()
+    assert "the training state of step 3 could not be saved" in str(raised.value)
+    assert why in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert files(states) == before
+    assert loaded_value(states) == 2
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let the operating system itself refuse to write more than ``size`` bytes to any file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_real_refusal_of_the_operating_system(states: StateFolder) -> None:
+    states.save(2, payload(2))
+    before = files(states)
+    with largest_file(100_000), pytest.raises(UserError, match="step 3 could not be saved"):
+        states.save(3, payload(3, size=1_000_000))
+    assert files(states) == before
+    assert loaded_value(states) == 2
+
+
+def hold(folder: Path, ready: Any, release: Any) -> None:
+    with StateFolder(folder, IDENTITY).locked():
+        ready.set()
+        release.wait(60)
+
+
+@contextmanager
+def another_trainer(folder: Path) -> Iterator[Any]:
+    context = multiprocessing.get_context("fork")
+    ready, release = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(folder, ready, release))
+    process.start()
+    assert ready.wait(60)
+    try:
+        yield process
+    finally:
+        release.set()
+        process.join(60)
+
+
+def test_a_second_trainer_is_refused_and_told_who_the_first_is(states: StateFolder) -> None:
+    with another_trainer(states.folder) as other:
+        with pytest.raises(UserError, match=rf"another trainer is at work here \(process {other.pid} on "), states.locked():
+            pass
+    with states.locked():
+        assert json.loads((states.folder / "owner.json").read_text())["pid"] == os.getpid()
+    assert "owner.json" not in files(states)
+
+
+def test_the_lock_goes_with_a_killed_trainer(states: StateFolder) -> None:
+    with another_trainer(states.folder) as other:
+        os.kill(other.pid, signal.SIGKILL)
+        other.join(60)
+        assert (states.folder / "owner.json").exists()  # it had no chance to tidy up
+        with states.locked():
+            assert json.loads((states.folder / "owner.json").read_text())["pid"] == os.getpid()
+
+
+def test_an_error_releases_the_lock(states: StateFolder) -> None:
+    with pytest.raises(KeyError), states.locked():
+        raise KeyError
+    with states.locked():
+        pass
+
+
+def test_what_a_killed_save_left_is_swept_away_by_the_next_trainer(states: StateFolder) -> None:
+    state = states.save(2, payload(2))
+    for leftover in (".unverified.pt.4711.partial", "unverified.pt"):
+        (states.folder / leftover).write_bytes(b"half a state")
+    with states.locked():
+        assert [name for name in files(states) if "unverified" in name] == []
+    assert state.exists()
+
+
+def test_clearing_removes_states_alone(states: StateFolder) -> None:
+    states.save(2, payload(2))
+    (states.folder / "metrics.csv").write_text("epoch\n")
+    (states.folder / "state-of-mind.pt").write_text("not ours")
+    states.clear()
+    assert files(states) == ["metrics.csv", "state-of-mind.pt"]

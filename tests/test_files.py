@@ -1,0 +1,115 @@
+"""Files appear whole or not at all, whatever goes wrong while they are written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from clever.errors import UserError
+from clever.files import append_text, replacing, write_json, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_new_content_takes_the_old_one_s_place_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.bin"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent  # the same disk, or the last step would not be atomic
+        temporary.write_bytes(b"one")
+        assert not path.exists()
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"two")
+        assert path.read_bytes() == b"one"
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["file.bin"]
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, ValueError, RuntimeError])
+def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, fault: type[BaseException]) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(fault), replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise fault
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file.txt"]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"), [(errno.ENOSPC, "the disk or quota is full"), (errno.EDQUOT, "the disk or quota is full"), (errno.EIO, "")]
+)
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_is_one_line_and_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, why: str
+) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(*arguments: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(f"clever.files.os.{call}", fail)
+    with pytest.raises(UserError) as raised:
+        write_text(path, "new")
+    monkeypatch.undo()
+    assert str(raised.value).startswith(f"{path}: could not be written ({why or os.strerror(code)})")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_the_content_is_on_the_disk_before_the_name_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        order.append("sync " + os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")).split(".")[-1])  # noqa: PTH119
+        fsync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        order.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr("clever.files.os.fsync", noted_fsync)
+    monkeypatch.setattr("clever.files.os.replace", noted_replace)
+    write_text(tmp_path / "file.txt", "new")
+    assert order == ["sync partial", "replace", f"sync {tmp_path.name}"]
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/inner\.txt: could not be written \("):
+        write_text(tmp_path / "file" / "inner.txt", "text")
+
+
+def test_text_is_utf8_with_plain_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "Größe\nzwei\n")
+    assert (tmp_path / "a.txt").read_bytes() == "Größe\nzwei\n".encode()
+
+
+def test_json_is_sorted_and_refuses_what_json_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": [None, 2.5]})
+    assert path.read_text() == '{\n  "a": [\n    null,\n    2.5\n  ],\n  "b": 1\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": [None, 2.5], "b": 1}
+
+
+def test_appending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.csv"
+    append_text(path, "one\n")
+    append_text(path, "zwei ü\n")
+    assert path.read_bytes() == "one\nzwei ü\n".encode()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("clever.files.os.fsync", fail)
+    with pytest.raises(UserError, match=r"log\.csv: could not be written \(the disk or quota is full\)"):
+        append_text(path, "three\n")

@@ -1,0 +1,99 @@
+"""Typed blocks: canonical text and one-line faults, on blocks made for the purpose."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from clever.errors import UserError
+from clever.options import Options, nearest, parse, parse_json
+
+
+class Cat(Options):
+    name: Literal["cat"] = "cat"
+    lives: int = Field(default=9, ge=1)
+    """How often it may fall."""
+
+
+class Dog(Options):
+    name: Literal["dog"] = "dog"
+    barks: bool = True
+
+
+class Zoo(Options):
+    pet: Annotated[Cat | Dog, Field(discriminator="name")] = Cat()
+    cages: dict[str, list[Cat]] = {}
+    size: float = 1.0
+    guard: Dog | None = None
+
+    @model_validator(mode="after")
+    def _big_enough(self) -> Zoo:
+        if len(self.cages) > self.size:
+            raise ValueError(f"{len(self.cages)} cages do not fit in size {self.size:g}")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"pets": {}}, "pets: unknown key; did you mean 'pet'?"),
+        ({"pet": {"name": "cat", "live": 3}}, "pet.live: unknown key; did you mean 'lives'?"),
+        ({"pet": {"name": "dog", "lives": 3}}, "pet.lives: unknown key; there are: name, barks"),
+        ({"pet": {"name": "cow"}}, "pet.name: 'cow' is unknown; there are: cat, dog"),
+        ({"pet": {"name": "dug"}}, "pet.name: 'dug' is unknown; did you mean 'dog'?"),
+        ({"pet": {"lives": 3}}, "pet.name: this key is missing"),
+        ({"cages": {"a": [{}, {"lives": 0}]}}, "cages.a.1.lives: input should be greater than or equal to 1, got 0"),
+        ({"cages": {"a": [], "b": []}}, "2 cages do not fit in size 1"),
+        ({"size": "big"}, "size: input should be a valid number, unable to parse string as a number, got 'big'"),
+        ({"size": float("nan")}, "size: input should be a finite number, got nan"),
+        ({"guard": {"bark": 1}}, "guard.bark: unknown key; did you mean 'barks'?"),
+        ([], "input should be a valid dictionary or instance of Zoo, got []"),
+    ],
+)
+def test_a_fault_is_one_line_with_the_place_and_the_cure(content: object, message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        parse(Zoo, content, "zoo.yaml")
+    assert str(raised.value) == f"zoo.yaml: {message}"
+
+
+def test_unknown_keys_come_first_and_the_rest_is_counted() -> None:
+    with pytest.raises(UserError, match=r"^f: pest: unknown key; did you mean 'pet'\? \(and 2 more\)$"):
+        parse(Zoo, {"size": "big", "pest": 1, "guard": 3}, "f")
+
+
+def test_what_is_right_is_parsed() -> None:
+    zoo = parse(Zoo, {"pet": {"name": "dog"}, "cages": {"a": [{"lives": 2}]}}, "zoo.yaml")
+    assert zoo == Zoo(pet=Dog(), cages={"a": [Cat(lives=2)]})
+
+
+def test_json_text() -> None:
+    assert parse_json(Cat, '{"lives": 4}', "--cat") == Cat(lives=4)
+    with pytest.raises(UserError, match=r"^--cat: not valid JSON \("):
+        parse_json(Cat, '{"lives": ', "--cat")
+    with pytest.raises(UserError, match=r"^--cat: live: unknown key; did you mean 'lives'\?$"):
+        parse_json(Cat, '{"live": 4}', "--cat")
+
+
+def test_canonical_text_does_not_depend_on_order_or_on_defaults_written_out() -> None:
+    first, second = Zoo(size=2, pet=Cat()), parse(Zoo, {"pet": {"lives": 9, "name": "cat"}, "size": 2.0}, "")
+    assert first.canonical() == second.canonical()
+    assert first.canonical() == '{"cages":{},"guard":null,"pet":{"lives":9,"name":"cat"},"size":2.0}'
+    assert first.canonical(exclude={"pet", "cages", "guard"}) == '{"size":2.0}'
+    assert first.canonical() != Zoo(size=3).canonical()
+
+
+def test_blocks_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Cat().lives = 3
+
+
+def test_a_field_s_docstring_is_its_description() -> None:
+    assert Cat.model_json_schema()["properties"]["lives"]["description"] == "How often it may fall."
+
+
+def test_nearest() -> None:
+    assert nearest("clevr", ["none", "ddcl", "clever"]) == "; did you mean 'clever'?"
+    assert nearest("xyz", ["none", "ddcl"]) == "; there are: none, ddcl"
+    assert nearest("xyz", [f"name{n}" for n in range(50)]).count(",") == 11

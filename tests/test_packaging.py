@@ -1,0 +1,122 @@
+"""What is written down twice agrees: dependencies, lock, conda environment, schema, citation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from clever import __version__
+from clever.cli import main
+from clever.config import Study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _lock() -> dict[str, Requirement]:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+def _pinned_version(requirement: Requirement) -> str:
+    match = re.fullmatch(r"==([^,*]+)", str(requirement.specifier))
+    assert match, f"{requirement} is not an exact version"
+    return match[1]
+
+
+def test_the_lock_is_exact_and_names_no_place() -> None:
+    for requirement in _lock().values():
+        assert _pinned_version(requirement)
+        assert requirement.url is None
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|--(extra-)?index|--find-links|(^|\s)-e\s|file:", text)
+
+
+def test_the_lock_serves_everything_that_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    lock = _lock()
+    for requirement in map(
+        Requirement, [*(text for group in groups for text in group), *project["build-system"]["requires"]]
+    ):
+        pinned = lock[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(_pinned_version(pinned)), f"{requirement} against {pinned}"
+
+
+def test_the_lock_is_closed() -> None:
+    """Whatever a package of the lock needs on this system is in the lock, in a version that will do."""
+    lock = _lock()
+    if importlib.metadata.version("torch") != _pinned_version(lock["torch"]):
+        pytest.skip("this environment was not made from requirements.lock")
+    for name in lock:
+        try:
+            needed = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for requirement in map(Requirement, needed):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                pinned = lock[canonicalize_name(requirement.name)]
+                assert requirement.specifier.contains(_pinned_version(pinned), prereleases=True), (
+                    f"{name}: {requirement}"
+                )
+
+
+def test_conda_gets_the_versions_of_the_lock() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    (from_pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    pinned = {canonicalize_name(Requirement(text).name): Requirement(text) for text in from_pip}
+    lock = _lock()
+    for name, requirement in pinned.items():
+        assert _pinned_version(requirement) == _pinned_version(lock[name])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = map(Requirement, project["dependencies"] + project["optional-dependencies"]["paper"])
+    assert {canonicalize_name(requirement.name) for requirement in wanted} <= set(pinned)
+
+
+def test_the_schema_is_in_step() -> None:
+    written = json.loads((ROOT / "workflow" / "schemas" / "study.schema.json").read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(Study.model_json_schema())), (
+        "renew it: clever schema > workflow/schemas/study.schema.json"
+    )
+
+
+def test_the_schema_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == (ROOT / "workflow" / "schemas" / "study.schema.json").read_text(encoding="utf-8")
+
+
+def test_reading_a_study_loads_no_network_library() -> None:
+    """Snakemake reads the study in every process; timm and torchvision would double its start."""
+    program = "import sys, clever.config; print([m for m in ('timm', 'torchvision', 'sklearn') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_citation_names_this_version_and_the_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert citation["license"] == "MIT"
+    (paper,) = citation["references"]
+    assert paper["title"] == "Contrastive Learning Via Equivariant Representation"
+    assert paper["identifiers"][0]["value"] == "arXiv:2406.00262"
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (ROOT / target).exists(), f"{name}: {target}"
+        for target in re.findall(r"`((?:workflow|src|tests|paper_figures)/[\w./]+\.(?:yaml|json|py))`", text):
+            if "simsiam" not in target:  # the example of a method to come
+                assert (ROOT / target).exists(), f"{name}: {target}"

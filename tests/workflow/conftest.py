@@ -1,0 +1,102 @@
+"""A copy of the project, so that tests may edit its files, and a finished miniature study inside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("snakemake", reason="the workflow needs the extra [workflow]")
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = (
+    "Snakefile",
+    "config.yaml",
+    "environment.yml",
+    "environment.post-deploy.sh",
+    "profiles",
+    "workflow",
+    "src",
+    "paper_figures",
+)
+
+MINIATURE = """
+study: mini
+data:
+  digits: {source: digits, image_size: 32, train_limit: 60, test_limit: 40}
+backbones:
+  tiny: {name: resnet10t_half, image_size: 32}
+augmentations:
+  caug: {name: caug, global_size: 32, local_size: 16, local_views: 1}
+methods:
+  dino+clever:
+    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8}
+    equivariance: {name: clever}
+pretrainings:
+  - data: digits
+    backbones: [tiny]
+    methods: [dino+clever]
+    augmentations: [caug]
+    optimisation: {epochs: 1, batch_size: 20, warmup_epochs: 0}
+controls: [untrained]
+evaluations:
+  linear: {perturbations: [orig, rot180], training_views: plain, epochs: 2}
+"""
+
+Snakemake = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workflow, the package and the scripts, copied; mini.yaml beside them."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "mini.yaml").write_text(MINIATURE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def snakemake(project: Path) -> Snakemake:
+    """Run Snakemake in the copied project, as a user does, and hand back its exit status and output."""
+
+    def run(*arguments: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "PYTHONPATH": str(project / "src"),
+            "PATH": os.pathsep.join([*map(str, path), os.environ["PATH"]]),
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(project: Path, snakemake: Snakemake) -> Path:
+    """The results of the miniature study, every job of it run."""
+    done = snakemake("--cores", "2", "--configfile", "mini.yaml")
+    assert done.returncode == 0, done.stdout
+    return project / "results" / "mini"
+
+
+def planned_jobs(output: str) -> dict[str, int]:
+    """Jobs by rule, from the table that a dry run prints; empty when there is nothing to do."""
+    if "Nothing to be done" in output:
+        return {}
+    table = output.split("Job stats:", 1)[1].split("\n\n", 1)[0].splitlines()[3:]
+    return {rule: int(count) for rule, count in (line.split() for line in table) if rule not in ("all", "total")}

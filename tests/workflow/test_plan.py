@@ -1,0 +1,120 @@
+"""What would run: the graph of each study, and how it is refused."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clever.config import load_study
+
+from .conftest import MINIATURE, ROOT, Snakemake, planned_jobs
+
+DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
+STUDIES = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
+PROFILES = sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml")) + [ROOT / "profiles/default/config.yaml"]
+
+
+def test_the_demo_is_the_default_study(snakemake: Snakemake) -> None:
+    planned = snakemake("--dry-run", "--quiet", "rules")
+    assert planned.returncode == 0, planned.stdout
+    # DINO and DINO+CLeVER with two recipes and two controls, each through two protocols.
+    expected = {"prepare": 1, "pretrain": 6, "evaluate": 12, "collect": 1} | DRAWINGS
+    assert planned_jobs(planned.stdout) == expected
+
+
+def test_the_papers_study_on_a_cluster(snakemake: Snakemake, tmp_path: Path) -> None:
+    (tmp_path / "imagenet").mkdir()
+    planned = snakemake(
+        *("--dry-run", "--quiet", "rules", "--configfile", "workflow/studies/imagenet100.yaml"),
+        *("--workflow-profile", "workflow/profiles/slurm", "--config", f"data_root={tmp_path}"),
+    )
+    assert planned.returncode == 0, planned.stdout
+    # 5 backbones x 2 methods x 3 recipes and 5 untrained backbones; nothing of the demo has leaked in.
+    expected = {"prepare": 1, "pretrain": 35, "evaluate": 35, "collect": 1} | DRAWINGS
+    assert planned_jobs(planned.stdout) == expected
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_is_valid_and_bears_its_file_name(path: Path) -> None:
+    study = load_study(path)
+    assert study.study == path.stem
+    assert study.recipes()
+    head = path.read_text(encoding="utf-8").split("study:")[0]
+    assert "Cost:" in head
+    assert "xpected" in head
+
+
+def test_imagenet100_is_the_papers() -> None:
+    study = load_study(ROOT / "workflow" / "studies" / "imagenet100.yaml")
+    trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
+    assert len(trained) == 30
+    assert {recipe.optimisation.epochs for recipe in trained if recipe.optimisation} == {200}
+    assert {recipe.optimisation.batch_size for recipe in trained if recipe.optimisation} == {512}
+    assert {recipe.method.baseline.out_dim for recipe in trained if recipe.method} == {65536}  # type: ignore[attr-defined]
+    assert len(set(study.data["imagenet100"].classes or [])) == 100
+    by_backbone = {recipe.backbone_name: recipe.backbone.drop_path for recipe in trained}
+    assert by_backbone == {"resnet18": 0, "resnet50": 0, "vit_tiny": 0.1, "vit_small": 0.1, "vmamba_tiny": 0.2}
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
+def test_no_profile_reruns_for_conda(path: Path) -> None:
+    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert sorted(profile["rerun-triggers"]) == ["code", "input", "mtime", "params"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("methods:", "methds:"), "wrong.yaml: methds: unknown key; did you mean 'methods'?"),
+        (
+            ("{name: clever}", "{name: clever, separation_ratio: -0.5}"),
+            "wrong.yaml: methods.dino+clever.equivariance.separation_ratio: input should be greater than 0, got -0.5",
+        ),
+        (("{name: dino,", "{name: dyno,"), "wrong.yaml: methods.dino+clever.baseline.name:"),
+        (("[dino+clever]", "[dino+clevr]"), "wrong.yaml: pretrainings.0.methods: 'dino+clevr' is not defined; did you"),
+        (("{source: digits,", "{source: arrays, root: absent,"), "data.digits: there is no folder data/absent;"),
+        (("study: mini", "study: mini\ncontrols: []"), "wrong.yaml: not valid YAML: the key 'controls' stands twice"),
+    ],
+    ids=["unknown key", "negative ratio", "unknown method", "undefined method", "wrong data root", "key twice"],
+)
+def test_a_wrong_study_ends_in_one_line_before_any_job(
+    project: Path, snakemake: Snakemake, change: tuple[str, str], line: str
+) -> None:
+    assert change[0] in MINIATURE
+    (project / "wrong.yaml").write_text(MINIATURE.replace(*change, 1).replace("study: mini", "study: wrong"))
+    refused = snakemake("--cores", "1", "--configfile", "wrong.yaml")
+    assert refused.returncode != 0
+    errors = [text for text in refused.stdout.splitlines() if text.startswith("error: ")]
+    assert len(errors) == 1, refused.stdout
+    assert errors[0].startswith(f"error: {line}")
+    assert "Traceback" not in refused.stdout
+    assert not re.search(r"^(Job|rule) ", refused.stdout, re.MULTILINE)
+    assert not (project / "results" / "wrong").exists()
+
+
+def test_a_run_that_no_study_has_is_refused(snakemake: Snakemake) -> None:
+    target = "results/mini/runs/digits/tiny/dino/caug/seed0/run.json"
+    refused = snakemake("--dry-run", target, "--configfile", "mini.yaml")
+    assert refused.returncode != 0
+    assert "study mini has no run digits/tiny/dino/caug/seed0; did you mean 'digits/tiny/dino+clever/caug/seed0'?" in (
+        refused.stdout
+    )
+
+
+def test_lint_finds_nothing(snakemake: Snakemake) -> None:
+    linted = snakemake("--lint")
+    assert linted.returncode == 0, linted.stdout
+    assert "Congratulations" in linted.stdout
+
+
+def test_the_rules_are_formatted() -> None:
+    pytest.importorskip("snakefmt")
+    checked = subprocess.run(
+        [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr

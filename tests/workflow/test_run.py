@@ -1,0 +1,206 @@
+"""The whole DAG for real, on a miniature study; then what does and does not run again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .conftest import MINIATURE, Snakemake, planned_jobs
+
+RUN = "digits/tiny/dino+clever/caug/seed0"
+CONTROL = "digits/tiny/untrained/none/seed0"
+LATER = {"collect": 1, "table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
+
+
+def plan(snakemake: Snakemake, *arguments: str, study: str = "mini.yaml") -> dict[str, int]:
+    """Jobs by rule that a run would start now."""
+    planned = snakemake("--dry-run", *arguments, "--quiet", "rules", "--configfile", study)
+    assert planned.returncode == 0, planned.stdout
+    return planned_jobs(planned.stdout)
+
+
+@contextmanager
+def edited(path: Path, before: str, after: str) -> Iterator[None]:
+    """The file with a replacement in it, as it was (its time too) afterwards."""
+    text, times = path.read_text(encoding="utf-8"), path.stat()
+    assert before in text
+    path.write_text(text.replace(before, after, 1), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_everything_is_made(finished: Path) -> None:
+    for run in (RUN, CONTROL):
+        for name in ("backbone.safetensors", "run.json", "metrics.csv"):
+            assert (finished / "runs" / run / name).stat().st_size > 0
+    for name in ("table_1.md", "table_1.csv", "table_1.tex", "figure_robustness.pdf", "figure_robustness.png"):
+        assert (finished / "paper" / name).stat().st_size > 0
+    for name in ("figure_loss_terms.pdf", "figure_loss_terms.png", "report.html"):
+        assert (finished / "paper" / name).stat().st_size > 0
+    with (finished / "records.csv").open(encoding="utf-8", newline="") as file:
+        records = list(csv.DictReader(file))
+    assert {row["run"] for row in records} == {RUN, CONTROL}
+    assert {row["perturbation"] for row in records} == {"orig", "rot180"}
+    assert {row["part"] for row in records if row["run"] == RUN} == {"ALL", "IR", "EF"}
+    runs = {run["run"]: run for run in json.loads((finished / "runs.json").read_text())}
+    assert runs[RUN]["iterations"] == 3
+    assert runs[CONTROL]["epochs"] == 0
+    # Every record stands on the recipe and the data of the run that it speaks of.
+    for row in records:
+        assert row["recipe_digest"] == runs[row["run"]]["recipe_digest"]
+        assert row["data_checksum"] == runs[row["run"]]["data_checksum"]
+
+
+def test_a_second_run_does_nothing(finished: Path, snakemake: Snakemake) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    again = snakemake("--cores", "2", "--configfile", "mini.yaml")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("epochs: 2}", "epochs: 3}", {"evaluate": 2}),
+        ("batch_size: 20", "batch_size: 30", {"pretrain": 1, "evaluate": 1}),
+        ("train_limit: 60", "train_limit: 50", {"prepare": 1, "pretrain": 2, "evaluate": 2}),
+        ("pretrainings:", "  dino: {baseline: {name: dino}}\npretrainings:", {}),
+    ],
+    ids=["probe", "recipe", "data", "unused method"],
+)
+def test_an_edit_of_the_study_reruns_what_it_touches(
+    project: Path, finished: Path, snakemake: Snakemake, before: str, after: str, expected: dict[str, int]
+) -> None:
+    assert before in MINIATURE
+    (project / "edited.yaml").write_text(MINIATURE.replace(before, after, 1))
+    assert plan(snakemake, study="edited.yaml") == (expected | LATER if expected else {})
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("src/clever/pretraining/trainer.py", {"pretrain": 2, "evaluate": 2} | LATER),
+        ("src/clever/equivariance/ddcl.py", {"pretrain": 1, "evaluate": 1} | LATER),
+        ("src/clever/evaluation/linear.py", {"evaluate": 2} | LATER),
+        ("paper_figures/table_1.py", {"table_1": 1, "report": 1}),
+        ("src/clever/evaluation/knn.py", {}),
+        ("src/clever/equivariance/__init__.py", {}),
+    ],
+)
+def test_an_edit_of_the_code_reruns_what_depends_on_it(
+    project: Path, finished: Path, snakemake: Snakemake, file: str, expected: dict[str, int]
+) -> None:
+    with edited(project / file, "from __future__", "# Edited.\nfrom __future__"):
+        assert plan(snakemake) == expected
+
+
+def test_a_folder_that_has_moved_is_not_prepared_again(project: Path, snakemake: Snakemake, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    (tmp_path / "here" / "pictures").mkdir(parents=True)
+    for split in ("train", "test"):
+        images = generator.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+        np.save(tmp_path / "here" / "pictures" / f"{split}_images.npy", images)
+        np.save(tmp_path / "here" / "pictures" / f"{split}_labels.npy", np.arange(8) % 2)
+    text = MINIATURE.replace("study: mini", "study: moved").replace(
+        "digits: {source: digits", "digits: {source: arrays, root: pictures"
+    )
+    (project / "moved.yaml").write_text(text.replace("train_limit: 60, test_limit: 40", "train_limit: 6"))
+    store = "results/moved/data/digits/store.json"
+    here = ("--configfile", "moved.yaml", "--config", f"data_root={tmp_path / 'here'}")
+    prepared = snakemake("--cores", "1", store, *here)
+    assert prepared.returncode == 0, prepared.stdout
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert plan(snakemake, store, "--config", f"data_root={tmp_path / 'there'}", study="moved.yaml") == {}
+    # Nor is the folder missed once its images are in the store.
+    assert plan(snakemake, store, study="moved.yaml") == {}
+
+
+def test_a_checkout_that_only_looks_newer_reruns_nothing(project: Path, finished: Path, snakemake: Snakemake) -> None:
+    for path in [*(project / "src").rglob("*.py"), *(project / "paper_figures").rglob("*.*")]:
+        path.touch()
+    assert plan(snakemake) == {}
+
+
+def test_one_table_is_drawn_alone(finished: Path, snakemake: Snakemake) -> None:
+    content = (finished / "paper" / "table_1.md").read_bytes()
+    (finished / "paper" / "table_1.md").unlink()
+    drawn = snakemake("--cores", "1", "results/mini/paper/table_1.md", "--configfile", "mini.yaml")
+    assert drawn.returncode == 0, drawn.stdout
+    assert "1 of 1 steps (100%) done" in drawn.stdout
+    assert (finished / "paper" / "table_1.md").read_bytes() == content
+
+
+def test_figures_are_drawn_from_records_alone(project: Path, finished: Path, snakemake: Snakemake) -> None:
+    """As from committed records: no runs, no evaluations, no memory of any job."""
+    study = MINIATURE.replace("study: mini", "study: measured")
+    (project / "measured.yaml").write_text(study)
+    results = project / "results" / "measured"
+    results.mkdir()
+    for name in ("records.csv", "curves.csv", "runs.json"):
+        shutil.copy(finished / name, results)
+    target = "results/measured/paper/figure_robustness.png"
+    assert plan(snakemake, target, study="measured.yaml") == {"figure_robustness": 1}
+
+
+def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
+    project: Path, finished: Path, snakemake: Snakemake, tmp_path: Path
+) -> None:
+    """A stand-in for conda: it notes what it is asked, and its environments lead back to this interpreter."""
+    assert plan(snakemake) == {}
+    _write_stand_in_conda(tmp_path)
+    (finished / "paper" / "table_1.md").unlink()
+    drawn = snakemake(
+        *("results/mini/paper/table_1.md", "--cores", "1", "--use-conda", "--configfile", "mini.yaml"),
+        path=[tmp_path / "bin"],
+    )
+    assert drawn.returncode == 0, drawn.stdout
+    assert "1 of 1 steps (100%) done" in drawn.stdout
+    calls = (tmp_path / "calls").read_text().splitlines()
+    created = [call for call in calls if call.startswith("conda env create")]
+    assert len(created) == 1
+    assert ".yaml" in created[0]
+    # The package of this checkout goes into the environment, without pulling anything else in.
+    installed = [call for call in calls if call.startswith("python -m pip install")]
+    assert len(installed) == 1
+    assert "--no-deps" in installed[0]
+    assert installed[0].endswith("--editable .")  # Snakemake runs the script in the working folder
+    assert any(call.startswith("python paper_figures/table_1.py") for call in calls)
+
+
+def _write_stand_in_conda(folder: Path) -> None:
+    programs = {
+        "conda": f"""#!/bin/bash
+echo "conda $*" >> {folder}/calls
+case "$*" in
+  "info --json") echo '{{"conda_prefix": "{folder}", "platform": "linux-64"}}' ;;
+  "--version") echo "conda 25.1.1" ;;
+  config*) echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+  "env create"*) eval "set -- $*"; while [ "$1" != --prefix ]; do shift; done; mkdir -p "$2" ;;
+esac
+""",
+        "activate": f'export PATH="{folder}/environment:$PATH"\n',
+    }
+    python = f"""#!/bin/bash
+echo "python $*" >> {folder}/calls
+[ "$2" = pip ] || exec {sys.executable} "$@"
+"""
+    for path, text in [(folder / "bin" / name, text) for name, text in programs.items()] + [
+        (folder / "environment" / "python", python)
+    ]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)

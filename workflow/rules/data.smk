@@ -1,0 +1,36 @@
+# One prepared store a data set: store.json is renamed into place together with the arrays beside it.
+import inspect
+
+from clever.data import SOURCES
+
+# What every store depends on, and the file of the source that its data set comes from.
+preparation_code = [
+    str(package / "data" / f"{name}.py")
+    for name in ("arrays", "decoding", "moments", "preparation", "subset", "writing")
+]
+source_code = {name: os.path.relpath(inspect.getfile(SOURCES[options.source])) for name, options in study.data.items()}
+
+
+rule prepare:
+    input:
+        code=lambda wildcards: sorted({*preparation_code, source_code[wildcards.data]}),
+    output:
+        store="<results>/data/{data}/store.json",
+    log:
+        "<logs>/prepare/{data}.log",
+    benchmark:
+        "<benchmarks>/prepare/{data}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 4
+    params:
+        # What decides the content. Where the images lie does not: a folder that has moved is no reason to prepare them
+        # anew and train every run again.
+        content=lambda wildcards: study.data[wildcards.data].canonical(exclude={"root", "download"}),
+        # Snakemake compares no parameter that is a function of the output, and so not this one.
+        options=lambda wildcards, output: study.data_options(wildcards.data).canonical(),
+        folder=lambda wildcards, output: Path(output.store).parent,
+    message:
+        "prepare {wildcards.data}; log: {log}"
+    shell:
+        "clever prepare --options {params.options:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,64 @@
+# One job a run and protocol; then everything that was measured in three files.
+
+# Every protocol's options, and what its result depends on beside the backbone.
+protocols = study.evaluation_options()
+protocol_code = {
+    name: [str(package / file) for file in (f"evaluation/{name}.py", "evaluation/features.py", "evaluation/parts.py")]
+    + [str(package / "augmentation" / file) for file in ("perturbations.py", "probe.py")]
+    for name in protocols
+}
+
+
+rule evaluate:
+    input:
+        backbone=f"<results>/runs/{run_id}/backbone.safetensors",
+        description=f"<results>/runs/{run_id}/run.json",
+        store="<results>/data/{data}/store.json",
+        code=lambda wildcards: protocol_code[wildcards.protocol],
+    output:
+        records=f"<results>/evaluations/{run_id}/{{protocol}}.json",
+    log:
+        f"<logs>/evaluate/{run_id}/{{protocol}}.log",
+    benchmark:
+        f"<benchmarks>/evaluate/{run_id}/{{protocol}}.tsv"
+    wildcard_constraints:
+        protocol="|".join(protocols),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        options=lambda wildcards: protocols[wildcards.protocol].canonical(),
+        run=lambda wildcards, input: Path(input.description).parent,
+        store=lambda wildcards, input: Path(input.store).parent,
+    message:
+        "evaluate {params.run}: {wildcards.protocol}; log: {log}"
+    shell:
+        "clever evaluate --protocol {wildcards.protocol:q} --options {params.options:q} --run {params.run:q}"
+        " --store {params.store:q} --output {output.records:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule collect:
+    input:
+        evaluations=[
+            f"<results>/evaluations/{run}/{protocol}.json" for run in study.recipes() for protocol in protocols
+        ],
+        descriptions=[f"<results>/runs/{run}/run.json" for run in study.recipes()],
+        metrics=[f"<results>/runs/{run}/metrics.csv" for run in study.recipes()],
+        code=package / "evaluation" / "records.py",
+    output:
+        records="<results>/records.csv",
+        curves="<results>/curves.csv",
+        runs="<results>/runs.json",
+    log:
+        "<logs>/collect.log",
+    conda:
+        "../../environment.yml"
+    params:
+        runs=lambda wildcards, input: [Path(file).parent for file in input.descriptions],
+        folder=lambda wildcards, output: Path(output.records).parent,
+    message:
+        "collect the records of {params.folder}"
+    shell:
+        "clever collect --evaluations {input.evaluations:q} --runs {params.runs:q} --output {params.folder:q} > {log:q} 2>&1"

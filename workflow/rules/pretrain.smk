@@ -1,0 +1,66 @@
+# One job a run, the control runs (no epochs) included. The training state lives in state/ beside the outputs, where
+# Snakemake does not delete it: a job that was stopped goes on when it is started again.
+
+import inspect
+
+from clever.baselines import BASELINES
+from clever.equivariance import EQUIVARIANCES
+
+# What every run's result depends on. Perturbations and probe views belong to the evaluation.
+training_code = sorted(
+    str(file)
+    for folder in ("augmentation", "backbones", "pretraining")
+    for file in (package / folder).glob("*.py")
+    if file.stem not in ("__init__", "describe", "perturbations", "probe")
+)
+training_code += [
+    str(package / file)
+    for file in (
+        "baselines/distillation.py",
+        "data/loading.py",
+        "data/store.py",
+        "randomness.py",
+    )
+]
+
+# Each method's own files, so that a new method leaves the runs of the others alone.
+method_code = {
+    name: sorted(
+        {
+            os.path.relpath(inspect.getfile(kind))
+            for chosen in (BASELINES[method.baseline.name][0], EQUIVARIANCES[method.equivariance.name][0])
+            for kind in chosen.__mro__
+            if kind.__module__.startswith("clever.")
+        }
+    )
+    for name, method in study.methods.items()
+}
+
+
+rule pretrain:
+    input:
+        store="<results>/data/{data}/store.json",
+        code=lambda wildcards: training_code + method_code.get(wildcards.method, []),
+    output:
+        backbone=f"<results>/runs/{run_id}/backbone.safetensors",
+        description=f"<results>/runs/{run_id}/run.json",
+        metrics=f"<results>/runs/{run_id}/metrics.csv",
+    log:
+        f"<logs>/pretrain/{run_id}.log",
+    benchmark:
+        f"<benchmarks>/pretrain/{run_id}.tsv"
+    conda:
+        "../../environment.yml"
+    # One thread on a CPU, because the last bits depend on their number; profiles for GPUs raise it.
+    threads: 1
+    resources:
+        gpu=lambda wildcards: 1 if wildcards.method in study.methods else 0,
+    params:
+        recipe=lambda wildcards: study.recipe(run_id.format(**wildcards)).canonical(),
+        store=lambda wildcards, input: Path(input.store).parent,
+        folder=lambda wildcards, output: Path(output.description).parent,
+    message:
+        "pre-train {params.folder}; progress: {log}"
+    shell:
+        "clever pretrain --recipe {params.recipe:q} --store {params.store:q} --output {params.folder:q}"
+        " --threads {threads} --workers {threads} > {log:q} 2>&1"
