@@ -13,12 +13,12 @@ import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
 from inputs import HEALTHY, health_of_curves, numeric_curves, read_curves, read_published, read_records, read_runs
 from names import METRICS, PROTOCOLS, part_rank
-from output import write_atomically
 from summary import published_cells, summarise
 from table_1 import build_tables
 from tables import Table
 
 from clever.errors import UserError
+from clever.files import write_text
 
 SUFFIXES = (".html",)
 FIGURE_CAPTIONS = {
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.title,
     )
     for output in arguments.output:
-        write_atomically(output, page)
+        write_text(output, page)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import matplotlib
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from output import write_atomically
+
+from clever.files import write_bytes
 
 SUFFIXES = (".pdf", ".png")
 INK = "#222222"
@@ -116,4 +117,4 @@ def save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format=path.suffix[1:], metadata=metadata)
-    write_atomically(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())

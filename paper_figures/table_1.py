@@ -11,9 +11,10 @@ from typing import Any
 from arguments import add_protocol, add_records, add_runs, check_suffixes, make_parser, run_script
 from inputs import read_published, read_records, read_runs, unhealthy_runs
 from names import METRICS, NOT_PUBLISHED, PERTURBATIONS, PROTOCOLS, method_label, perturbation_rank, seeds_label
-from output import write_atomically
 from summary import Cell, Configuration, Measured, Published, configurations, elsewhere, published_cells, summarise
 from tables import Kind, Row, Table, to_latex, to_markdown
+
+from clever.files import write_text
 
 SUFFIXES = (".md", ".csv", ".tex")
 LABEL_HEADS = ("backbone", "method", "augmentation", "values")
@@ -317,9 +318,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     tables = build_tables(cells, published, runs, **choice)
     for output in arguments.output:
         if output.suffix == ".csv":
-            write_atomically(output, to_csv(cells, published, runs, **choice))
+            write_text(output, to_csv(cells, published, runs, **choice))
         else:
-            write_atomically(output, to_markdown(tables) if output.suffix == ".md" else to_latex(tables))
+            write_text(output, to_markdown(tables) if output.suffix == ".md" else to_latex(tables))
 
 
 if __name__ == "__main__":

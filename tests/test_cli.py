@@ -150,7 +150,7 @@ def test_check_lists_the_runs(study: Path, capsys: pytest.CaptureFixture[str]) -
     assert RUN in listed
 
 
-def test_data_root_moves_the_data(tmp_path: Path, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_root_moves_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = tmp_path / "study.yaml"
     moved.write_text(STUDY.replace("{source: digits, ", "{source: arrays, root: pictures, "))
     command = ["prepare", "--study", str(moved), "--data", "digits", "--output", str(tmp_path / "store")]
@@ -182,9 +182,8 @@ def test_evaluate_and_collect(study: Path, store: Path, run: Path, tmp_path: Pat
     assert {(row["run"], row["protocol"], row["n"]) for row in records} == {(RUN, "knn", "40")}
     assert {row["part"] for row in records} == {"ALL", "IR", "EF"}
     with (tmp_path / "curves.csv").open(encoding="utf-8", newline="") as file:
-        assert {"loss_contrast", "loss_orthogonality", "loss_head_norm"} <= {
-            row["metric"] for row in csv.DictReader(file)
-        }
+        metrics = {row["metric"] for row in csv.DictReader(file)}
+    assert {"loss_contrast", "loss_orthogonality", "loss_head_norm"} <= metrics
     assert [described["run"] for described in json.loads((tmp_path / "runs.json").read_text())] == [RUN]
 
 

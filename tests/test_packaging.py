@@ -45,10 +45,9 @@ def test_the_lock_is_exact_and_names_no_place() -> None:
 def test_the_lock_serves_everything_that_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    wanted = [text for group in [*groups, project["build-system"]["requires"]] for text in group]
     lock = _lock()
-    for requirement in map(
-        Requirement, [*(text for group in groups for text in group), *project["build-system"]["requires"]]
-    ):
+    for requirement in map(Requirement, wanted):
         pinned = lock[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(_pinned_version(pinned)), f"{requirement} against {pinned}"
 
@@ -66,9 +65,8 @@ def test_the_lock_is_closed() -> None:
         for requirement in map(Requirement, needed):
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 pinned = lock[canonicalize_name(requirement.name)]
-                assert requirement.specifier.contains(_pinned_version(pinned), prereleases=True), (
-                    f"{name}: {requirement}"
-                )
+                version = _pinned_version(pinned)
+                assert requirement.specifier.contains(version, prereleases=True), f"{name}: {requirement}"
 
 
 def test_conda_gets_the_versions_of_the_lock() -> None:

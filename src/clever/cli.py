@@ -97,7 +97,7 @@ def _add_prepare(commands: _Commands) -> None:
     )
     _add_study(parser, "data set")
     parser.add_argument("--data", metavar="NAME", help="the data set's name in the study")
-    parser.add_argument("--options", metavar="JSON", help="the data set's options themselves, as the workflow gives them")
+    parser.add_argument("--options", metavar="JSON", help="the data set's options, as the workflow gives them")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the store to write")
     parser.set_defaults(command=_prepare)
 
@@ -113,7 +113,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
     else:
         raise UserError("prepare needs --study and --data, or --options")
     store = prepare(options, arguments.output)
-    print(f"{arguments.output}: {', '.join(f'{len(store.split(s))} {s}' for s in ('train', 'test'))} images", file=sys.stderr)
+    counts = ", ".join(f"{len(store.split(name))} {name}" for name in ("train", "test"))
+    print(f"{arguments.output}: {counts} images", file=sys.stderr)
 
 
 def _add_pretrain(commands: _Commands) -> None:
@@ -125,7 +126,7 @@ def _add_pretrain(commands: _Commands) -> None:
         "result; delete FOLDER/state to start anew.",
     )
     _add_recipe(parser)
-    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store of the run's data set")
+    parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store of the run's data")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the run's files go")
     parser.add_argument(
         "--device", default="auto", help="auto (default) takes a GPU when there is one; cpu, cuda, cuda:1 force it"
@@ -143,7 +144,7 @@ def _add_pretrain(commands: _Commands) -> None:
         help="where training images live (default auto, by size and free memory). Force host when the GPU is shared",
     )
     parser.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="decoding threads for encoded stores; raise while the GPU waits"
+        "--workers", type=int, default=0, metavar="N", help="decoding threads for encoded stores; 0: all cores"
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile the backbone: pays for hours on a GPU")
     parser.add_argument(
@@ -278,7 +279,7 @@ def _add_schema(commands: _Commands) -> None:
     parser.set_defaults(command=_schema)
 
 
-def _schema(arguments: argparse.Namespace) -> None:
+def _schema(_: argparse.Namespace) -> None:
     from clever.config import Study
 
     print(json.dumps(Study.model_json_schema(), indent=2, sort_keys=True))
@@ -286,7 +287,7 @@ def _schema(arguments: argparse.Namespace) -> None:
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     _add_study(parser, "run")
-    parser.add_argument("--run", metavar="ID", help="the run's id in the study, e.g. digits/resnet10t_half/dino/baug/seed0")
+    parser.add_argument("--run", metavar="ID", help="the run's id, e.g. digits/resnet10t_half/dino/baug/seed0")
     parser.add_argument("--recipe", metavar="JSON", help="the run's recipe itself, as the workflow gives it")
 
 

@@ -140,11 +140,11 @@ class Study(Options):
     """The methods, by the name that run ids use."""
     pretrainings: list[PretrainingOptions] = Field(min_length=1)
     """The runs, as blocks of combinations."""
-    controls: list[Literal["untrained", "pixels"]] = ["untrained", "pixels"]
+    controls: list[Literal["untrained", "pixels"]] = Field(default=["untrained", "pixels"])
     """Control rows of every table."""
     evaluations: EvaluationOptions
     """The protocols that every run and control goes through."""
-    paper: list[PaperItem] = list(get_args(PaperItem))
+    paper: list[PaperItem] = Field(default=list(get_args(PaperItem)))
     """The tables and figures to draw."""
 
     @model_validator(mode="after")
@@ -280,7 +280,7 @@ def read_study(path: Path) -> object:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
@@ -308,7 +308,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice (line {line})")

@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: could not be written ({_why(error)}); what was there before is untouched") from error
@@ -37,10 +37,15 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with ``\\n`` line ends; raises as :func:`replacing`."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; raises as :func:`replacing`."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with its line ends as they are; raises as :func:`replacing`."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: object) -> None:

@@ -82,14 +82,13 @@ def _describe(kind: type[Options], fault: Any) -> str:
             return f"{where}.name: this key is missing"
         case "union_tag_invalid":
             tag = fault["ctx"]["tag"]
-            return f"{where}.name: {tag!r} is unknown{nearest(tag, fault['ctx']['expected_tags'].strip(chr(39)).split(_TAGS))}"
+            known = fault["ctx"]["expected_tags"].strip("'").split("', '")
+            return f"{where}.name: {tag!r} is unknown{nearest(tag, known)}"
         case "value_error":
             return f"{place}{fault['ctx']['error']}"
         case _:
             return f"{place}{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
 
-
-_TAGS = "', '"  # what stands between the tags in pydantic's list of them
 
 
 def _walk(kind: Any, location: Sequence[Any]) -> tuple[list[str], type[Options] | None]:

@@ -22,7 +22,6 @@ from clever.evaluation.records import (
     read_curves,
     read_evaluation,
     read_records,
-    write_atomically,
     write_curves,
     write_evaluation,
     write_records,
@@ -69,20 +68,6 @@ def test_an_evaluation_file_reads_back_as_written(tmp_path: Path) -> None:
     assert evaluation.records == records
     assert evaluation.provenance == {"versions": {"torch": "2"}}
     assert [entry.name for entry in path.parent.iterdir()] == ["linear.json"]
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "linear.json"
-    write_atomically(path, b"old")
-
-    def fail(_: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("clever.evaluation.records.os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_value_that_is_not_finite_is_not_written(tmp_path: Path) -> None:

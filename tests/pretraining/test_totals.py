@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clever.errors import UserError
-from clever.pretraining.totals import EpochTotals, NotFinite
+from clever.pretraining.totals import EpochTotals, NotFiniteError
 
 
 def add(totals: EpochTotals, *losses: float) -> None:
@@ -65,7 +65,7 @@ def test_the_first_bad_step_and_its_term_are_named(value: float, shown: str) -> 
                 "gradient_norm": torch.tensor(value if bad else 1.0),
             }
         )
-    with pytest.raises(NotFinite, match=f"^loss_orthogonality is {shown} at step 13$"):
+    with pytest.raises(NotFiniteError, match=f"^loss_orthogonality is {shown} at step 13$"):
         totals.check(15)
 
 
@@ -73,7 +73,7 @@ def test_every_bad_term_is_named_and_a_gradient_alone_too() -> None:
     nan, one = torch.tensor(float("nan")), torch.tensor(1.0)
     totals = EpochTotals()
     totals.add({"loss": nan, "loss_contrast": nan, "loss_orthogonality": nan, "loss_head_norm": one, "gradient_norm": nan})
-    with pytest.raises(NotFinite, match="^loss_contrast is nan, loss_orthogonality is nan at step 0$"):
+    with pytest.raises(NotFiniteError, match="^loss_contrast is nan, loss_orthogonality is nan at step 0$"):
         totals.check(0)
     totals = EpochTotals()
     totals.add({"loss": one, "loss_contrast": one, "gradient_norm": nan})

@@ -15,14 +15,8 @@ pytest.importorskip("snakemake", reason="the workflow needs the extra [workflow]
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
-    "Snakefile",
-    "config.yaml",
-    "environment.yml",
-    "environment.post-deploy.sh",
-    "profiles",
-    "workflow",
-    "src",
-    "paper_figures",
+    *("Snakefile", "config.yaml", "environment.yml", "environment.post-deploy.sh"),
+    *("profiles", "workflow", "src", "paper_figures"),
 )
 
 MINIATURE = """

@@ -16,7 +16,7 @@ from .conftest import MINIATURE, ROOT, Snakemake, planned_jobs
 
 DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
 STUDIES = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
-PROFILES = sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml")) + [ROOT / "profiles/default/config.yaml"]
+PROFILES = [*sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml")), ROOT / "profiles/default/config.yaml"]
 
 
 def test_the_demo_is_the_default_study(snakemake: Snakemake) -> None:

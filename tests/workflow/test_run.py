@@ -72,6 +72,7 @@ def test_a_second_run_does_nothing(finished: Path, snakemake: Snakemake) -> None
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -83,13 +84,14 @@ def test_a_second_run_does_nothing(finished: Path, snakemake: Snakemake) -> None
     ids=["probe", "recipe", "data", "unused method"],
 )
 def test_an_edit_of_the_study_reruns_what_it_touches(
-    project: Path, finished: Path, snakemake: Snakemake, before: str, after: str, expected: dict[str, int]
+    project: Path, snakemake: Snakemake, before: str, after: str, expected: dict[str, int]
 ) -> None:
     assert before in MINIATURE
     (project / "edited.yaml").write_text(MINIATURE.replace(before, after, 1))
     assert plan(snakemake, study="edited.yaml") == (expected | LATER if expected else {})
 
 
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
@@ -102,7 +104,7 @@ def test_an_edit_of_the_study_reruns_what_it_touches(
     ],
 )
 def test_an_edit_of_the_code_reruns_what_depends_on_it(
-    project: Path, finished: Path, snakemake: Snakemake, file: str, expected: dict[str, int]
+    project: Path, snakemake: Snakemake, file: str, expected: dict[str, int]
 ) -> None:
     with edited(project / file, "from __future__", "# Edited.\nfrom __future__"):
         assert plan(snakemake) == expected
@@ -129,7 +131,8 @@ def test_a_folder_that_has_moved_is_not_prepared_again(project: Path, snakemake:
     assert plan(snakemake, store, study="moved.yaml") == {}
 
 
-def test_a_checkout_that_only_looks_newer_reruns_nothing(project: Path, finished: Path, snakemake: Snakemake) -> None:
+@pytest.mark.usefixtures("finished")
+def test_a_checkout_that_only_looks_newer_reruns_nothing(project: Path, snakemake: Snakemake) -> None:
     for path in [*(project / "src").rglob("*.py"), *(project / "paper_figures").rglob("*.*")]:
         path.touch()
     assert plan(snakemake) == {}
@@ -157,7 +160,7 @@ def test_figures_are_drawn_from_records_alone(project: Path, finished: Path, sna
 
 
 def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
-    project: Path, finished: Path, snakemake: Snakemake, tmp_path: Path
+    finished: Path, snakemake: Snakemake, tmp_path: Path
 ) -> None:
     """A stand-in for conda: it notes what it is asked, and its environments lead back to this interpreter."""
     assert plan(snakemake) == {}

@@ -16,6 +16,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from clever.augmentation.tables import upload
+
 # Eight views of 224 px: the fewer rows, the more of the time goes into calling operations; measured.
 _CPU_BYTES = 5 * 2**20
 _CPU_CHUNKS = 8
@@ -25,15 +27,15 @@ _GPU_BYTES = 2**30
 _LARGE_ROW = 2**14
 
 
-def in_chunks(work: Callable[[Tensor], None], rows: Tensor, size: int, device: torch.device) -> None:
+def in_chunks(work: Callable[[Tensor], None], rows: Tensor, row_bytes: int, device: torch.device) -> None:
     """Call ``work`` with consecutive parts of ``rows``, at once on several cores where the device is a CPU.
 
     Args:
         work: must treat every row on its own, and gets no gradients or autocasting.
         rows: int64 [R], CPU.
-        size: side of the square images that a row becomes.
+        row_bytes: the largest intermediate result of a row.
     """
-    limit = (_CPU_BYTES if device.type == "cpu" else _GPU_BYTES) // (3 * size * size * 4)
+    limit = (_CPU_BYTES if device.type == "cpu" else _GPU_BYTES) // row_bytes
     if device.type == "cpu":
         # Some chunks for every core, yet never cut by how many there are: that might change the last bit.
         limit = min(limit, math.ceil(len(rows) / _CPU_CHUNKS))
@@ -66,13 +68,6 @@ def put_rows_(images: Tensor, rows: Tensor, values: Tensor) -> None:
         images.index_copy_(0, rows, values)
 
 
-def upload(values: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on ``device`` without making the host wait."""
-    if device.type == "cuda":
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device)
-
-
 def set_rows(flags: Tensor, device: torch.device) -> Sequence[Tensor]:
     """The rows that are set in a CPU column, on the device: one tensor, or none at all if no row is set."""
     rows = flags.nonzero().squeeze(1)
@@ -85,6 +80,9 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     ready = threading.Barrier(threads + 1)
 
     def begin() -> None:
+        # A thread's first parallel operation adopts the process's number of threads. Asking for it does so too, and
+        # the thread's own number stands from then on.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         ready.wait()
 

@@ -33,7 +33,8 @@ def adjust_brightness_(images: Tensor, factor: Tensor) -> Tensor:
 
 def adjust_contrast_(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's mean grey level: ``factor`` [N] 0 is flat, 1 leaves the image."""
-    mean = images.mean((2, 3)) @ torch.tensor(LUMA, device=images.device)
+    red, green, blue = images.mean((2, 3)).unbind(1)
+    mean = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
     return images.mul_(_column(factor)).add_(_column((1.0 - factor) * mean)).clamp_(0.0, 1.0)
 
 
@@ -77,7 +78,7 @@ _OPERATIONS = {
 
 def jitter_code(applied: Tensor, order: Tensor) -> Tensor:
     """A number [N] that two rows share exactly when they need the same operations in the same order; -1 for none."""
-    code = (order * torch.tensor([64, 16, 4, 1], device=order.device)).sum(1)
+    code = order[:, 0] * 64 + order[:, 1] * 16 + order[:, 2] * 4 + order[:, 3]
     return torch.where(applied, code, -1)
 
 
@@ -125,12 +126,12 @@ def jitter_by_position(images: Tensor, applied: Tensor, order: Tensor, factors: 
     Args:
         applied: bool [N]; order: int64 [N, 4]; factors: float32 [N, 4], all on the images' device.
     """
-    neutral = torch.tensor([1.0, 1.0, 1.0, 0.0], device=images.device)
-    factors = torch.where(applied.unsqueeze(1), factors, neutral)
     for position in range(4):
         operation = order[:, position : position + 1]
         factor = factors.gather(1, operation).squeeze(1)
         operation = operation.squeeze(1)
+        neutral = (operation != HUE).to(factor.dtype)
+        factor = torch.where(applied, factor, neutral)
         grey = luma(images)
         gain = torch.where(operation == HUE, 1.0, factor)
         of_mean = torch.where(operation == CONTRAST, 1.0 - factor, 0.0) * grey.mean((1, 2))

@@ -65,6 +65,13 @@ def lay_out(pixels: Tensor, way: Way | None = None) -> Tensor:
     return pixels.contiguous(memory_format=torch.channels_last) if way == "native" else pixels
 
 
+def crop_bytes(pixels: Tensor, size: int, way: Way | None = None) -> int:
+    """Bytes of the largest intermediate result of a row of :func:`resized_crop`."""
+    height, width = pixels.shape[2:]
+    way = way or choose_way(pixels.device, height, width)
+    return 12 * (max(size * size, height * width) if way == "matrix" else size * size)
+
+
 def resized_crop(
     pixels: Tensor,
     rows: Tensor,

@@ -15,13 +15,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from clever.augmentation import colour
-from clever.augmentation.chunks import in_chunks, put_rows_, upload
-from clever.augmentation.crop import Box, Interpolation, lay_out, resized_crop
+from clever.augmentation.chunks import in_chunks, put_rows_
+from clever.augmentation.crop import Box, Interpolation, crop_bytes, lay_out, resized_crop
 from clever.augmentation.elastic import elastic
 from clever.augmentation.pixels import check_pixels, normalise_
 from clever.augmentation.rotate import rotate
 from clever.augmentation.sample import UNIFORMS, Distributions, Table, draw_uniforms, make_table
-from clever.augmentation.tables import move, take
+from clever.augmentation.tables import move, take, upload
 from clever.errors import UserError
 from clever.options import Options
 from clever.randomness import make_generator
@@ -130,7 +130,7 @@ def perturb(
 
     # Rows that need the same colour operations stand together.
     order = colour.jitter_code(table["jitter_applied"], table["jitter_order"]).argsort(stable=True)
-    in_chunks(work, order, image_size, device)
+    in_chunks(work, order, crop_bytes(pixels, image_size), device)
     return out
 
 

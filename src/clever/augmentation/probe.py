@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clever.augmentation.chunks import in_chunks, put_rows_, upload
-from clever.augmentation.crop import Interpolation, lay_out, resized_crop, table_box
+from clever.augmentation.chunks import in_chunks, put_rows_
+from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
 from clever.augmentation.pixels import check_pixels, normalise_
 from clever.augmentation.sample import Distributions, draw_uniforms, make_table
-from clever.augmentation.tables import move, take
+from clever.augmentation.tables import move, take, upload
 
 
 def probe_views(
@@ -55,5 +55,5 @@ def probe_views(
         images = resized_crop(pixels, rows, table_box(there, image_size), there["flip"], image_size, interpolation)
         put_rows_(out, rows, normalise_(images, mean, std))
 
-    in_chunks(work, torch.arange(len(pixels)), image_size, pixels.device)
+    in_chunks(work, torch.arange(len(pixels)), crop_bytes(pixels, image_size), pixels.device)
     return out

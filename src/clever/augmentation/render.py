@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from clever.augmentation import colour
 from clever.augmentation.blur import gaussian_blur, kernel_half_width
-from clever.augmentation.chunks import in_chunks, put_rows_, set_rows, take_rows, upload
-from clever.augmentation.crop import Interpolation, lay_out, resized_crop, table_box
+from clever.augmentation.chunks import in_chunks, put_rows_, set_rows, take_rows
+from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
 from clever.augmentation.elastic import elastic
 from clever.augmentation.pixels import normalise_
 from clever.augmentation.rotate import rotate
 from clever.augmentation.sample import Table
-from clever.augmentation.tables import move, take
+from clever.augmentation.tables import move, take, upload
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def render(pixels: Tensor, table: Table, coefficients: Coefficients, out: Tensor
         images = distort(pixels, rows % len(pixels), take(table, rows), coefficients)
         put_rows_(out, upload(rows, device), normalise_(images, coefficients.mean, coefficients.std))
 
-    # Rows that need the same colour operations stand together; any row may be made at any time.
-    in_chunks(work, code.argsort(stable=True), coefficients.size, device)
+    # On a CPU rows that need the same colour operations stand together; any row may be made at any time.
+    order = code.argsort(stable=True) if device.type == "cpu" else torch.arange(len(code))
+    in_chunks(work, order, crop_bytes(pixels, coefficients.size), device)
 
 
 def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficients) -> Tensor:

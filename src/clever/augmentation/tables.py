@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,14 +32,28 @@ def move(table: Table, device: torch.device) -> Table:
         return table
     if any(column.device.type != "cpu" for column in table.values()):
         return {name: column.to(device) for name, column in table.items()}
-    # float64 holds every column exactly: seeds are below 2**31.
-    block = torch.cat([column.double().reshape(len(column), -1) for column in table.values()], dim=1)
-    if device.type == "cuda":
-        block = block.pin_memory()
-    block = block.to(device, non_blocking=True)
+    return unpack(upload(pack(table), device), table)
+
+
+def pack(table: Table) -> Tensor:
+    """All columns side by side, float64 [N, columns], which holds each of them exactly: seeds are below 2**31."""
+    return torch.cat(
+        [column.double().reshape(len(column), math.prod(column.shape[1:])) for column in table.values()], dim=1
+    )
+
+
+def unpack(block: Tensor, like: Table) -> Table:
+    """The inverse of :func:`pack`; ``like`` tells names, shapes and dtypes."""
     moved, start = {}, 0
-    for name, column in table.items():
-        width = column[0].numel() if len(column) else 1
+    for name, column in like.items():
+        width = math.prod(column.shape[1:])
         moved[name] = block[:, start : start + width].reshape(column.shape).to(column.dtype)
         start += width
     return moved
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on ``device`` without making the host wait."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clever.errors import UserError
+from clever.files import replacing
 
 FORMAT = 1
 
@@ -101,13 +101,8 @@ class Backbone(nn.Module):
         }
         # One entry, because the order of several in the header is not fixed and equal weights should give equal files.
         header = json.dumps({"format": FORMAT, "backbone": self.name, **self._description()}, sort_keys=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={"clever": header})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load(self, path: str | Path) -> None:
         """Fill the network from a file of ``save``.

@@ -60,10 +60,10 @@ class Baseline(nn.Module, ABC):
     def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
         """How similar the views of one image are, a scalar >= 0 that is 0 when they are orthogonal."""
 
-    def observe(self, teacher: Sequence[HeadOutput]) -> None:  # noqa: B027 (most baselines keep no running state)
+    def observe(self, teacher: Sequence[HeadOutput]) -> None:
         """Update running state (a centre, a queue) from this step's teacher outputs, after the losses."""
 
-    def start_epoch(self, epoch: int) -> None:  # noqa: B027 (most baselines have no schedule of their own)
+    def start_epoch(self, epoch: int) -> None:
         """Set what the baseline itself schedules by epoch (a temperature); ``epoch`` counts from 0."""
 
     def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:

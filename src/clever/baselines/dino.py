@@ -22,14 +22,14 @@ class DinoOptions(BaselineOptions):
 
     name: Literal["dino"] = "dino"
     out_dim: PositiveInt = 65536
-    """Width of the head's output, K. Lower it with the data: 65536 for ImageNet, about 4096 for CIFAR-10, 1024 below."""
+    """Width of the head's output, K. Lower it with the data: 65536 for ImageNet, 4096 for CIFAR-10, 1024 below."""
     hidden_dim: PositiveInt = 2048
     """Width of the head's two hidden layers. Lower it only for tiny backbones."""
     bottleneck_dim: PositiveInt = 256
     """Width of the normalised bottleneck before the last layer."""
     batch_norm_in_head: bool = False
-    """BatchNorm after both hidden layers (DINO's use_bn_in_head). The paper has none; turn it on for short runs on small
-    images, which collapse to the uniform distribution without it."""
+    """BatchNorm after both hidden layers (DINO's use_bn_in_head). The paper has none; turn it on for short runs on
+    small images, which collapse to the uniform distribution without it."""
     student_temperature: float = Field(default=0.1, gt=0)
     """Temperature of the student's softmax."""
     teacher_temperature: float = Field(default=0.04, gt=0)
@@ -49,8 +49,9 @@ class DinoOptions(BaselineOptions):
 class DinoHead(nn.Module):
     """MLP, l2-normalisation, weight-normalised linear layer without bias (authors' vision_transformer.py:257-291).
 
-    The hidden layers start from a normal distribution of deviation 0.02 cut off at 2 deviations with zero biases; the last layer keeps
-    PyTorch's default start, with the norm ``g`` of every row fixed to 1, so that the logits are cosines in [-1, 1].
+    The hidden layers start from a normal distribution of deviation 0.02, cut off at -2 and 2, with zero biases; the
+    last layer keeps PyTorch's default start, with the norm ``g`` of every row fixed to 1, so that the logits are
+    cosines in [-1, 1].
     """
 
     def __init__(self, width: int, options: DinoOptions) -> None:
@@ -68,7 +69,7 @@ class DinoHead(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
         self.last_layer = weight_norm(nn.Linear(options.bottleneck_dim, options.out_dim, bias=False))
-        row_norm: nn.Parameter = self.last_layer.parametrizations.weight.original0  # type: ignore[union-attr, assignment]
+        row_norm: nn.Parameter = self.last_layer.parametrizations.weight.original0
         nn.init.ones_(row_norm)
         row_norm.requires_grad_(False)
 
@@ -115,7 +116,7 @@ class Dino(Baseline):
     @torch.no_grad()
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
         """Move the centre towards the mean of all teacher logits of all processes (authors' main_dino.py:582-604)."""
-        mean = sum(view.projection.float().mean(dim=0, keepdim=True) for view in teacher) / len(teacher)
+        mean = torch.cat([view.projection.float() for view in teacher]).mean(dim=0, keepdim=True)
         self.centre.lerp_(average_over_processes(mean), 1 - self.options.centre_momentum)
 
     def start_epoch(self, epoch: int) -> None:
@@ -134,7 +135,7 @@ class Dino(Baseline):
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """Entropy of the teacher over its maximum ln K, KL(teacher || student) across the global views, and that over ln K.
+        """The teacher's entropy over its maximum ln K; KL(teacher || student) across the global views, also over ln K.
 
         A ratio near 1 with a divergence near 0 is the collapse to the uniform distribution, a ratio near 0 that to
         one output (Caron et al. 2021, fig. 7).

@@ -21,7 +21,7 @@ class SplitOptions(EquivarianceOptions):
     """Share of the representation that is the IR (the paper: 0.8); the rest is the EF. Its ablation runs 0.5 to 0.9."""
     orthogonality_weight: float = Field(default=1.0, ge=0)
     """Weight of the orthogonality between the EFs of two views (the authors' sep_lambd)."""
-    ef_baseline: dict[str, int | float | bool | str] = {}
+    ef_baseline: dict[str, int | float | bool | str] = Field(default={})
     """Options of the baseline that differ on the EF, e.g. {out_dim: 16384} for the authors' DVR_out_dim ablation."""
 
 

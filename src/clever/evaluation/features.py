@@ -40,6 +40,9 @@ class FeatureOptions(Options):
     """Images a pass of the backbone; lower it when memory runs out. Results do not depend on it but for rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the backbone; bf16 is about twice as fast on a recent GPU."""
+    seed: NonNegativeInt = 0
+    """Of the perturbations, the training views and the classifier's start. The same for every run of a study, whatever
+    its own seed, so that runs are compared on the very same images."""
     workers: NonNegativeInt = 0
     """Threads that decode a store of encoded images; 0 takes all cores that the process may use."""
 

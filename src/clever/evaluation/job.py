@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,7 +69,7 @@ def evaluate_run(
     )
     chosen = choose_device(device)
     records = PROTOCOLS[protocol].evaluate(
-        backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=recipe["seed"]
+        backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=options.seed
     )
     commit, dirty = source_commit()
     provenance = {
@@ -83,14 +84,17 @@ def evaluate_run(
     write_evaluation(output, records, provenance)
 
 
-def _read_run(path: Path) -> dict[str, object]:
+def _read_run(path: Path) -> dict[str, Any]:
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        return {key: run[key] for key in _KEYS} | run
+        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; the run has not finished") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error!r}); train the run anew") from error
+    missing = [key for key in _KEYS if key not in run]
+    if missing:
+        raise UserError(f"{path}: damaged, the key {missing[0]} is missing; train the run anew")
+    return run
 
 
 _KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit", "ir_dim")

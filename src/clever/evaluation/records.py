@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clever.errors import UserError
+from clever.files import write_json, write_text
 
 FORMAT = 1
 
@@ -138,20 +138,6 @@ class Evaluation:
 _EVALUATION = TypeAdapter(Evaluation)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or absent: beside it, to the disk, then renamed. Makes missing folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_evaluation(path: Path, records: Sequence[Record], provenance: dict[str, Any]) -> None:
     """Write one evaluation file atomically. Raises UserError when a value is not finite."""
     for record in records:
@@ -160,7 +146,7 @@ def write_evaluation(path: Path, records: Sequence[Record], provenance: dict[str
                 f"{path}: {record.metric} of {record.run} ({record.part}, {record.perturbation}) is not finite"
             )
     content = {"format": FORMAT, "provenance": provenance, "records": [asdict(record) for record in records]}
-    write_atomically(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+    write_json(path, content)
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -254,7 +240,7 @@ def collect_runs(paths: Iterable[Path]) -> list[dict[str, Any]]:
 
 def write_runs(runs: Sequence[dict[str, Any]], path: Path) -> None:
     """Write ``runs.json``, a list with one entry a run."""
-    write_atomically(path, (json.dumps(list(runs), indent=1, sort_keys=True) + "\n").encode())
+    write_json(path, list(runs))
 
 
 def _read(path: Path) -> bytes:
@@ -311,7 +297,7 @@ def _write_table(frame: pd.DataFrame, path: Path, columns: Sequence[str], key: S
     if len(repeated):
         what = ", ".join(str(repeated.iloc[0][name]) for name in key)
         raise UserError(f"{path} cannot be written: two rows speak of {what}")
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode())
+    write_text(path, table.to_csv(index=False, lineterminator="\n", na_rep="nan"))
 
 
 def _read_table(path: Path, columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from clever.backbones import BackboneOptions, build_backbone
 from clever.baselines import BASELINES, Baseline
@@ -34,7 +33,8 @@ def compose(recipe: RunRecipe) -> Composition:
     A momentum teacher starts as a copy of the student. Its backbone has its own drop path (the paper's teacher has
     none), and it stays in training mode, so that its BatchNorm normalises with its own batches (main_dino.py:262-269).
     """
-    assert recipe.method is not None and recipe.optimisation is not None
+    assert recipe.method is not None
+    assert recipe.optimisation is not None
     backbone = build_backbone(recipe.backbone, seed=recipe.seed)
     objective = build_objective(recipe.method, backbone.feature_dim)
     with _seeded(derive_seed(recipe.seed, "heads")):
@@ -49,9 +49,9 @@ def build_objective(method: MethodOptions, feature_dim: int) -> Equivariance:
 
     def make_baseline(replaced: Mapping[str, object]) -> Baseline:
         options = parse(baseline_options, method.baseline.model_dump() | dict(replaced), "equivariance.ef_baseline")
-        return baseline_kind(options)  # type: ignore[call-arg]
+        return baseline_kind(options)
 
-    return equivariance_kind(method.equivariance, feature_dim, make_baseline)  # type: ignore[call-arg, arg-type]
+    return equivariance_kind(method.equivariance, feature_dim, make_baseline)  # type: ignore[arg-type]
 
 
 def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivariance) -> Network | None:

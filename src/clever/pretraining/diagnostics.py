@@ -35,7 +35,8 @@ def effective_rank(features: Tensor) -> Tensor:
     centred = features.double() - features.double().mean(dim=0)
     singular = torch.linalg.svdvals(centred)
     share = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
-    return torch.special.entr(share).sum().exp()
+    rank: Tensor = torch.special.entr(share).sum().exp()
+    return rank
 
 
 @torch.no_grad()
@@ -49,7 +50,8 @@ def feature_std(features: Tensor) -> Tensor:
         A scalar: near 1 for isotropic features, 0 when all images look the same.
     """
     unit = torch.nn.functional.normalize(features.float(), dim=-1)
-    return unit.std(dim=0).mean() * features.shape[1] ** 0.5
+    spread: Tensor = unit.std(dim=0).mean() * features.shape[1] ** 0.5
+    return spread
 
 
 @torch.no_grad()

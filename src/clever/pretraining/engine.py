@@ -31,7 +31,7 @@ from clever.pretraining.interruption import Interrupted, Interruption, watch_sig
 from clever.pretraining.metrics import MetricsFile
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.state import StateFolder
-from clever.pretraining.totals import EpochTotals, NotFinite
+from clever.pretraining.totals import EpochTotals, NotFiniteError
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
 
@@ -190,7 +190,7 @@ _UNTRAINED: dict[str, object] = {
 def _check(totals: EpochTotals, last_iteration: int, recipe: RunRecipe, states: StateFolder) -> None:
     try:
         totals.check(last_iteration)
-    except NotFinite as error:
+    except NotFiniteError as error:
         good = states.newest_iteration()
         kept = "no state had been saved" if good is None else f"the state of step {good} is kept"
         raise UserError(

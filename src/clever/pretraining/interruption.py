@@ -11,7 +11,7 @@ REQUEUE_STATUS = 75
 """Exit status that means: the state is saved, start me again (EX_TEMPFAIL of sysexits.h)."""
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (it is no error)
     """The run was asked to stop, and its state is saved."""
 
 

@@ -54,7 +54,8 @@ class StateFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise UserError(f"{self.folder}: another trainer is at work here ({_read_owner(owner)}); wait for it") from None
+            who = _read_owner(owner)
+            raise UserError(f"{self.folder}: another trainer is at work here ({who}); wait for it") from None
         try:
             self._sweep()
             write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
@@ -76,7 +77,7 @@ class StateFolder:
             with replacing(written) as temporary:
                 torch.save(content, temporary)
             target = self.folder / f"state-{iteration:09d}-{_digest(written)}.pt"
-            os.replace(written, target)
+            written.replace(target)
         except (UserError, OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
             written.unlink(missing_ok=True)
             raise UserError(

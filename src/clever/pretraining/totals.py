@@ -13,7 +13,7 @@ from clever.distribution import average_over_processes
 from clever.errors import UserError
 
 
-class NotFinite(UserError):
+class NotFiniteError(UserError):
     """A loss term or the gradient was NaN or infinite."""
 
 
@@ -42,7 +42,7 @@ class EpochTotals:
             last_iteration: the iteration of the newest pending step.
 
         Raises:
-            NotFinite: names the first step with a NaN or infinite scalar, and the loss terms that caused it.
+            NotFiniteError: names the first step with a NaN or infinite scalar, and the loss terms that caused it.
         """
         if not self._pending:
             return
@@ -55,7 +55,7 @@ class EpochTotals:
                 # The whole loss and the gradient only follow their terms.
                 causes = [name for name in broken if name.startswith("loss_")] or broken[:1]
                 step = last_iteration - len(rows) + 1 + offset
-                raise NotFinite(f"{', '.join(f'{name} is {named[name]}' for name in causes)} at step {step}")
+                raise NotFiniteError(f"{', '.join(f'{name} is {named[name]}' for name in causes)} at step {step}")
             for name, value in named.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
             self.count += 1
