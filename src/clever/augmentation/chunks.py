@@ -37,6 +37,7 @@ def in_chunks(work: Callable[[Tensor], None], rows: Tensor, row_bytes: int, devi
     """
     limit = (_CPU_BYTES if device.type == "cpu" else _GPU_BYTES) // row_bytes
     if device.type == "cpu":
+        _keep_memory()
         # Some chunks for every core, yet never cut by how many there are: that might change the last bit.
         limit = min(limit, math.ceil(len(rows) / _CPU_CHUNKS))
     chunks = torch.split(rows, max(1, limit))
@@ -72,6 +73,17 @@ def set_rows(flags: Tensor, device: torch.device) -> Sequence[Tensor]:
     """The rows that are set in a CPU column, on the device: one tensor, or none at all if no row is set."""
     rows = flags.nonzero().squeeze(1)
     return [upload(rows, device)] if len(rows) else []
+
+
+@lru_cache(maxsize=1)
+def _keep_memory() -> None:
+    """Let the C library keep freed intermediate results instead of returning them to the system.
+
+    glibc raises the size up to which it does so to that of the largest block given back, at most 32 MiB. Without this,
+    most of an intermediate result's cost is the system clearing its pages again and again. Nothing is touched here,
+    and a library without the rule loses nothing.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 @lru_cache(maxsize=1)

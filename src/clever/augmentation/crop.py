@@ -130,9 +130,10 @@ def resampling_matrix(
 
 def _cubic(distance: Tensor) -> Tensor:
     """Keys' cubic with a = -0.5, Pillow's and torch's antialiased bicubic."""
-    near = (1.5 * distance - 2.5) * distance * distance + 1.0
-    far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
-    return torch.where(distance < 1.0, near, torch.where(distance < 2.0, far, 0.0))
+    # The outer piece, 0 from 2 on, plus what the inner one has more; comparisons and selections are what is slow.
+    distance = distance.clamp_max(2.0)
+    outer = (distance * -0.5).add_(2.5).mul_(distance).sub_(4.0).mul_(distance).add_(2.0)
+    return outer.addcmul_((1.0 - distance).clamp_min_(0.0).square_(), distance.mul_(2.0).sub_(1.0))
 
 
 def _triangle(distance: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ def _by_matrices(
     horizontal = resampling_matrix(
         box.left, box.width, box.full_width, box.offset_left, flip, size, width, interpolation
     )
-    source = pixels[rows].to(torch.float32).div_(255.0)
+    source = pixels.index_select(0, rows).to(torch.float32).div_(255.0)
     # Horizontally first, with a clamp before the vertical product: Pillow's intermediate image cannot overshoot.
     wide = torch.matmul(source, horizontal.transpose(1, 2).unsqueeze(1)).clamp_(0.0, 1.0)
     return torch.matmul(vertical.unsqueeze(1), wide).clamp_(0.0, 1.0)
