@@ -1,10 +1,9 @@
 # One job a run, the control runs (no epochs) included. The training state lives in state/ beside the outputs, where
 # Snakemake does not delete it: a job that was stopped goes on when it is started again.
 
-import inspect
-
 from clever.baselines import BASELINES
 from clever.equivariance import EQUIVARIANCES
+from clever.provenance import source_files
 
 # What every run's result depends on. Perturbations and probe views belong to the evaluation.
 training_code = sorted(
@@ -16,7 +15,6 @@ training_code = sorted(
 training_code += [
     str(package / file)
     for file in (
-        "baselines/distillation.py",
         "data/loading.py",
         "data/store.py",
         "randomness.py",
@@ -25,14 +23,14 @@ training_code += [
 
 # Each method's own files, so that a new method leaves the runs of the others alone.
 method_code = {
-    name: sorted(
-        {
-            os.path.relpath(inspect.getfile(kind))
-            for chosen in (BASELINES[method.baseline.name][0], EQUIVARIANCES[method.equivariance.name][0])
-            for kind in chosen.__mro__
-            if kind.__module__.startswith("clever.")
-        }
-    )
+    name: [
+        os.path.relpath(file)
+        for file in source_files(
+            BASELINES[method.baseline.name][0],
+            EQUIVARIANCES[method.equivariance.name][0],
+            packages=("clever.baselines", "clever.equivariance"),
+        )
+    ]
     for name, method in study.methods.items()
 }
 
@@ -49,6 +47,8 @@ rule pretrain:
         f"<logs>/pretrain/{run_id}.log",
     benchmark:
         f"<benchmarks>/pretrain/{run_id}.tsv"
+    # The long jobs first, so that no core waits for one at the end.
+    priority: 1
     conda:
         "../../environment.yml"
     # One thread on a CPU, because the last bits depend on their number; profiles for GPUs raise it.
