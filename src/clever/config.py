@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, create_model, model_validator
 
 from clever.augmentation import AugmentationOptions
 from clever.backbones import BackboneOptions
+from clever.backbones.options import OWN_NAMES
 from clever.baselines import BASELINES, BaselineOptions
 from clever.data import DataOptions
 from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
@@ -149,6 +150,8 @@ class Study(Options):
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:
+        for key, options in self.backbones.items():
+            _require_backbone(f"backbones.{key}.name", options.name)
         for place, block in enumerate(self.pretrainings):
             where = f"pretrainings.{place}"
             _require(f"{where}.data", block.data, self.data)
@@ -253,6 +256,17 @@ class Study(Options):
         """The protocols of the study and their options."""
         chosen = {name: getattr(self.evaluations, name) for name in PROTOCOLS}
         return {name: options for name, options in chosen.items() if options is not None}
+
+
+def _require_backbone(where: str, name: str) -> None:
+    if name in OWN_NAMES:
+        return
+    from clever.backbones.registry import check_name  # loads timm, which takes seconds
+
+    try:
+        check_name(name)
+    except UserError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _require(where: str, name: str, known: Mapping[str, object]) -> None:

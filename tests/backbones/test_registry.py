@@ -22,6 +22,7 @@ from clever.backbones import (
     load_backbone,
     read_description,
 )
+from clever.backbones.options import OWN_NAMES
 from clever.errors import UserError
 
 OTHER_FAMILIES = (
@@ -246,3 +247,7 @@ def test_weight_decay_rules(name: str) -> None:
 @pytest.mark.parametrize("name", SPLITS)
 def test_presets_fit_their_backbones(name: str) -> None:
     assert build(name).feature_dim == SPLITS[name].feature_dim
+
+
+def test_the_names_known_without_timm_are_those_of_the_registry() -> None:
+    assert OWN_NAMES == tuple(BACKBONES)

@@ -43,19 +43,26 @@ def build_backbone(options: BackboneOptions, *, seed: int | None) -> Backbone:
     Raises:
         UserError: for an unknown name (with the nearest known ones) or options that the backbone cannot serve.
     """
-    build = BACKBONES.get(options.name)
-    if build is None:
-        if not timm.is_model(options.name):
-            near = difflib.get_close_matches(options.name, [*BACKBONES, *timm.list_models()], n=3, cutoff=0.4)
-            raise UserError(
-                f"backbone {options.name}: no such name; nearest: {', '.join(near) or 'none'} "
-                f"(own names: {', '.join(BACKBONES)}; or any timm model)"
-            )
-        build = build_other
+    check_name(options.name)
+    build = BACKBONES.get(options.name, build_other)
     if seed is None:
         return build(options)
     with _seeded(derive_seed(seed, "backbone")):
         return build(options)
+
+
+def check_name(name: str) -> None:
+    """Whether a backbone of this name can be built.
+
+    Raises:
+        UserError: it cannot; the message has the nearest names that can.
+    """
+    if name not in BACKBONES and not timm.is_model(name):
+        near = difflib.get_close_matches(name, [*BACKBONES, *timm.list_models()], n=3, cutoff=0.4)
+        raise UserError(
+            f"backbone {name}: no such name; nearest: {', '.join(near) or 'none'} "
+            f"(own names: {', '.join(BACKBONES)}; or any timm model)"
+        )
 
 
 def load_backbone(options: BackboneOptions, path: str | Path) -> Backbone:
