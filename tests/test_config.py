@@ -1,4 +1,4 @@
-"""The study: every mistake gives one line that names the key and what would be right; recipes hold what matters alone."""
+"""The study: a mistake is one line that names the key and what would be right; recipes hold what matters alone."""
 
 from __future__ import annotations
 
@@ -79,40 +79,100 @@ WRONG: list[tuple[Path_, object, str]] = [
     (("pretraining",), [], "pretraining: unknown key; did you mean 'pretrainings'?"),
     ((*FIRST, "optimisation", "epoch"), 3, "pretrainings.0.optimisation.epoch: unknown key; did you mean 'epochs'?"),
     (("backbones", "small", "drop_paths"), 0.1, "backbones.small.drop_paths: unknown key; did you mean 'drop_path'?"),
-    (("methods", "dino", "baseline", "outdim"), 8, "methods.dino.baseline.outdim: unknown key; did you mean 'out_dim'?"),
-    (CLEVER, {"name": "clever", "separation_ratio": 0}, "equivariance.separation_ratio: input should be greater than 0, got 0"),
-    (CLEVER, {"name": "clever", "separation_ratio": 1}, "equivariance.separation_ratio: input should be less than 1, got 1"),
-    (CLEVER, {"name": "clever", "separation_ratio": -0.8}, "separation_ratio: input should be greater than 0, got -0.8"),
+    (
+        ("methods", "dino", "baseline", "outdim"),
+        8,
+        "methods.dino.baseline.outdim: unknown key; did you mean 'out_dim'?",
+    ),
+    (
+        CLEVER,
+        {"name": "clever", "separation_ratio": 0},
+        "equivariance.separation_ratio: input should be greater than 0, got 0",
+    ),
+    (
+        CLEVER,
+        {"name": "clever", "separation_ratio": 1},
+        "equivariance.separation_ratio: input should be less than 1, got 1",
+    ),
+    (
+        CLEVER,
+        {"name": "clever", "separation_ratio": -0.8},
+        "separation_ratio: input should be greater than 0, got -0.8",
+    ),
     (CLEVER, {"name": "clevr"}, "methods.dino+clever.equivariance.name: 'clevr' is unknown; did you mean 'clever'?"),
     (CLEVER, {"separation_ratio": 0.8}, "methods.dino+clever.equivariance.name: this key is missing"),
-    (CLEVER, {"name": "clever", "head_norm": 1}, "equivariance.head_norm: unknown key; did you mean 'head_norm_weight'?"),
-    (CLEVER, {"name": "clever", "ef_baseline": {"out_dims": 8}}, "ef_baseline: out_dims: unknown key; did you mean 'out_dim'?"),
-    (CLEVER, {"name": "clever", "ef_baseline": {"out_dim": 0}}, "ef_baseline: out_dim: input should be greater than 0, got 0"),
-    (("methods", "dino", "baseline", "name"), "dinoo", "methods.dino.baseline.name: input should be 'dino', got 'dinoo'"),
+    (
+        CLEVER,
+        {"name": "clever", "head_norm": 1},
+        "equivariance.head_norm: unknown key; did you mean 'head_norm_weight'?",
+    ),
+    (
+        CLEVER,
+        {"name": "clever", "ef_baseline": {"out_dims": 8}},
+        "ef_baseline: out_dims: unknown key; did you mean 'out_dim'?",
+    ),
+    (
+        CLEVER,
+        {"name": "clever", "ef_baseline": {"out_dim": 0}},
+        "ef_baseline: out_dim: input should be greater than 0, got 0",
+    ),
+    (
+        ("methods", "dino", "baseline", "name"),
+        "dinoo",
+        "methods.dino.baseline.name: 'dinoo' is unknown; did you mean 'dino'?",
+    ),
     (("methods", "dino"), None, "methods.dino: input should be a valid dictionary"),
-    ((*FIRST, "methods"), ["dino+clver"], "pretrainings.0.methods: 'dino+clver' is not defined; did you mean 'dino+clever'?"),
+    (
+        (*FIRST, "methods"),
+        ["dino+clver"],
+        "pretrainings.0.methods: 'dino+clver' is not defined; did you mean 'dino+clever'?",
+    ),
     ((*FIRST, "backbones"), ["smal"], "pretrainings.0.backbones: 'smal' is not defined; did you mean 'small'?"),
-    ((*FIRST, "augmentations"), ["baugg"], "pretrainings.0.augmentations: 'baugg' is not defined; did you mean 'baug'?"),
+    (
+        (*FIRST, "augmentations"),
+        ["baugg"],
+        "pretrainings.0.augmentations: 'baugg' is not defined; did you mean 'baug'?",
+    ),
     ((*FIRST, "data"), "cifar", "pretrainings.0.data: 'cifar' is not defined; there are: digits, photos"),
     ((*FIRST, "optimisation", "epochs"), -3, "optimisation.epochs: input should be greater than or equal to 1, got -3"),
     ((*FIRST, "optimisation", "epochs"), "many", "optimisation.epochs: input should be a valid integer"),
     ((*FIRST, "optimisation", "warmup_epochs"), 30, "pretrainings.0.optimisation: warmup_epochs 30 exceed epochs 20"),
     ((*FIRST, "optimisation", "accumulate"), 3, "optimisation: batch_size 64 is not a multiple of accumulate 3"),
-    ((*FIRST, "optimisation", "learning_rate"), float("nan"), "learning_rate: input should be a finite number, got nan"),
+    (
+        (*FIRST, "optimisation", "learning_rate"),
+        float("nan"),
+        "learning_rate: input should be a finite number, got nan",
+    ),
     ((*FIRST, "optimisation", "weight_decay"), float("inf"), "weight_decay: input should be a finite number, got inf"),
     ((*FIRST, "seeds"), [0, 0], "the run digits/small/dino/baug/seed0 stands there twice; remove one of them"),
     ((*FIRST, "seeds"), [], "pretrainings.0.seeds: list should have at least 1 item"),
     ((*FIRST, "seeds"), [-1], "pretrainings.0.seeds.0: input should be greater than or equal to 0, got -1"),
-    (("augmentations", "baug", "global_size"), 24, "backbones.small.image_size is 32 but augmentations.baug.global_size is 24"),
-    (("methods", "untrained"), {"baseline": {"name": "dino"}}, "methods.untrained: this name is kept for the control runs"),
+    (
+        ("augmentations", "baug", "global_size"),
+        24,
+        "backbones.small.image_size is 32 but augmentations.baug.global_size is 24",
+    ),
+    (
+        ("methods", "untrained"),
+        {"baseline": {"name": "dino"}},
+        "methods.untrained: this name is kept for the control runs",
+    ),
     (("backbones", "pixels"), {"name": "vit_tiny", "image_size": 32}, "backbones.pixels: this name is kept"),
     (("augmentations", "none"), {"global_size": 32}, "augmentations.none: this name is kept"),
     (("backbones", "a/b"), {"name": "vit_tiny", "image_size": 32}, "backbones.a/b: string should match pattern"),
     (("data", "digits", "source"), "digit", "data.digits.source: input should be 'digits', 'cifar10'"),
     (("data", "photos", "root"), REMOVED, "data.photos: source arrays needs `root`"),
-    (("augmentations", "baug", "name"), "bauk", "augmentations.baug.name: input should be 'baug', 'caug' or 'caug_plus'"),
+    (
+        ("augmentations", "baug", "name"),
+        "bauk",
+        "augmentations.baug.name: input should be 'baug', 'caug' or 'caug_plus'",
+    ),
     (("evaluations", "linaer"), {}, "evaluations.linaer: unknown key; did you mean 'linear'?"),
-    (("evaluations", "linear", "perturbations"), ["cj_rott"], "evaluations.linear.perturbations: unknown perturbation 'cj_rott'"),
+    (
+        ("evaluations", "linear", "perturbations"),
+        ["cj_rott"],
+        "evaluations.linear.perturbations: unknown perturbation 'cj_rott'",
+    ),
     (("paper",), ["table_2"], "paper.0: input should be 'table_1'"),
     (("controls",), ["raw"], "controls.0: input should be 'untrained' or 'pixels', got 'raw'"),
     (("study",), REMOVED, "study: this key is missing"),
@@ -120,7 +180,9 @@ WRONG: list[tuple[Path_, object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{n}-{case[0][-1]}" for n, case in enumerate(WRONG)])
+@pytest.mark.parametrize(
+    ("path", "value", "message"), WRONG, ids=[f"{n}-{case[0][-1]}" for n, case in enumerate(WRONG)]
+)
 def test_a_mistake_is_one_line_that_names_the_key(path: Path_, value: object, message: str) -> None:
     with pytest.raises(UserError) as raised:
         study(path, value)
@@ -154,7 +216,10 @@ def test_a_study_that_is_no_mapping(nothing: object) -> None:
     [
         ("study: [", "not valid YAML"),
         ("study: a\nstudy: b\n", r"the key 'study' stands twice \(line 2\)"),
-        ("data:\n  digits: {source: digits}\n  digits: {source: digits}\n", r"the key 'digits' stands twice \(line 3\)"),
+        (
+            "data:\n  digits: {source: digits}\n  digits: {source: digits}\n",
+            r"the key 'digits' stands twice \(line 3\)",
+        ),
         ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),
         ("", "a study is a mapping of keys"),
     ],
@@ -187,7 +252,8 @@ def test_merge_keys_and_anchors_work(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(
         STUDY.replace("  baug: {name", "  baug: &baug {name").replace(
-            "  caug: {name: caug, global_size: 32, local_size: 16}", "  caug: {<<: *baug, name: caug, flip_probability: 0}"
+            "  caug: {name: caug, global_size: 32, local_size: 16}",
+            "  caug: {<<: *baug, name: caug, flip_probability: 0}",
         )
     )
     caug = load_study(path).augmentations["caug"]
@@ -196,7 +262,9 @@ def test_merge_keys_and_anchors_work(tmp_path: Path) -> None:
 
 def test_runs_are_all_combinations_and_the_controls() -> None:
     recipes = study().recipes()
-    trained = [f"digits/small/{m}/{a}/seed{s}" for m in ("dino", "dino+clever") for a in ("baug", "caug") for s in (0, 1)]
+    trained = [
+        f"digits/small/{m}/{a}/seed{s}" for m in ("dino", "dino+clever") for a in ("baug", "caug") for s in (0, 1)
+    ]
     trained += ["photos/small/dino/baug/seed0", "photos/other/dino/baug/seed0"]
     controls = {
         "digits/small/untrained/none/seed0",
@@ -256,7 +324,10 @@ RUN = "digits/small/dino+clever/baug/seed0"
         (("methods", "third"), {"baseline": {"name": "dino"}}),
         (("pretrainings", 0, "seeds"), [0, 1, 2]),
         (("pretrainings", 0, "methods"), ["dino+clever"]),
-        (("pretrainings", 1), {"data": "photos", "backbones": ["other"], "methods": ["dino"], "augmentations": ["caug"]}),
+        (
+            ("pretrainings", 1),
+            {"data": "photos", "backbones": ["other"], "methods": ["dino"], "augmentations": ["caug"]},
+        ),
         (("evaluations",), {}),
         (("paper",), []),
         (("controls",), []),

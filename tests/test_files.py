@@ -34,15 +34,20 @@ def test_the_new_content_takes_the_old_one_s_place_at_the_end(tmp_path: Path) ->
 def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, fault: type[BaseException]) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(fault), replacing(path) as temporary:
+
+    def write_half(temporary: Path) -> None:
         temporary.write_text("half of the n")
         raise fault
+
+    with pytest.raises(fault), replacing(path) as temporary:
+        write_half(temporary)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["file.txt"]
 
 
 @pytest.mark.parametrize(
-    ("code", "why"), [(errno.ENOSPC, "the disk or quota is full"), (errno.EDQUOT, "the disk or quota is full"), (errno.EIO, "")]
+    ("code", "why"),
+    [(errno.ENOSPC, "the disk or quota is full"), (errno.EDQUOT, "the disk or quota is full"), (errno.EIO, "")],
 )
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_full_disk_is_one_line_and_costs_nothing(
@@ -51,7 +56,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing(
     path = tmp_path / "file.txt"
     path.write_text("old")
 
-    def fail(*arguments: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(f"clever.files.os.{call}", fail)
@@ -68,7 +73,7 @@ def test_the_content_is_on_the_disk_before_the_name_changes(tmp_path: Path, monk
     fsync, replace = os.fsync, os.replace
 
     def noted_fsync(descriptor: int) -> None:
-        order.append("sync " + os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")).split(".")[-1])  # noqa: PTH119
+        order.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name.split(".")[-1])
         fsync(descriptor)
 
     def noted_replace(source: Path, target: Path) -> None:
@@ -107,7 +112,7 @@ def test_appending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     append_text(path, "zwei ü\n")
     assert path.read_bytes() == "one\nzwei ü\n".encode()
 
-    def fail(descriptor: int) -> None:
+    def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("clever.files.os.fsync", fail)

@@ -24,7 +24,7 @@ class Dog(Options):
 
 class Zoo(Options):
     pet: Annotated[Cat | Dog, Field(discriminator="name")] = Cat()
-    cages: dict[str, list[Cat]] = {}
+    cages: dict[str, list[Cat]] = Field(default={})
     size: float = 1.0
     guard: Dog | None = None
 

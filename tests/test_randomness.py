@@ -20,7 +20,17 @@ def test_the_seed_is_the_documented_hash() -> None:
 
 
 def test_purposes_and_seeds_give_different_numbers() -> None:
-    purposes: list[tuple[str | int, ...]] = [(), ("a",), ("b",), ("a", 1), ("a", "1"), ("a1",), (1, "a"), ("a", 1, 1), ("a", 11)]
+    purposes: list[tuple[str | int, ...]] = [
+        (),
+        ("a",),
+        ("b",),
+        ("a", 1),
+        ("a", "1"),
+        ("a1",),
+        (1, "a"),
+        ("a", 1, 1),
+        ("a", 11),
+    ]
     seeds = [derive_seed(seed, *purpose) for seed, purpose in itertools.product(range(20), purposes)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)

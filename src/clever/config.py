@@ -170,6 +170,15 @@ class Study(Options):
                             f"{where}: backbones.{backbone}.image_size is {sizes[0]} but augmentations.{augmentation}"
                             f".global_size is {sizes[1]}; make them equal"
                         )
+            for method in block.methods:
+                baseline = self.methods[method].baseline.name
+                for augmentation in block.augmentations:
+                    local_views = self.augmentations[augmentation].local_views
+                    if local_views and not BASELINES[baseline][0].accepts_local_views:
+                        raise ValueError(
+                            f"{where}: methods.{method}: {baseline} compares exactly two views, but "
+                            f"augmentations.{augmentation}.local_views is {local_views}; set it to 0"
+                        )
         for section, reserved in (
             ("methods", UNTRAINED),
             ("backbones", PIXELS),

@@ -98,7 +98,7 @@ def test_initialisation_is_the_authors() -> None:
 
 
 def test_a_head_of_the_paper_has_the_paper_s_squared_norms() -> None:
-    """The authors' IR head of ViT-S: 251, 1678, 209 in the hidden layers, 21846 and 65536 in the last (their own run)."""
+    """The authors' IR head of ViT-S: 251, 1678, 209 in the hidden layers, 21846 and 65536 in the last."""
     head = seeded_head(307, DinoOptions())
     hidden = [layer.weight.square().sum().item() for layer in head.mlp if isinstance(layer, nn.Linear)]
     norms, directions = last_layer(head)
@@ -170,11 +170,11 @@ def test_the_centre_enters_both_losses() -> None:
         assert not torch.isclose(getattr(dino, name)(student, teacher), before, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("start", "end", "epochs"), [(0.04, 0.04, 0), (0.02, 0.07, 5), (0.02, 0.07, 1), (0.04, 0.07, 2)])
+@pytest.mark.parametrize(
+    ("start", "end", "epochs"), [(0.04, 0.04, 0), (0.02, 0.07, 5), (0.02, 0.07, 1), (0.04, 0.07, 2)]
+)
 def test_teacher_temperature_warms_up_as_the_authors_do(start: float, end: float, epochs: int) -> None:
-    dino = Dino(
-        small(warmup_teacher_temperature=start, teacher_temperature=end, warmup_teacher_epochs=epochs)
-    )
+    dino = Dino(small(warmup_teacher_temperature=start, teacher_temperature=end, warmup_teacher_epochs=epochs))
     authors = np.concatenate([np.linspace(start, end, epochs), np.full(10 - epochs, end)])
     got = []
     for epoch in range(10):

@@ -1,4 +1,4 @@
-"""The one-sweep losses against the authors' double loop over pairs, re-derived in float64 with torch's own functions."""
+"""The one-sweep losses against the authors' double loop over pairs, re-derived in float64."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def reference(
     total = total / pairs
     # A single student view that is its teacher's own crop is in no pair.
     gradients = torch.autograd.grad(total, leaves, allow_unused=True)
-    return total.detach(), tuple(torch.zeros_like(x) if g is None else g for x, g in zip(leaves, gradients, strict=True))
+    return total.detach(), tuple(
+        torch.zeros_like(x) if g is None else g for x, g in zip(leaves, gradients, strict=True)
+    )
 
 
 def ours(
@@ -211,7 +213,11 @@ def test_a_student_view_without_gradient_is_left_out_of_the_backward_pass(loss: 
 
 def test_cross_entropy_is_lightly_s() -> None:
     lightly = DINOLoss(
-        output_dim=80, warmup_teacher_temp=TEACHER, teacher_temp=TEACHER, warmup_teacher_temp_epochs=1, student_temp=STUDENT
+        output_dim=80,
+        warmup_teacher_temp=TEACHER,
+        teacher_temp=TEACHER,
+        warmup_teacher_temp_epochs=1,
+        student_temp=STUDENT,
     )
     centre = centre_of(80)
     lightly.center.copy_(centre.reshape(lightly.center.shape))

@@ -146,7 +146,9 @@ def test_every_term_and_the_gradient_of_their_sum(ratio: float) -> None:
     for name, mine, theirs in zip(inputs, got, want, strict=True):
         scale = theirs.abs().max().item()
         assert scale > 1e-6, name
-        torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-5 * scale, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            mine.double(), theirs, rtol=1e-3, atol=1e-5 * scale, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def reached(built: Equivariance, batch: Batch, term: str) -> set[str]:
@@ -291,7 +293,11 @@ def test_frozen_row_norms_are_counted() -> None:
     built = objective()
     batch = batch_for(built)
     before = run(built, batch)[0]["head_norm"].item()
-    sign = 1 if squared_norms(batch.heads, "IR", last_layer=True) > squared_norms(batch.heads, "EF", last_layer=True) else -1
+    sign = (
+        1
+        if squared_norms(batch.heads, "IR", last_layer=True) > squared_norms(batch.heads, "EF", last_layer=True)
+        else -1
+    )
     heavier = "IR" if sign > 0 else "EF"
     (row_norms,) = (p for name, p in batch.heads[heavier].named_parameters() if name.endswith("original0"))
     row_norms.data.fill_(2.0)  # 16 rows: 16 ones become 16 fours
@@ -342,4 +348,3 @@ def test_the_baseline_alone_is_its_own_loss_on_the_whole_representation() -> Non
     _, total = run(none, batch)
     assert torch.equal(total, none.baseline("ALL").attract(student.outputs["ALL"], teacher.outputs["ALL"]))
     assert batch.heads["ALL"].mlp[0].in_features == WIDTH
-

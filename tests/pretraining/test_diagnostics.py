@@ -55,7 +55,9 @@ def test_features_are_diagnosed_part_by_part() -> None:
     second[:, 8:] *= -1
     parts = {"all": slice(0, 10), "IR": slice(0, 8), "EF": slice(8, 10)}
     values = diagnose_features(parts, [first, second, torch.full((30, 10), torch.nan)])
-    assert set(values) == {f"{kind}_{part}" for kind in ("feature_std", "effective_rank", "view_cosine") for part in ("all", "ir", "ef")}
+    assert set(values) == {
+        f"{kind}_{part}" for kind in ("feature_std", "effective_rank", "view_cosine") for part in ("all", "ir", "ef")
+    }
     assert values["view_cosine_ir"] == pytest.approx(1)
     assert values["view_cosine_ef"] == pytest.approx(-1)
     for part, columns in parts.items():
@@ -80,7 +82,10 @@ GOOD = {
     ("change", "words"),
     [
         ({}, HEALTHY),
-        ({"teacher_entropy_ratio": 0.999, "teacher_student_divergence_ratio": 1e-4}, "teacher collapsed to the uniform distribution"),
+        (
+            {"teacher_entropy_ratio": 0.999, "teacher_student_divergence_ratio": 1e-4},
+            "teacher collapsed to the uniform distribution",
+        ),
         ({"teacher_entropy_ratio": 0.001, "teacher_student_divergence_ratio": 1e-4}, "teacher collapsed to one output"),
         # A young run: nearly uniform, but with much to learn; and a good one at a moderate entropy.
         ({"teacher_entropy_ratio": 0.999, "teacher_student_divergence_ratio": 0.2}, HEALTHY),

@@ -95,7 +95,8 @@ def launch(*arguments: str, processes: int = 2) -> list[subprocess.Popen[str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared = address | {"WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
             [sys.executable, *arguments],
@@ -116,12 +117,12 @@ def finish(started: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
             process.kill()
 
 
-ACCUMULATE = (1, 2)
+CASES: dict[str, dict[str, Any]] = {"whole": {}, "in_parts": {"accumulate": 2, "checkpoint_activations": True}}
 
 
 @pytest.fixture(scope="module")
 def recipes(make_recipe: Any) -> list[RunRecipe]:
-    return [make_recipe(backbone=VIT, optimisation=STEPS | {"accumulate": parts}) for parts in ACCUMULATE]
+    return [make_recipe(backbone=VIT, optimisation=STEPS | case) for case in CASES.values()]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def of_two(recipes: list[RunRecipe], digits_store: Store, tmp_path_factory: pyte
     return found
 
 
-@pytest.mark.parametrize("case", range(len(ACCUMULATE)))
+@pytest.mark.parametrize("case", range(len(CASES)), ids=list(CASES))
 def test_two_processes_train_as_one(
     of_two: dict[str, Any], recipes: list[RunRecipe], digits_store: Store, case: int
 ) -> None:
@@ -144,7 +145,8 @@ def test_two_processes_train_as_one(
     assert two["gradients"].keys() == one["gradients"].keys()
     for name, gradient in one["gradients"].items():
         atol = GRADIENT_TOLERANCE * gradient.abs().max().item()
-        torch.testing.assert_close(two["gradients"][name], gradient, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+        got = two["gradients"][name]
+        torch.testing.assert_close(got, gradient, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
     for got, want in zip(two["losses"], one["losses"], strict=True):
         assert got == pytest.approx(want, rel=STEP_TOLERANCE)
     moved = 0
@@ -153,7 +155,7 @@ def test_two_processes_train_as_one(
             torch.testing.assert_close(two["state"][part][name], value, rtol=STEP_TOLERANCE, atol=1e-6)
             moved += "centre" in name and bool(value.abs().max() > 1e-4)
     assert moved == 2
-    if ACCUMULATE[case] == 1:  # else it looks at the last part of the batch, which holds other images
+    if list(CASES)[case] == "whole":  # else it looks at the last part of the batch, which holds other images
         assert two["diagnosis"] == pytest.approx(one["diagnosis"], rel=1e-3)
 
 
@@ -192,8 +194,8 @@ def test_what_processes_cannot_share_is_refused(
     with pytest.raises(UserError, match="has BatchNorm"):
         Trainer(make_recipe(), digits_store.mean, digits_store.std, 6, torch.device("cpu"))
     monkeypatch.setattr("clever.pretraining.trainer.process_count", lambda: 3)
+    recipe = make_recipe(backbone=VIT, optimisation={"accumulate": 2})
     with pytest.raises(UserError, match="batch_size 16 is not a multiple of 3 processes x accumulate 2"):
-        recipe = make_recipe(backbone=VIT, optimisation={"accumulate": 2})
         Trainer(recipe, digits_store.mean, digits_store.std, 6, torch.device("cpu"))
 
 

@@ -41,7 +41,9 @@ def test_views_of_one_size_share_a_batch_and_each_head_gets_its_columns() -> Non
     views = [torch.rand(3, 3, size, size) for size in (8, 8, 4, 4, 4)]
     encoded = network(views)
     assert backbone.batches == [(6, 3, 8, 8), (9, 3, 4, 4)]
-    for view, features, ir, ef in zip(views, encoded.features, encoded.outputs["IR"], encoded.outputs["EF"], strict=True):
+    for view, features, ir, ef in zip(
+        views, encoded.features, encoded.outputs["IR"], encoded.outputs["EF"], strict=True
+    ):
         expected = view.mean((1, 2, 3)).unsqueeze(1) * torch.arange(1.0, 7.0)
         torch.testing.assert_close(features, expected)
         torch.testing.assert_close(ir.projection, 2 * expected[:, :4])

@@ -43,7 +43,7 @@ class Toy(Backbone):
 
 def network(backbone: Backbone, equivariance: str = "clever") -> Network:
     method = {
-        "baseline": {"name": "dino", "out_dim": 8, "hidden_dim": 8, "bottleneck_dim": 4},
+        "baseline": {"name": "dino", "out_dim": 8, "hidden_dim": 8, "bottleneck_dim": 4, "batch_norm_in_head": True},
         "equivariance": {"name": equivariance},
     }
     objective = build_objective(MethodOptions.model_validate(method), backbone.feature_dim)
@@ -68,6 +68,9 @@ def test_the_authors_groups_go_by_name_and_dimension(options: BackboneOptions) -
     assert decayed == set(trainable) - expected_free
     directions = {n for n in trainable if n.endswith("original1")}
     assert len(directions) == 2
+    gains = {n for n in trainable if n.startswith("heads.") and n.endswith(".weight") and len(trainable[n].shape) == 1}
+    assert len(gains) == 4  # two BatchNorms in each head
+    assert gains <= free
     assert directions <= decayed
     row_norms = {n for n, _ in net.named_parameters() if n.endswith("original0")}
     assert not row_norms & (decayed | free)
@@ -153,7 +156,9 @@ def test_steps_are_those_of_the_algorithm_in_float64(kind: str, rule: DecayRule)
             mean, square = first[name] / (1 - 0.9 ** (step + 1)), second[name] / (1 - 0.999 ** (step + 1))
             expected[name] = p * (1 - rate * weight_decay) - rate * mean / (square.sqrt() + 1e-8)
     for name, p in net.named_parameters():
-        torch.testing.assert_close(p.detach().double(), expected[name], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            p.detach().double(), expected[name], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.996, 1.0])

@@ -24,7 +24,14 @@ def authors(base: float, final: float, epochs: int, steps: int, warmup_epochs: f
 
 @pytest.mark.parametrize(
     ("base", "final", "epochs", "steps", "warmup"),
-    [(0.001, 1e-6, 20, 7, 10), (0.04, 0.4, 5, 3, 0), (0.996, 1.0, 5, 3, 0), (1.0, 0.0, 4, 5, 1), (0.5, 0.1, 2, 4, 2), (1.0, 0.5, 3, 1, 1)],
+    [
+        (0.001, 1e-6, 20, 7, 10),
+        (0.04, 0.4, 5, 3, 0),
+        (0.996, 1.0, 5, 3, 0),
+        (1.0, 0.0, 4, 5, 1),
+        (0.5, 0.1, 2, 4, 2),
+        (1.0, 0.5, 3, 1, 1),
+    ],
 )
 def test_warmup_cosine_is_the_authors(base: float, final: float, epochs: int, steps: int, warmup: int) -> None:
     total = epochs * steps
@@ -44,7 +51,9 @@ def test_landmarks() -> None:
     assert all(value(i) > value(i + 1) for i in range(10, 109))
 
 
-def test_the_trainer_scales_the_rate_with_the_batch_and_follows_every_schedule(make_recipe, digits_store: Store) -> None:
+def test_the_trainer_scales_the_rate_with_the_batch_and_follows_every_schedule(
+    make_recipe, digits_store: Store
+) -> None:
     settings = {
         "epochs": 4,
         "batch_size": 32,

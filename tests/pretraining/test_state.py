@@ -1,4 +1,4 @@
-"""Training states: two generations, checked when read, refused when foreign, safe from a full disk and a second trainer."""
+"""Training states: two generations, checked when read, refused when foreign, safe from full disks and rivals."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import errno
 import hashlib
 import json
 import multiprocessing
+import multiprocessing.process
 import os
 import pickle
 import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,10 @@ def states(tmp_path: Path) -> StateFolder:
 
 
 def payload(value: float, size: int = 50_000) -> dict[str, Any]:
-    return {"weights": torch.full((size,), value), "nested": {"seconds": value, "health": "ok", "steps": [1, (2, None)]}}
+    return {
+        "weights": torch.full((size,), value),
+        "nested": {"seconds": value, "health": "ok", "steps": [1, (2, None)]},
+    }
 
 
 def loaded_value(states: StateFolder) -> float:
@@ -150,17 +155,17 @@ def test_code_in_a_state_is_refused_and_not_run(states: StateFolder, tmp_path: P
     with pytest.raises(UserError, match=rf"{path.name}: refused, it holds more than a training state"):
         states.load()
     path.unlink()
-    named_by_checksum(states.folder, pickle.dumps(Trap(trap)))
+    named_by_checksum(states.folder, pickle.dumps(Trap(trap), protocol=2))
     with pytest.raises(UserError, match="refused"):
         states.load()
     assert not trap.exists()
 
 
-def refuse(*arguments: Any, **options: Any) -> None:
+def refuse(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def write_half_then_refuse(content: object, path: Path) -> None:
+def write_half_then_refuse(_: object, path: Path) -> None:
     path.write_bytes(b"half")
     raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file")
 
@@ -213,30 +218,35 @@ def test_a_real_refusal_of_the_operating_system(states: StateFolder) -> None:
     assert loaded_value(states) == 2
 
 
-def hold(folder: Path, ready: Any, release: Any) -> None:
+def hold(folder: Path, line: Connection) -> None:
     with StateFolder(folder, IDENTITY).locked():
-        ready.set()
-        release.wait(60)
+        line.send("ready")
+        line.poll(60)  # until the other end speaks or closes
 
 
 @contextmanager
-def another_trainer(folder: Path) -> Iterator[Any]:
+def another_trainer(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
+    """A process that holds the lock for as long as the block lasts."""
     context = multiprocessing.get_context("fork")
-    ready, release = context.Event(), context.Event()
-    process = context.Process(target=hold, args=(folder, ready, release))
+    mine, theirs = context.Pipe()
+    process = context.Process(target=hold, args=(folder, theirs))
     process.start()
-    assert ready.wait(60)
+    assert mine.poll(60)
     try:
         yield process
     finally:
-        release.set()
+        if process.is_alive():
+            mine.send("go")
         process.join(60)
 
 
 def test_a_second_trainer_is_refused_and_told_who_the_first_is(states: StateFolder) -> None:
-    with another_trainer(states.folder) as other:
-        with pytest.raises(UserError, match=rf"another trainer is at work here \(process {other.pid} on "), states.locked():
-            pass
+    with (
+        another_trainer(states.folder) as other,
+        pytest.raises(UserError, match=rf"another trainer is at work here \(process {other.pid} on "),
+        states.locked(),
+    ):
+        pass
     with states.locked():
         assert json.loads((states.folder / "owner.json").read_text())["pid"] == os.getpid()
     assert "owner.json" not in files(states)
@@ -244,7 +254,7 @@ def test_a_second_trainer_is_refused_and_told_who_the_first_is(states: StateFold
 
 def test_the_lock_goes_with_a_killed_trainer(states: StateFolder) -> None:
     with another_trainer(states.folder) as other:
-        os.kill(other.pid, signal.SIGKILL)
+        other.kill()
         other.join(60)
         assert (states.folder / "owner.json").exists()  # it had no chance to tidy up
         with states.locked():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_a_step_is_a_function_of_state_batch_and_iteration(make_recipe: Any, dig
     first, second = trainer_for(recipe, digits_store), trainer_for(recipe, digits_store)
     for iteration in (0, 1):
         first.step(data[iteration], iteration)
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     torch.manual_seed(999)
     expected = {name: value.item() for name, value in first.step(data[2], 2).items()}
     torch.rand(17)
@@ -138,7 +139,9 @@ def test_bf16_keeps_parameters_and_losses_in_fp32(make_recipe: Any, digits_store
     batch = batches(digits_store, 1)[0]
     losses = {}
     for precision in ("fp32", "bf16"):
-        trainer = trainer_for(make_recipe(optimisation={"precision": precision}), digits_store)
+        # No convolutions: on 1x1 maps oneDNN leaves garbage in the bf16 weight gradients of those with stride 2.
+        vit = {"name": "test_vit", "image_size": 16, "patch_size": 8}
+        trainer = trainer_for(make_recipe(backbone=vit, optimisation={"precision": precision}), digits_store)
         values = trainer.step(batch, 0)
         assert all(value.dtype == torch.float32 for value in values.values())
         assert all(p.dtype == torch.float32 for p in trainer.student.parameters())

@@ -72,10 +72,12 @@ def test_the_first_bad_step_and_its_term_are_named(value: float, shown: str) -> 
 def test_every_bad_term_is_named_and_a_gradient_alone_too() -> None:
     nan, one = torch.tensor(float("nan")), torch.tensor(1.0)
     totals = EpochTotals()
-    totals.add({"loss": nan, "loss_contrast": nan, "loss_orthogonality": nan, "loss_head_norm": one, "gradient_norm": nan})
-    with pytest.raises(NotFiniteError, match="^loss_contrast is nan, loss_orthogonality is nan at step 0$"):
+    totals.add(
+        {"loss": nan, "loss_contrast": nan, "loss_orthogonality": nan, "loss_head_norm": one, "gradient_norm": nan}
+    )
+    with pytest.raises(NotFiniteError, match=r"^loss_contrast is nan, loss_orthogonality is nan at step 0$"):
         totals.check(0)
     totals = EpochTotals()
     totals.add({"loss": one, "loss_contrast": one, "gradient_norm": nan})
-    with pytest.raises(UserError, match="^gradient_norm is nan at step 7$"):
+    with pytest.raises(UserError, match=r"^gradient_norm is nan at step 7$"):
         totals.check(7)

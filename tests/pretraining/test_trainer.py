@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clever.augmentation import Augmentation
 from clever.config import RunRecipe
-from clever.data import ImageBatch, Store
+from clever.data import Batches, ImageBatch, Store
 from clever.pretraining.optimiser import clip_each
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator
@@ -67,9 +67,7 @@ def test_an_accumulated_batch_gives_the_gradients_and_centres_of_the_whole(
     ],
     ids=lambda backbone: backbone["name"],
 )
-def test_recomputed_activations_change_nothing(
-    make_recipe: Any, digits_store: Store, backbone: dict[str, Any]
-) -> None:
+def test_recomputed_activations_change_nothing(make_recipe: Any, digits_store: Store, backbone: dict[str, Any]) -> None:
     views = {"global_size": 8, "local_views": 0} if backbone["name"] == "pixels" else {}
     trainers = [
         trainer_for(
@@ -84,7 +82,8 @@ def test_recomputed_activations_change_nothing(
 def test_recomputation_runs_the_blocks_twice(make_recipe: Any, digits_store: Store) -> None:
     calls = []
     for recompute in (False, True):
-        trainer = trainer_for(make_recipe(backbone=VIT, optimisation={"checkpoint_activations": recompute}), digits_store)
+        recipe = make_recipe(backbone=VIT, optimisation={"checkpoint_activations": recompute})
+        trainer = trainer_for(recipe, digits_store)
         seen: list[int] = []
         network: Any = trainer.student.backbone.network
         network.blocks[0].mlp.register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
@@ -124,3 +123,20 @@ def test_no_clipping_leaves_gradients_alone() -> None:
     parameter.grad = torch.tensor([300.0, 400.0])
     assert clip_each([parameter], None).item() == pytest.approx(500)
     assert parameter.grad.tolist() == [300.0, 400.0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("backbone", [VIT, {"name": "resnet10t_half", "image_size": 16}], ids=lambda b: b["name"])
+def test_a_step_never_waits_for_the_device(make_recipe: Any, digits_store: Store, backbone: dict[str, Any]) -> None:
+    recipe = make_recipe(backbone=backbone, augmentation={"name": "caug_plus"}, optimisation={"precision": "bf16"})
+    device = torch.device("cuda")
+    batches = Batches(digits_store.split("train"), 16, seed=0, device=device, placement="device")
+    trainer = Trainer(recipe, digits_store.mean, digits_store.std, len(batches), device)
+    for epoch in range(2):  # the first makes what is made once: streams, workspaces, the optimiser's state
+        steps = enumerate(batches.epoch(epoch), start=epoch * len(batches))
+        for iteration, batch in steps:
+            torch.cuda.set_sync_debug_mode("error" if iteration > len(batches) else "default")
+            try:
+                trainer.step(batch, iteration)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")

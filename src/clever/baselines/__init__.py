@@ -1,12 +1,38 @@
-"""Baselines: how two views of an image are compared. One file a method; the registry below is all there is to it."""
+"""Baselines: how two views of an image are compared. One file a method; the registry below is all there is to it.
+
+The losses are our own, in one style, and lightly's are their oracle in the tests: as a dependency it would bring
+PyTorch Lightning and Hydra into every training job, for losses that know neither the other processes' rows as
+``clever.distribution`` gathers them nor the similarity that the orthogonality term needs.
+"""
 
 from __future__ import annotations
 
+from clever.baselines.barlow_twins import BarlowTwins, BarlowTwinsOptions
 from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.byol import Byol, ByolOptions
+from clever.baselines.dcl import Dcl, DclOptions, Dclw, DclwOptions
 from clever.baselines.dino import Dino, DinoOptions
+from clever.baselines.moco_v3 import MocoV3, MocoV3Options
+from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
+from clever.baselines.mv_infonce import MvInfonce, MvInfonceOptions
+from clever.baselines.simclr import Simclr, SimclrOptions
+from clever.baselines.simsiam import Simsiam, SimsiamOptions
+from clever.baselines.swav import Swav, SwavOptions
+from clever.baselines.vicreg import Vicreg, VicregOptions
 
 BASELINES: dict[str, tuple[type[Baseline], type[BaselineOptions]]] = {
     "dino": (Dino, DinoOptions),
+    "simsiam": (Simsiam, SimsiamOptions),
+    "simclr": (Simclr, SimclrOptions),
+    "dcl": (Dcl, DclOptions),
+    "dclw": (Dclw, DclwOptions),
+    "byol": (Byol, ByolOptions),
+    "moco_v3": (MocoV3, MocoV3Options),
+    "barlow_twins": (BarlowTwins, BarlowTwinsOptions),
+    "vicreg": (Vicreg, VicregOptions),
+    "swav": (Swav, SwavOptions),
+    "mv_infonce": (MvInfonce, MvInfonceOptions),
+    "mv_dhel": (MvDhel, MvDhelOptions),
 }
 
 __all__ = ["BASELINES", "Baseline", "BaselineOptions", "HeadOutput"]

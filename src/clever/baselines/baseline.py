@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from clever.errors import UserError
 from clever.options import Options
 
 
@@ -38,7 +39,16 @@ class Baseline(nn.Module, ABC):
     student's own outputs of the global views are the targets."""
 
     accepts_local_views: ClassVar[bool]
-    """True: the student may see any number of small local views beside the two global ones."""
+    """True: the student may see any number of small local views beside the two global ones. False: a run with local
+    views is refused, before it trains."""
+
+    views_apart: ClassVar[bool] = False
+    """True: every view goes through backbone and head in a pass of its own, so that BatchNorm normalises each view with
+    that view's statistics, as the authors of two-view methods do. False: views of equal size go through together."""
+
+    evaluates_teacher: ClassVar[bool] = True
+    """Whether it is the momentum teacher's backbone that is evaluated, where there is one (DINO), or the student's
+    (BYOL, MoCo v3)."""
 
     @abstractmethod
     def make_head(self, width: int) -> nn.Module:
@@ -70,6 +80,10 @@ class Baseline(nn.Module, ABC):
         """Parameters of ``head`` whose gradient is dropped in this epoch."""
         return []
 
+    def constant_rate_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        """Parameters of ``head`` whose learning rate stays at its peak after the warm-up (SimSiam's predictor)."""
+        return []
+
     def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
         """The groups of a head's parameters whose summed squared norms CLeVER balances between its two heads.
 
@@ -85,6 +99,19 @@ class Baseline(nn.Module, ABC):
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         """Named scalars that tell a healthy run from a collapsed one; computed now and then, without gradients."""
         return {}
+
+
+def two_views(name: str, outputs: Sequence[HeadOutput]) -> tuple[HeadOutput, HeadOutput]:
+    """The outputs of exactly two views.
+
+    Raises:
+        UserError: there are more or fewer, which the method called ``name`` cannot compare.
+    """
+    if len(outputs) != 2:
+        raise UserError(
+            f"{name} compares exactly two views, not {len(outputs)}: set the augmentation's local_views to 0"
+        )
+    return outputs[0], outputs[1]
 
 
 class BaselineOptions(Options):

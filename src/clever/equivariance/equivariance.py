@@ -96,6 +96,10 @@ class Equivariance(nn.Module, ABC):
         for part in self.parts:
             self.baseline(part).start_epoch(epoch)
 
+    def constant_rate_parameters(self, heads: nn.ModuleDict) -> list[nn.Parameter]:
+        """Parameters of the student's heads whose learning rate stays at its peak after the warm-up."""
+        return [p for part in self.parts for p in self.baseline(part).constant_rate_parameters(heads[part])]
+
     def frozen_parameters(self, heads: nn.ModuleDict, epoch: int) -> list[nn.Parameter]:
         """Parameters of the student's heads whose gradients are dropped in this epoch."""
         return [p for part in self.parts for p in self.baseline(part).frozen_parameters(heads[part], epoch)]

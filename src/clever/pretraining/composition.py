@@ -38,7 +38,7 @@ def compose(recipe: RunRecipe) -> Composition:
     backbone = build_backbone(recipe.backbone, seed=recipe.seed)
     objective = build_objective(recipe.method, backbone.feature_dim)
     with _seeded(derive_seed(recipe.seed, "heads")):
-        student = Network(backbone, objective.make_heads(), objective.parts)
+        student = Network(backbone, objective.make_heads(), objective.parts, _views_apart(objective))
     return Composition(student, _momentum_teacher(recipe, student, objective), objective)
 
 
@@ -59,9 +59,14 @@ def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivarian
         return None
     assert recipe.optimisation is not None
     options: BackboneOptions = recipe.backbone.model_copy(update={"drop_path": recipe.optimisation.teacher_drop_path})
-    teacher = Network(build_backbone(options, seed=None), objective.make_heads(), objective.parts)
+    heads = objective.make_heads()
+    teacher = Network(build_backbone(options, seed=None), heads, objective.parts, _views_apart(objective))
     teacher.load_state_dict(student.state_dict())
     return teacher.requires_grad_(False)
+
+
+def _views_apart(objective: Equivariance) -> bool:
+    return any(objective.baseline(part).views_apart for part in objective.parts)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ COLLAPSED_DIVERGENCE_RATIO = 0.01
 nothing left to learn; healthy runs stay above 0.05."""
 SMALLEST_RANK = 1.5
 """Effective rank under which all features lie on a line."""
+SMALLEST_INFORMATION_RATIO = 0.01
+"""Information between image and prototype over its maximum, under which prototypes distinguish nothing (SwAV)."""
 SMALLEST_STD = 0.01
 """Spread of unit features under which all images look the same (1 is isotropic)."""
 
@@ -81,6 +83,10 @@ def assess(values: Mapping[str, float]) -> str:
             reasons.append("teacher collapsed to the uniform distribution")
         if entropy < CONSTANT_ENTROPY_RATIO:
             reasons.append("teacher collapsed to one output")
+    if values.get("projection_std", 1.0) < SMALLEST_STD:
+        reasons.append(f"projections are the same for all images (std {values['projection_std']:.4f})")
+    if values.get("assignment_information_ratio", 1.0) < SMALLEST_INFORMATION_RATIO:
+        reasons.append("assignments tell nothing about the image")
     for name, value in values.items():
         part = name.rsplit("_", 1)[-1].upper()
         if name.startswith("effective_rank_") and value < SMALLEST_RANK:

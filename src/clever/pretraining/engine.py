@@ -28,6 +28,7 @@ from clever.errors import UserError
 from clever.files import write_json
 from clever.pretraining.diagnostics import HEALTHY, assess
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
+from clever.pretraining.memory import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.state import StateFolder
@@ -60,6 +61,8 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
     if execution.threads:
         torch.set_num_threads(execution.threads)
     with joined_processes(execution.device) as device, watch_signals() as interruption:
+        if device.type == "cpu":
+            keep_freed_memory()
         states = StateFolder(folder / "state", {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum})
         with states.locked() if is_main_process() else nullcontext():
             metrics = MetricsFile(states.folder / "metrics.csv")

@@ -20,10 +20,17 @@ class Network(nn.Module):
 
     Views of equal size go through the backbone together, as one batch, so that BatchNorm sees all global views at
     once and all local views at once (the multi-crop wrapper of DINO).
+
+    Args:
+        views_apart: every view goes through backbone and heads in a pass of its own instead, and BatchNorm sees one
+            view at a time (``Baseline.views_apart``).
     """
 
-    def __init__(self, backbone: Backbone, heads: nn.ModuleDict, parts: Mapping[str, slice]) -> None:
+    def __init__(
+        self, backbone: Backbone, heads: nn.ModuleDict, parts: Mapping[str, slice], views_apart: bool = False
+    ) -> None:
         super().__init__()
+        self.views_apart = views_apart
         self.backbone = backbone
         self.heads = heads
         self.parts = dict(parts)
@@ -31,6 +38,8 @@ class Network(nn.Module):
 
     def forward(self, views: Sequence[Tensor]) -> Encoded:
         """Views, each [N, 3, H, W] with its own size, to features and head outputs of each view."""
+        if self.views_apart and len(views) > 1:
+            return _side_by_side([self.forward([view]) for view in views])
         stacked = torch.cat([self._encode(torch.cat(group)) for group in _runs_of_equal_shape(views)])
         rows = len(views[0])
         outputs = {}
@@ -77,6 +86,12 @@ def _runs_of_equal_shape(views: Sequence[Tensor]) -> Iterator[list[Tensor]]:
             group = []
         group.append(view)
     yield group
+
+
+def _side_by_side(views: Sequence[Encoded]) -> Encoded:
+    """What one network made of single views, as what it made of all."""
+    outputs = {part: [view.outputs[part][0] for view in views] for part in views[0].outputs}
+    return Encoded([view.features[0] for view in views], outputs)
 
 
 def _per_view(field: Tensor | None, rows: int, views: int) -> Sequence[Tensor | None]:

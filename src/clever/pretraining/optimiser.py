@@ -12,37 +12,53 @@ from clever.pretraining.network import Network
 from clever.pretraining.options import OptimisationOptions
 
 
-def weight_decay_groups(network: Network, rule: DecayRule) -> list[dict[str, object]]:
-    """The student's trainable parameters in two groups: with weight decay, and without.
+def weight_decay_groups(
+    network: Network, rule: DecayRule, constant_rate: Iterable[nn.Parameter] = ()
+) -> list[dict[str, object]]:
+    """The student's trainable parameters in groups: with weight decay and without, with a constant rate and without.
 
     Args:
         network: the student.
         rule: ``authors``: biases by name and 1-D tensors are spared (authors' utils.py:667-678). ``standard``: also
             what the backbone names as not to be decayed.
+        constant_rate: those whose learning rate stays at its peak after the warm-up.
     """
     spared = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    constant = {id(parameter) for parameter in constant_rate}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {(False, True): [], (False, False): []}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             is_free = name.endswith(".bias") or parameter.ndim == 1 or name in spared
-            (free if is_free else decayed).append(parameter)
-    return [{"params": decayed, "decayed": True}, {"params": free, "decayed": False, "weight_decay": 0.0}]
+            groups.setdefault((id(parameter) in constant, not is_free), []).append(parameter)
+    return [
+        {"params": parameters, "decayed": decays, "constant_rate": keeps_rate}
+        | ({} if decays else {"weight_decay": 0.0})
+        for (keeps_rate, decays), parameters in groups.items()
+    ]
 
 
-def build_optimiser(network: Network, options: OptimisationOptions) -> torch.optim.Optimizer:
+def build_optimiser(
+    network: Network, options: OptimisationOptions, constant_rate: Iterable[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """The optimiser of a run, fused where torch can."""
-    groups = weight_decay_groups(network, options.decay_rule)
+    groups = weight_decay_groups(network, options.decay_rule, constant_rate)
     if options.optimiser == "sgd":
         # Not fused: that fails once some parameters have a momentum and others, frozen until now, have none.
         return torch.optim.SGD(groups, lr=0.0, momentum=0.9, weight_decay=options.weight_decay, foreach=True)
     return torch.optim.AdamW(groups, lr=0.0, weight_decay=options.weight_decay, fused=True)
 
 
-def set_schedules(optimiser: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
-    """Set this iteration's learning rate everywhere and weight decay where there is any."""
+def set_schedules(
+    optimiser: torch.optim.Optimizer, learning_rate: float, weight_decay: float, constant_rate: float | None = None
+) -> None:
+    """Set this iteration's learning rate and, where there is any, weight decay.
+
+    Args:
+        constant_rate: the learning rate of the groups that keep theirs; None: that of the others.
+    """
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate
+        keeps_rate = group["constant_rate"] and constant_rate is not None
+        group["lr"] = constant_rate if keeps_rate else learning_rate
         if group["decayed"]:
             group["weight_decay"] = weight_decay
 

@@ -32,6 +32,8 @@ class Schedule(NamedTuple):
     """What is scheduled by iteration."""
 
     learning_rate: float
+    constant_rate: float
+    """The learning rate where it does not decay: the same in the warm-up, its peak afterwards."""
     weight_decay: float
     momentum: float | None
     """Of the teacher; None without one."""
@@ -92,7 +94,8 @@ class Trainer:
             # One graph for each size of view; a single graph for all sizes would be slower.
             self.student.backbone.compile(dynamic=False)
         self._shared_student: nn.Module = _share_gradients(self.student) if is_distributed() else self.student
-        self.optimiser = build_optimiser(self.student, self.options)
+        constant_rate = self.objective.constant_rate_parameters(self.student.heads)
+        self.optimiser = build_optimiser(self.student, self.options, constant_rate)
         self.augmentation = Augmentation(recipe.augmentation, mean, std, channels_last=convolutional)
         self._last: tuple[Encoded, Encoded] | None = None
 
@@ -103,8 +106,10 @@ class Trainer:
         warmup = round(options.warmup_epochs * self.steps_per_epoch)
         final_decay = options.weight_decay if options.final_weight_decay is None else options.final_weight_decay
         part = next(iter(self.objective.parts))
+        rate = warmup_cosine(iteration, peak=peak, final=options.final_learning_rate, total=total, warmup=warmup)
         return Schedule(
-            warmup_cosine(iteration, peak=peak, final=options.final_learning_rate, total=total, warmup=warmup),
+            rate,
+            rate if iteration < warmup else peak,
             warmup_cosine(iteration, peak=options.weight_decay, final=final_decay, total=total),
             None if self.teacher is None else self.objective.baseline(part).teacher_momentum(iteration / total),
         )
@@ -121,7 +126,7 @@ class Trainer:
             before clipping. The losses are those of this process's rows.
         """
         schedule = self.schedule(iteration)
-        set_schedules(self.optimiser, schedule.learning_rate, schedule.weight_decay)
+        set_schedules(self.optimiser, schedule.learning_rate, schedule.weight_decay, schedule.constant_rate)
         values = self.compute_gradients(batch, iteration)
         for parameter in self.objective.frozen_parameters(self.student.heads, iteration // self.steps_per_epoch):
             parameter.grad = None
@@ -209,8 +214,10 @@ class Trainer:
         self._last = None
 
     def trained_backbone(self) -> Backbone:
-        """The backbone to evaluate: the teacher's, or the student's where there is no teacher."""
-        return (self.teacher or self.student).backbone
+        """The backbone to evaluate: the teacher's where there is one that is evaluated (DINO), else the student's."""
+        part = next(iter(self.objective.parts))
+        evaluates_teacher = self.objective.baseline(part).evaluates_teacher
+        return (self.teacher if self.teacher is not None and evaluates_teacher else self.student).backbone
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later steps depend on."""

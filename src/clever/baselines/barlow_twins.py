@@ -1,0 +1,86 @@
+"""Barlow Twins: redundancy reduction (Zbontar et al. 2021, arXiv 2103.03230)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.cosine import diagnose_cosines
+from clever.baselines.decorrelation import diagonal_products, off_diagonal_energy, standardise
+from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.distribution import gather_rows
+from clever.errors import UserError
+
+
+class BarlowTwinsOptions(BaselineOptions):
+    """Barlow Twins' settings; the defaults are the authors' (main.py of their repository)."""
+
+    name: Literal["barlow_twins"] = "barlow_twins"
+    hidden_dim: PositiveInt = 8192
+    """Width of the projector's two hidden layers. solo-learn takes 2048 on CIFAR-10 and ImageNet-100."""
+    out_dim: PositiveInt = 8192
+    """Width of the projection. Wider is better in the paper, far beyond the representation's own width."""
+    redundancy_weight: float = Field(default=0.0051, ge=0)
+    """Weight of the off-diagonal correlations (lambda). Raise it when ``out_dim`` is lowered much."""
+    scale: float = Field(default=1.0, gt=0)
+    """Factor on the whole loss, which grows with ``out_dim``: it sets the weight of the loss against other terms and,
+    without LARS, the step. solo-learn takes 0.1."""
+
+
+class BarlowTwins(Baseline):
+    """The cross-correlation of two views' projections is driven to the identity.
+
+    Similar means, for the orthogonality term, what the loss means by it: the absolute value of the mean diagonal of
+    the cross-correlation, which is the batch mean of the inner product of the standardised projections over their
+    width. Neither a shift nor a scale of a column changes it.
+
+    Recipes: ImageNet: LARS, batch 2048, 1000 epochs, weight decay 1e-6. solo-learn's CIFAR-10 (ResNet-18, 1000 epochs,
+    92.10): LARS, batch 256, learning rate 0.3, weight decay 1e-4, widths 2048, scale 0.1.
+    """
+
+    has_momentum_teacher = False
+    accepts_local_views = False
+    views_apart = True
+
+    def __init__(self, options: BarlowTwinsOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def make_head(self, width: int) -> ProjectionHead:
+        hidden, out = self.options.hidden_dim, self.options.out_dim
+        return ProjectionHead(make_mlp([width, hidden, hidden, out], final_bias=False))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        first, second = _gathered(student)
+        return self.options.scale * barlow_twins(first, second, redundancy_weight=self.options.redundancy_weight)
+
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        first, second = (standardise(view) for view in _gathered(student))
+        return diagonal_products(first, second).mean().abs() / len(first)
+
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        return diagnose_cosines(student)
+
+
+def barlow_twins(first: Tensor, second: Tensor, *, redundancy_weight: float) -> Tensor:
+    """sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2, with C the cross-correlation of the columns over the batch.
+
+    Args:
+        first, second: [N, D] float32, row by row of the same image, not normalised.
+        redundancy_weight: lambda.
+    """
+    first, second = standardise(first), standardise(second)
+    count = len(first)
+    invariance = (1 - diagonal_products(first, second) / count).square().sum()
+    return invariance + redundancy_weight * off_diagonal_energy(first, second) / count**2
+
+
+def _gathered(student: Sequence[HeadOutput]) -> tuple[Tensor, Tensor]:
+    first, second = (gather_rows(view.projection.float()) for view in two_views("barlow_twins", student))
+    if len(first) < 2:
+        raise UserError("barlow_twins needs at least 2 images in a batch: raise batch_size or lower accumulate")
+    return first, second

@@ -1,0 +1,84 @@
+"""What the contrastive methods without a teacher share: their head, their similarity, and logits between all images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
+from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.distribution import gather_rows
+from clever.errors import UserError
+
+
+class ContrastiveOptions(BaselineOptions):
+    """The projector of SimCLR, which the later contrastive methods kept."""
+
+    temperature: float = Field(gt=0)
+    """Divides the cosines. Lower: the nearest negatives count for more."""
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's hidden layers: the width of the paper's ResNet-50. Lower it for small backbones."""
+    out_dim: PositiveInt = 128
+    """Width of the projection. solo-learn's CIFAR-10 and ImageNet-100 recipes take 256."""
+    head_layers: PositiveInt = 2
+    """Linear layers of the projector: 2 in SimCLR's paper, 3 in its successor's code."""
+    batch_norm_in_head: bool = True
+    """BatchNorm after every layer of the projector, as in the authors' model_util.py:129-163. solo-learn has none."""
+
+
+class Contrastive(Baseline):
+    """A projector without predictor, whose projections are compared with those of other images.
+
+    Similar means, for the orthogonality term: the absolute value of the batch mean of the cosine between the
+    projections of two views of an image, averaged over the pairs of views; the gradient reaches both.
+    """
+
+    has_momentum_teacher = False
+    accepts_local_views = False
+
+    def __init__(self, options: ContrastiveOptions) -> None:
+        super().__init__()
+        self.head_options = options
+
+    def make_head(self, width: int) -> ProjectionHead:
+        options = self.head_options
+        norm = options.batch_norm_in_head
+        widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]
+        return ProjectionHead(make_mlp(widths, final_norm="affine" if norm else "none", hidden_norm=norm))
+
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        return mean_absolute_cosine([view.projection for view in student])
+
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        return diagnose_cosines(student)
+
+
+def gather_projections(views: Sequence[HeadOutput]) -> Tensor:
+    """The l2-normalised projections of the images of all processes, [V, N, K] in float32, differentiable.
+
+    A contrastive loss of all of them is the same in every process, and its gradient that of one process with all
+    images: the one place where these methods know of several processes.
+
+    Raises:
+        UserError: there is a single image, which has nothing to be contrasted with.
+    """
+    stacked = torch.stack([gather_rows(F.normalize(view.projection.float(), dim=-1)) for view in views])
+    if stacked.shape[1] < 2:
+        raise UserError(
+            "a contrastive baseline needs at least 2 images in a batch: raise batch_size or lower accumulate"
+        )
+    return stacked
+
+
+def scaled_products(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Inner products of all rows of [..., N, K] and [..., M, K] over the temperature, [..., N, M].
+
+    In full precision even under autocast: a temperature of 0.1 multiplies the rounding of a bfloat16 by ten.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        return first @ second.transpose(-1, -2) / temperature

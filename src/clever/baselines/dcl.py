@@ -1,0 +1,84 @@
+"""DCL and DCLW: decoupled contrastive learning (Yeh et al. 2022, arXiv 2110.06848)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from clever.baselines.baseline import HeadOutput, two_views
+from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
+
+
+class DclOptions(ContrastiveOptions):
+    """DCL's settings; the defaults are the paper's."""
+
+    name: Literal["dcl"] = "dcl"
+    temperature: float = Field(default=0.1, gt=0)
+    """Divides the cosines. It matters less than SimCLR's: the positive no longer competes with itself."""
+
+
+class DclwOptions(ContrastiveOptions):
+    """DCLW's settings; the defaults are the paper's."""
+
+    name: Literal["dclw"] = "dclw"
+    temperature: float = Field(default=0.1, gt=0)
+    """Divides the cosines."""
+    sigma: float = Field(default=0.5, gt=0)
+    """Temperature of the weights: lower, and pairs that are already alike count for still less."""
+
+
+class Dcl(Contrastive):
+    """NT-Xent without the positive in the denominator, which makes small batches do.
+
+    Recipe: as SimCLR's; the gain over it is largest for batches of 32 to 256 (an unofficial run, ResNet-18, CIFAR-10,
+    batch 32: 84.6 against 78.3).
+    """
+
+    def __init__(self, options: DclOptions) -> None:
+        super().__init__(options)
+        self.options = options
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        first, second = gather_projections(two_views("dcl", student))
+        return decoupled(first, second, temperature=self.options.temperature)
+
+
+class Dclw(Contrastive):
+    """DCL whose positives weigh more the less alike they are (a von Mises-Fisher weighting)."""
+
+    def __init__(self, options: DclwOptions) -> None:
+        super().__init__(options)
+        self.options = options
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        first, second = gather_projections(two_views("dclw", student))
+        weights = mises_fisher_weights(first, second, self.options.sigma)
+        return decoupled(first, second, temperature=self.options.temperature, weights=weights)
+
+
+def decoupled(first: Tensor, second: Tensor, *, temperature: float, weights: Tensor | None = None) -> Tensor:
+    """Mean over the 2N views i, with other view i', of -w z_i.z_i' / T + log sum_{k not in {i, i'}} exp(z_i.z_k / T).
+
+    Args:
+        first, second: [N, K] float32 unit vectors, row by row of the same image; N >= 2.
+        temperature: T > 0.
+        weights: w, [N], one for each image; 1 without.
+    """
+    positives = (first * second).sum(dim=-1) / temperature
+    both = torch.cat([first, second])
+    logits = scaled_products(both, both, temperature)
+    same_image = torch.eye(len(first), dtype=torch.bool, device=first.device).repeat(2, 2)
+    negatives = torch.logsumexp(logits.masked_fill(same_image, -torch.inf), dim=-1)
+    weighted = positives if weights is None else weights * positives
+    return negatives.mean() - weighted.mean()
+
+
+@torch.no_grad()
+def mises_fisher_weights(first: Tensor, second: Tensor, sigma: float) -> Tensor:
+    """w_i = 2 - N softmax_i(z_i.z_i' / sigma), [N], mean 1, without gradient."""
+    similarity = (first * second).sum(dim=-1) / sigma
+    return 2 - len(first) * torch.softmax(similarity, dim=0)

@@ -1,0 +1,70 @@
+"""Multilayer perceptrons with BatchNorm, of which nearly all projectors and predictors are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from clever.baselines.baseline import HeadOutput
+
+FinalNorm = Literal["none", "affine", "plain"]
+"""BatchNorm after the last layer: none, one that learns a scale and a shift, or one that does not."""
+
+
+def make_mlp(
+    widths: Sequence[int], *, final_norm: FinalNorm = "none", final_bias: bool = True, hidden_norm: bool = True
+) -> nn.Sequential:
+    """Linear-BatchNorm-ReLU blocks and a last linear layer.
+
+    A linear layer before a BatchNorm has no bias: the BatchNorm would take it away again. Where a published network
+    keeps one there, ours computes the same function without it.
+
+    Args:
+        widths: at least two; ``[512, 2048, 128]`` is one hidden layer of 2048.
+        final_norm: BatchNorm after the last layer.
+        final_bias: whether the last layer has a bias, where no BatchNorm follows it.
+        hidden_norm: whether BatchNorm stands before each ReLU.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths[:-1]):
+        layers.append(nn.Linear(inputs, outputs, bias=not hidden_norm))
+        if hidden_norm:
+            layers.append(nn.BatchNorm1d(outputs))
+        layers.append(nn.ReLU(inplace=True))
+    layers.append(nn.Linear(widths[-2], widths[-1], bias=final_bias and final_norm == "none"))
+    if final_norm != "none":
+        layers.append(nn.BatchNorm1d(widths[-1], affine=final_norm == "affine"))
+    return nn.Sequential(*layers)
+
+
+class ProjectionHead(nn.Module):
+    """A projector alone."""
+
+    def __init__(self, projector: nn.Module) -> None:
+        super().__init__()
+        self.projector = projector
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Features [M, width] to a projection [M, K]."""
+        return HeadOutput(self.projector(features))
+
+
+class PredictionHead(nn.Module):
+    """A projector, and a predictor of another view's projection on top of it."""
+
+    def __init__(self, projector: nn.Module, predictor: nn.Module) -> None:
+        super().__init__()
+        self.projector = projector
+        self.predictor = predictor
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Features [M, width] to a projection and a prediction, both [M, K]."""
+        projection = self.projector(features)
+        return HeadOutput(projection, self.predictor(projection))
+
+    def norm_groups(self) -> list[list[nn.Parameter]]:
+        """Projector and predictor apart, as DDCL's head-norm regulariser balances them (authors' main_simsiam.py)."""
+        return [list(self.projector.parameters()), list(self.predictor.parameters())]

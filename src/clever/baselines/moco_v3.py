@@ -1,0 +1,106 @@
+"""MoCo v3: momentum contrast without a queue (Chen, Xie and He 2021, arXiv 2104.02057)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.contrast import scaled_products
+from clever.baselines.cosine import diagnose_cosines, predicted_cosine
+from clever.baselines.mlp import PredictionHead, make_mlp
+from clever.baselines.momentum import rising_momentum
+from clever.distribution import gather_rows, process_rank
+from clever.errors import UserError
+
+
+class MocoV3Options(BaselineOptions):
+    """MoCo v3's settings; the defaults are the authors' for a ResNet, but for the temperature, which is the paper's."""
+
+    name: Literal["moco_v3"] = "moco_v3"
+    hidden_dim: PositiveInt = 4096
+    """Width of the hidden layers of projector and predictor. Lower it for small backbones."""
+    out_dim: PositiveInt = 256
+    """Width of projection and prediction."""
+    projector_layers: PositiveInt = 2
+    """Linear layers of the projector: 2 for a ResNet, 3 for a ViT."""
+    predictor_batch_norm: bool = False
+    """BatchNorm after the predictor's last layer: the authors have it for a ViT alone."""
+    temperature: float = Field(default=0.2, gt=0)
+    """Divides the cosines. The authors' ResNet-50 runs at their code's default of 1.0, their ViTs at 0.2."""
+    momentum: float = Field(default=0.99, ge=0, le=1)
+    """Momentum of the teacher at the start, raised to 1 by a cosine. Nearer to 1 for long runs."""
+
+
+class MocoV3(Baseline):
+    """InfoNCE of each view's prediction against the momentum teacher's projections of the other view.
+
+    Similar means, for the orthogonality term: the absolute value of the batch mean of the signed cosine between
+    prediction and the teacher's projection of the other view, averaged over both orders, as for SimSiam.
+
+    Recipes: ImageNet, ViT-S: AdamW, batch 1024 to 4096, learning rate 1.5e-4 for a batch of 256, weight decay 0.1, 40
+    warm-up epochs (and a frozen patch embedding, which is not done here). solo-learn's CIFAR-10 (ResNet-18, 1000
+    epochs, 93.10): LARS, batch 256, learning rate 0.3, weight decay 1e-6. It is the student's backbone that is
+    evaluated.
+    """
+
+    has_momentum_teacher = True
+    accepts_local_views = False
+    views_apart = True
+    evaluates_teacher = False
+
+    def __init__(self, options: MocoV3Options) -> None:
+        super().__init__()
+        self.options = options
+
+    def make_head(self, width: int) -> PredictionHead:
+        hidden, out = self.options.hidden_dim, self.options.out_dim
+        projector = make_mlp([width, *[hidden] * (self.options.projector_layers - 1), out], final_norm="plain")
+        predictor_norm: Literal["plain", "none"] = "plain" if self.options.predictor_batch_norm else "none"
+        return PredictionHead(projector, make_mlp([out, hidden, out], final_norm=predictor_norm, final_bias=False))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        first, second = two_views("moco_v3", student)
+        assert first.prediction is not None
+        assert second.prediction is not None
+        temperature = self.options.temperature
+        loss = info_nce(first.prediction, teacher[1].projection, temperature)
+        loss = loss + info_nce(second.prediction, teacher[0].projection, temperature)
+        return 2 * temperature * loss
+
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        return predicted_cosine(two_views("moco_v3", student), teacher).abs()
+
+    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
+        assert isinstance(head, PredictionHead)
+        return head.norm_groups()
+
+    def teacher_momentum(self, progress: float) -> float:
+        return rising_momentum(self.options.momentum, progress)
+
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        return diagnose_cosines(student)
+
+
+def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Mean of -log [exp(cos(q_i, k_i) / T) / sum_j exp(cos(q_i, k_j) / T)]; j runs over the keys of all processes.
+
+    Args:
+        queries: [N, K], this process's.
+        keys: [N, K], of the same images; no gradient reaches them.
+        temperature: T > 0.
+
+    Raises:
+        UserError: there is a single key in all, and nothing to contrast.
+    """
+    everyone = gather_rows(F.normalize(keys.detach().float(), dim=-1))
+    if len(everyone) < 2:
+        raise UserError("moco_v3 needs at least 2 images in a batch: raise batch_size or lower accumulate")
+    logits = scaled_products(F.normalize(queries.float(), dim=-1), everyone, temperature)
+    own = process_rank() * len(queries) + torch.arange(len(queries), device=queries.device)
+    return F.cross_entropy(logits, own)

@@ -1,0 +1,70 @@
+"""SimSiam: exploring simple siamese representation learning (Chen and He 2021, arXiv 2011.10566)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.cosine import diagnose_cosines, predicted_cosine
+from clever.baselines.mlp import PredictionHead, make_mlp
+
+
+class SimsiamOptions(BaselineOptions):
+    """SimSiam's settings; the defaults are the paper's, and DDCL's (authors' DRL_builder.py:31-57)."""
+
+    name: Literal["simsiam"] = "simsiam"
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's two hidden layers: the width of a ResNet-50. Lower it for small backbones."""
+    out_dim: PositiveInt = 2048
+    """Width of projection and prediction."""
+    predictor_dim: PositiveInt = 512
+    """Width of the predictor's hidden layer, a bottleneck: a quarter of ``out_dim``, which keep when you lower it."""
+    constant_predictor_rate: bool = True
+    """Keep the predictor's learning rate at its peak while the others decay (--fix-pred-lr): the paper and DDCL do."""
+
+
+class Simsiam(Baseline):
+    """Each view's prediction is turned towards the other view's projection, through which no gradient flows.
+
+    Similar means exactly DDCL's form (authors' main_simsiam.py:477-512): the batch mean of the signed cosine between
+    prediction and detached projection, averaged over both orders, then its absolute value. Cosines of both signs
+    cancel in the mean.
+
+    Recipes: ImageNet and DDCL: SGD, learning rate 0.05 for a batch of 256, weight decay 1e-4, no warm-up but DDCL's 30
+    extra epochs. solo-learn's CIFAR-10 (ResNet-18, 1000 epochs, 90.51): SGD, batch 256, learning rate 0.5, weight
+    decay 1e-5.
+    """
+
+    has_momentum_teacher = False
+    accepts_local_views = False
+    views_apart = True
+
+    def __init__(self, options: SimsiamOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def make_head(self, width: int) -> PredictionHead:
+        hidden, out = self.options.hidden_dim, self.options.out_dim
+        projector = make_mlp([width, hidden, hidden, out], final_norm="plain")
+        return PredictionHead(projector, make_mlp([out, self.options.predictor_dim, out]))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        return -predicted_cosine(two_views("simsiam", student), teacher)
+
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        return predicted_cosine(two_views("simsiam", student), teacher).abs()
+
+    def constant_rate_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        assert isinstance(head, PredictionHead)
+        return list(head.predictor.parameters()) if self.options.constant_predictor_rate else []
+
+    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
+        assert isinstance(head, PredictionHead)
+        return head.norm_groups()
+
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        return diagnose_cosines(student)

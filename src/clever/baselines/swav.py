@@ -1,0 +1,186 @@
+"""SwAV: swapping assignments between views (Caron et al. 2020, arXiv 2006.09882)."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.cosine import spread
+from clever.baselines.mlp import make_mlp
+from clever.baselines.sinkhorn import sinkhorn
+from clever.distribution import gather_rows, process_rank
+
+
+class SwavOptions(BaselineOptions):
+    """SwAV's settings; the defaults are the authors' (main_swav.py:34-90)."""
+
+    name: Literal["swav"] = "swav"
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's hidden layer. Lower it for small backbones."""
+    out_dim: PositiveInt = 128
+    """Width of the embedding that is compared with the prototypes."""
+    prototypes: PositiveInt = 3000
+    """How many prototypes. Lower it for few classes and small batches: more prototypes than classes, and fewer than the
+    images of a batch and the queue together, or many stay without an image."""
+    temperature: float = Field(default=0.1, gt=0)
+    """Temperature of the student's softmax over prototypes."""
+    epsilon: float = Field(default=0.05, gt=0)
+    """Softness of the assignments. Lower it when the loss stays at ln(prototypes); raise it when training diverges."""
+    sinkhorn_iterations: PositiveInt = 3
+    """Rounds of Sinkhorn-Knopp. More make the use of the prototypes more equal."""
+    queue_length: NonNegativeInt = 0
+    """How many earlier embeddings of each global view join the assignment. 0 for batches of thousands; some 15 batches
+    for a batch of 256 (3840)."""
+    queue_start_epoch: NonNegativeInt = 15
+    """Epoch from which the queue is filled, and used as soon as it is full: before, embeddings age too fast."""
+    freeze_prototypes_epochs: NonNegativeInt = 1
+    """Epochs at the start in which the prototypes do not move. The authors count iterations: 313 with batches of 4096
+    images, 5005 with 256, which is one epoch of ImageNet."""
+
+
+class SwavHead(nn.Module):
+    """A projector, whose l2-normalised embedding is compared with l2-normalised prototypes.
+
+    The prototypes are brought back to length 1 before each training step, outside the gradient, as the authors do
+    (main_swav.py:283-287): their scores are cosines.
+    """
+
+    def __init__(self, width: int, options: SwavOptions) -> None:
+        super().__init__()
+        self.projector = make_mlp([width, options.hidden_dim, options.out_dim])
+        self.prototypes = nn.Linear(options.out_dim, options.prototypes, bias=False)
+        self.normalise_prototypes()
+
+    @torch.no_grad()
+    def normalise_prototypes(self) -> None:
+        """Give every prototype length 1; one that has it already keeps its bits."""
+        weight = self.prototypes.weight
+        length = torch.linalg.vector_norm(weight, dim=1, keepdim=True).clamp_min(1e-12)
+        # Through .data: a second pass before the backward of a first finds the prototypes as they were, and must not
+        # make autograd believe that they have changed.
+        weight.data.copy_(torch.where((length - 1).abs() < 1e-6, weight, weight / length))
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Features [M, width] to unit embeddings [M, out_dim] and their scores [M, prototypes], cosines, in float32."""
+        if self.training:
+            self.normalise_prototypes()
+        embedding = F.normalize(self.projector(features).float(), dim=-1)
+        return HeadOutput(embedding, scores_of(embedding, self.prototypes.weight))
+
+
+class Swav(Baseline):
+    """Each global view's assignment to prototypes is predicted from every other view, local ones included.
+
+    A head output's projection is the embedding, its prediction the scores. Similar means, for the orthogonality term,
+    what CLeVER takes for DINO: the cosine between a view's distribution over prototypes and the detached assignment of
+    another view, so that 0 is reached when they share no prototype.
+
+    Recipes: ImageNet, 2 crops of 224 and 6 of 96 pixels: LARC, batch 4096, learning rate 4.8, weight decay 1e-6; with
+    batches of 256, learning rate 0.6 and a queue of 3840. solo-learn's CIFAR-10 (ResNet-18, 1000 epochs, 2 crops,
+    89.17): LARS, batch 256, learning rate 0.6, weight decay 1e-6, queue 3840.
+    """
+
+    has_momentum_teacher = False
+    accepts_local_views = True
+    queue: Tensor
+
+    def __init__(self, options: SwavOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.epoch = 0
+        self.register_buffer("queue", torch.zeros(2, options.queue_length, options.out_dim))
+        self._queue_is_full = False
+        self._prototypes: weakref.ref[nn.Linear] | None = None
+
+    def make_head(self, width: int) -> SwavHead:
+        """A head; the queue is scored with the prototypes of the last one that was made."""
+        head = SwavHead(width, self.options)
+        self._prototypes = weakref.ref(head.prototypes)
+        return head
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        pairs = list(self._pairs(student, len(teacher)))
+        log_scores = [F.log_softmax(_scores(view) / self.options.temperature, dim=-1) for view in student]
+        return -torch.stack([(target * log_scores[view]).sum(dim=-1).mean() for target, view in pairs]).mean()
+
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        shares = [torch.softmax(_scores(view) / self.options.temperature, dim=-1) for view in student]
+        cosines = [
+            F.cosine_similarity(target, shares[view]).mean() for target, view in self._pairs(student, len(teacher))
+        ]
+        return torch.stack(cosines).mean()
+
+    def _pairs(self, student: Sequence[HeadOutput], assigned: int) -> Iterator[tuple[Tensor, int]]:
+        """The assignment of each global view, with the number of every other view."""
+        for number, view in enumerate(student[:assigned]):
+            target = self.assign(number, _scores(view))
+            for other in range(len(student)):
+                if other != number:
+                    yield target, other
+
+    @torch.no_grad()
+    def assign(self, number: int, scores: Tensor) -> Tensor:
+        """Sinkhorn's assignments [N, prototypes] of this process's images, made together with those of all processes
+        and, once it is full, the queue of global view ``number``."""
+        rows, everyone = len(scores), gather_rows(scores.detach().float())
+        if self.queue_is_used():
+            prototypes = None if self._prototypes is None else self._prototypes()
+            assert prototypes is not None, "the queue is scored with the prototypes of the head that make_head made"
+            everyone = torch.cat([everyone, scores_of(self.queue[number], prototypes.weight)])
+        targets = sinkhorn(everyone, epsilon=self.options.epsilon, iterations=self.options.sinkhorn_iterations)
+        start = process_rank() * rows
+        return targets[start : start + rows]
+
+    def queue_is_used(self) -> bool:
+        """Whether there is a queue and it is full."""
+        if self.options.queue_length and not self._queue_is_full:
+            # Looked up until it is full, for a look makes the host wait for the device.
+            self._queue_is_full = bool(self.queue[:, -1].any())
+        return self._queue_is_full
+
+    @torch.no_grad()
+    def observe(self, teacher: Sequence[HeadOutput]) -> None:
+        """Put the embeddings of the global views at the head of the queue."""
+        if self.options.queue_length == 0 or self.epoch < self.options.queue_start_epoch:
+            return
+        fresh = torch.stack([gather_rows(view.projection.detach().float()) for view in teacher])
+        self.queue.copy_(torch.cat([fresh, self.queue], dim=1)[:, : self.options.queue_length])
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
+        assert isinstance(head, SwavHead)
+        return list(head.prototypes.parameters()) if epoch < self.options.freeze_prototypes_epochs else []
+
+    @torch.no_grad()
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        """Spread of the embedding, and, over ln K: entropy of the mean distribution over prototypes, and its
+        excess over the mean entropy, which is how much the prototype tells about the image and is 0 at a collapse."""
+        shares = torch.softmax(_scores(student[0]) / self.options.temperature, dim=-1)
+        largest = math.log(max(2, self.options.prototypes))
+        usage = torch.special.entr(shares.mean(dim=0)).sum()
+        return {
+            "projection_std": spread(student[0].projection),
+            "assignment_entropy_ratio": usage / largest,
+            "assignment_information_ratio": (usage - torch.special.entr(shares).sum(dim=-1).mean()) / largest,
+        }
+
+
+def scores_of(embeddings: Tensor, prototypes: Tensor) -> Tensor:
+    """Inner products [N, K] of embeddings [N, D] and prototypes [K, D], in float32 even under autocast."""
+    with torch.autocast(embeddings.device.type, enabled=False):
+        return embeddings @ prototypes.float().T
+
+
+def _scores(view: HeadOutput) -> Tensor:
+    assert view.prediction is not None
+    return view.prediction.float()

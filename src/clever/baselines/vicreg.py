@@ -1,0 +1,94 @@
+"""VICReg: variance, invariance, covariance (Bardes, Ponce and LeCun 2022, arXiv 2105.04906)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
+from clever.baselines.decorrelation import off_diagonal_energy
+from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.distribution import gather_rows
+from clever.errors import UserError
+
+
+class VicregOptions(BaselineOptions):
+    """VICReg's settings; the defaults are the authors' (main_vicreg.py)."""
+
+    name: Literal["vicreg"] = "vicreg"
+    hidden_dim: PositiveInt = 8192
+    """Width of the expander's two hidden layers. solo-learn takes 2048 on CIFAR-10 and ImageNet-100."""
+    out_dim: PositiveInt = 8192
+    """Width of the embedding. Wider is better in the paper."""
+    invariance_weight: float = Field(default=25.0, ge=0)
+    """Weight of the mean squared distance between two views."""
+    variance_weight: float = Field(default=25.0, ge=0)
+    """Weight of the hinge that keeps every column's deviation above 1. At least the invariance's, or it collapses."""
+    covariance_weight: float = Field(default=1.0, ge=0)
+    """Weight of the squared covariances between columns."""
+    halve_variance: bool = True
+    """Average the variance term over the two views, as the authors' code and SIE do. False adds them up, as solo-learn
+    does: the same as doubling ``variance_weight``; turn it off to run solo-learn's recipes."""
+
+
+class Vicreg(Baseline):
+    """Two views' embeddings agree, while every column keeps its variance and none repeats another.
+
+    Similar means, for the orthogonality term: the absolute value of the batch mean of the cosine between the
+    embeddings of the two views, with gradient to both.
+
+    Recipes: ImageNet: LARS, batch 2048, learning rate 0.2 for a batch of 256, weight decay 1e-6. solo-learn's CIFAR-10
+    (ResNet-18, 1000 epochs, 92.07): LARS, batch 256, learning rate 0.3, weight decay 1e-4, 25/25/1 not halved.
+    """
+
+    has_momentum_teacher = False
+    accepts_local_views = False
+    views_apart = True
+
+    def __init__(self, options: VicregOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def make_head(self, width: int) -> ProjectionHead:
+        hidden, out = self.options.hidden_dim, self.options.out_dim
+        return ProjectionHead(make_mlp([width, hidden, hidden, out], final_bias=False))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        first, second = (gather_rows(view.projection.float()) for view in two_views("vicreg", student))
+        if len(first) < 2:
+            raise UserError("vicreg needs at least 2 images in a batch: raise batch_size or lower accumulate")
+        options = self.options
+        variance = variance_hinge(first) + variance_hinge(second)
+        return (
+            options.invariance_weight * F.mse_loss(first, second)
+            + options.variance_weight * variance * (0.5 if options.halve_variance else 1.0)
+            + options.covariance_weight * (covariance(first) + covariance(second))
+        )
+
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+        return mean_absolute_cosine([view.projection for view in two_views("vicreg", student)])
+
+    @torch.no_grad()
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        """Beside the usual: mean deviation of the embedding's columns, 1 where the hinge holds and 0 at collapse."""
+        return dict(diagnose_cosines(student)) | {
+            "embedding_deviation": student[0].projection.float().std(dim=0).mean()
+        }
+
+
+def variance_hinge(vectors: Tensor) -> Tensor:
+    """Mean over the columns of [N, D] of max(0, 1 - sqrt(Var + 1e-4)), with the unbiased variance; N >= 2."""
+    return F.relu(1 - torch.sqrt(vectors.var(dim=0) + 1e-4)).mean()
+
+
+def covariance(vectors: Tensor) -> Tensor:
+    """1/D of the sum of the squared off-diagonal entries of the columns' unbiased covariance, for [N, D], N >= 2."""
+    count, width = vectors.shape
+    centred = vectors - vectors.mean(dim=0)
+    return off_diagonal_energy(centred, centred) / ((count - 1) ** 2 * width)

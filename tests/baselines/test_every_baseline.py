@@ -1,0 +1,164 @@
+"""Every baseline of the registry with none, DDCL and CLeVER: a few steps on tiny digits, and where gradients go."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from clever.baselines import BASELINES
+from clever.config import MethodOptions, RunRecipe
+from clever.data import Batches, Store
+from clever.equivariance import Encoded, Equivariance
+from clever.pretraining.composition import build_objective
+from clever.pretraining.trainer import Trainer
+
+TINY: dict[str, dict[str, Any]] = {
+    "dino": {"out_dim": 16, "hidden_dim": 12, "bottleneck_dim": 8, "freeze_last_layer_epochs": 0, "momentum": 0.9},
+    "simsiam": {"hidden_dim": 12, "out_dim": 12, "predictor_dim": 6},
+    "byol": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
+    "moco_v3": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
+    "swav": {"hidden_dim": 12, "out_dim": 8, "prototypes": 6, "freeze_prototypes_epochs": 0},
+}
+TINY_PROJECTOR = {"hidden_dim": 12, "out_dim": 8}
+EQUIVARIANCES = ["none", "ddcl", "clever"]
+WIDTH, ROWS = 10, 6
+
+
+def method(baseline: str, equivariance: str) -> dict[str, Any]:
+    head = {"name": baseline} | TINY.get(baseline, TINY_PROJECTOR)
+    return {"baseline": head, "equivariance": {"name": equivariance}}
+
+
+@pytest.mark.parametrize("equivariance", EQUIVARIANCES)
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, digits_store: Store) -> None:
+    kind, _ = BASELINES[baseline]
+    # Without weight decay, what moves has had a gradient.
+    whole = make_recipe(
+        augmentation={"local_views": 2 if kind.accepts_local_views else 0},
+        optimisation={"weight_decay": 0.0, "final_weight_decay": 0.0},
+    ).model_dump()
+    recipe = RunRecipe.model_validate(whole | {"method": method(baseline, equivariance)})
+    trainer = Trainer(recipe, digits_store.mean, digits_store.std, 6, torch.device("cpu"))
+    before = {name: p.detach().clone() for name, p in trainer.student.named_parameters()}
+    targets = [] if trainer.teacher is None else [p.detach().clone() for p in trainer.teacher.parameters()]
+
+    batches = Batches(digits_store.split("train"), 16, seed=0, device="cpu")
+    for iteration, batch in zip(range(3), batches.epoch(0), strict=False):
+        values = trainer.step(batch, iteration)
+        terms = {"none": 1, "ddcl": 2, "clever": 3}[equivariance]
+        assert len(values) == terms + 2
+        assert all(value.isfinite() for value in values.values()), values
+
+    for name, parameter in trainer.student.named_parameters():
+        assert parameter.isfinite().all(), name
+        assert torch.equal(parameter, before[name]) is not parameter.requires_grad, name
+    assert (trainer.teacher is not None) == kind.has_momentum_teacher
+    if trainer.teacher is not None:
+        assert all(p.grad is None and not p.requires_grad for p in trainer.teacher.parameters())
+        followed = [not torch.equal(p, old) for p, old in zip(trainer.teacher.parameters(), targets, strict=True)]
+        assert sum(followed) >= 0.9 * len(followed)  # DINO's row norms are constant
+        part = next(iter(trainer.objective.parts))
+        assert trainer.objective.baseline(part).teacher_momentum(0) == pytest.approx(0.9)
+        assert trainer.objective.baseline(part).teacher_momentum(1) == 1
+    diagnosis = trainer.diagnose()
+    assert all(torch.tensor(value).isfinite() for value in diagnosis.values())
+    assert len(diagnosis) > len([name for name in diagnosis if name.startswith(("feature_", "effective_", "view_"))])
+
+
+class Batch:
+    """Features that need a gradient, and the heads of student and teacher on them."""
+
+    def __init__(self, baseline: str, equivariance: str) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            options = MethodOptions.model_validate(method(baseline, equivariance))
+            self.objective: Equivariance = build_objective(options, WIDTH)
+            self.heads = self.objective.make_heads()
+            self.teacher_heads = self.objective.make_heads().requires_grad_(False)
+            first = torch.randn(ROWS, WIDTH)
+            self.student = [(first + torch.randn(ROWS, WIDTH)).requires_grad_() for _ in range(2)]
+            self.teacher = [(first + torch.randn(ROWS, WIDTH)).requires_grad_() for _ in range(2)]
+        self.has_teacher = BASELINES[baseline][0].has_momentum_teacher
+
+    def terms(self) -> dict[str, Tensor]:
+        student = self._encode(self.student, self.heads)
+        targets = self._encode(self.teacher, self.teacher_heads) if self.has_teacher else student
+        return {name: term.value for name, term in self.objective(student, targets, self.heads).items()}
+
+    def _encode(self, views: list[Tensor], heads: nn.ModuleDict) -> Encoded:
+        outputs = {
+            part: [heads[part](view[:, columns]) for view in views] for part, columns in self.objective.parts.items()
+        }
+        return Encoded(views, outputs)
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_gradients_stay_on_their_side(baseline: str) -> None:
+    reached: dict[str, set[str]] = {}
+    for term in ("contrast", "orthogonality", "head_norm"):
+        batch = Batch(baseline, "clever")
+        value = batch.terms()[term]
+        assert value.ndim == 0
+        if term != "contrast":
+            assert value >= 0
+        value.backward()
+        ir, found = 8, set()
+        for number, view in enumerate(batch.student):
+            gradient = torch.zeros_like(view) if view.grad is None else view.grad
+            found |= {f"IR of view {number}"} if gradient[:, :ir].any() else set()
+            found |= {f"EF of view {number}"} if gradient[:, ir:].any() else set()
+        for part, head in batch.heads.items():
+            if any(p.grad is not None and p.grad.any() for p in head.parameters()):
+                found.add(f"{part} head")
+        others = [*batch.teacher, *batch.teacher_heads.parameters()]
+        if any(tensor.grad is not None for tensor in others):
+            found.add("teacher")
+        reached[term] = found
+    assert reached == {
+        "contrast": {"IR of view 0", "IR of view 1", "IR head"},
+        "orthogonality": {"EF of view 0", "EF of view 1", "EF head"},
+        "head_norm": {"IR head", "EF head"},
+    }
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_a_step_down_the_orthogonality_makes_the_views_less_alike(baseline: str) -> None:
+    batch = Batch(baseline, "ddcl")
+    value = batch.terms()["orthogonality"]
+    gradients = torch.autograd.grad(value, batch.student)
+    slope = sum(gradient.square().sum() for gradient in gradients)
+    step = 1e-3 * value.detach() / slope
+    with torch.no_grad():
+        for view, gradient in zip(batch.student, gradients, strict=True):
+            view -= step * gradient
+    fall = (value - batch.terms()["orthogonality"]) / value
+    # To first order 1e-3, but that SimSiam's and SwAV's targets, which have no gradient, move with the views.
+    assert 5e-4 < fall.item() < 2e-3
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_name_and_options_belong_together(baseline: str) -> None:
+    kind, options = BASELINES[baseline]
+    assert get_args(options.model_fields["name"].annotation) == (baseline,)
+    built = options()
+    assert built.name == baseline
+    assert isinstance(kind.has_momentum_teacher, bool)
+    assert isinstance(kind.accepts_local_views, bool)
+    for name, field in options.model_fields.items():
+        assert name == "name" or field.description, f"{baseline}.{name} says nothing about itself"
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_norm_groups_hold_every_parameter_once(baseline: str) -> None:
+    batch = Batch(baseline, "none")
+    head = batch.heads["ALL"]
+    groups = batch.objective.baseline("ALL").norm_groups(head)
+    assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in head.parameters())
+    assert len(groups) == (2 if baseline in ("simsiam", "byol", "moco_v3") else 1)
+    constant = {id(p) for p in batch.objective.baseline("ALL").constant_rate_parameters(head)}
+    assert constant <= {id(p) for p in head.parameters()}
+    assert bool(constant) == (baseline == "simsiam")

@@ -1,0 +1,106 @@
+"""Two processes over gloo against one: every baseline's loss, similarity and gradients are those of the whole batch.
+
+The file is also the program that the processes run: ``python test_several_processes.py RESULT``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clever.baselines import BASELINES, HeadOutput
+from clever.distribution import average_over_processes, gather_rows, joined_processes, process_count, process_rank
+
+ROWS, WIDTH, VIEWS = 8, 6, 2
+SETTINGS: dict[str, dict[str, Any]] = {
+    "dino": {"out_dim": WIDTH},
+    "swav": {"out_dim": WIDTH, "prototypes": WIDTH, "queue_length": 2 * ROWS, "queue_start_epoch": 0},
+}
+
+
+def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
+    """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
+    kind, options = BASELINES[name]
+    baseline = kind(options.model_validate(SETTINGS.get(name, {})))  # type: ignore[call-arg]
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    head = baseline.make_head(4) if name == "swav" else None
+    mine = slice(process_rank() * ROWS // process_count(), (process_rank() + 1) * ROWS // process_count())
+
+    def views() -> list[HeadOutput]:
+        common = torch.randn(ROWS, WIDTH, generator=generator)
+        drawn = [common + torch.randn(2, ROWS, WIDTH, generator=generator) for _ in range(VIEWS)]
+        return [HeadOutput(*(rows[mine].clone().requires_grad_() for rows in view)) for view in drawn]
+
+    for _ in range(3):
+        baseline.observe(views())
+    student, teacher = views(), views()
+    value = getattr(baseline, quantity)(student, teacher if kind.has_momentum_teacher else student)
+    value.backward()
+    found = {"value": average_over_processes(value.detach())}
+    for number, view in enumerate(student):
+        for field, tensor in zip(HeadOutput._fields, view, strict=True):
+            gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+            found[f"{field} {number}"] = gather_rows(gradient) / process_count()
+    del head  # the queue is scored with its prototypes
+    return found
+
+
+def evaluate_all() -> dict[str, dict[str, torch.Tensor]]:
+    return {f"{name}.{quantity}": evaluate(name, quantity) for name in BASELINES for quantity in QUANTITIES}
+
+
+QUANTITIES = ("attract", "similarity")
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
+    """What two processes find."""
+    result = tmp_path_factory.mktemp("processes") / "result.pt"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(result)],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=120)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], errors
+    found: dict[str, dict[str, torch.Tensor]] = torch.load(result, weights_only=True)
+    return found
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize("name", BASELINES)
+def test_two_processes_are_one(name: str, quantity: str, of_two: dict[str, dict[str, torch.Tensor]]) -> None:
+    expected, found = evaluate(name, quantity), of_two[f"{name}.{quantity}"]
+    assert any(gradient.any() for field, gradient in expected.items() if field != "value")
+    for field, value in expected.items():
+        scale = max(value.abs().max().item(), 1e-8)
+        torch.testing.assert_close(
+            found[field], value, rtol=1e-4, atol=1e-5 * scale, msg=lambda m, f=field: f"{f}: {m}"
+        )
+
+
+if __name__ == "__main__":
+    with joined_processes("cpu"):
+        everything = evaluate_all()
+        if process_rank() == 0:
+            torch.save(everything, Path(sys.argv[1]))
