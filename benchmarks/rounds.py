@@ -67,7 +67,9 @@ def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
     return statistics.median(one / other for one, other in zip(numerators, denominators, strict=True))
 
 
-def row(what: str, value: float, unit: str, reference: str, goal: float | None = None, most: bool = False) -> dict[str, Any]:
+def row(
+    what: str, value: float, unit: str, reference: str, goal: float | None = None, most: bool = False
+) -> dict[str, Any]:
     """One line of a report.
 
     Args:

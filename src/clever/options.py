@@ -90,7 +90,6 @@ def _describe(kind: type[Options], fault: Any) -> str:
             return f"{place}{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
 
 
-
 def _walk(kind: Any, location: Sequence[Any]) -> tuple[list[str], type[Options] | None]:
     """Follow a location into a block: the parts to show, and the block found there.
 

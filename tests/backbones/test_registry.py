@@ -250,4 +250,4 @@ def test_presets_fit_their_backbones(name: str) -> None:
 
 
 def test_the_names_known_without_timm_are_those_of_the_registry() -> None:
-    assert OWN_NAMES == tuple(BACKBONES)
+    assert tuple(BACKBONES) == OWN_NAMES

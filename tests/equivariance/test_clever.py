@@ -31,7 +31,9 @@ def objective(name: str = "clever", feature_dim: int = WIDTH, **settings: Any) -
 
 def heads_of(built: Equivariance, seed: int) -> nn.ModuleDict:
     """Heads whose parameters are all far from their start, so that every term has a gradient of some size."""
-    heads = built.make_heads()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        heads = built.make_heads()
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in heads.parameters():
@@ -136,7 +138,8 @@ def test_every_term_and_the_gradient_of_their_sum(ratio: float) -> None:
     expected, leaves = reference(batch, int(WIDTH * ratio), centres)
     assert list(terms) == ["contrast", "orthogonality", "head_norm"]
     for name, value in terms.items():
-        torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=0)
+        # The head norm is the small difference of two float32 sums of about 50.
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=2e-5 if name == "head_norm" else 0)
     total64 = expected["contrast"] + 0.7 * expected["orthogonality"] + 0.01 * expected["head_norm"]
     torch.testing.assert_close(total.double(), total64, rtol=1e-5, atol=0)
     inputs = parameters_of(batch)

@@ -67,7 +67,7 @@ def test_resuming_from_the_start_leaves_no_file(tmp_path: Path) -> None:
     assert lines(metrics) == LINES[:2]
 
 
-@pytest.mark.parametrize("torn", ["2", "2,18", "2,18,0.", '2,18,0.5,"colla', "\x00\x00\x00\x00", "e"])
+@pytest.mark.parametrize("torn", ["1", "1,6", "2", "2,18", "2,18,0.", '2,18,0.5,"colla', "\x00\x00\x00\x00", "e"])
 def test_a_torn_last_line_is_dropped(tmp_path: Path, torn: str) -> None:
     metrics = filled(tmp_path, 2)
     with metrics.path.open("a") as file:

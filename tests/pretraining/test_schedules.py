@@ -65,10 +65,13 @@ def test_the_trainer_scales_the_rate_with_the_batch_and_follows_every_schedule(
     }
     recipe: RunRecipe = make_recipe(optimisation=settings, baseline={"momentum": 0.99})
     trainer = Trainer(recipe, digits_store.mean, digits_store.std, 6, torch.device("cpu"))
-    got = np.array([trainer.schedule(iteration) for iteration in range(24)], dtype=np.float64)
-    np.testing.assert_allclose(got[:, 0], authors(0.002 * 32 / 256, 1e-5, 4, 6, 1.5), rtol=1e-12)
-    np.testing.assert_allclose(got[:, 1], authors(0.03, 0.3, 4, 6), rtol=1e-12)
-    np.testing.assert_allclose(got[:, 2], authors(0.99, 1.0, 4, 6), rtol=1e-12)
+    got = [trainer.schedule(iteration) for iteration in range(24)]
+    rates = authors(0.002 * 32 / 256, 1e-5, 4, 6, 1.5)
+    np.testing.assert_allclose([now.learning_rate for now in got], rates, rtol=1e-12)
+    constant = np.concatenate([rates[:9], np.full(15, 0.002 * 32 / 256)])  # as before in the warm-up, its peak after it
+    np.testing.assert_allclose([now.constant_rate for now in got], constant, rtol=1e-12)
+    np.testing.assert_allclose([now.weight_decay for now in got], authors(0.03, 0.3, 4, 6), rtol=1e-12)
+    np.testing.assert_allclose([now.momentum for now in got], authors(0.99, 1.0, 4, 6), rtol=1e-12)
 
 
 def test_weight_decay_can_stay_constant(make_recipe, digits_store: Store) -> None:

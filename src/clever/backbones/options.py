@@ -8,7 +8,6 @@ from pydantic import Field, PositiveInt
 
 from clever.options import Options
 
-
 OWN_NAMES = ("resnet18", "resnet50", "vit_tiny", "vit_small", "vmamba_tiny", "resnet10t_half", "pixels")
 """The keys of ``BACKBONES``, known without the seconds that timm takes to load; a test keeps them in step."""
 
