@@ -102,7 +102,10 @@ class Backbone(nn.Module):
         # One entry, because the order of several in the header is not fixed and equal weights should give equal files.
         header = json.dumps({"format": FORMAT, "backbone": self.name, **self._description()}, sort_keys=True)
         with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"clever": header})
+            try:
+                save_file(tensors, temporary, metadata={"clever": header})
+            except SafetensorError as error:  # how its writer reports a full disk
+                raise OSError(" ".join(str(error).split())) from error
 
     def load(self, path: str | Path) -> None:
         """Fill the network from a file of ``save``.

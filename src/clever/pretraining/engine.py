@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import shutil
 import sys
 import time
 from contextlib import nullcontext
@@ -25,7 +24,7 @@ from clever.distribution import (
     process_rank,
 )
 from clever.errors import UserError
-from clever.files import write_json
+from clever.files import write_bytes, write_json
 from clever.pretraining.diagnostics import HEALTHY, assess
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
 from clever.pretraining.memory import keep_freed_memory
@@ -75,7 +74,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             if recipe.method is None:
                 metrics.start(["epoch", "iteration"])
             backbone.save(folder / "backbone.safetensors")
-            shutil.copyfile(metrics.path, folder / "metrics.csv")
+            write_bytes(folder / "metrics.csv", metrics.path.read_bytes())
             write_json(folder / "run.json", _describe_run(recipe, store, device, backbone) | summary)
             if not execution.keep_state:
                 states.clear()
@@ -122,6 +121,8 @@ def _train(
         raise UserError(f"{states.folder}: the processes found different training states; give all the same folder")
     if is_main_process():
         metrics.keep_epochs(iteration // steps)
+    if options.precision == "bf16" and device.type == "cpu":
+        say.line("WARNING: bf16 on a CPU is slow, and some of its convolutions are wrong on 1x1 maps; use fp32")
     say.line(f"{options.epochs} epochs of {steps} steps; images on {batches.placement} ({batches.reason}); {device}")
 
     started = last_saved = time.monotonic()
