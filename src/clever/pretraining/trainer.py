@@ -209,10 +209,6 @@ class Trainer:
         diagnosed = self.objective.baseline(part).diagnose(student.outputs[part], teacher.outputs[part])
         return {name: average_over_processes(value).item() for name, value in diagnosed.items()} | values
 
-    def forget_batch(self) -> None:
-        """Let go of the last step's activations."""
-        self._last = None
-
     def trained_backbone(self) -> Backbone:
         """The backbone to evaluate: the teacher's where there is one that is evaluated (DINO), else the student's."""
         part = next(iter(self.objective.parts))
