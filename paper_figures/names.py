@@ -10,7 +10,7 @@ PERTURBATIONS = {
     "cj_flip": "horizontal flip, colour jitter",
     "cj_rot": "rotation within ±90°, colour jitter",
     "cj_rot180": "rotation within ±180°, colour jitter",
-    "rot180": "rotation by 180°",
+    "rot180": "rotation within ±180°",
     "cj_rot_et50": "cj_rot and an elastic transform, strength 50",
     "cj_rot_et": "cj_rot and an elastic transform, strength 100",
     "cj_rot_et150": "cj_rot and an elastic transform, strength 150",
