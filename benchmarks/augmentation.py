@@ -1,7 +1,7 @@
 """Speed and memory of the training recipes beside the authors' pipeline and beside kornia, in the same run.
 
     python benchmarks/augmentation.py                 # every case, two threads, a few minutes on two cores
-    python benchmarks/augmentation.py --case small --json
+    python benchmarks/augmentation.py --case small_caug --json
     CLEVER_REAL_DATA=photos python benchmarks/augmentation.py    # JPEG photographs below this folder instead of noise
     python benchmarks/augmentation.py --device cuda   # ours and kornia on the GPU, the reference on the CPU
 
