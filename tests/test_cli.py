@@ -225,3 +225,9 @@ def test_methods_lists_every_registry(capsys: pytest.CaptureFixture[str]) -> Non
     assert {"none", "clever"} <= set(listed["equivariances"])
     assert {"linear", "knn"} <= set(listed["protocols"])
     assert {"baug", "caug", "caug_plus"} <= set(listed["augmentations"])
+
+
+def test_describe_without_a_backbone_lists_the_five_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "--image-size", "96", "--json"]) == 0
+    described = {entry["name"]: entry["ir_dim"] for entry in json.loads(capsys.readouterr().out)}
+    assert described == {"vit_tiny": 153, "vit_small": 307, "resnet18": 409, "vmamba_tiny": 614, "resnet50": 1638}

@@ -247,7 +247,9 @@ def _collect(arguments: argparse.Namespace) -> None:
 
 def _add_describe(commands: _Commands) -> None:
     parser = _add(commands, "describe", "describe a backbone: parameters, multiply-accumulates, widths, memory")
-    parser.add_argument("--backbone", required=True, help="a backbone of this project or any timm model")
+    parser.add_argument(
+        "--backbone", help="a backbone of this project or any timm model; without it, the table of the paper's five"
+    )
     parser.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="side of the image (default 224)")
     parser.add_argument(
         "--separation-ratio", type=float, default=0.8, metavar="RATIO", help="share of IR in the representation (0.8)"
@@ -257,9 +259,16 @@ def _add_describe(commands: _Commands) -> None:
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from clever.backbones.describe import describe
+    from clever.backbones import SPLITS
+    from clever.backbones.describe import backbone_table, describe
 
-    _print_mapping(describe(arguments.backbone, arguments.image_size, arguments.separation_ratio), arguments.json)
+    size, ratio = arguments.image_size, arguments.separation_ratio
+    if arguments.backbone:
+        _print_mapping(describe(arguments.backbone, size, ratio), arguments.json)
+    elif arguments.json:
+        print(json.dumps([describe(name, size, ratio) for name in SPLITS], indent=2))
+    else:
+        print(backbone_table())
 
 
 def _add_methods(commands: _Commands) -> None:
