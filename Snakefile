@@ -30,9 +30,11 @@ try:
         options = study.data_options(name)
         prepared = Path("results", study.study, "data", name, "store.json").exists()
         if options.root and not (prepared or options.download or Path(options.root).expanduser().is_dir()):
-            raise UserError(
-                f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER"
-            )
+            absent = f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER"
+            # A plan needs no data. Snakemake itself knows only after this file whether it is to plan or to run.
+            if not {"-n", "--dry-run", "--dryrun"}.intersection(sys.argv):
+                raise UserError(absent)
+            print(f"note: {absent}", file=sys.stderr)
 except UserError as error:
     # Snakemake would put the line between two of its own about this file, which is not where the fault is.
     sys.exit(f"error: {error}")

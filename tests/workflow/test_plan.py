@@ -27,13 +27,13 @@ def test_the_demo_is_the_default_study(snakemake: Snakemake) -> None:
     assert planned_jobs(planned.stdout) == expected
 
 
-def test_the_papers_study_on_a_cluster(snakemake: Snakemake, tmp_path: Path) -> None:
-    (tmp_path / "imagenet").mkdir()
+def test_the_papers_study_on_a_cluster_is_planned_without_its_data(snakemake: Snakemake) -> None:
     planned = snakemake(
         *("--dry-run", "--quiet", "rules", "--configfile", "workflow/studies/imagenet100.yaml"),
-        *("--workflow-profile", "workflow/profiles/slurm", "--config", f"data_root={tmp_path}"),
+        *("--workflow-profile", "workflow/profiles/slurm"),
     )
     assert planned.returncode == 0, planned.stdout
+    assert "note: data.imagenet100: there is no folder data/imagenet;" in planned.stdout
     # 5 backbones x 2 methods x 3 recipes and 5 untrained backbones; nothing of the demo has leaked in.
     expected = {"prepare": 1, "pretrain": 35, "evaluate": 35, "collect": 1} | DRAWINGS
     assert planned_jobs(planned.stdout) == expected
