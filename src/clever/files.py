@@ -29,9 +29,11 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise UserError(f"{path}: could not be written ({_why(error)}); what was there before is untouched") from error
+        raise UserError(
+            f"{path}: could not be written ({describe_failure(error)}); what was there before is untouched"
+        ) from error
     finally:
         with suppress(OSError):  # where it could not be made it cannot be removed either
             temporary.unlink()
@@ -65,15 +67,17 @@ def append_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"{path}: could not be written ({_why(error)})") from error
+        raise UserError(f"{path}: could not be written ({describe_failure(error)})") from error
 
 
-def _why(error: OSError) -> str:
+def describe_failure(error: OSError) -> str:
+    """Why a write failed, in words."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "the disk or quota is full" if full else error.strerror or str(error)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Push the names in a folder through to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

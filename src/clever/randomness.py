@@ -7,6 +7,8 @@ up any step again with the very numbers it would have had, and no generator stat
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -23,3 +25,15 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 def make_generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator of its own for one purpose, on ``device``."""
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let code that draws from torch's global generator of the CPU draw from ``seed``; the generator is put back.
+
+    Only the CPU's: parameters are born there, and touching those of the GPUs would start CUDA in processes that never
+    need it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -63,16 +63,19 @@ class Augmentation:
         self.kinds: list[Kind] = ["global", "global"]
         self.kinds += ["local"] * options.local_views
 
-    def draw(self, sizes: Tensor, generator: torch.Generator) -> list[Table]:
+    def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
         """One table of parameters a view (global 1, global 2, local ...), on the CPU.
 
         Args:
             sizes: int64 [N, 2], height and width of each image.
             generator: a CPU generator; the tables are the same whatever device the pixels are on.
+            share: which of ``shares`` equal parts of a larger batch these images are: each gets the row that it would
+                get if the whole batch were drawn at once.
         """
-        sizes = sizes.cpu()
+        sizes, rows = sizes.cpu(), len(sizes)
+        mine = slice(share * rows, (share + 1) * rows)
         return [
-            make_table(draw_uniforms(len(sizes), generator), sizes, self.distributions(view))
+            make_table(draw_uniforms(shares * rows, generator)[mine], sizes, self.distributions(view))
             for view in range(len(self.kinds))
         ]
 

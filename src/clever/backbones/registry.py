@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import timm
-import torch
 
 from clever.backbones.backbone import Backbone
 from clever.backbones.options import BackboneOptions
@@ -16,7 +14,7 @@ from clever.backbones.pixels import Pixels
 from clever.backbones.timm_backbone import build_other, build_resnet, build_vit
 from clever.backbones.vmamba import build_vmamba
 from clever.errors import UserError
-from clever.randomness import derive_seed
+from clever.randomness import derive_seed, seeded
 
 BACKBONES: dict[str, Callable[[BackboneOptions], Backbone]] = {
     "resnet18": lambda options: build_resnet(options, {"model_name": "resnet18"}),
@@ -47,7 +45,7 @@ def build_backbone(options: BackboneOptions, *, seed: int | None) -> Backbone:
     build = BACKBONES.get(options.name, build_other)
     if seed is None:
         return build(options)
-    with _seeded(derive_seed(seed, "backbone")):
+    with seeded(derive_seed(seed, "backbone")):
         return build(options)
 
 
@@ -74,12 +72,3 @@ def load_backbone(options: BackboneOptions, path: str | Path) -> Backbone:
     backbone = build_backbone(options, seed=0)
     backbone.load(path)
     return backbone.eval()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    # Only the CPU's generator is seeded and restored: parameters are born on the CPU, and touching the GPU's generators
-    # here would start CUDA in processes that never need it.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clever.errors import UserError
+from clever.files import describe_failure, sync_folder
 
 
 @contextmanager
@@ -44,11 +44,10 @@ def whole_folder(folder: Path, replaceable: frozenset[str], needed_bytes: int) -
             )
         partial.mkdir()
         yield partial
-        _sync_folder(partial)
+        sync_folder(partial)
         _put_in_place(partial, folder)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = "the disk or quota is full" if full else error.strerror or str(error)
+        why = describe_failure(error)
         raise UserError(
             f"{folder}: could not be written ({why}; about {needed_bytes / 1e9:.2f} GB are needed); nothing was kept"
         ) from error
@@ -143,14 +142,6 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _put_in_place(partial: Path, folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         # A folder with files in it cannot be renamed over: the old one steps aside, under a name that is cleared away
@@ -165,4 +156,4 @@ def _put_in_place(partial: Path, folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
     else:
         partial.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
 
 from clever.backbones import BackboneOptions, build_backbone
 from clever.baselines import BASELINES, Baseline
@@ -14,7 +11,7 @@ from clever.config import MethodOptions, RunRecipe
 from clever.equivariance import EQUIVARIANCES, Equivariance
 from clever.options import parse
 from clever.pretraining.network import Network
-from clever.randomness import derive_seed
+from clever.randomness import derive_seed, seeded
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ def compose(recipe: RunRecipe) -> Composition:
     assert recipe.optimisation is not None
     backbone = build_backbone(recipe.backbone, seed=recipe.seed)
     objective = build_objective(recipe.method, backbone.feature_dim)
-    with _seeded(derive_seed(recipe.seed, "heads")):
+    with seeded(derive_seed(recipe.seed, "heads")):
         student = Network(backbone, objective.make_heads(), objective.parts, _views_apart(objective))
     return Composition(student, _momentum_teacher(recipe, student, objective), objective)
 
@@ -67,10 +64,3 @@ def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivarian
 
 def _views_apart(objective: Equivariance) -> bool:
     return any(objective.baseline(part).views_apart for part in objective.parts)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

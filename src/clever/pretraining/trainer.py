@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from clever.augmentation import Augmentation, View
-from clever.augmentation.sample import draw_uniforms, make_table
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
 from clever.config import RunRecipe
@@ -161,12 +160,8 @@ class Trainer:
         same views on any number of processes.
         """
         generator = make_generator(self.recipe.seed, "augmentation", iteration)
-        rows = len(batch)
-        mine, sizes = slice(self.rank * rows, (self.rank + 1) * rows), batch.sizes.cpu()
-        tables = []
-        for view in range(len(self.augmentation.kinds)):
-            uniforms = draw_uniforms(self.processes * rows, generator)[mine]
-            tables.append(make_table(uniforms, sizes, self.augmentation.distributions(view)))
+        sizes = batch.sizes.cpu()
+        tables = self.augmentation.draw(sizes, generator, self.rank, self.processes)
         return self.augmentation.apply(batch.pixels, sizes, tables)
 
     def _forward_backward(self, images: Sequence[Tensor], share_gradients: bool) -> tuple[dict[str, Tensor], Encoded]:
