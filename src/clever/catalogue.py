@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from clever.augmentation import PERTURBATIONS, AugmentationOptions
+from clever.augmentation import PERTURBATIONS, VIEW_MAKERS
 from clever.backbones import BACKBONES
 from clever.baselines import BASELINES
 from clever.data import SOURCES
@@ -18,7 +18,7 @@ def catalogue() -> dict[str, list[str]]:
         "baselines": list(BASELINES),
         "equivariances": list(EQUIVARIANCES),
         "backbones": list(BACKBONES),
-        "augmentations": list(get_args(AugmentationOptions.model_fields["name"].annotation)),
+        "augmentations": [name for kind in VIEW_MAKERS for name in get_args(kind.model_fields["name"].annotation)],
         "perturbations": list(PERTURBATIONS),
         "protocols": list(PROTOCOLS),
         "sources": list(SOURCES),

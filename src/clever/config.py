@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args
 import yaml
 from pydantic import Field, StringConstraints, create_model, model_validator
 
-from clever.augmentation import AugmentationOptions
+from clever.augmentation import VIEW_MAKERS, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.backbones.options import OWN_NAMES
 from clever.baselines import BASELINES, BaselineOptions
@@ -37,19 +37,21 @@ NO_AUGMENTATION = "none"
 Name = Annotated[str, StringConstraints(pattern=f"^{AXIS_PATTERN}$")]
 
 
-def _one_of(registry: Mapping[str, tuple[Any, type[Options]]]) -> Any:
-    """The type of "any entry of this registry, chosen by its ``name``"."""
-    options = tuple(entry[1] for entry in registry.values())
+def _one_of(options: Iterable[type[Options]]) -> Any:
+    """The type of "any of these blocks, chosen by its ``name``"."""
+    options = tuple(options)
     return Annotated[Union[options], Field(discriminator="name")] if len(options) > 1 else options[0]  # noqa: UP007
 
 
 if TYPE_CHECKING:
     BaselineChoice = BaselineOptions
     EquivarianceChoice = EquivarianceOptions
+    AugmentationChoice = ViewOptions
     EvaluationOptions = Options
 else:
-    BaselineChoice = _one_of(BASELINES)
-    EquivarianceChoice = _one_of(EQUIVARIANCES)
+    BaselineChoice = _one_of(options for _, options in BASELINES.values())
+    EquivarianceChoice = _one_of(options for _, options in EQUIVARIANCES.values())
+    AugmentationChoice = _one_of(VIEW_MAKERS)
     EvaluationOptions = create_model(
         "EvaluationOptions",
         __base__=Options,
@@ -106,7 +108,7 @@ class RunRecipe(Options):
     method: MethodOptions | None
     """None for a control run, which is not trained."""
     augmentation_name: Name
-    augmentation: AugmentationOptions | None
+    augmentation: AugmentationChoice | None
     optimisation: OptimisationOptions | None
     seed: int
 
@@ -135,7 +137,7 @@ class Study(Options):
     """The data sets, by the name that run ids use."""
     backbones: dict[Name, BackboneOptions] = Field(min_length=1)
     """The backbones, by the name that run ids use."""
-    augmentations: dict[Name, AugmentationOptions] = Field(min_length=1)
+    augmentations: dict[Name, AugmentationChoice] = Field(min_length=1)
     """The training recipes, by the name that run ids use."""
     methods: dict[Name, MethodOptions] = Field(min_length=1)
     """The methods, by the name that run ids use."""
@@ -170,15 +172,15 @@ class Study(Options):
                             f"{where}: backbones.{backbone}.image_size is {sizes[0]} but augmentations.{augmentation}"
                             f".global_size is {sizes[1]}; make them equal"
                         )
+            for augmentation in block.augmentations:
+                needed, given = self.augmentations[augmentation].source, self.data[block.data].source
+                if needed not in (None, given):
+                    raise ValueError(
+                        f"{where}: augmentations.{augmentation} makes views of source {needed}, but data.{block.data} "
+                        f"has source {given}"
+                    )
             for method in block.methods:
-                baseline = self.methods[method].baseline.name
-                for augmentation in block.augmentations:
-                    local_views = self.augmentations[augmentation].local_views
-                    if local_views and not BASELINES[baseline][0].accepts_local_views:
-                        raise ValueError(
-                            f"{where}: methods.{method}: {baseline} compares exactly two views, but "
-                            f"augmentations.{augmentation}.local_views is {local_views}; set it to 0"
-                        )
+                self._check_method(where, block, method)
         for section, reserved in (
             ("methods", UNTRAINED),
             ("backbones", PIXELS),
@@ -190,6 +192,33 @@ class Study(Options):
         if repeated:
             raise ValueError(f"pretrainings: the run {repeated[0]} stands there twice; remove one of them")
         return self
+
+    def _check_method(self, where: str, block: PretrainingOptions, method: str) -> None:
+        """Refuse a method that cannot work with the views or backbones of its block."""
+        baseline, equivariance = self.methods[method].baseline.name, self.methods[method].equivariance
+        for augmentation in block.augmentations:
+            views = self.augmentations[augmentation]
+            if views.local_views and not BASELINES[baseline][0].accepts_local_views:
+                raise ValueError(
+                    f"{where}: methods.{method}: {baseline} compares exactly two views, but "
+                    f"augmentations.{augmentation}.local_views is {views.local_views}; set it to 0"
+                )
+            if equivariance.extra_views() and not views.augments:
+                raise ValueError(
+                    f"{where}: methods.{method}: {equivariance.name} needs further views of every image, which "
+                    f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
+                )
+            for backbone in block.backbones:
+                reason = equivariance.refusal(views, self.backbones[backbone])
+                if reason is not None:
+                    raise ValueError(
+                        f"{where}: methods.{method}, augmentations.{augmentation}, backbones.{backbone}: {reason}"
+                    )
+        if equivariance.redraws and block.optimisation.accumulate > 1:
+            raise ValueError(
+                f"{where}: methods.{method}: {equivariance.name} differentiates through the views of a whole batch; "
+                f"set optimisation.accumulate ({block.optimisation.accumulate}) to 1"
+            )
 
     def _trained(self) -> Iterable[RunRecipe]:
         for block in self.pretrainings:

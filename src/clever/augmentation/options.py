@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from clever.options import Options
+from clever.augmentation.views import ViewOptions
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
-class AugmentationOptions(Options):
+class AugmentationOptions(ViewOptions):
     """A training recipe: two global views and some local ones, each cropped and distorted on its own.
 
     The defaults are those of the authors' ``main_dino.py:607-751`` for 224 px ImageNet crops. Studies of small

@@ -9,43 +9,32 @@ one stays in float32, which moves a result by a few grey levels at most.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
+from functools import lru_cache
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
+from clever.augmentation.differentiable import FACTORS
 from clever.augmentation.options import AugmentationOptions
+from clever.augmentation.parameters import RecipeParameterSpace
 from clever.augmentation.pixels import check_normalisation, check_pixels
-from clever.augmentation.render import Coefficients, render
+from clever.augmentation.render import Coefficients, render, render_differentiably
 from clever.augmentation.sample import Distributions, Table, draw_uniforms, make_table
 from clever.augmentation.tables import move, split, stack
+from clever.augmentation.views import ExtraView, View, ViewMaker
 from clever.errors import UserError
 
-Kind = Literal["global", "local"]
-KINDS: tuple[Kind, ...] = ("global", "local")
 
-
-@dataclass(frozen=True)
-class View:
-    """One view of every image of a batch.
-
-    ``images`` is float32 [N, 3, S, S], normalised; ``parameters`` the table of :mod:`clever.augmentation.sample` that
-    made it, on the same device.
-    """
-
-    images: Tensor
-    parameters: Table
-    kind: Kind
-
-
-class Augmentation:
-    """Makes the views of a recipe, batched on the device that holds the pixels.
+class Augmentation(ViewMaker):
+    """Makes the views of a recipe.
 
     Args:
         options: the recipe.
         mean, std: of the three channels, for pixels in [0, 1].
         channels_last: lay the views out for convolutions.
+        extra: further views of every image, after those of the recipe, whose own they do not change.
     """
 
     def __init__(
@@ -54,24 +43,23 @@ class Augmentation:
         mean: Sequence[float],
         std: Sequence[float],
         channels_last: bool = False,
+        extra: Sequence[ExtraView] = (),
     ) -> None:
         check_normalisation(mean, std)
         self.options = options
         self.mean = (float(mean[0]), float(mean[1]), float(mean[2]))
         self.std = (float(std[0]), float(std[1]), float(std[2]))
         self.channels_last = channels_last
-        self.kinds: list[Kind] = ["global", "global"]
+        self.kinds = ["global", "global"]
         self.kinds += ["local"] * options.local_views
+        self.kinds += ["extra"] * len(extra)
+        sizes = {"global": options.global_size, "local": options.local_size}
+        self.view_sizes = [sizes[kind] for kind in self.kinds if kind in sizes]
+        self.view_sizes += [view.size or options.global_size for view in extra]
+        self.extra = tuple(extra)
+        self.space = _space_of(options)
 
     def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
-        """One table of parameters a view (global 1, global 2, local ...), on the CPU.
-
-        Args:
-            sizes: int64 [N, 2], height and width of each image.
-            generator: a CPU generator; the tables are the same whatever device the pixels are on.
-            share: which of ``shares`` equal parts of a larger batch these images are: each gets the row that it would
-                get if the whole batch were drawn at once.
-        """
         sizes, rows = sizes.cpu(), len(sizes)
         mine = slice(share * rows, (share + 1) * rows)
         return [
@@ -81,41 +69,25 @@ class Augmentation:
 
     def distributions(self, view: int) -> Distributions:
         """What the parameters of the view of this number are drawn from."""
-        o = self.options
-        blurs = (o.blur_probability_global_1, o.blur_probability_global_2)
-        return Distributions(
-            scale=o.global_scale if self.kinds[view] == "global" else o.local_scale,
-            ratio=o.crop_ratio,
-            flip=o.flip_probability,
-            degrees=o.rotation_degrees if o.rotates else 0.0,
-            elastic=o.elastic_probability if o.distorts else 0.0,
-            jitter=o.jitter_probability,
-            brightness=o.brightness,
-            contrast=o.contrast,
-            saturation=o.saturation,
-            hue=o.hue,
-            grayscale=o.grayscale_probability,
-            blur=blurs[view] if view < 2 else o.blur_probability_local,
-            blur_radius=o.blur_radius,
-            solarise=o.solarise_probability if view == 1 else 0.0,
-        )
+        if self.kinds[view] != "extra":
+            return distributions(self.options, view)
+        extra = self.extra[view - len(self.kinds)]
+        return Distributions() if extra.scale is None else replace(distributions(self.options, 2), scale=extra.scale)
 
     def __call__(self, pixels: Tensor, sizes: Tensor, generator: torch.Generator) -> list[View]:
         """Draw parameters and make the views: ``apply(pixels, sizes, draw(sizes, generator))``."""
         return self.apply(pixels, sizes, self.draw(sizes, generator))
 
     @torch.no_grad()
-    def apply(self, pixels: Tensor, sizes: Tensor, tables: list[Table]) -> list[View]:
-        """Make the views that the tables describe.
-
-        Args:
-            pixels: uint8 [N, 3, H, W], padded at the bottom and right where sizes differ.
-            sizes: int64 [N, 2], the height and width of each image within ``pixels``.
-            tables: what :meth:`draw` gave, or the parameters of earlier views.
-
-        Raises:
-            UserError: if the pixels are not uint8 [N, 3, H, W] or the number of tables or rows does not fit.
-        """
+    def apply(
+        self,
+        pixels: Tensor,
+        sizes: Tensor,
+        tables: list[Table],
+        *,
+        latents: Tensor | None = None,
+        differentiable: bool = False,
+    ) -> list[View]:
         check_pixels(pixels, sizes)
         if len(tables) != len(self.kinds) or any(len(table["flip"]) != len(pixels) for table in tables):
             raise UserError(f"{self.options.name} needs {len(self.kinds)} tables of {len(pixels)} rows each")
@@ -124,17 +96,27 @@ class Augmentation:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         views: list[View] = []
         with torch.autocast(pixels.device.type, enabled=False):
-            for kind in KINDS:
-                size = self.options.global_size if kind == "global" else self.options.local_size
-                first, count = len(views), self.kinds.count(kind)
-                if count == 0:
-                    continue
-                table = stack(tables[first : first + count])
+            for size, group in groupby(range(len(tables)), key=self.view_sizes.__getitem__):
+                numbers = list(group)
+                table = stack([tables[number] for number in numbers])
                 images = torch.empty(len(table["flip"]), 3, size, size, device=pixels.device, memory_format=layout)
                 render(pixels, table, self._coefficients(size), images)
-                for number, part in enumerate(torch.split(images, len(pixels)), start=first):
-                    views.append(View(part, parameters[number], kind))
+                for number, part in zip(numbers, torch.split(images, len(pixels)), strict=True):
+                    views.append(View(part, parameters[number], self.kinds[number], sizes))
+            if differentiable:
+                with torch.enable_grad():
+                    images, leaf = render_differentiably(pixels, tables[0], self._coefficients(self.view_sizes[0]))
+                views[0] = replace(views[0], images=images.contiguous(memory_format=layout), differentiable=leaf)
         return views
+
+    def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
+        o = self.options
+        uniforms = torch.rand(times, shares * rows, len(FACTORS), generator=generator, dtype=torch.float64)
+        uniforms = uniforms[:, share * rows : (share + 1) * rows]
+        strengths = torch.tensor([o.brightness, o.contrast, o.saturation], dtype=torch.float64)
+        low, high = (1.0 - strengths).clamp_min(0.0), 1.0 + strengths
+        factors = low + (high - low) * uniforms[..., :3]
+        return torch.cat([factors, o.hue * (2.0 * uniforms[..., 3:] - 1.0)], -1).float()
 
     def _coefficients(self, size: int) -> Coefficients:
         o = self.options
@@ -148,3 +130,30 @@ class Augmentation:
             mean=self.mean,
             std=self.std,
         )
+
+
+def distributions(options: AugmentationOptions, view: int) -> Distributions:
+    """What the parameters of a recipe's view are drawn from: 0 and 1 are the global views, all others local ones."""
+    o = options
+    blurs = (o.blur_probability_global_1, o.blur_probability_global_2)
+    return Distributions(
+        scale=o.global_scale if view < 2 else o.local_scale,
+        ratio=o.crop_ratio,
+        flip=o.flip_probability,
+        degrees=o.rotation_degrees if o.rotates else 0.0,
+        elastic=o.elastic_probability if o.distorts else 0.0,
+        jitter=o.jitter_probability,
+        brightness=o.brightness,
+        contrast=o.contrast,
+        saturation=o.saturation,
+        hue=o.hue,
+        grayscale=o.grayscale_probability,
+        blur=blurs[view] if view < 2 else o.blur_probability_local,
+        blur_radius=o.blur_radius,
+        solarise=o.solarise_probability if view == 1 else 0.0,
+    )
+
+
+@lru_cache
+def _space_of(options: AugmentationOptions) -> RecipeParameterSpace:
+    return RecipeParameterSpace((distributions(options, 0), distributions(options, 1)), options.global_size)

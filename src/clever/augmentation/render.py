@@ -11,6 +11,7 @@ from clever.augmentation import colour
 from clever.augmentation.blur import gaussian_blur, kernel_half_width
 from clever.augmentation.chunks import in_chunks, put_rows_, set_rows, take_rows
 from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
+from clever.augmentation.differentiable import FACTORS, differentiable_jitter, luma
 from clever.augmentation.elastic import elastic
 from clever.augmentation.pixels import normalise_
 from clever.augmentation.rotate import rotate
@@ -53,6 +54,41 @@ def render(pixels: Tensor, table: Table, coefficients: Coefficients, out: Tensor
     in_chunks(work, order, crop_bytes(pixels, coefficients.size), device)
 
 
+def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficients) -> tuple[Tensor, Tensor]:
+    """Make one view of N images from a leaf that holds the factors of its colour jitter.
+
+    The jitter is that of :mod:`clever.augmentation.differentiable`, whatever ``jitter_order`` says; every other
+    operation is the recipe's.
+
+    Args:
+        pixels: uint8 [N, 3, H, W].
+        table: N rows on the CPU.
+
+    Returns:
+        float32 [N, 3, size, size], normalised, and the leaf [N, 4] that it has gradients to.
+    """
+    device, size = pixels.device, coefficients.size
+    pixels = lay_out(pixels)
+    undistorted = torch.empty(len(pixels), 3, size, size, device=device)
+
+    def work(rows: Tensor) -> None:
+        some = take(table, rows)
+        put_rows_(undistorted, upload(rows, device), move_pixels(pixels, rows, some, move(some, device), coefficients))
+
+    in_chunks(work, torch.arange(len(pixels)), crop_bytes(pixels, size), device)
+    there = move(table, device)
+    factors = torch.stack([there[name] for name in FACTORS], 1).requires_grad_()
+    images = differentiable_jitter(undistorted, factors, there["jitter_applied"])
+    images = torch.where(there["grayscale"].view(-1, 1, 1, 1), luma(images), images)
+    half_width = kernel_half_width(coefficients.largest_blur)
+    for rows in set_rows(table["blur_applied"], device):
+        images = images.index_copy(0, rows, gaussian_blur(images[rows], there["blur_radius"][rows], half_width))
+    solarised = colour.solarise(images, coefficients.solarise_threshold)
+    images = torch.where(there["solarise_applied"].view(-1, 1, 1, 1), solarised, images)
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (coefficients.mean, coefficients.std))
+    return (images - mean) / std, factors
+
+
 def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficients) -> Tensor:
     """All operations but the normalisation: float32 [R, 3, size, size] in [0, 1].
 
@@ -60,17 +96,9 @@ def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficie
         image: int64 [R] on the CPU, the image that each row of the table is applied to.
         table: R rows on the CPU.
     """
-    device, size = pixels.device, coefficients.size
+    device = pixels.device
     there = move(table, device)
-    box = table_box(there, size)
-    images = resized_crop(pixels, upload(image, device), box, there["flip"], size, coefficients.interpolation)
-
-    if bool(table["angle"].any()):
-        images = rotate(images, there["angle"])
-    for rows in set_rows(table["elastic_applied"], device):
-        seed = there["elastic_seed"][rows]
-        warped = elastic(take_rows(images, rows), seed, coefficients.elastic_alpha, coefficients.elastic_sigma)
-        put_rows_(images, rows, warped)
+    images = move_pixels(pixels, image, table, there, coefficients)
 
     images = colour.jitter(images, table, there)
     for rows in set_rows(table["grayscale"], device):
@@ -82,4 +110,22 @@ def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficie
         put_rows_(images, rows, blurred)
     for rows in set_rows(table["solarise_applied"], device):
         put_rows_(images, rows, colour.solarise(take_rows(images, rows), coefficients.solarise_threshold))
+    return images
+
+
+def move_pixels(pixels: Tensor, image: Tensor, table: Table, there: Table, coefficients: Coefficients) -> Tensor:
+    """The operations that move pixels about (crop, flip, rotation, elastic distortion), before those of colour.
+
+    Args and result as :func:`distort`; ``there`` is the table on the pixels' device.
+    """
+    device, size = pixels.device, coefficients.size
+    box = table_box(there, size)
+    images = resized_crop(pixels, upload(image, device), box, there["flip"], size, coefficients.interpolation)
+
+    if bool(table["angle"].any()):
+        images = rotate(images, there["angle"])
+    for rows in set_rows(table["elastic_applied"], device):
+        seed = there["elastic_seed"][rows]
+        warped = elastic(take_rows(images, rows), seed, coefficients.elastic_alpha, coefficients.elastic_sigma)
+        put_rows_(images, rows, warped)
     return images

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from clever.augmentation import ParameterSpace, View
 from clever.equivariance.ddcl import Ddcl, SplitOptions
 from clever.equivariance.equivariance import Encoded, MakeBaseline, Term
 
@@ -27,13 +28,22 @@ class CleverOptions(SplitOptions):
 class Clever(Ddcl):
     """DDCL's two terms and ``head_norm``."""
 
-    def __init__(self, options: CleverOptions, feature_dim: int, make_baseline: MakeBaseline) -> None:
-        super().__init__(options, feature_dim, make_baseline)
+    def __init__(
+        self, options: CleverOptions, feature_dim: int, make_baseline: MakeBaseline, space: ParameterSpace | None = None
+    ) -> None:
+        super().__init__(options, feature_dim, make_baseline, space)
         self.head_norm_weight = options.head_norm_weight
         self.head_norm_last_layer = options.head_norm_last_layer
 
-    def forward(self, student: Encoded, teacher: Encoded, heads: nn.ModuleDict) -> dict[str, Term]:
-        terms = super().forward(student, teacher, heads)
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
+        terms = super().forward(student, teacher, heads, layers, views)
         groups = [self._norm_groups(part, heads[part]) for part in ("IR", "EF")]
         return terms | {"head_norm": Term(head_norm_difference(*groups), self.head_norm_weight)}
 
@@ -41,7 +51,7 @@ class Clever(Ddcl):
         groups = self.baseline(part).norm_groups(head)
         if self.head_norm_last_layer:
             return groups
-        last = {id(p) for name, p in head.named_parameters() if "last_layer" in name}
+        last = {id(p) for p in self.baseline(part).last_layer_parameters(head)}
         return [[p for p in group if id(p) not in last] for group in groups]
 
 

@@ -5,11 +5,13 @@ Distortion-Disentangled Contrastive Learning (arXiv 2303.05066), the predecessor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 from torch import nn
 
+from clever.augmentation import ParameterSpace, View
 from clever.backbones.representation import Split
 from clever.equivariance.equivariance import Encoded, Equivariance, EquivarianceOptions, MakeBaseline, Term
 
@@ -36,14 +38,23 @@ class Ddcl(Equivariance):
 
     split: Split
 
-    def __init__(self, options: SplitOptions, feature_dim: int, make_baseline: MakeBaseline) -> None:
+    def __init__(
+        self, options: SplitOptions, feature_dim: int, make_baseline: MakeBaseline, space: ParameterSpace | None = None
+    ) -> None:
         split = Split(feature_dim, options.separation_ratio)
         parts = {"IR": slice(0, split.ir_dim), "EF": slice(split.ir_dim, feature_dim)}
         super().__init__(parts, make_baseline, {"EF": options.ef_baseline})
         self.split = split
         self.orthogonality_weight = options.orthogonality_weight
 
-    def forward(self, student: Encoded, teacher: Encoded, heads: nn.ModuleDict) -> dict[str, Term]:
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
         contrast = self.baseline("IR").attract(student.outputs["IR"], teacher.outputs["IR"])
         orthogonality = self.baseline("EF").similarity(student.outputs["EF"], teacher.outputs["EF"])
         return {"contrast": Term(contrast, 1.0), "orthogonality": Term(orthogonality, self.orthogonality_weight)}

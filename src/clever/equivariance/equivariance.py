@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from clever.augmentation import ExtraView, View, ViewOptions
+from clever.backbones import BackboneOptions
 from clever.backbones.representation import Split
 from clever.baselines import Baseline, HeadOutput
 from clever.options import Options
@@ -33,19 +35,38 @@ class Encoded:
     """One [N, feature_dim] representation a view."""
     outputs: dict[str, list[HeadOutput]]
     """For each part of the representation, one head output a view."""
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """[M, feature_dim] representations of the images of ``Equivariance.extra_images``, by their names."""
 
 
 class EquivarianceOptions(Options):
     """Options of an equivariance add-on; ``name`` chooses it."""
 
+    redraws: ClassVar[int] = 0
+    """How many further values of the first view's differentiable parameters the terms need beside that view's
+    gradient; 0 where they need neither."""
+
     name: str
+
+    def extra_views(self) -> tuple[ExtraView, ...]:
+        """The views that the terms need beyond those of the recipe."""
+        return ()
+
+    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
+        """Why the add-on cannot work with these views or this backbone, and what would; None where it can.
+
+        Called before anything runs. What every add-on's demands on the views imply is checked already.
+        """
+        return None
 
 
 class Equivariance(nn.Module, ABC):
     """Cuts the representation into parts, puts one baseline on each, and turns their outputs into named terms.
 
+    A subclass is built from ``(options, feature_dim, make_baseline, space)``: its options, the width of the
+    representation, what builds a baseline, and the space of the views' parameters.
+
     Args:
-        feature_dim: width of the representation.
         parts: name and columns of every part that has a head.
         make_baseline: builds the baseline of a part.
         replaced: for some parts, options of the baseline that differ there.
@@ -76,15 +97,40 @@ class Equivariance(nn.Module, ABC):
             {part: self.baseline(part).make_head(columns.stop - columns.start) for part, columns in self.parts.items()}
         )
 
+    def make_layers(self) -> nn.ModuleDict:
+        """Further trainable layers, for the student alone to own (a predictor, a rotation head)."""
+        return nn.ModuleDict()
+
+    def extra_images(self, views: Sequence[View]) -> dict[str, Tensor]:
+        """Images [M, 3, S, S] to encode beside the views, by name; each name is a pass of its own.
+
+        Args:
+            views: those of the recipe, then those of ``EquivarianceOptions.extra_views``.
+        """
+        return {}
+
     @abstractmethod
-    def forward(self, student: Encoded, teacher: Encoded, heads: nn.ModuleDict) -> dict[str, Term]:
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
         """The named terms of the objective for one batch.
 
         Args:
-            student: all views, the two global ones first.
+            student: all views of the recipe, the two global ones first, and the extra images.
             teacher: the global views, of the momentum teacher or (without one) the student itself.
             heads: the student's heads, for terms on their parameters.
+            layers: what :meth:`make_layers` gave; an add-on without layers of its own may go without.
+            views: those of the recipe, then the extra ones; an add-on that reads no parameters may go without.
         """
+
+    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+        """Named scalars that tell whether the equivariance is learned; computed now and then, without gradients."""
+        return {}
 
     def observe(self, teacher: Encoded) -> None:
         """Let every baseline update its running state, once the step's losses are known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from clever.augmentation import ParameterSpace, parameter_space
 from clever.backbones import BackboneOptions, build_backbone
 from clever.baselines import BASELINES, Baseline
 from clever.config import MethodOptions, RunRecipe
@@ -33,14 +34,22 @@ def compose(recipe: RunRecipe) -> Composition:
     assert recipe.method is not None
     assert recipe.optimisation is not None
     backbone = build_backbone(recipe.backbone, seed=recipe.seed)
-    objective = build_objective(recipe.method, backbone.feature_dim)
+    assert recipe.augmentation is not None
+    space = parameter_space(recipe.augmentation)
+    objective = build_objective(recipe.method, backbone.feature_dim, space)
     with seeded(derive_seed(recipe.seed, "heads")):
-        student = Network(backbone, objective.make_heads(), objective.parts, _views_apart(objective))
+        heads = objective.make_heads()
+    with seeded(derive_seed(recipe.seed, "layers")):
+        layers = objective.make_layers()
+    student = Network(backbone, heads, objective.parts, _views_apart(objective), layers)
     return Composition(student, _momentum_teacher(recipe, student, objective), objective)
 
 
-def build_objective(method: MethodOptions, feature_dim: int) -> Equivariance:
-    """The equivariance add-on of a method with its baselines, for a representation of ``feature_dim`` numbers."""
+def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpace | None = None) -> Equivariance:
+    """The equivariance add-on of a method with its baselines, for a representation of ``feature_dim`` numbers.
+
+    ``space`` holds the parameters of the views; an add-on that reads none can be built without.
+    """
     baseline_kind, baseline_options = BASELINES[method.baseline.name]
     equivariance_kind, _ = EQUIVARIANCES[method.equivariance.name]
 
@@ -48,7 +57,7 @@ def build_objective(method: MethodOptions, feature_dim: int) -> Equivariance:
         options = parse(baseline_options, method.baseline.model_dump() | dict(replaced), "equivariance.ef_baseline")
         return baseline_kind(options)
 
-    return equivariance_kind(method.equivariance, feature_dim, make_baseline)  # type: ignore[arg-type]
+    return equivariance_kind(method.equivariance, feature_dim, make_baseline, space)  # type: ignore[arg-type]
 
 
 def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivariance) -> Network | None:
@@ -58,7 +67,9 @@ def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivarian
     options: BackboneOptions = recipe.backbone.model_copy(update={"drop_path": recipe.optimisation.teacher_drop_path})
     heads = objective.make_heads()
     teacher = Network(build_backbone(options, seed=None), heads, objective.parts, _views_apart(objective))
-    teacher.load_state_dict(student.state_dict())
+    # The student's further layers, which the objective applies to the student alone, have no counterpart.
+    shared = {name: value for name, value in student.state_dict().items() if not name.startswith("layers.")}
+    teacher.load_state_dict(shared)
     return teacher.requires_grad_(False)
 
 

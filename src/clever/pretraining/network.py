@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,24 +23,40 @@ class Network(nn.Module):
     once and all local views at once (the multi-crop wrapper of DINO).
 
     Args:
+        layers: further layers of the student, which the objective applies.
         views_apart: every view goes through backbone and heads in a pass of its own instead, and BatchNorm sees one
             view at a time (``Baseline.views_apart``).
     """
 
     def __init__(
-        self, backbone: Backbone, heads: nn.ModuleDict, parts: Mapping[str, slice], views_apart: bool = False
+        self,
+        backbone: Backbone,
+        heads: nn.ModuleDict,
+        parts: Mapping[str, slice],
+        views_apart: bool = False,
+        layers: nn.ModuleDict | None = None,
     ) -> None:
         super().__init__()
         self.views_apart = views_apart
         self.backbone = backbone
         self.heads = heads
+        self.layers = nn.ModuleDict() if layers is None else layers
         self.parts = dict(parts)
         self._recomputes: Literal["nothing", "blocks", "backbone"] = "nothing"
 
-    def forward(self, views: Sequence[Tensor]) -> Encoded:
-        """Views, each [N, 3, H, W] with its own size, to features and head outputs of each view."""
+    def forward(self, views: Sequence[Tensor], extra: Mapping[str, Tensor] | None = None) -> Encoded:
+        """Views, each [N, 3, H, W] with its own size, to features and head outputs of each view.
+
+        ``extra`` images [M, 3, H, W] go through the backbone alone, each name in a pass of its own.
+        """
+        encoded = self._encode_views(views)
+        if not extra:
+            return encoded
+        return replace(encoded, extra={name: self._encode(images) for name, images in extra.items()})
+
+    def _encode_views(self, views: Sequence[Tensor]) -> Encoded:
         if self.views_apart and len(views) > 1:
-            return _side_by_side([self.forward([view]) for view in views])
+            return _side_by_side([self._encode_views([view]) for view in views])
         stacked = torch.cat([self._encode(torch.cat(group)) for group in _runs_of_equal_shape(views)])
         rows = len(views[0])
         outputs = {}

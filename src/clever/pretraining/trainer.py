@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from clever.augmentation import Augmentation, View
+from clever.augmentation import View, chunk_views, make_view_maker
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
 from clever.config import RunRecipe
@@ -21,6 +22,7 @@ from clever.equivariance import Encoded
 from clever.errors import UserError
 from clever.pretraining.composition import compose
 from clever.pretraining.diagnostics import diagnose_features
+from clever.pretraining.guard import Guard
 from clever.pretraining.network import Network
 from clever.pretraining.optimiser import build_optimiser, clip_each, set_schedules, update_teacher
 from clever.pretraining.schedules import warmup_cosine
@@ -95,8 +97,12 @@ class Trainer:
         self._shared_student: nn.Module = _share_gradients(self.student) if is_distributed() else self.student
         constant_rate = self.objective.constant_rate_parameters(self.student.heads)
         self.optimiser = build_optimiser(self.student, self.options, constant_rate)
-        self.augmentation = Augmentation(recipe.augmentation, mean, std, channels_last=convolutional)
-        self._last: tuple[Encoded, Encoded] | None = None
+        skip = self.options.non_finite == "skip"
+        self.guard = Guard(self.optimiser, self.student, list(self._modules().values()), skip)
+        assert recipe.method is not None
+        wishes = self._wishes = recipe.method.equivariance
+        self.view_maker = make_view_maker(recipe.augmentation, mean, std, convolutional, wishes.extra_views())
+        self._last: tuple[Encoded, Encoded, list[View]] | None = None
 
     def schedule(self, iteration: int) -> Schedule:
         """Learning rate, weight decay and teacher momentum of one iteration, counted from 0."""
@@ -126,14 +132,16 @@ class Trainer:
         """
         schedule = self.schedule(iteration)
         set_schedules(self.optimiser, schedule.learning_rate, schedule.weight_decay, schedule.constant_rate)
+        self.guard.begin()
         values = self.compute_gradients(batch, iteration)
         for parameter in self.objective.frozen_parameters(self.student.heads, iteration // self.steps_per_epoch):
             parameter.grad = None
         values["gradient_norm"] = clip_each(self.student.parameters(), self.options.clip_gradient)
-        self.optimiser.step()
+        self.guard.step(values)
         self.optimiser.zero_grad(set_to_none=True)
         if self.teacher is not None and schedule.momentum is not None:
-            update_teacher(self.teacher, self.student, schedule.momentum)
+            for part in ("backbone", "heads"):  # further layers of the student have no counterpart
+                update_teacher(getattr(self.teacher, part), getattr(self.student, part), schedule.momentum)
         return values
 
     def compute_gradients(self, batch: ImageBatch, iteration: int) -> dict[str, Tensor]:
@@ -142,11 +150,11 @@ class Trainer:
         # Drop path draws from the global generator, and each process must drop paths of its own.
         torch.manual_seed(derive_seed(self.recipe.seed, "step", iteration, self.rank))
         parts = self.options.accumulate
-        chunks = zip(*(view.images.chunk(parts) for view in self.make_views(batch, iteration)), strict=True)
+        chunks = chunk_views(self.make_views(batch, iteration), parts)
         values: dict[str, Tensor] = {}
         targets: list[Encoded] = []
-        for number, images in enumerate(chunks, start=1):
-            terms, teacher = self._forward_backward(images, share_gradients=number == parts)
+        for number, views in enumerate(chunks, start=1):
+            terms, teacher = self._forward_backward(views, share_gradients=number == parts)
             targets.append(teacher)
             for name, value in terms.items():
                 values[name] = values[name] + value if name in values else value
@@ -159,25 +167,38 @@ class Trainer:
         The random numbers are drawn for the global batch, of which this process uses its rows: an image gets the
         same views on any number of processes.
         """
-        generator = make_generator(self.recipe.seed, "augmentation", iteration)
-        sizes = batch.sizes.cpu()
-        tables = self.augmentation.draw(sizes, generator, self.rank, self.processes)
-        return self.augmentation.apply(batch.pixels, sizes, tables)
+        seed, wishes = self.recipe.seed, self._wishes
+        share = self.rank, self.processes
+        sizes = batch.sizes.cpu()[: self.options.batch_size // self.processes]
+        tables = self.view_maker.draw(sizes, make_generator(seed, "augmentation", iteration), *share)
+        views = self.view_maker.apply(
+            batch.pixels,
+            batch.sizes.cpu(),
+            tables,
+            latents=getattr(batch, "latents", None),
+            differentiable=wishes.redraws > 0,
+        )
+        if wishes.redraws:
+            generator = make_generator(seed, "redraws", iteration)
+            redrawn = self.view_maker.redraw(len(sizes), wishes.redraws, generator, *share)
+            views[0] = replace(views[0], redrawn=redrawn.to(self.device))
+        return views
 
-    def _forward_backward(self, images: Sequence[Tensor], share_gradients: bool) -> tuple[dict[str, Tensor], Encoded]:
+    def _forward_backward(self, views: list[View], share_gradients: bool) -> tuple[dict[str, Tensor], Encoded]:
         share = 1.0 / self.options.accumulate
+        images = [view.images for view in views if view.kind != "extra"]
         network = self._shared_student
         # Several processes add up the gradients of all parts on their own, and share the sum once.
         shared = isinstance(network, DistributedDataParallel)
         with network.no_sync() if shared and not share_gradients else nullcontext():  # type: ignore[operator]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
-                student: Encoded = network(images)
+                student: Encoded = network(images, self.objective.extra_images(views))
                 teacher = self._encode_targets(images[:2], student)
-                terms = self.objective(student, teacher, self.student.heads)
+                terms = self.objective(student, teacher, self.student.heads, self.student.layers, views)
             loss = sum((term.weight * term.value for term in terms.values()), torch.zeros((), device=self.device))
             with self.student.recomputing():
                 (loss * share).backward()
-        self._last = student, teacher
+        self._last = student, teacher, views
         values = {"loss": loss} | {f"loss_{name}": term.value for name, term in terms.items()}
         return {name: value.detach() * share for name, value in values.items()}, teacher
 
@@ -196,12 +217,14 @@ class Trainer:
         All processes' rows count; of an accumulated batch, the last part.
         """
         assert self._last is not None, "diagnose follows a step"
-        student, teacher = self._last
+        student, teacher, views = self._last
         whole = {"all": slice(0, student.features[0].shape[1])}
         parts = self.objective.parts if self.objective.split else {}
         values = diagnose_features(whole | parts, [gather_rows(view) for view in student.features[:2]])
         part = next(iter(self.objective.parts))
-        diagnosed = self.objective.baseline(part).diagnose(student.outputs[part], teacher.outputs[part])
+        baseline = self.objective.baseline(part)
+        diagnosed = {**baseline.diagnose(student.outputs[part], teacher.outputs[part])}
+        diagnosed |= self.objective.diagnose(student, self.student.layers, views)
         return {name: average_over_processes(value).item() for name, value in diagnosed.items()} | values
 
     def trained_backbone(self) -> Backbone:

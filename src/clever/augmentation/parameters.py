@@ -1,0 +1,70 @@
+"""The parameters of a training recipe's views as vectors: what EquiMod, SIE and AugSelf are told or predict.
+
+EquiMod's vector (SimCLR+EquiMod:src/transforms.py): the crop's corner and extent, the flip, whether the jitter was
+applied, the order and the factors of its four operations, grayscale, blur and solarisation, z-scored with constants
+that were measured by sampling. Ours takes the crop as shares of the image, which for images of one size is the same
+after z-scoring, adds rotation and elastic distortion, and leaves out what a recipe never changes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clever.augmentation.sample import Distributions, Table, draw_uniforms, make_table
+from clever.augmentation.views import ParameterSpace, View
+from clever.randomness import make_generator
+
+SAMPLES = 16384
+"""Rows of each global view from which mean and deviation are measured: to about a hundredth of the deviation."""
+
+
+class RecipeParameterSpace(ParameterSpace):
+    """The parameters of the global views; relative is the difference of the two vectors.
+
+    Args:
+        views: what the parameters of each global view are drawn from.
+        size: side of the square images that mean and deviation are measured on, in pixels.
+    """
+
+    def __init__(self, views: tuple[Distributions, ...], size: int) -> None:
+        sizes = torch.full((SAMPLES, 2), size)
+        generator = make_generator(0, "parameter space")
+        tables = [make_table(draw_uniforms(SAMPLES, generator), sizes, view) for view in views]
+        columns = torch.cat([torch.stack(list(_columns(table, sizes).values()), 1) for table in tables])
+        deviation = columns.std(0, correction=0)
+        self._varies = deviation > 0
+        self._mean, self._deviation = columns.mean(0)[self._varies], deviation[self._varies]
+        varies = self._varies.tolist()
+        self.names = tuple(name for name, wanted in zip(_columns(tables[0], sizes), varies, strict=True) if wanted)
+        self.relative_names = self.names
+
+    def vector(self, view: View) -> Tensor:
+        device = view.images.device
+        columns = torch.stack(list(_columns(view.parameters, view.sizes.to(device)).values()), 1)
+        mean, deviation = self._mean.to(device), self._deviation.to(device)
+        return ((columns[:, self._varies.to(device)] - mean) / deviation).float()
+
+    def relative(self, first: View, second: View) -> Tensor:
+        return self.vector(second) - self.vector(first)
+
+
+def _columns(table: Table, sizes: Tensor) -> dict[str, Tensor]:
+    """Float64 [N] each, in the order of the vector."""
+    height, width = sizes.double().unbind(1)
+    columns = {
+        "crop_top": table["crop_top"] / height,
+        "crop_left": table["crop_left"] / width,
+        "crop_height": table["crop_height"] / height,
+        "crop_width": table["crop_width"] / width,
+        "flip": table["flip"],
+        "angle": table["angle"],
+        "elastic_applied": table["elastic_applied"],
+        "jitter_applied": table["jitter_applied"],
+        **{f"jitter_order_{place + 1}": table["jitter_order"][:, place] for place in range(4)},
+        **{name: table[name] for name in ("brightness", "contrast", "saturation", "hue", "grayscale")},
+        "blur_applied": table["blur_applied"],
+        "blur_radius": table["blur_radius"],
+        "solarise_applied": table["solarise_applied"],
+    }
+    return {name: column.double() for name, column in columns.items()}
