@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from clever.config import RunRecipe
 from clever.data import DataOptions, Store, prepare
+from clever.randomness import make_generator
 
 RecipeMaker = Callable[..., RunRecipe]
 
@@ -52,3 +55,15 @@ def make_recipe() -> RecipeMaker:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def colourful_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """24 training and 8 test images of coloured noise at 16 px: on grey digits a colour jitter does little."""
+    folder = tmp_path_factory.mktemp("colourful")
+    for split, count in (("train", 24), ("test", 8)):
+        pixels = torch.randint(0, 256, (count, 16, 16, 3), generator=make_generator(0, split), dtype=torch.uint8)
+        np.save(folder / f"{split}_images.npy", pixels.numpy())
+        np.save(folder / f"{split}_labels.npy", np.arange(count) % 2)
+    options = DataOptions(source="arrays", root=str(folder))
+    return prepare(options, tmp_path_factory.mktemp("stores") / "colourful", progress=False)

@@ -106,7 +106,8 @@ class Augmentation(ViewMaker):
             if differentiable:
                 with torch.enable_grad():
                     images, leaf = render_differentiably(pixels, tables[0], self._coefficients(self.view_sizes[0]))
-                views[0] = replace(views[0], images=images.contiguous(memory_format=layout), differentiable=leaf)
+                    images = images.contiguous(memory_format=layout)
+                views[0] = replace(views[0], images=images, differentiable=leaf)
         return views
 
     def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:

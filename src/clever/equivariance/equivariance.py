@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -42,11 +42,13 @@ class Encoded:
 class EquivarianceOptions(Options):
     """Options of an equivariance add-on; ``name`` chooses it."""
 
-    redraws: ClassVar[int] = 0
-    """How many further values of the first view's differentiable parameters the terms need beside that view's
-    gradient; 0 where they need neither."""
-
     name: str
+
+    @property
+    def redraws(self) -> int:
+        """How many further values of the first view's differentiable parameters the terms need beside the gradient to
+        them; 0 where they need neither."""
+        return 0
 
     def extra_views(self) -> tuple[ExtraView, ...]:
         """The views that the terms need beyond those of the recipe."""

@@ -21,7 +21,11 @@ class NoEquivariance(Equivariance):
     """One head on ALL, one term: ``contrast``."""
 
     def __init__(
-        self, options: NoneOptions, feature_dim: int, make_baseline: MakeBaseline, space: ParameterSpace | None = None
+        self,
+        options: EquivarianceOptions,
+        feature_dim: int,
+        make_baseline: MakeBaseline,
+        space: ParameterSpace | None = None,
     ) -> None:
         super().__init__({"ALL": slice(0, feature_dim)}, make_baseline)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from clever.augmentation import View, chunk_views, make_view_maker
@@ -101,6 +102,8 @@ class Trainer:
         self.guard = Guard(self.optimiser, self.student, list(self._modules().values()), skip)
         assert recipe.method is not None
         wishes = self._wishes = recipe.method.equivariance
+        if wishes.redraws and compile_backbone:
+            raise UserError(f"{recipe.run}: {wishes.name} differentiates twice, which a compiled backbone cannot")
         self.view_maker = make_view_maker(recipe.augmentation, mean, std, convolutional, wishes.extra_views())
         self._last: tuple[Encoded, Encoded, list[View]] | None = None
 
@@ -191,7 +194,11 @@ class Trainer:
         # Several processes add up the gradients of all parts on their own, and share the sum once.
         shared = isinstance(network, DistributedDataParallel)
         with network.no_sync() if shared and not share_gradients else nullcontext():  # type: ignore[operator]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            with (
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"),
+                # The other kernels for attention cannot be differentiated twice.
+                sdpa_kernel(SDPBackend.MATH) if self._wishes.redraws else nullcontext(),
+            ):
                 student: Encoded = network(images, self.objective.extra_images(views))
                 teacher = self._encode_targets(images[:2], student)
                 terms = self.objective(student, teacher, self.student.heads, self.student.layers, views)

@@ -1,0 +1,93 @@
+"""Foster et al.'s gradient regulariser: the features of a view hardly change with its colour (arXiv 2010.09515).
+
+From the authors' invclr.py. With the unit features h(a) of the first view as a function of its transformation's
+parameters a, and an independent draw a' of them, the squared change of h to first order is ||J (a' - a)||^2. Instead of
+the Jacobian J one gradient is computed: for signs e = +-1, the mean over e of (d(e.h)/da . (a' - a))^2 is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from clever.augmentation import ParameterSpace, View, ViewOptions
+from clever.backbones import BackboneOptions
+from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.none import NoEquivariance
+
+
+class GradientOptions(EquivarianceOptions):
+    """Settings of the gradient regulariser; the defaults are the authors' for CIFAR."""
+
+    name: Literal["gradient"] = "gradient"
+    gradient_weight: float = Field(default=0.1, ge=0)
+    """Weight of the regulariser (the authors' lambda): 0.1 on CIFAR, 0.01 on Spirograph."""
+    upper_limit: float = Field(default=1.0, gt=0)
+    """The regulariser is cut off there, and has no gradient beyond: 1 on CIFAR, 1000 on Spirograph. Raise it where
+    loss_gradient stands at the limit from the start."""
+    draws: PositiveInt = 100
+    """Independent draws of the parameters an image and step. They cost dot products only."""
+    unit_features: bool = True
+    """Regularise the features divided by their length; false takes them as they are (--no-gp-normalization)."""
+
+    @property
+    def redraws(self) -> int:
+        return self.draws
+
+    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
+        if backbone.name.startswith("vmamba"):
+            return "gradient differentiates twice, which VMamba's selective scan cannot; use a ResNet or a ViT"
+        if views.pairs:
+            return "gradient differentiates through the views, which photographs cannot; use another add-on"
+        return None
+
+
+class Gradient(NoEquivariance):
+    """The baseline on the whole representation, and ``gradient`` on the features of the first view."""
+
+    def __init__(
+        self,
+        options: GradientOptions,
+        feature_dim: int,
+        make_baseline: MakeBaseline,
+        space: ParameterSpace | None = None,
+    ) -> None:
+        super().__init__(options, feature_dim, make_baseline, space)
+        self.options = options
+
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
+        leaf, redrawn = views[0].differentiable, views[0].redrawn
+        assert leaf is not None
+        assert redrawn is not None
+        features = student.features[0].float()
+        if self.options.unit_features:
+            features = F.normalize(features, dim=1)
+        signs = torch.randint(0, 2, features.shape, device=features.device).float().mul_(2.0).sub_(1.0)
+        value = first_order_change(features, leaf, signs, redrawn).clamp(max=self.options.upper_limit)
+        terms = super().forward(student, teacher, heads, layers, views)
+        return terms | {"gradient": Term(value, self.options.gradient_weight)}
+
+
+def first_order_change(features: Tensor, leaf: Tensor, signs: Tensor, redrawn: Tensor) -> Tensor:
+    """Mean over draws k and images n of (d(sum e.h)/da_n . (a'_kn - a_n))^2, a scalar with a graph.
+
+    Args:
+        features: [N, D], computed from ``leaf``.
+        leaf: [N, A], the parameters a of each image.
+        signs: [N, D], each -1 or 1 with equal chance.
+        redrawn: [K, N, A], the draws a'.
+    """
+    (gradient,) = torch.autograd.grad((features * signs).sum(), leaf, create_graph=True)
+    return ((redrawn - leaf.detach()) * gradient).sum(-1).square().mean()
