@@ -68,6 +68,7 @@ localrules:
     all,
     collect,
     table_1,
+    table_matrix,
     figure_robustness,
     figure_loss_terms,
     report,

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 import yaml
 from pydantic import Field, StringConstraints, create_model, model_validator
@@ -123,7 +123,7 @@ class RunRecipe(Options):
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
 
-PaperItem = Literal["table_1", "figure_robustness", "figure_loss_terms", "report"]
+PaperItem = Literal["table_1", "table_matrix", "figure_robustness", "figure_loss_terms", "report"]
 
 
 class Study(Options):
@@ -147,8 +147,9 @@ class Study(Options):
     """Control rows of every table."""
     evaluations: EvaluationOptions
     """The protocols that every run and control goes through."""
-    paper: list[PaperItem] = Field(default=list(get_args(PaperItem)))
-    """The tables and figures to draw."""
+    paper: list[PaperItem] = Field(default=["table_1", "figure_robustness", "figure_loss_terms", "report"])
+    """The tables and figures to draw. Add table_matrix where several methods share a baseline and there are seeds enough
+    for confidence intervals."""
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:

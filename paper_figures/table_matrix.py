@@ -1,0 +1,189 @@
+"""The matrix: every method of a study beside its own baseline alone, with paired differences over seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from arguments import add_protocol, add_records, add_runs, check_suffixes, make_parser, run_script
+from differences import Difference, paired_difference
+from inputs import read_records, read_runs, unhealthy_runs
+from names import METRICS, PERTURBATIONS, PIXELS, PROTOCOLS, UNTRAINED, method_label, perturbation_rank, seeds_label
+from tables import Kind, Row, Table, to_latex, to_markdown
+
+from clever.errors import UserError
+from clever.files import write_text
+
+SUFFIXES = (".md", ".csv", ".tex")
+LABEL_HEADS = ("backbone", "augmentation", "method", "seeds")
+GROUP = ["data", "backbone", "augmentation", "method"]
+CSV_HEADS = (*GROUP, "reference", "perturbation", "mean", "std", "seeds", "difference", "low", "high", "verdict")
+UNHEALTHY_MARK = "‡"
+NOTHING = "–"
+
+
+def reference_of(method: str) -> str:
+    """The baseline alone: ``dino`` of ``dino+clever``. A method without ``+`` is its own reference."""
+    return method.split("+")[0]
+
+
+def chosen_records(records: pd.DataFrame, protocol: str, part: str, metric: str) -> pd.DataFrame:
+    """The last-epoch records of one protocol, part and metric. Raises ``UserError`` where there are none."""
+    chosen = records[
+        (records["protocol"] == protocol)
+        & (records["part"] == part)
+        & (records["metric"] == metric)
+        & (records["selection"] == "last")
+    ]
+    if chosen.empty:
+        raise UserError(f"no record of protocol, part, metric = {protocol} {part} {metric}")
+    return chosen
+
+
+def compare(chosen: pd.DataFrame) -> pd.DataFrame:
+    """One row a method and perturbation with the columns ``CSV_HEADS``, controls included, in the order of the table.
+
+    ``difference``, ``low``, ``high`` are NaN, and ``verdict`` empty, where there is nothing to compare with.
+    """
+    groups = {key: group[["seed", "value"]] for key, group in chosen.groupby([*GROUP, "perturbation"], sort=False)}
+    rows = []
+    for (data, backbone, augmentation, method, perturbation), values in groups.items():
+        reference = reference_of(method)
+        beside = groups.get((data, backbone, augmentation, reference, perturbation))
+        found = None if reference == method or beside is None else paired_difference(values, beside)
+        difference = found or Difference(math.nan, math.nan, math.nan, 0)
+        rows.append(
+            {
+                "data": data,
+                "backbone": backbone,
+                "augmentation": augmentation,
+                "method": method,
+                "reference": reference if found else "",
+                "perturbation": perturbation,
+                "mean": values["value"].mean(),
+                "std": values["value"].std(ddof=1),
+                "seeds": len(values),
+                "difference": difference.mean,
+                "low": difference.low,
+                "high": difference.high,
+                "verdict": difference.verdict if found and found.seeds > 1 else "",
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(CSV_HEADS))
+    # Controls first, then each baseline alone before what is added to it; baselines in the order of the records.
+    table["rank"] = [
+        (backbone != PIXELS, method != UNTRAINED, reference_of(method), method != reference_of(method), method)
+        for backbone, method in zip(table["backbone"], table["method"], strict=True)
+    ]
+    table["place"] = [perturbation_rank(name) for name in table["perturbation"]]
+    order = ["data", "rank", "backbone", "augmentation", "place"]
+    return table.sort_values(order, kind="stable").drop(columns=["rank", "place"]).reset_index(drop=True)
+
+
+def build_tables(compared: pd.DataFrame, sick: dict[str, str], *, what: str, part: str) -> list[Table]:
+    """One table a data set; ``sick`` maps run ids to what was wrong with them."""
+    return [_table(str(data), rows, sick, what, part) for data, rows in compared.groupby("data", sort=True)]
+
+
+def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], what: str, part: str) -> Table:
+    perturbations = sorted(set(rows["perturbation"]), key=perturbation_rank)
+    lines: list[Row] = []
+    told: dict[str, str] = {}
+    compared = 0
+    for key, group in rows.groupby(["backbone", "augmentation", "method"], sort=False):
+        backbone, augmentation, method = (str(word) for word in key)
+        cells: list[str] = []
+        by_name = {str(row["perturbation"]): row for _, row in group.iterrows()}
+        for name in perturbations:
+            row = by_name.get(name)
+            cells += [NOTHING, NOTHING] if row is None else [_format_mean(row), _format_difference(row)]
+            compared += row is not None and bool(row["verdict"])
+        prefix = f"{data}/{backbone}/{method}/{augmentation}/"
+        ill = {run: reason for run, reason in sick.items() if run.startswith(prefix)}
+        told |= ill
+        control = method == UNTRAINED
+        kind: Kind = "control" if control else "ours"
+        label = method_label(backbone, method) + (f" {UNHEALTHY_MARK}" if ill else "")
+        lines.append(Row((backbone, augmentation, label, seeds_label(int(group["seeds"].max()))), tuple(cells), kind))
+    heads = [head for name in perturbations for head in (name, f"{name}: Δ [95 %]")]
+    notes = [
+        "Perturbations: " + "; ".join(f"{n}: {PERTURBATIONS[n]}" for n in perturbations if n in PERTURBATIONS) + "."
+    ]
+    notes.append(
+        "Δ: the method minus its baseline alone, in points, paired by seed: mean and 95 % confidence interval of "
+        "Student's t over seeds. An interval that leaves 0 out is printed with an asterisk."
+    )
+    if compared:
+        notes.append(
+            f"{compared} intervals are shown and none is corrected for their number: about {0.05 * compared:.0f} would "
+            "leave 0 out if no method changed anything."
+        )
+    if told:
+        reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(told.items()))
+        notes.append(f"{UNHEALTHY_MARK} Not every run was healthy, its numbers say little about the method. {reasons}.")
+    return Table(
+        title=f"{what}, every method beside its baseline: {data}",
+        caption=(
+            f"Data: {data}. Accuracy in percent, representation: {part}, last epoch of the probe; "
+            "mean ± standard deviation over seeds."
+        ),
+        label_heads=LABEL_HEADS,
+        value_heads=tuple(heads),
+        rows=tuple(lines),
+        notes=tuple(notes),
+    )
+
+
+def _format_mean(row: pd.Series) -> str:
+    spread = float(row["std"])
+    return f"{row['mean']:.1f}" + ("" if math.isnan(spread) else f" ± {spread:.1f}")
+
+
+def _format_difference(row: pd.Series) -> str:
+    if not row["reference"]:
+        return NOTHING
+    if math.isnan(float(row["low"])):
+        return f"{row['difference']:+.1f}"
+    mark = " *" if row["verdict"] in ("higher", "lower") else ""
+    return f"{row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]{mark}"
+
+
+def to_csv(compared: pd.DataFrame) -> str:
+    """The same numbers, tidy and unrounded."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, CSV_HEADS, lineterminator="\n")
+    writer.writeheader()
+    for row in compared.to_dict("records"):
+        writer.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
+    return stream.getvalue()
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write every file of ``--output``."""
+    parser = make_parser(str(__doc__), SUFFIXES)
+    add_records(parser)
+    add_runs(parser)
+    add_protocol(parser)
+    arguments = parser.parse_args(argv)
+    check_suffixes(arguments.output, SUFFIXES)
+    chosen = chosen_records(read_records(arguments.records), arguments.protocol, arguments.part, arguments.metric)
+    compared = compare(chosen)
+    sick = unhealthy_runs(read_runs(arguments.runs)) if arguments.runs else {}
+    what = f"{PROTOCOLS.get(arguments.protocol, arguments.protocol)}, {METRICS.get(arguments.metric, arguments.metric)}"
+    tables = build_tables(compared, sick, what=what, part=arguments.part)
+    for output in arguments.output:
+        if output.suffix == ".csv":
+            write_text(output, to_csv(compared))
+        else:
+            write_text(output, to_markdown(tables) if output.suffix == ".md" else to_latex(tables))
+
+
+if __name__ == "__main__":
+    run_script(main)
