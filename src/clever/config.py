@@ -148,8 +148,8 @@ class Study(Options):
     evaluations: EvaluationOptions
     """The protocols that every run and control goes through."""
     paper: list[PaperItem] = Field(default=["table_1", "figure_robustness", "figure_loss_terms", "report"])
-    """The tables and figures to draw. Add table_matrix where several methods share a baseline and there are seeds enough
-    for confidence intervals."""
+    """The tables and figures to draw. Add table_matrix where several methods share a baseline and there are enough
+    seeds for confidence intervals."""
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:
@@ -204,17 +204,17 @@ class Study(Options):
                     f"{where}: methods.{method}: {baseline} compares exactly two views, but "
                     f"augmentations.{augmentation}.local_views is {views.local_views}; set it to 0"
                 )
-            if equivariance.extra_views() and not views.augments:
-                raise ValueError(
-                    f"{where}: methods.{method}: {equivariance.name} needs further views of every image, which "
-                    f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
-                )
             for backbone in block.backbones:
                 reason = equivariance.refusal(views, self.backbones[backbone])
                 if reason is not None:
                     raise ValueError(
                         f"{where}: methods.{method}, augmentations.{augmentation}, backbones.{backbone}: {reason}"
                     )
+            if equivariance.extra_views() and not views.augments:
+                raise ValueError(
+                    f"{where}: methods.{method}: {equivariance.name} needs further views of every image, which "
+                    f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
+                )
         if equivariance.redraws and block.optimisation.accumulate > 1:
             raise ValueError(
                 f"{where}: methods.{method}: {equivariance.name} differentiates through the views of a whole batch; "

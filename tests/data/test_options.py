@@ -23,6 +23,12 @@ from clever.data import SOURCES, DataOptions
         ({"source": "image_folder", "root": "x", "image_size": 8, "classes": []}, "`classes` is empty"),
         ({"source": "arrays", "root": "x", "download": True}, "never downloaded"),
         ({"source": "digits", "train_limit": 0}, "greater than 0"),
+        ({"source": "spirograph", "root": "x"}, "source spirograph is drawn by formula: leave `root` out"),
+        ({"source": "spirograph", "image_size": 64}, "draws images of 32 pixels, not image_size 64"),
+        ({"source": "spirograph", "format": "encoded"}, "spirograph holds decoded pixels"),
+        ({"source": "spirograph", "classes": ["a"]}, "not of spirograph"),
+        ({"source": "threediebench", "image_size": 8}, "source threediebench needs `root`"),
+        ({"source": "threediebench", "root": "x"}, "source threediebench with format pixels needs `image_size`"),
         ({"source": "digits", "colour": 1}, "colour"),
     ],
 )
@@ -31,8 +37,9 @@ def test_contradictions_are_refused_when_the_study_is_read(keys: dict[str, Any],
         DataOptions(**keys)
 
 
-def test_encoded_folders_need_no_image_size() -> None:
-    assert DataOptions(source="image_folder", root="x", format="encoded").image_size is None
+@pytest.mark.parametrize("source", ["image_folder", "threediebench"])
+def test_encoded_folders_need_no_image_size(source: Any) -> None:
+    assert DataOptions(source=source, root="x", format="encoded").image_size is None
 
 
 def test_every_source_of_the_options_is_registered() -> None:

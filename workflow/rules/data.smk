@@ -8,12 +8,17 @@ preparation_code = [
     str(package / "data" / f"{name}.py")
     for name in ("arrays", "decoding", "moments", "preparation", "subset", "writing")
 ]
-source_code = {name: os.path.relpath(inspect.getfile(SOURCES[options.source])) for name, options in study.data.items()}
+# Formulas and names that a source shares with the augmentation.
+formulas = {name: [str(package / f"{name}.py")] for name in ("spirograph", "threediebench")}
+source_code = {
+    name: [os.path.relpath(inspect.getfile(SOURCES[options.source])), *formulas.get(options.source, [])]
+    for name, options in study.data.items()
+}
 
 
 rule prepare:
     input:
-        code=lambda wildcards: sorted({*preparation_code, source_code[wildcards.data]}),
+        code=lambda wildcards: sorted({*preparation_code, *source_code[wildcards.data]}),
     output:
         store="<results>/data/{data}/store.json",
     log:
@@ -23,6 +28,9 @@ rule prepare:
     conda:
         "../../environment.yml"
     threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 32000 * min(attempt, 3),
+        runtime=lambda wildcards, attempt: 240 * min(attempt, 3),
     params:
         # What decides the content. Where the images lie does not: a folder that has moved is no reason to prepare them
         # anew and train every run again.

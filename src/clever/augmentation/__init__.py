@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clever.augmentation.options import AugmentationOptions
+from clever.augmentation.pairs import PairViewOptions, PairViews
 from clever.augmentation.perturbations import (
     PERTURBATIONS,
     PerturbationOptions,
@@ -14,10 +15,13 @@ from clever.augmentation.perturbations import (
 from clever.augmentation.probe import probe_views
 from clever.augmentation.recipes import Augmentation
 from clever.augmentation.sample import Table
+from clever.augmentation.spirograph import SpirographViewOptions, SpirographViews
 from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions, chunk_views
 
 VIEW_MAKERS: dict[type[ViewOptions], Callable[..., ViewMaker]] = {
     AugmentationOptions: Augmentation,
+    SpirographViewOptions: SpirographViews,
+    PairViewOptions: PairViews,
 }
 """What makes the views that each kind of options describes."""
 
@@ -51,8 +55,12 @@ __all__ = [
     "Augmentation",
     "AugmentationOptions",
     "ExtraView",
+    "PairViewOptions",
+    "PairViews",
     "ParameterSpace",
     "PerturbationOptions",
+    "SpirographViewOptions",
+    "SpirographViews",
     "Table",
     "View",
     "ViewMaker",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clever.augmentation.sample import Distributions, Table, draw_uniforms, make_table
+from clever.augmentation.tables import upload
 from clever.augmentation.views import ParameterSpace, View
 from clever.randomness import make_generator
 
@@ -33,17 +34,18 @@ class RecipeParameterSpace(ParameterSpace):
         tables = [make_table(draw_uniforms(SAMPLES, generator), sizes, view) for view in views]
         columns = torch.cat([torch.stack(list(_columns(table, sizes).values()), 1) for table in tables])
         deviation = columns.std(0, correction=0)
-        self._varies = deviation > 0
-        self._mean, self._deviation = columns.mean(0)[self._varies], deviation[self._varies]
-        varies = self._varies.tolist()
-        self.names = tuple(name for name, wanted in zip(_columns(tables[0], sizes), varies, strict=True) if wanted)
+        self._varying = deviation.nonzero().flatten()
+        self._mean, self._deviation = columns.mean(0)[self._varying], deviation[self._varying]
+        names = list(_columns(tables[0], sizes))
+        self.names = tuple(names[column] for column in self._varying.tolist())
         self.relative_names = self.names
 
     def vector(self, view: View) -> Tensor:
         device = view.images.device
-        columns = torch.stack(list(_columns(view.parameters, view.sizes.to(device)).values()), 1)
-        mean, deviation = self._mean.to(device), self._deviation.to(device)
-        return ((columns[:, self._varies.to(device)] - mean) / deviation).float()
+        columns = torch.stack(list(_columns(view.parameters, upload(view.sizes, device)).values()), 1)
+        # Numbers of columns, not a mask: for how many a mask chooses, the host would wait.
+        varying, mean, deviation = (upload(c, device) for c in (self._varying, self._mean, self._deviation))
+        return ((columns.index_select(1, varying) - mean) / deviation).float()
 
     def relative(self, first: View, second: View) -> Tensor:
         return self.vector(second) - self.vector(first)

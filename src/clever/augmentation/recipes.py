@@ -102,7 +102,8 @@ class Augmentation(ViewMaker):
                 images = torch.empty(len(table["flip"]), 3, size, size, device=pixels.device, memory_format=layout)
                 render(pixels, table, self._coefficients(size), images)
                 for number, part in zip(numbers, torch.split(images, len(pixels)), strict=True):
-                    views.append(View(part, parameters[number], self.kinds[number], sizes))
+                    kind, normalisation = self.kinds[number], (self.mean, self.std)
+                    views.append(View(part, parameters[number], kind, sizes, normalisation=normalisation))
             if differentiable:
                 with torch.enable_grad():
                     images, leaf = render_differentiably(pixels, tables[0], self._coefficients(self.view_sizes[0]))

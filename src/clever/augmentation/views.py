@@ -15,6 +15,9 @@ from clever.options import Options
 
 Kind = Literal["global", "local", "extra"]
 
+Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Mean and deviation of the three channels, for pixels in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -26,6 +29,9 @@ class View:
 
     Of a view that was asked to be differentiable, ``differentiable`` is the float32 [N, A] leaf from which ``images``
     were computed, and ``redrawn`` float32 [K, N, A] holds K further values of it, drawn from the same distribution.
+
+    ``normalisation`` is mean and deviation of the three channels that ``images`` were normalised with, for terms that
+    change colours; None where the maker does not tell.
     """
 
     images: Tensor
@@ -34,6 +40,7 @@ class View:
     sizes: Tensor
     differentiable: Tensor | None = None
     redrawn: Tensor | None = None
+    normalisation: Normalisation | None = None
 
     def chunk(self, parts: int) -> list[View]:
         """The view in ``parts`` equal parts, rows in order.
@@ -91,6 +98,9 @@ class ParameterSpace(ABC):
     """Of the P entries of :meth:`vector`."""
     relative_names: tuple[str, ...]
     """Of the R entries of :meth:`relative`."""
+    relative_has_unit: ClassVar[bool] = False
+    """False: :meth:`relative` is 0 for the identity. True: a quaternion leads it, which is of length 1 for the identity
+    as for any other rotation."""
 
     @abstractmethod
     def vector(self, view: View) -> Tensor:

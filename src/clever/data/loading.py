@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clever.data.pairs import Pairs
 from clever.data.store import ImageBatch, Split
 from clever.data.threads import available_cores
 from clever.errors import UserError
@@ -40,8 +41,12 @@ class Batches:
     ``batch_size`` counts all processes: rank r of w gets rows [r*b/w, (r+1)*b/w) of each global batch, so that any
     number of processes sees the same global batches. ``workers`` 0 takes the cores this process may use.
 
+    ``pairs`` counts objects (``Split.groups``) instead of images: a batch of b objects holds 2 b images, the first one
+    of every object, then the second one of every object in the same order. The two are different images of the object,
+    drawn anew in every epoch from (seed, epoch); both are on the same process.
+
     Raises :class:`UserError` for a batch size that ``world_size`` does not divide or that exceeds the split
-    (``drop_last``), and a placement that the split cannot serve.
+    (``drop_last``), a placement that the split cannot serve, and ``pairs`` of a split without objects.
     """
 
     def __init__(
@@ -58,14 +63,18 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
         limit_bytes: int | None = None,
+        pairs: bool = False,
     ) -> None:
         if batch_size < 1 or batch_size % world_size:
             raise UserError(f"batch_size {batch_size} must be a positive multiple of the {world_size} processes")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} of {world_size} processes")
-        if drop_last and batch_size > len(split):
+        self._pairs = Pairs(split) if pairs else None
+        self._count = len(split) if self._pairs is None else len(self._pairs)
+        if drop_last and batch_size > self._count:
+            counted = f"{self._count} {'objects' if pairs else 'images'}"
             raise UserError(
-                f"batch_size {batch_size} exceeds the {len(split)} images of the {split.name} split; lower batch_size"
+                f"batch_size {batch_size} exceeds the {counted} of the {split.name} split; lower batch_size"
             )
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
@@ -79,10 +88,11 @@ class Batches:
         if self.placement == "device":
             self._pixels = _upload(split, self.device)
             self._labels = split.labels.to(self.device)
+            self._latents = None if split.latents is None else split.latents.to(self.device)
 
     def __len__(self) -> int:
         """Steps of an epoch."""
-        whole, rest = divmod(len(self.split), self.batch_size)
+        whole, rest = divmod(self._count, self.batch_size)
         return whole if self.drop_last or rest == 0 else whole + 1
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[ImageBatch]:
@@ -98,13 +108,18 @@ class Batches:
         return self._from_device(steps) if self.placement == "device" else self._from_host(steps)
 
     def _order(self, epoch: int) -> Tensor:
-        if not self.shuffle:
-            return torch.arange(len(self.split))
-        return torch.randperm(len(self.split), generator=make_generator(self.seed, "batches", epoch))
+        """The rows of the epoch's images, int64 [images, 1], or of its objects' images, [objects, 2]."""
+        order = torch.arange(self._count)
+        if self.shuffle:
+            order = torch.randperm(self._count, generator=make_generator(self.seed, "batches", epoch))
+        if self._pairs is None:
+            return order.unsqueeze(1)
+        return self._pairs.draw(make_generator(self.seed, "pairs", epoch))[order]
 
     def _rows(self, order: Tensor, step: int) -> Tensor:
         batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-        return batch[self.rank * len(batch) // self.world_size : (self.rank + 1) * len(batch) // self.world_size]
+        mine = batch[self.rank * len(batch) // self.world_size : (self.rank + 1) * len(batch) // self.world_size]
+        return mine.T.reshape(-1)
 
     def _from_device(self, steps: list[Tensor]) -> Iterator[ImageBatch]:
         # One copy of all indices, so that no step waits for the host.
@@ -112,7 +127,8 @@ class Batches:
         for rows in torch.split(on_device, [len(rows) for rows in steps]):
             # Crops are drawn on the host, which would otherwise wait for the device to hand their sizes back.
             sizes = torch.tensor([self._pixels.shape[2:]]).repeat(len(rows), 1)
-            yield ImageBatch(self._pixels.index_select(0, rows), sizes, self._labels[rows], rows)
+            latents = None if self._latents is None else self._latents[rows]
+            yield ImageBatch(self._pixels.index_select(0, rows), sizes, self._labels[rows], rows, latents)
 
     def _from_host(self, steps: list[Tensor]) -> Iterator[ImageBatch]:
         readers = ThreadPoolExecutor(self.workers if self.placement == "stream" else 1, "clever-read")
@@ -136,9 +152,10 @@ class Batches:
                 if copied is not None:
                     current = torch.cuda.current_stream(self.device)
                     current.wait_event(copied)
-                    for tensor in (batch.pixels, batch.labels, batch.indices):
+                    for tensor in (batch.pixels, batch.labels, batch.indices, batch.latents):
                         # Allocated on the copying stream: keep it until the training stream is done with it.
-                        tensor.record_stream(current)
+                        if tensor is not None:
+                            tensor.record_stream(current)
                 yield batch
         finally:
             readers.shutdown(wait=True, cancel_futures=True)
@@ -160,15 +177,18 @@ class Batches:
         for part in parts:
             part.result()
         sizes, labels = self.split.sizes(rows.numpy()), self.split.labels[rows]
+        latents = None if self.split.latents is None else self.split.latents[rows]
         if self._copies is None:
             pixels = buffer.permute(0, 3, 1, 2).contiguous()
-            return ImageBatch(pixels, sizes, labels, rows).to(self.device), None
+            return ImageBatch(pixels, sizes, labels, rows, latents).to(self.device), None
         with torch.cuda.device(self.device), torch.cuda.stream(self._copies):
             pixels, labels, rows = (
                 tensor.to(self.device, non_blocking=True) for tensor in (buffer, labels.pin_memory(), rows.pin_memory())
             )
+            if latents is not None:
+                latents = latents.pin_memory().to(self.device, non_blocking=True)
             # The device turns height x width x channel round far faster than the host could.
-            batch = ImageBatch(pixels.permute(0, 3, 1, 2).contiguous(), sizes, labels, rows)
+            batch = ImageBatch(pixels.permute(0, 3, 1, 2).contiguous(), sizes, labels, rows, latents)
             return batch, self._copies.record_event()
 
 

@@ -12,19 +12,21 @@ from clever.options import Options
 class DataOptions(Options):
     """One named data set of a study: where it comes from and how it is stored."""
 
-    source: Literal["digits", "cifar10", "cifar100", "arrays", "image_folder"]
+    source: Literal["digits", "cifar10", "cifar100", "arrays", "image_folder", "spirograph", "threediebench"]
     """Where the images come from. ``digits`` ships with scikit-learn and needs no download; ``arrays`` reads
     ``{train,test}_{images,labels}.npy``; ``image_folder`` reads ``train/<class>/*`` and ``val/<class>/*`` (or
-    ``test/<class>/*``)."""
+    ``test/<class>/*``). ``spirograph`` is drawn by formula and needs no download; ``threediebench`` reads
+    ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``. Images of these two come with the numbers that they
+    were made from."""
 
     root: str | None = None
-    """Folder that holds the source. Every source but ``digits`` needs it."""
+    """Folder that holds the source. Every source but ``digits`` and ``spirograph`` needs it."""
 
     image_size: PositiveInt | None = None
     """Side of the stored square images in pixels: the shorter side is resized to it (bicubic), then the centre is
-    cut out. Leave it out to keep arrays as they are (digits: 32). With ``format: encoded`` nothing is cut: it bounds
-    the shorter side of an image when it is decoded, and is worth setting (256 to 512) where a few huge photographs
-    would pad every batch to their size."""
+    cut out. Leave it out to keep arrays as they are (digits: 32; spirographs are always 32). With ``format: encoded``
+    nothing is cut: it bounds the shorter side of an image when it is decoded, and is worth setting (256 to 512) where
+    a few huge photographs would pad every batch to their size."""
 
     format: Literal["pixels", "encoded"] = "pixels"
     """``pixels`` stores decoded squares, the fastest to train from. ``encoded`` keeps the original JPEG or PNG bytes
@@ -36,13 +38,18 @@ class DataOptions(Options):
     ``imagenet`` when the backbone is compared with, or started from, one trained on ImageNet."""
 
     train_limit: PositiveInt | None = None
-    """Keep at most this many training images, as evenly over the classes as they allow. For trial runs."""
+    """Keep at most this many training images, as evenly over the classes as they allow. For trial runs. Of
+    ``threediebench`` whole objects of 50 images are kept; of ``spirograph`` exactly this many images are drawn (5000
+    where it is left out, the paper 100000)."""
 
     test_limit: PositiveInt | None = None
-    """Keep at most this many test images, as evenly over the classes as they allow. For trial runs."""
+    """Keep at most this many test images, as evenly over the classes as they allow. For trial runs. Of
+    ``threediebench`` whole objects are kept; of ``spirograph`` exactly this many images are drawn (1000 where it is
+    left out, the paper 20000)."""
 
     subset_seed: int = 0
-    """Which images ``train_limit`` and ``test_limit`` keep. A larger limit keeps all that a smaller one keeps."""
+    """Which images ``train_limit`` and ``test_limit`` keep, or which spirographs are drawn. A larger limit keeps all
+    that a smaller one keeps."""
 
     unreadable_limit: NonNegativeInt = 0
     """How many images that cannot be read are left out (by name, in ``store.json``) before it is an error.
@@ -57,17 +64,23 @@ class DataOptions(Options):
 
     @model_validator(mode="after")
     def _fits_together(self) -> DataOptions:
-        if self.source != "digits" and not self.root:
+        if self.source in ("digits", "spirograph"):
+            if self.root is not None:
+                why = "comes with scikit-learn" if self.source == "digits" else "is drawn by formula"
+                raise ValueError(f"source {self.source} {why}: leave `root` out")
+        elif not self.root:
             raise ValueError(f"source {self.source} needs `root`, the folder that holds it")
-        if self.source == "digits" and self.root is not None:
-            raise ValueError("source digits comes with scikit-learn: leave `root` out")
-        if self.source != "image_folder":
-            if self.format == "encoded":
-                raise ValueError(f"format encoded needs source image_folder; {self.source} holds decoded pixels")
-            if self.classes is not None:
-                raise ValueError(f"`classes` chooses folders of source image_folder; {self.source} has none")
-        elif self.format == "pixels" and self.image_size is None:
-            raise ValueError("source image_folder with format pixels needs `image_size`, the side of the squares")
+        if self.source == "spirograph" and self.image_size not in (None, 32):
+            raise ValueError(f"source spirograph draws images of 32 pixels, not image_size {self.image_size}")
+        if self.source in ("image_folder", "threediebench"):
+            if self.format == "pixels" and self.image_size is None:
+                raise ValueError(f"source {self.source} with format pixels needs `image_size`, the side of the squares")
+        elif self.format == "encoded":
+            raise ValueError(
+                f"format encoded needs source image_folder or threediebench; {self.source} holds decoded pixels"
+            )
+        if self.classes is not None and self.source != "image_folder":
+            raise ValueError(f"`classes` chooses folders of source image_folder, not of {self.source}")
         if self.classes is not None:
             if not self.classes:
                 raise ValueError("`classes` is empty: name at least one class folder, or leave it out")

@@ -22,18 +22,20 @@ from clever.data.decoding import UnreadableError, bound_shorter_side, decode_rgb
 from clever.data.moments import Moments, Triple, moments
 from clever.data.options import DataOptions
 from clever.data.registry import SOURCES
-from clever.data.source import SPLITS, ArraySplit, FileSplit, Source, SplitName
+from clever.data.source import SPLITS, ArraySplit, FileSplit, Latent, Source, SplitName
 from clever.data.store import (
     ALL_FILES,
     DESCRIPTION,
     FORMAT,
+    GROUPS,
+    LATENTS,
     VERSION,
     Store,
     content_checksum,
     file_names,
     file_sha256,
 )
-from clever.data.subset import balanced_subset
+from clever.data.subset import balanced_subset, whole_groups
 from clever.data.threads import available_cores, ordered_map
 from clever.data.writing import ArrayFile, sync, whole_folder, write_array
 from clever.errors import UserError
@@ -71,7 +73,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
         total = sum(len(chosen) for chosen in rows.values())
         with tqdm(total=total, desc=f"prepare {folder.name}", unit="image", disable=not show_bar) as bar:
             for name in SPLITS:
-                writer = _SplitWriter(partial_folder, name, options.format, side)
+                writer = _SplitWriter(partial_folder, name, options.format, side, source.latent_names)
                 reports[name] = writer.write(
                     source.split(name), rows[name], options.unreadable_limit - len(left_out), bar
                 )
@@ -112,6 +114,7 @@ class _Piece:
     pixels: list[NDArray[np.uint8]]
     encoded: list[bytes]
     sizes: list[tuple[int, int]]
+    latents: list[NDArray[np.float32]]
     moments: Moments
     unreadable: list[tuple[str, str]]
 
@@ -119,8 +122,11 @@ class _Piece:
 class _SplitWriter:
     """Writes the files of one split while its images stream by."""
 
-    def __init__(self, folder: Path, name: SplitName, layout: str, side: int | None) -> None:
+    def __init__(
+        self, folder: Path, name: SplitName, layout: str, side: int | None, latent_names: tuple[str, ...]
+    ) -> None:
         self.folder, self.name, self.layout, self.side = folder, name, layout, side
+        self.latent_names = latent_names
 
     def write(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64], may_fail: int, bar: tqdm[Any]) -> _Report:
         """Decode, measure and store ``rows``; stores nothing more once ``may_fail`` images were unreadable."""
@@ -128,6 +134,7 @@ class _SplitWriter:
         unreadable: list[tuple[str, str]] = []
         sizes: list[tuple[int, int]] = []
         lengths: list[int] = []
+        latents: list[NDArray[np.float32]] = []
         measured = Moments()
         with ExitStack() as stack:
             if self.layout == "pixels":
@@ -139,6 +146,8 @@ class _SplitWriter:
             for piece in self._pieces(split, rows):
                 kept += piece.rows
                 sizes += piece.sizes
+                if piece.latents:
+                    latents.append(np.stack(piece.latents))
                 unreadable += piece.unreadable
                 measured += piece.moments
                 # Past the limit the rest is only read to name every bad image in one go.
@@ -153,6 +162,11 @@ class _SplitWriter:
                 sync(blob)
         labels = split.labels[np.asarray(kept, dtype=np.int64)]
         write_array(self.folder / f"{self.name}_labels.npy", labels)
+        if self.latent_names:
+            none = np.empty((0, len(self.latent_names)), dtype=np.float32)
+            write_array(self.folder / LATENTS.format(self.name), np.concatenate([none, *latents]))
+        if split.groups is not None:
+            write_array(self.folder / GROUPS.format(self.name), split.groups[np.asarray(kept, dtype=np.int64)])
         if self.layout == "encoded":
             offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
             write_array(self.folder / f"{self.name}_offsets.npy", offsets)
@@ -170,10 +184,11 @@ class _SplitWriter:
             yield from ordered_map(partial(self._piece, split), chunks, workers, ahead=2 * workers)
 
     def _piece(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64]) -> _Piece:
-        piece = _Piece([], [], [], [], Moments(), [])
+        piece = _Piece([], [], [], [], [], Moments(), [])
         images: list[NDArray[np.uint8]] = []
         for row in rows.tolist():
             try:
+                latent = _checked_latent(split.latent(row), self.latent_names) if self.latent_names else None
                 found = split.read(row)
                 pixels = decode_rgb(found) if isinstance(found, bytes) else found
                 if self.layout == "encoded":
@@ -184,6 +199,8 @@ class _SplitWriter:
                 piece.unreadable.append((split.name(row), str(error)))
                 continue
             piece.rows.append(row)
+            if latent is not None:
+                piece.latents.append(latent)
             piece.sizes.append((pixels.shape[0], pixels.shape[1]))
             if self.layout == "encoded":
                 assert isinstance(found, bytes)
@@ -195,7 +212,18 @@ class _SplitWriter:
             for pixels in whole:
                 measured += moments(pixels)
         kept = images if self.layout == "pixels" else []
-        return _Piece(piece.rows, kept, piece.encoded, piece.sizes, measured, piece.unreadable)
+        return _Piece(piece.rows, kept, piece.encoded, piece.sizes, piece.latents, measured, piece.unreadable)
+
+
+def _checked_latent(found: Latent, names: tuple[str, ...]) -> NDArray[np.float32]:
+    wanted = f"they must be {len(names)} finite numbers ({', '.join(names)})"
+    if found.shape != (len(names),) or found.dtype.kind not in "fiu":
+        raise UnreadableError(f"latents of {found.dtype} {list(found.shape)}; {wanted}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        latent: NDArray[np.float32] = found.astype(np.float32)
+    if not np.isfinite(latent).all():
+        raise UnreadableError(f"latents {found.tolist()}; {wanted}")
+    return latent
 
 
 @contextmanager
@@ -209,11 +237,17 @@ def _bombs_are_errors() -> Iterator[None]:
 
 def _chosen_rows(options: DataOptions, source: Source, name: SplitName) -> NDArray[np.int64]:
     limit = options.train_limit if name == "train" else options.test_limit
-    labels = source.split(name).labels
-    present = len(np.unique(labels))
-    if limit is not None and limit < present:
-        raise UserError(f"{name}_limit {limit} cannot keep all {present} classes; set it to {present} or more")
-    return balanced_subset(labels, limit, options.subset_seed, name)
+    split = source.split(name)
+    present = len(np.unique(split.labels))
+    if split.groups is None:
+        least = present
+        rows = balanced_subset(split.labels, limit, options.subset_seed, name)
+    else:
+        rows, least = whole_groups(split.labels, split.groups, limit, options.subset_seed, name)
+    if limit is not None and limit < least:
+        whole = "" if split.groups is None else " with a whole object each"
+        raise UserError(f"{name}_limit {limit} cannot keep all {present} classes{whole}; set it to {least} or more")
+    return rows
 
 
 def _square_side(options: DataOptions, source: Source) -> int:
@@ -226,14 +260,15 @@ def _square_side(options: DataOptions, source: Source) -> int:
 def _needed_bytes(
     options: DataOptions, source: Source, rows: dict[SplitName, NDArray[np.int64]], side: int | None
 ) -> int:
+    known = 4 * len(source.latent_names) + (0 if source.train.groups is None else 8)
     if options.format == "pixels":
         assert side is not None
-        return sum(len(chosen) for chosen in rows.values()) * (side**2 * 3 + 8)
+        return sum(len(chosen) for chosen in rows.values()) * (side**2 * 3 + 8 + known)
     needed = 0.0
     for name, chosen in rows.items():
         split = source.split(name)
         assert isinstance(split, FileSplit)  # DataOptions allows encoded for nothing else
-        needed += len(chosen) * split.bytes_an_image(chosen)
+        needed += len(chosen) * (split.bytes_an_image(chosen) + known)
     return int(needed)
 
 
@@ -298,8 +333,12 @@ def _describe(
         },
         "files": {
             name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
-            for name in file_names(options.format)
+            for name in file_names(
+                options.format, latents=bool(source.latent_names), groups=source.train.groups is not None
+            )
         },
     }
+    if source.latent_names:
+        info["latent_names"] = list(source.latent_names)
     info["checksum"] = content_checksum(info)
     return info

@@ -10,6 +10,8 @@ from clever.data.digits import read_digits
 from clever.data.image_folder import read_image_folder
 from clever.data.options import DataOptions
 from clever.data.source import Source
+from clever.data.spirograph import read_spirograph
+from clever.data.threediebench import read_threediebench
 
 SOURCES: dict[str, Callable[[DataOptions], Source]] = {
     "digits": read_digits,
@@ -17,5 +19,7 @@ SOURCES: dict[str, Callable[[DataOptions], Source]] = {
     "cifar100": read_cifar,
     "arrays": read_arrays,
     "image_folder": read_image_folder,
+    "spirograph": read_spirograph,
+    "threediebench": read_threediebench,
 }
 """Every value of ``DataOptions.source`` and the function that reads it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -16,17 +17,29 @@ from clever.data.decoding import UnreadableError
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
+Latent = NDArray[np.generic]
+"""The numbers that are known of one image, as they were found: of any dtype and shape until the preparation checks."""
+
 FILE_LIMIT = 2**28
 """Bytes of the largest image file that is read; a larger one is no photograph and would only fill the memory."""
+
+LATENT_LIMIT = 2**16
+"""Bytes of the largest file of latents that is read: thousands of numbers, of which any source has a dozen."""
 
 
 @dataclass(frozen=True)
 class ArraySplit:
-    """Decoded images: ``images`` uint8 [N, H, W, 3] (may be memory-mapped), ``labels`` int64 [N]."""
+    """Decoded images: ``images`` uint8 [N, H, W, 3] (may be memory-mapped), ``labels`` int64 [N].
+
+    ``latents`` float32 [N, L] are numbers that are known of each image; ``groups`` int64 [N] says which images show the
+    same object, all of one label.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     unreadable: Sequence[tuple[str, str]] = ()
+    latents: NDArray[np.float32] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def name(self, row: int) -> str:
         """How a message calls the image of this row."""
@@ -37,18 +50,28 @@ class ArraySplit:
         image: NDArray[np.uint8] = self.images[row]
         return image
 
+    def latent(self, row: int) -> Latent:
+        """What is known of the image of this row."""
+        assert self.latents is not None
+        latent: Latent = self.latents[row]
+        return latent
+
 
 @dataclass(frozen=True)
 class FileSplit:
     """Encoded images: ``paths`` relative to ``root`` with forward slashes, ``labels`` int64 [N].
 
     ``unreadable`` lists (name, reason) of entries that the listing of the folder had already to give up.
+    ``latent_path`` turns the path of an image into that of the ``.npy`` file of its latents; they are read with the
+    image, since opening millions of files only to list them would take hours. ``groups`` as in :class:`ArraySplit`.
     """
 
     root: Path
     paths: Sequence[str]
     labels: NDArray[np.int64]
     unreadable: Sequence[tuple[str, str]] = field(default=())
+    latent_path: Callable[[str], str] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def name(self, row: int) -> str:
         """How a message calls the image of this row: its path below the root."""
@@ -56,17 +79,23 @@ class FileSplit:
 
     def read(self, row: int) -> bytes:
         """The file's bytes; raises :class:`UnreadableError` where there are none to be had."""
-        path = self.root / self.paths[row]
+        return _read_regular(self.root / self.paths[row], FILE_LIMIT)
+
+    def latent(self, row: int) -> Latent:
+        """The array beside the image; raises :class:`UnreadableError` where there is no whole one without pickles."""
+        assert self.latent_path is not None
+        path = self.latent_path(self.paths[row])
+        name = path.rpartition("/")[2]
         try:
-            status = path.stat()
-            # A pipe or a device would block or never end.
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError("not a regular file")
-            if status.st_size > FILE_LIMIT:
-                raise UnreadableError(f"{status.st_size / 1e6:.0f} MB, more than the {FILE_LIMIT / 1e6:.0f} MB allowed")
-            return path.read_bytes()
-        except OSError as error:
-            raise UnreadableError(error.strerror or type(error).__name__) from error
+            found = np.load(BytesIO(_read_regular(self.root / path, LATENT_LIMIT)), allow_pickle=False)
+        except UnreadableError as error:
+            raise UnreadableError(f"{name}: {error}") from error
+        except Exception as error:
+            # A damaged header makes numpy raise almost anything (ValueError, EOFError, MemoryError, UnicodeError).
+            raise UnreadableError(f"{name}: not a whole .npy array without pickles") from error
+        if not isinstance(found, np.ndarray):
+            raise UnreadableError(f"{name}: not a single .npy array")
+        return found
 
     def bytes_an_image(self, rows: NDArray[np.int64]) -> float:
         """Bytes that one file takes on average, estimated from up to 200 of ``rows``."""
@@ -83,14 +112,29 @@ class FileSplit:
 class Source:
     """A data set as it was found: class names in label order, and its two splits.
 
-    ``origin`` says in a few words what was read (for ``store.json``), without absolute paths.
+    ``origin`` says in a few words what was read (for ``store.json``), without absolute paths. ``latent_names`` names
+    the latents of every image, where both splits have some.
     """
 
     classes: tuple[str, ...]
     train: ArraySplit | FileSplit
     test: ArraySplit | FileSplit
     origin: str
+    latent_names: tuple[str, ...] = ()
 
     def split(self, name: SplitName) -> ArraySplit | FileSplit:
         """The split of that name."""
         return self.train if name == "train" else self.test
+
+
+def _read_regular(path: Path, limit: int) -> bytes:
+    try:
+        status = path.stat()
+        # A pipe or a device would block or never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("not a regular file")
+        if status.st_size > limit:
+            raise UnreadableError(f"{status.st_size / 1e6:.1f} MB, more than the {limit / 1e6:.1f} MB allowed")
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(error.strerror or type(error).__name__) from error

@@ -27,12 +27,19 @@ LAYOUTS = {
 }
 
 
-def file_names(layout: str) -> tuple[str, ...]:
-    """Files of a store beside ``store.json``, by layout (``pixels`` or ``encoded``)."""
-    return tuple(pattern.format(split) for split in SPLITS for pattern in LAYOUTS[layout])
+LATENTS = "{}_latents.npy"
+GROUPS = "{}_groups.npy"
 
 
-ALL_FILES = frozenset({DESCRIPTION, *file_names("pixels"), *file_names("encoded")})
+def file_names(layout: str, *, latents: bool = False, groups: bool = False) -> tuple[str, ...]:
+    """Files of a store beside ``store.json``, by layout (``pixels`` or ``encoded``) and what is known of its images."""
+    patterns = (*LAYOUTS[layout], *([LATENTS] if latents else []), *([GROUPS] if groups else []))
+    return tuple(pattern.format(split) for split in SPLITS for pattern in patterns)
+
+
+ALL_FILES = frozenset(
+    {DESCRIPTION, *(name for layout in LAYOUTS for name in file_names(layout, latents=True, groups=True))}
+)
 
 
 @dataclass
@@ -41,13 +48,15 @@ class ImageBatch:
 
     ``pixels`` uint8 [N, 3, H, W], contiguous, filled up with 0 at the bottom and right where images differ in size;
     ``sizes`` int64 [N, 2], height and width of each image; ``labels`` int64 [N]; ``indices`` int64 [N], rows of the
-    split.
+    split; ``latents`` float32 [N, L], the numbers that are known of each image (``Store.latent_names``), None where the
+    store has none.
     """
 
     pixels: Tensor
     sizes: Tensor
     labels: Tensor
     indices: Tensor
+    latents: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,7 +64,9 @@ class ImageBatch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """The same batch on ``device``."""
         tensors = (self.pixels, self.sizes, self.labels, self.indices)
-        return ImageBatch(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+        pixels, sizes, labels, indices = (tensor.to(device, non_blocking=non_blocking) for tensor in tensors)
+        latents = None if self.latents is None else self.latents.to(device, non_blocking=non_blocking)
+        return ImageBatch(pixels, sizes, labels, indices, latents)
 
 
 class Split:
@@ -63,7 +74,8 @@ class Split:
 
     ``labels`` int64 [N] in memory; images stay on the disk (memory-mapped) until asked for. ``image_size`` is the side
     of the squares, or None for an encoded store, whose images keep their own sizes; ``nbytes`` counts the image bytes.
-    Reading is safe from several threads at once.
+    ``latents`` float32 [N, L] are in memory too, and ``groups`` int64 [N], which images show the same object; None
+    where the store has none. Reading is safe from several threads at once.
     """
 
     def __init__(self, store: Store, name: SplitName) -> None:
@@ -75,6 +87,13 @@ class Split:
         count = store.info["splits"][name]["count"]
         labels = self._load("labels", np.int64, (count,))
         self.labels = torch.from_numpy(np.array(labels))
+        self.latents: Tensor | None = None
+        if store.latent_names:
+            shape = (count, len(store.latent_names))
+            self.latents = torch.from_numpy(np.array(self._load("latents", np.float32, shape)))
+        self.groups: Tensor | None = None
+        if GROUPS.format(name) in store.info["files"]:
+            self.groups = torch.from_numpy(np.array(self._load("groups", np.int64, (count,))))
         if self.encoded:
             self._offsets = np.array(self._load("offsets", np.int64, (count + 1,)))
             self._sizes = np.array(self._load("sizes", np.int64, (count, 2)))
@@ -98,6 +117,7 @@ class Split:
             sizes=self.sizes(rows),
             labels=self.labels[rows],
             indices=torch.from_numpy(rows.copy()),
+            latents=None if self.latents is None else self.latents[rows],
         )
 
     def sizes(self, rows: NDArray[np.int64]) -> Tensor:
@@ -163,8 +183,9 @@ class Store:
     """A prepared data set.
 
     ``classes`` in label order; ``mean`` and ``std`` per channel on the [0, 1] scale, to normalise with; ``checksum``
-    a sha256 over all content (files, classes, mean, std, image size), the same wherever the store was prepared;
-    ``info`` all of ``store.json``: counts, counts per class, unreadable images, files with their bytes and sha256.
+    a sha256 over all content (files, classes, mean, std, image size, names of latents), the same wherever the store was
+    prepared; ``info`` all of ``store.json``: counts, counts per class, unreadable images, files with their bytes and
+    sha256.
     """
 
     folder: Path
@@ -195,6 +216,11 @@ class Store:
         mean, std = tuple(info["mean"]), tuple(info["std"])
         return cls(folder, tuple(info["classes"]), mean, std, info["checksum"], info)
 
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """What the columns of the latents are called; empty where the store has none."""
+        return tuple(self.info.get("latent_names", ()))
+
     def split(self, name: SplitName) -> Split:
         """The training or the test images."""
         if name not in SPLITS:
@@ -217,6 +243,8 @@ class Store:
 def content_checksum(info: dict[str, Any]) -> str:
     """One sha256 over all that a training can see of a store: its files and how they are read and normalised."""
     seen = {key: info[key] for key in ("format", "version", "layout", "image_size", "classes", "mean", "std")}
+    # Only where there are latents: a store without them keeps the checksum that it has always had.
+    seen |= {key: info[key] for key in ("latent_names",) if key in info}
     seen["files"] = {name: recorded["sha256"] for name, recorded in info["files"].items()}
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
@@ -242,6 +270,14 @@ def _read_description(path: Path) -> dict[str, Any]:
         )
     needed = ("layout", "image_size", "classes", "mean", "std", "splits", "files", "checksum")
     missing = [key for key in needed if key not in info]
-    if missing or info["layout"] not in LAYOUTS or set(info["files"]) != set(file_names(info["layout"])):
+    if missing or info["layout"] not in LAYOUTS or not _files_fit(info):
         raise UserError(f"{path}: is incomplete; prepare the data set again")
     return info
+
+
+def _files_fit(info: dict[str, Any]) -> bool:
+    names = info.get("latent_names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return False
+    groups = any(GROUPS.format(split) in info["files"] for split in SPLITS)
+    return set(info["files"]) == set(file_names(info["layout"], latents=bool(names), groups=groups))

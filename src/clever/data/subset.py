@@ -29,3 +29,22 @@ def balanced_subset(labels: NDArray[np.int64], limit: int | None, seed: int, spl
         return np.arange(len(labels))
     ranks = ranks_within_class(labels, seed, "subset", split)
     return np.sort(np.lexsort((labels, ranks))[:limit])
+
+
+def whole_groups(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], limit: int | None, seed: int, split: str
+) -> tuple[NDArray[np.int64], int]:
+    """Rows of whole groups with at most ``limit`` images, one class in turn after the other, in their original order.
+
+    The first group that would exceed the limit and all after it are left out, so that a larger limit keeps all that a
+    smaller one keeps. Images of a group share a label. Also returned: the smallest limit that keeps every class.
+    """
+    _, first, counts = np.unique(groups, return_index=True, return_counts=True)
+    group_labels = labels[first]
+    order = np.lexsort((group_labels, ranks_within_class(group_labels, seed, "subset of groups", split)))
+    images = np.cumsum(counts[order])
+    least = int(images[len(np.unique(group_labels)) - 1])
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels)), least
+    kept = groups[first[order[images <= limit]]]
+    return np.flatnonzero(np.isin(groups, kept)), least

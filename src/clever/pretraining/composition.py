@@ -57,7 +57,7 @@ def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpa
         options = parse(baseline_options, method.baseline.model_dump() | dict(replaced), "equivariance.ef_baseline")
         return baseline_kind(options)
 
-    return equivariance_kind(method.equivariance, feature_dim, make_baseline, space)  # type: ignore[arg-type]
+    return equivariance_kind(method.equivariance, feature_dim, make_baseline, space)  # type: ignore[arg-type, call-arg]
 
 
 def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivariance) -> Network | None:

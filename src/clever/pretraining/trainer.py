@@ -172,7 +172,7 @@ class Trainer:
         """
         seed, wishes = self.recipe.seed, self._wishes
         share = self.rank, self.processes
-        sizes = batch.sizes.cpu()[: self.options.batch_size // self.processes]
+        sizes = batch.sizes.cpu()
         tables = self.view_maker.draw(sizes, make_generator(seed, "augmentation", iteration), *share)
         views = self.view_maker.apply(
             batch.pixels,
@@ -183,7 +183,7 @@ class Trainer:
         )
         if wishes.redraws:
             generator = make_generator(seed, "redraws", iteration)
-            redrawn = self.view_maker.redraw(len(sizes), wishes.redraws, generator, *share)
+            redrawn = self.view_maker.redraw(len(views[0].images), wishes.redraws, generator, *share)
             views[0] = replace(views[0], redrawn=redrawn.to(self.device))
         return views
 
@@ -226,7 +226,8 @@ class Trainer:
         assert self._last is not None, "diagnose follows a step"
         student, teacher, views = self._last
         whole = {"all": slice(0, student.features[0].shape[1])}
-        parts = self.objective.parts if self.objective.split else {}
+        split = self.objective.split
+        parts = {} if split is None else {"IR": slice(0, split.ir_dim), "EF": slice(split.ir_dim, split.feature_dim)}
         values = diagnose_features(whole | parts, [gather_rows(view) for view in student.features[:2]])
         part = next(iter(self.objective.parts))
         baseline = self.objective.baseline(part)

@@ -1,0 +1,192 @@
+"""Views that are two photographs of the same object, as 3DIEBench has them: the object moved, not the pixels.
+
+SIE (Garrido, Najman and LeCun, ICML 2023) trains on them without any augmentation; what leads from one view to the
+other is the object's relative rotation, and in its second setting also the change of the floor's and the light's hue
+(facebookresearch/SIE:src/dataset.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NoReturn
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from clever import threediebench
+from clever.augmentation.chunks import in_chunks, put_rows_
+from clever.augmentation.crop import crop_bytes, lay_out, resized_crop
+from clever.augmentation.perturbations import centre_window
+from clever.augmentation.pixels import check_normalisation, check_pixels, normalise_
+from clever.augmentation.sample import Table
+from clever.augmentation.tables import upload
+from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions
+from clever.errors import UserError
+
+QUATERNION = tuple(f"rotation_q{part}" for part in "xyzw")
+
+HUES = ("floor_hue", "light_hue")
+
+
+class PairViewOptions(ViewOptions):
+    """Two photographs of every object, resized and normalised."""
+
+    source: ClassVar[str | None] = "threediebench"
+    pairs: ClassVar[bool] = True
+    augments: ClassVar[bool] = False
+
+    name: Literal["pairs"] = "pairs"
+    """Photographs instead of augmentations; only for data of source threediebench."""
+
+    relative: Literal["rotation", "rotation_and_colour"] = "rotation"
+    """What add-ons are told of the change between the two: the relative rotation, or also the changes of hue. The
+    latter is the paper's second setting."""
+
+    global_size: PositiveInt = 256
+    """Side of the views in pixels. The paper's photographs are 256; smaller views train faster."""
+    local_views: Literal[0] = 0
+    """There are two views and no local ones."""
+
+
+class PairParameterSpace(ParameterSpace):
+    """The object's rotation and, where colour counts, the hues.
+
+    A vector holds the photograph's own unit quaternion and hues, z-scored with the closed-form moments of uniform
+    angles in [-pi/2, pi/2] and hues in [0, 1]. Relative is the quaternion of R1^-1 R2, its sign as the product gives
+    it, and the differences of the hues, none of them scaled: SIE's targets.
+    """
+
+    def __init__(self, relative: Literal["rotation", "rotation_and_colour"]) -> None:
+        self._hues = HUES if relative == "rotation_and_colour" else ()
+        self.names = (*QUATERNION, *self._hues)
+        self.relative_names = (*QUATERNION, *(f"{name}_change" for name in self._hues))
+
+    def vector(self, view: View) -> Tensor:
+        """Float32 [N, 4] or [N, 6], each entry of mean 0 and deviation 1."""
+        # Half an angle is uniform in [-pi/4, pi/4]: the mean of its cosine, and of its squared cosine and sine.
+        cosine, cosine_2, sine_2 = 2 * math.sqrt(2) / math.pi, 0.5 + 1 / math.pi, 0.5 - 1 / math.pi
+        # w is a sum of a product of three cosines and one of three sines; x, y and z have mean 0 and mean square
+        # cosine_2^2 sine_2 + sine_2^2 cosine_2, where cosine_2 + sine_2 = 1.
+        mean_w, square_w = cosine**3, cosine_2**3 + sine_2**3
+        deviation = math.sqrt(cosine_2 * sine_2)
+        x, y, z, w = view.parameters["rotation"].unbind(1)
+        columns = [x / deviation, y / deviation, z / deviation, (w - mean_w) / math.sqrt(square_w - mean_w**2)]
+        columns += [(view.parameters[name] - 0.5) * math.sqrt(12) for name in self._hues]
+        return torch.stack(columns, 1)
+
+    def relative(self, first: View, second: View) -> Tensor:
+        """Float32 [N, 4] or [N, 6]: quaternion (x, y, z, w), then the changes of floor and light hue."""
+        rotation = threediebench.relative_quaternion(first.parameters["rotation"], second.parameters["rotation"])
+        changes = [second.parameters[name] - first.parameters[name] for name in self._hues]
+        return torch.cat([rotation, *(change.unsqueeze(1) for change in changes)], 1)
+
+
+class PairViews(ViewMaker):
+    """Brings both photographs of every object to the views' size: shorter side resized (bicubic), centre cut out.
+
+    A batch of 2 N images holds the first photographs of N objects, then the second ones, as ``Batches(pairs=True)``
+    gives them. The views' tables hold what is known of the photographs: ``rotation`` float32 [N, 4], the unit
+    quaternion (x, y, z, w) of the object's rotation; ``floor_hue`` and ``light_hue`` float32 [N].
+
+    Args:
+        options: size and what is told of a pair.
+        mean, std: of the three channels, for pixels in [0, 1].
+        channels_last: lay the views out for convolutions.
+        extra: none can be made.
+
+    Raises:
+        UserError: extra views are wanted.
+    """
+
+    def __init__(
+        self,
+        options: PairViewOptions,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channels_last: bool = False,
+        extra: Sequence[ExtraView] = (),
+    ) -> None:
+        check_normalisation(mean, std)
+        if extra:
+            raise UserError(f"augmentation pairs has two photographs of an object and cannot make {extra[0].name}")
+        self.options = options
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.channels_last = channels_last
+        self.kinds = ["global", "global"]
+        self.space = PairParameterSpace(options.relative)
+
+    def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
+        """Two empty tables: nothing is drawn, the photographs are what they are."""
+        return [{} for _ in self.kinds]
+
+    @torch.no_grad()
+    def apply(
+        self,
+        pixels: Tensor,
+        sizes: Tensor,
+        tables: list[Table],
+        *,
+        latents: Tensor | None = None,
+        differentiable: bool = False,
+    ) -> list[View]:
+        """The two photographs of every object; see :class:`ViewMaker`.
+
+        Args:
+            pixels: uint8 [2 N, 3, H, W].
+            sizes: int64 [2 N, 2].
+            tables: are not looked at.
+            latents: float32 [2 N, 7] in the order of ``clever.threediebench.NAMES``.
+
+        Raises:
+            UserError: the images are no pairs, there are no latents of 3DIEBench, or gradients are wanted.
+        """
+        if differentiable:
+            self._refuse_gradients()
+        check_pixels(pixels, sizes)
+        if len(pixels) % 2:
+            raise UserError(f"augmentation pairs needs two photographs of every object, not {len(pixels)} in all")
+        if latents is None or tuple(latents.shape) != (len(pixels), len(threediebench.NAMES)):
+            found = "none" if latents is None else f"{list(latents.shape)}"
+            raise UserError(
+                f"augmentation pairs needs latents [{len(pixels)}, {len(threediebench.NAMES)}], not {found}; "
+                "prepare data of source threediebench"
+            )
+        sizes, latents = sizes.cpu(), latents.to(pixels.device)
+        columns: Table = {
+            "rotation": threediebench.quaternion(latents[:, threediebench.ROTATION]),
+            "floor_hue": latents[:, threediebench.FLOOR_HUE],
+            "light_hue": latents[:, threediebench.LIGHT_HUE],
+        }
+        images = self._resized(pixels, sizes)
+        half = len(pixels) // 2
+        return [
+            View(images[part], {name: column[part] for name, column in columns.items()}, kind, sizes[part])
+            for part, kind in zip((slice(half), slice(half, None)), self.kinds, strict=True)
+        ]
+
+    def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
+        """Raises UserError: there is nothing to draw."""
+        self._refuse_gradients()
+
+    def _refuse_gradients(self) -> NoReturn:
+        raise UserError(
+            "augmentation pairs takes photographs as they are, so no gradient reaches what made them; "
+            "choose another equivariance add-on, or augmentation spirograph, whose images are drawn by formula"
+        )
+
+    def _resized(self, pixels: Tensor, sizes: Tensor) -> Tensor:
+        device, size = pixels.device, self.options.global_size
+        pixels = lay_out(pixels)
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        out = torch.empty(len(pixels), 3, size, size, device=device, memory_format=layout)
+
+        def work(rows: Tensor) -> None:
+            box = centre_window(upload(sizes[rows], device), size, size)
+            rows = upload(rows, device)
+            upright = torch.zeros(len(rows), dtype=torch.bool, device=device)
+            put_rows_(out, rows, normalise_(resized_crop(pixels, rows, box, upright, size), self.mean, self.std))
+
+        in_chunks(work, torch.arange(len(pixels)), crop_bytes(pixels, size), device)
+        return out

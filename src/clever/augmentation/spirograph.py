@@ -1,0 +1,164 @@
+"""Views of spirographs: two drawings of the same curve that differ in fresh nuisances (Foster et al., ICLR 2021).
+
+Nothing is done to stored pixels: every view is drawn anew on the device, from the numbers that the store keeps of each
+image and those that are drawn for the view (ae-foster/invclr:data/spirograph.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from clever import spirograph
+from clever.augmentation.pixels import check_normalisation, normalise_
+from clever.augmentation.sample import Table
+from clever.augmentation.tables import move
+from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions
+from clever.errors import UserError
+
+
+class SpirographViewOptions(ViewOptions):
+    """Two views of a spirograph, drawn from its own data parameters and fresh nuisances."""
+
+    source: ClassVar[str | None] = "spirograph"
+    augments: ClassVar[bool] = False
+
+    name: Literal["spirograph"] = "spirograph"
+    """Views drawn by formula; only for data of source spirograph."""
+
+    nuisances: tuple[spirograph.Name, ...] = Field(default=spirograph.NUISANCES, min_length=1)
+    """The numbers that are drawn anew for every view and that features should not depend on. The views of an image
+    share the others. Change it to study another partition of the ten than the paper's."""
+
+    global_size: Literal[32] = 32
+    """Side of the views in pixels. The formula draws no other."""
+    local_views: Literal[0] = 0
+    """There are two views and no local ones."""
+
+    @field_validator("nuisances")
+    @classmethod
+    def _is_a_part_of_the_ten(cls, names: tuple[spirograph.Name, ...]) -> tuple[spirograph.Name, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is named more than once")
+        if len(names) == len(spirograph.NAMES):
+            raise ValueError("all ten numbers are nuisances: the views of an image would share nothing; leave one out")
+        return names
+
+
+class SpirographParameterSpace(ParameterSpace):
+    """The nuisances, z-scored with mean and deviation of their uniforms; relative is the difference of two vectors."""
+
+    def __init__(self, nuisances: tuple[spirograph.Name, ...]) -> None:
+        self.names = nuisances
+        self.relative_names = nuisances
+        self._nuisances = nuisances
+
+    def vector(self, view: View) -> Tensor:
+        """Float32 [N, P], each entry of mean 0 and deviation 1."""
+        columns = torch.stack([view.parameters[name] for name in self._nuisances], 1)
+        return spirograph.standardise(columns, self._nuisances)
+
+    def relative(self, first: View, second: View) -> Tensor:
+        """Float32 [N, P]: ``vector(second) - vector(first)``."""
+        return self.vector(second) - self.vector(first)
+
+
+class SpirographViews(ViewMaker):
+    """Draws the views of spirographs.
+
+    The tables have a float32 column for every nuisance; ``View.differentiable`` holds the same, in the order of
+    ``options.nuisances``.
+
+    Args:
+        options: which numbers are nuisances.
+        mean, std: of the three channels, for pixels in [0, 1].
+        channels_last: lay the views out for convolutions.
+        extra: none can be made.
+
+    Raises:
+        UserError: extra views are wanted.
+    """
+
+    def __init__(
+        self,
+        options: SpirographViewOptions,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channels_last: bool = False,
+        extra: Sequence[ExtraView] = (),
+    ) -> None:
+        check_normalisation(mean, std)
+        if extra:
+            raise UserError(f"augmentation spirograph draws two views by formula and cannot make {extra[0].name}")
+        self.options = options
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.channels_last = channels_last
+        self.kinds = ["global", "global"]
+        self.space = SpirographParameterSpace(options.nuisances)
+
+    def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
+        """Fresh nuisances for both views of every image, independently of each other; see :class:`ViewMaker`."""
+        both = self.redraw(len(sizes), len(self.kinds), generator, share, shares)
+        return [dict(zip(self.options.nuisances, values.unbind(1), strict=True)) for values in both]
+
+    @torch.no_grad()
+    def apply(
+        self,
+        pixels: Tensor,
+        sizes: Tensor,
+        tables: list[Table],
+        *,
+        latents: Tensor | None = None,
+        differentiable: bool = False,
+    ) -> list[View]:
+        """Draw the views; see :class:`ViewMaker`.
+
+        Args:
+            pixels: [N, ...], of which only the number and the device count.
+            latents: float32 [N, 10] in the order of ``clever.spirograph.NAMES``.
+
+        Raises:
+            UserError: there are no latents of spirographs, or the number of tables or rows does not fit.
+        """
+        if latents is None or tuple(latents.shape) != (len(pixels), len(spirograph.NAMES)):
+            found = "none" if latents is None else f"{list(latents.shape)}"
+            raise UserError(
+                f"augmentation spirograph needs latents [{len(pixels)}, {len(spirograph.NAMES)}], not {found}; "
+                "prepare data of source spirograph"
+            )
+        fitting = all(
+            set(table) == set(self.options.nuisances) and all(len(column) == len(pixels) for column in table.values())
+            for table in tables
+        )
+        if len(tables) != len(self.kinds) or not fitting:
+            raise UserError(
+                f"augmentation spirograph needs {len(self.kinds)} tables of {len(pixels)} rows of "
+                f"{', '.join(self.options.nuisances)}"
+            )
+        latents = latents.to(pixels.device)
+        views: list[View] = []
+        for number, table in enumerate(tables):
+            parameters = move(table, pixels.device)
+            values = torch.stack([parameters[name] for name in self.options.nuisances], 1)
+            with torch.set_grad_enabled(differentiable and number == 0):
+                leaf = values.requires_grad_() if differentiable and number == 0 else None
+                images = self._render(latents, values)
+            views.append(View(images, parameters, self.kinds[number], sizes, leaf))
+        return views
+
+    def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
+        """Float32 [times, rows, A] fresh nuisances on the CPU; see :class:`ViewMaker`."""
+        drawn = spirograph.draw(times * shares * rows, generator, self.options.nuisances)
+        return drawn.view(times, shares * rows, -1)[:, share * rows : (share + 1) * rows].float()
+
+    def _render(self, latents: Tensor, nuisances: Tensor) -> Tensor:
+        columns = dict(zip(spirograph.NAMES, latents.unbind(1), strict=True))
+        columns |= dict(zip(self.options.nuisances, nuisances.unbind(1), strict=True))
+        images = spirograph.render(torch.stack([columns[name] for name in spirograph.NAMES], 1))
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return normalise_(images.contiguous(memory_format=layout), self.mean, self.std)
