@@ -52,6 +52,8 @@ PUBLISHED_COLUMNS = (
     "std",
     "note",
 )
+REFERENCE_FILE = "reference_accuracies.csv"
+"""In the folder of the published values: what others than the authors have published (see references.py)."""
 SELECTIONS = ("last", "best")
 HEALTHY = "ok"
 
@@ -174,23 +176,26 @@ def unhealthy_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def read_published(folder: Path) -> pd.DataFrame:
-    """All published values under ``folder`` (``*.csv``), with the columns ``PUBLISHED_COLUMNS``.
+    """All values of the paper and its repositories below ``folder``, ``*.csv`` with the columns ``PUBLISHED_COLUMNS``.
 
-    ``value``, ``std`` and ``epochs`` are float64 (NaN where the source states none). Raises ``UserError`` for a row
-    without a source: such a number may not be shown as published.
+    ``value``, ``std`` and ``epochs`` are float64 (NaN where the source states none). What others have published of the
+    baselines (``REFERENCE_FILE``) is not among them. Raises ``UserError`` for a row without a source: such a number may
+    not be shown as published.
     """
-    paths = sorted(folder.glob("*.csv"))
+    paths = sorted(path for path in folder.glob("*.csv") if path.name != REFERENCE_FILE)
     if not paths:
         raise UserError(f"{folder}: no *.csv with published values there")
-    tables = []
-    for path in paths:
-        table = _read_text_table(path, PUBLISHED_COLUMNS)
-        table["value"] = _to_numbers(table, "value", path, whole=False)
-        table["std"] = _to_numbers(table, "std", path, whole=False, may_be_empty=True)
-        table["epochs"] = _to_numbers(table, "epochs", path, whole=True, may_be_empty=True)
-        for column in ("item", "source", "exactness"):
-            empty = table[column].str.strip() == ""
-            if bool(empty.any()):
-                raise UserError(f"{path}: line {int(np.flatnonzero(empty)[0]) + 2} has no {column}")
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([read_published_file(path) for path in paths], ignore_index=True)
+
+
+def read_published_file(path: Path) -> pd.DataFrame:
+    """One file of published values, as ``read_published`` says; columns beyond ``PUBLISHED_COLUMNS`` stay text."""
+    table = _read_text_table(path, PUBLISHED_COLUMNS)
+    table["value"] = _to_numbers(table, "value", path, whole=False)
+    table["std"] = _to_numbers(table, "std", path, whole=False, may_be_empty=True)
+    table["epochs"] = _to_numbers(table, "epochs", path, whole=True, may_be_empty=True)
+    for column in ("item", "source", "exactness"):
+        empty = table[column].str.strip() == ""
+        if bool(empty.any()):
+            raise UserError(f"{path}: line {int(np.flatnonzero(empty)[0]) + 2} has no {column}")
+    return table

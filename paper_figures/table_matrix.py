@@ -50,7 +50,8 @@ def compare(chosen: pd.DataFrame) -> pd.DataFrame:
     """
     groups = {key: group[["seed", "value"]] for key, group in chosen.groupby([*GROUP, "perturbation"], sort=False)}
     rows = []
-    for (data, backbone, augmentation, method, perturbation), values in groups.items():
+    for key, values in groups.items():
+        data, backbone, augmentation, method, perturbation = (str(word) for word in key)
         reference = reference_of(method)
         beside = groups.get((data, backbone, augmentation, reference, perturbation))
         found = None if reference == method or beside is None else paired_difference(values, beside)
@@ -157,7 +158,7 @@ def to_csv(compared: pd.DataFrame) -> str:
     writer = csv.DictWriter(stream, CSV_HEADS, lineterminator="\n")
     writer.writeheader()
     for row in compared.to_dict("records"):
-        writer.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
+        writer.writerow({str(name): "" if _is_nan(value) else value for name, value in row.items()})
     return stream.getvalue()
 
 

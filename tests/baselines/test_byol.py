@@ -62,6 +62,13 @@ def test_head_has_the_published_shapes() -> None:
     assert [len(group) for group in BYOL.norm_groups(BYOL.make_head(7))] == [5, 5]
 
 
+def test_a_predictor_of_its_own_width() -> None:
+    """solo-learn's ImageNet-100 recipe: 4096 in the projector, 8192 in the predictor."""
+    head = Byol(ByolOptions(predictor_dim=8192)).make_head(64)
+    linear = [(layer.in_features, layer.out_features) for layer in head.modules() if isinstance(layer, nn.Linear)]
+    assert linear == [(64, 4096), (4096, 256), (256, 8192), (8192, 256)]
+
+
 def test_momentum_is_the_paper_s() -> None:
     byol, total = Byol(ByolOptions(momentum=0.99)), 37
     for k in range(total + 1):

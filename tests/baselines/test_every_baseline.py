@@ -162,3 +162,45 @@ def test_norm_groups_hold_every_parameter_once(baseline: str) -> None:
     constant = {id(p) for p in batch.objective.baseline("ALL").constant_rate_parameters(head)}
     assert constant <= {id(p) for p in head.parameters()}
     assert bool(constant) == (baseline == "simsiam")
+
+
+LAST_LAYERS = {
+    "dino": {"last_layer.parametrizations.weight.original0", "last_layer.parametrizations.weight.original1"},
+    "simsiam": {"projector.6.weight", "predictor.3.weight", "predictor.3.bias"},
+    "byol": {"projector.3.weight", "projector.3.bias", "predictor.3.weight", "predictor.3.bias"},
+    "moco_v3": {"projector.3.weight", "predictor.3.weight"},
+    "barlow_twins": {"projector.6.weight"},
+    "vicreg": {"projector.6.weight"},
+    "swav": {"prototypes.weight"},
+}
+CONTRASTIVE_LAST_LAYER = {"projector.3.weight", "projector.4.weight", "projector.4.bias"}
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_last_layers(baseline: str) -> None:
+    batch = Batch(baseline, "none")
+    head = batch.heads["ALL"]
+    names = {id(p): name for name, p in head.named_parameters()}
+    last = [names[id(p)] for p in batch.objective.baseline("ALL").last_layer_parameters(head)]
+    assert sorted(last) == sorted(LAST_LAYERS.get(baseline, CONTRASTIVE_LAST_LAYER))
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_without_the_last_layers_the_head_norm_forgets_the_output_width(baseline: str) -> None:
+    width = "prototypes" if baseline == "swav" else "out_dim"
+    values = {}
+    for counted in (True, False):
+        options = method(baseline, "clever")
+        options["equivariance"] |= {"head_norm_last_layer": counted, "ef_baseline": {width: 512}}
+        # As wide an IR as EF: the heads differ in their outputs alone.
+        options["equivariance"]["separation_ratio"] = 0.5
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            objective = build_objective(MethodOptions.model_validate(options), WIDTH)
+            heads = objective.make_heads()
+            views = [torch.randn(ROWS, WIDTH) for _ in range(2)]
+        outputs = {part: [heads[part](v[:, columns]) for v in views] for part, columns in objective.parts.items()}
+        encoded = Encoded(views, outputs)
+        values[counted] = objective(encoded, encoded, heads)["head_norm"].value.item()
+    assert values[True] > 100
+    assert values[False] < 0.05 * values[True]

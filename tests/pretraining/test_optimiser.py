@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from clever.backbones import Backbone, BackboneOptions, DecayRule, build_backbone
-from clever.config import MethodOptions
+from clever.config import MethodOptions, RunRecipe
+from clever.data import Batches, Store
 from clever.pretraining.composition import build_objective
 from clever.pretraining.network import Network
 from clever.pretraining.optimiser import build_optimiser, clip_each, set_schedules, update_teacher, weight_decay_groups
 from clever.pretraining.options import OptimisationOptions
+from clever.pretraining.trainer import Trainer
 
 RESNET = BackboneOptions(name="resnet10t_half", image_size=16)
 VIT = BackboneOptions(name="test_vit", image_size=16, patch_size=8)
@@ -159,6 +164,123 @@ def test_steps_are_those_of_the_algorithm_in_float64(kind: str, rule: DecayRule)
         torch.testing.assert_close(
             p.detach().double(), expected[name], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+LARS: dict[str, Any] = {"optimiser": "lars", "trust_coefficient": 0.02}
+
+
+def lars_steps(
+    net: Network, options: OptimisationOptions, rates: list[float], decays: list[float], *, fused: bool = False
+) -> None:
+    """Steps on made-up gradients: small and large ones, so that some layers are clipped and others are not; one layer
+    starts at zero, and one gradient of step 1 is zero."""
+    constant = list(net.heads["IR"].parameters())
+    optimiser = build_optimiser(net, options, constant)
+    for group in optimiser.param_groups:
+        group["foreach"] = fused  # the arithmetic that a GPU takes
+    for step, (rate, decay) in enumerate(zip(rates, decays, strict=True)):
+        set_schedules(optimiser, rate, decay, constant_rate=2 * rate)
+        for name, p in net.named_parameters():
+            p.grad = lars_gradient(step, name, p)
+        optimiser.step()
+
+
+def lars_gradient(step: int, name: str, parameter: nn.Parameter) -> Tensor | None:
+    if not parameter.requires_grad or (step == 0 and "EF.last_layer" in name):  # frozen in the first step
+        return None
+    if step == 1 and name == "backbone.linear.weight":
+        return torch.zeros_like(parameter)
+    draw = torch.Generator().manual_seed(step + sum(map(ord, name)))
+    return (0.001 if "mlp.0" in name else 1.0) * torch.randn(parameter.shape, generator=draw)
+
+
+@pytest.mark.parametrize("clip", [False, True], ids=["plain", "clipped"])
+@pytest.mark.parametrize("decays", [[0.9, 0.5, 0.3, 0.1], [0.0, 0.0, 0.0, 0.0]], ids=["decay", "no decay"])
+@pytest.mark.parametrize("fused", [False, True], ids=["one by one", "fused"])
+def test_lars_is_the_paper_s_in_float64(clip: bool, decays: list[float], fused: bool) -> None:
+    rates = [0.0, 0.3, 0.6, 0.2]  # a warm-up starts at 0, by which the clipped trust is divided
+    net = network(Toy())
+    with torch.no_grad():
+        net.get_parameter("heads.EF.mlp.1.weight").zero_()
+        net.get_parameter("heads.EF.mlp.0.weight").zero_()
+    free = grouped(net, "standard")[1]
+    constant = {name for name, _ in net.named_parameters() if name.startswith("heads.IR.")}
+    expected = {name: p.detach().double().clone() for name, p in net.named_parameters()}
+    velocity: dict[str, Tensor] = {}
+    clipped = set()
+    for step, (rate, decay) in enumerate(zip(rates, decays, strict=True)):
+        for name, p in net.named_parameters():
+            gradient = lars_gradient(step, name, p)
+            if gradient is None:
+                continue
+            g, w = gradient.double(), expected[name]
+            mine = 2 * rate if name in constant else rate
+            if name not in free:
+                length, slope = math.sqrt((w * w).sum()), math.sqrt((g * g).sum())
+                trust = 0.02 * length / (slope + decay * length + 1e-8) if length > 0 and slope > 0 else 1.0
+                if clip:
+                    clipped.add(trust < mine)
+                    trust = 1.0 if trust >= mine else trust / mine
+                g = trust * (g + decay * w)
+            velocity[name] = 0.9 * velocity[name] + g if name in velocity else g
+            expected[name] = w - mine * velocity[name]
+    assert clipped == ({True, False} if clip else set())
+    lars_steps(net, OptimisationOptions.model_validate(LARS | {"clip_trust": clip}), rates, decays, fused=fused)
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(
+            p.detach().double(), expected[name], rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_lars_is_lightly_s() -> None:
+    """Where weight decay is on and nothing is clipped, which lightly's cannot do."""
+    lightly = pytest.importorskip("lightly.utils.lars", reason="the extra [dev] has lightly")
+    mine = network(Toy())
+    theirs = copy.deepcopy(mine)
+    rates, decays = [0.0, 0.3, 0.6, 0.2], [0.5, 0.4, 0.3, 0.2]
+    lars_steps(mine, OptimisationOptions.model_validate(LARS), rates, decays)
+    groups = weight_decay_groups(theirs, "standard", theirs.heads["IR"].parameters())
+    optimiser = lightly.LARS(groups, lr=0.1, momentum=0.9, weight_decay=0.5, trust_coefficient=0.02)
+    for step, (rate, decay) in enumerate(zip(rates, decays, strict=True)):
+        set_schedules(optimiser, rate, decay, constant_rate=2 * rate)
+        for name, p in theirs.named_parameters():
+            p.grad = lars_gradient(step, name, p)
+        optimiser.step()
+    for (name, p), q in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+        if name != "backbone.linear.weight":  # at a gradient of zero lightly leaves the weight decay out
+            torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("baseline", ["dino", "simsiam"])
+def test_lars_resumes_to_the_same_bits(baseline: str, make_recipe: Any, digits_store: Store, tmp_path: Path) -> None:
+    """Across the step in which DINO's last layer joins, and with SimSiam's predictor at its constant rate."""
+    head = {"dino": {"out_dim": 16, "hidden_dim": 16, "bottleneck_dim": 8}}.get(baseline, {"hidden_dim": 16})
+    whole = make_recipe(augmentation={"local_views": 0}, optimisation=LARS | {"clip_trust": True, "warmup_epochs": 1})
+    method = {"baseline": {"name": baseline} | head, "equivariance": {"name": "clever"}}
+    recipe = RunRecipe.model_validate(whole.model_dump() | {"method": method})
+
+    def trainer() -> Trainer:
+        return Trainer(recipe, digits_store.mean, digits_store.std, 2, torch.device("cpu"))
+
+    batch = next(iter(Batches(digits_store.split("train"), 16, seed=0, device="cpu").epoch(0)))
+    straight = trainer()
+    for iteration in range(4):
+        straight.step(batch, iteration)
+        if iteration == 1:
+            torch.save(straight.state_dict(), tmp_path / "state.pt")
+    resumed = trainer()
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for iteration in (2, 3):
+        resumed.step(batch, iteration)
+    for (name, p), q in zip(straight.student.named_parameters(), resumed.student.parameters(), strict=True):
+        assert torch.equal(p, q), name
+    assert not torch.equal(next(straight.student.parameters()), next(trainer().student.parameters()))
+
+
+@pytest.mark.parametrize("options", [{"clip_trust": True}, {"optimiser": "sgd", "trust_coefficient": 0.02}])
+def test_lars_s_options_are_refused_elsewhere(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="trust_coefficient and clip_trust are lars's"):
+        OptimisationOptions.model_validate(options)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.996, 1.0])

@@ -92,6 +92,14 @@ class Baseline(nn.Module, ABC):
         """
         return [list(head.parameters())]
 
+    @abstractmethod
+    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        """The parameters of ``head`` whose squared norm grows with the width of the output.
+
+        Those of the layers that give projection and prediction, a BatchNorm behind them included: CLeVER's head-norm
+        regulariser can leave them out.
+        """
+
     def teacher_momentum(self, progress: float) -> float:
         """Momentum of the teacher after the share ``progress`` in [0, 1] of all steps."""
         raise TypeError(f"{type(self).__name__} has no momentum teacher")

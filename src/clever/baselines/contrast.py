@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
@@ -22,13 +22,14 @@ class ContrastiveOptions(BaselineOptions):
     temperature: float = Field(gt=0)
     """Divides the cosines. Lower: the nearest negatives count for more."""
     hidden_dim: PositiveInt = 2048
-    """Width of the projector's hidden layers: the width of the paper's ResNet-50. Lower it for small backbones."""
+    """Width of the projector's hidden layers: that of a ResNet-50, as in E-SSL and EquiMod. Lower it for small
+    backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""
     out_dim: PositiveInt = 128
-    """Width of the projection. solo-learn's CIFAR-10 and ImageNet-100 recipes take 256."""
+    """Width of the projection. solo-learn takes 256 on CIFAR-10 and 512 on ImageNet-100."""
     head_layers: PositiveInt = 2
-    """Linear layers of the projector: 2 in SimCLR's paper, 3 in its successor's code."""
+    """Linear layers of the projector: 2 in solo-learn and lightly, 3 in EquiMod and E-SSL's ImageNet recipe."""
     batch_norm_in_head: bool = True
-    """BatchNorm after every layer of the projector, as in the authors' model_util.py:129-163. solo-learn has none."""
+    """BatchNorm after every layer of the projector, as in E-SSL and lightly. solo-learn has none."""
 
 
 class Contrastive(Baseline):
@@ -50,6 +51,10 @@ class Contrastive(Baseline):
         norm = options.batch_norm_in_head
         widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]
         return ProjectionHead(make_mlp(widths, final_norm="affine" if norm else "none", hidden_norm=norm))
+
+    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        assert isinstance(head, ProjectionHead)
+        return head.last_layer_parameters()
 
     def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
         return mean_absolute_cosine([view.projection for view in student])

@@ -125,9 +125,11 @@ class Dino(Baseline):
         self.teacher_temperature = end if epoch >= epochs else start + (end - start) * epoch / max(1, epochs - 1)
 
     def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
-        if epoch >= self.options.freeze_last_layer_epochs:
-            return []
-        return [parameter for name, parameter in head.named_parameters() if "last_layer" in name]
+        return self.last_layer_parameters(head) if epoch < self.options.freeze_last_layer_epochs else []
+
+    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        assert isinstance(head, DinoHead)
+        return list(head.last_layer.parameters())
 
     def teacher_momentum(self, progress: float) -> float:
         """Cosine from ``momentum`` at 0 to 1 at 1 (authors' main_dino.py:329, utils.py:206-217)."""

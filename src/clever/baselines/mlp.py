@@ -40,10 +40,16 @@ def make_mlp(
     return nn.Sequential(*layers)
 
 
+def last_layer_parameters(mlp: nn.Sequential) -> list[nn.Parameter]:
+    """The parameters of an MLP's last linear layer and of what follows it."""
+    last = max(place for place, layer in enumerate(mlp) if isinstance(layer, nn.Linear))
+    return [parameter for layer in mlp[last:] for parameter in layer.parameters()]
+
+
 class ProjectionHead(nn.Module):
     """A projector alone."""
 
-    def __init__(self, projector: nn.Module) -> None:
+    def __init__(self, projector: nn.Sequential) -> None:
         super().__init__()
         self.projector = projector
 
@@ -51,11 +57,15 @@ class ProjectionHead(nn.Module):
         """Features [M, width] to a projection [M, K]."""
         return HeadOutput(self.projector(features))
 
+    def last_layer_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the layer that gives the projection."""
+        return last_layer_parameters(self.projector)
+
 
 class PredictionHead(nn.Module):
     """A projector, and a predictor of another view's projection on top of it."""
 
-    def __init__(self, projector: nn.Module, predictor: nn.Module) -> None:
+    def __init__(self, projector: nn.Sequential, predictor: nn.Sequential) -> None:
         super().__init__()
         self.projector = projector
         self.predictor = predictor
@@ -68,3 +78,7 @@ class PredictionHead(nn.Module):
     def norm_groups(self) -> list[list[nn.Parameter]]:
         """Projector and predictor apart, as DDCL's head-norm regulariser balances them (authors' main_simsiam.py)."""
         return [list(self.projector.parameters()), list(self.predictor.parameters())]
+
+    def last_layer_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the two layers that give projection and prediction."""
+        return [*last_layer_parameters(self.projector), *last_layer_parameters(self.predictor)]

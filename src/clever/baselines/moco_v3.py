@@ -20,7 +20,7 @@ from clever.errors import UserError
 
 
 class MocoV3Options(BaselineOptions):
-    """MoCo v3's settings; the defaults are the authors' for a ResNet, but for the temperature, which is the paper's."""
+    """MoCo v3's settings; the defaults are those of solo-learn's ResNet-18 on CIFAR-10 and ImageNet-100."""
 
     name: Literal["moco_v3"] = "moco_v3"
     hidden_dim: PositiveInt = 4096
@@ -28,11 +28,12 @@ class MocoV3Options(BaselineOptions):
     out_dim: PositiveInt = 256
     """Width of projection and prediction."""
     projector_layers: PositiveInt = 2
-    """Linear layers of the projector: 2 for a ResNet, 3 for a ViT."""
+    """Linear layers of the projector: 2 for a ResNet, 3 for a ViT (solo-learn's solo/methods/mocov3.py)."""
     predictor_batch_norm: bool = False
-    """BatchNorm after the predictor's last layer: the authors have it for a ViT alone."""
+    """BatchNorm after the predictor's last layer: for a ViT alone (solo-learn's solo/methods/mocov3.py)."""
     temperature: float = Field(default=0.2, gt=0)
-    """Divides the cosines. The authors' ResNet-50 runs at their code's default of 1.0, their ViTs at 0.2."""
+    """Divides the cosines. solo-learn takes 0.2; what the authors take for a ResNet-50 is not in the sources that we
+    have."""
     momentum: float = Field(default=0.99, ge=0, le=1)
     """Momentum of the teacher at the start, raised to 1 by a cosine. Nearer to 1 for long runs."""
 
@@ -43,10 +44,8 @@ class MocoV3(Baseline):
     Similar means, for the orthogonality term: the absolute value of the batch mean of the signed cosine between
     prediction and the teacher's projection of the other view, averaged over both orders, as for SimSiam.
 
-    Recipes: ImageNet, ViT-S: AdamW, batch 1024 to 4096, learning rate 1.5e-4 for a batch of 256, weight decay 0.1, 40
-    warm-up epochs (and a frozen patch embedding, which is not done here). solo-learn's CIFAR-10 (ResNet-18, 1000
-    epochs, 93.10): LARS, batch 256, learning rate 0.3, weight decay 1e-6. It is the student's backbone that is
-    evaluated.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/moco_v3.yaml, solo-learn's. The authors' recipe for a ViT is not in
+    the sources we have; its frozen patch embedding is not done here. It is the student's backbone that is evaluated.
     """
 
     has_momentum_teacher = True
@@ -79,6 +78,10 @@ class MocoV3(Baseline):
     def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
         assert isinstance(head, PredictionHead)
         return head.norm_groups()
+
+    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        assert isinstance(head, PredictionHead)
+        return head.last_layer_parameters()
 
     def teacher_momentum(self, progress: float) -> float:
         return rising_momentum(self.options.momentum, progress)

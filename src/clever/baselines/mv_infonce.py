@@ -30,8 +30,8 @@ class MvInfonceOptions(ContrastiveOptions):
 class MvInfonce(Contrastive):
     """All pairs of views of an image in one numerator, all their competitors in one denominator.
 
-    The two global views and any number of local ones count alike. Recipe: the authors' ResNet-18 on CIFAR-10, 200
-    epochs: batch 256, SGD with LARS, learning rate 1.0, weight decay 1e-6, temperature 0.5.
+    The two global views and any number of local ones count alike. Recipes: workflow/recipes/{cifar10,imagenet100}/
+    mv_infonce.yaml, the authors', which are plain SGD.
     """
 
     accepts_local_views = True

@@ -17,11 +17,13 @@ Negatives = Literal["both_views", "other_view"]
 
 
 class SimclrOptions(ContrastiveOptions):
-    """SimCLR's settings; the defaults are those of the authors' code for ImageNet."""
+    """SimCLR's settings. The temperature's default is a memory of the authors' code, which is not in the sources we
+    have; every recipe sets its own."""
 
     name: Literal["simclr"] = "simclr"
     temperature: float = Field(default=0.1, gt=0)
-    """Divides the cosines. The authors take 0.5 on CIFAR-10, solo-learn 0.2 on CIFAR-10 and ImageNet-100."""
+    """Divides the cosines. On CIFAR-10 E-SSL, InvCLR and EquiMod take 0.5, solo-learn 0.2; on ImageNet E-SSL and
+    EquiMod take 0.2, as does solo-learn on ImageNet-100."""
     negatives: Negatives = "both_views"
     """both_views: an image is told from both views of the others, 2N - 2 negatives, as in the paper. other_view: from
     the other view alone, N - 1 negatives, as in InfoNCE, CLIP and MoCo; choose it to compare with those."""
@@ -30,8 +32,8 @@ class SimclrOptions(ContrastiveOptions):
 class Simclr(Contrastive):
     """NT-Xent, the cross-entropy of finding an image's other view among all views of the batch.
 
-    Recipes: solo-learn's CIFAR-10 (ResNet-18, 1000 epochs, 90.74): LARS, batch 256, learning rate 0.4, weight decay
-    1e-4, temperature 0.2, out_dim 256. Larger batches help: the paper runs 4096 images and LARS.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/simclr.yaml, solo-learn's. On ImageNet E-SSL's SimCLR runs batches
+    of 4096 images and LARS with learning rate 4.8 for such a batch.
     """
 
     def __init__(self, options: SimclrOptions) -> None:

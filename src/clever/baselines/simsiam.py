@@ -34,9 +34,8 @@ class Simsiam(Baseline):
     prediction and detached projection, averaged over both orders, then its absolute value. Cosines of both signs
     cancel in the mean.
 
-    Recipes: ImageNet and DDCL: SGD, learning rate 0.05 for a batch of 256, weight decay 1e-4, no warm-up but DDCL's 30
-    extra epochs. solo-learn's CIFAR-10 (ResNet-18, 1000 epochs, 90.51): SGD, batch 256, learning rate 0.5, weight
-    decay 1e-5.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/simsiam.yaml, solo-learn's. DDCL on ImageNet-100: SGD, learning rate
+    0.05 for a batch of 256, weight decay 1e-4, 30 extra epochs of warm-up (its run_train.sh, main_simsiam.py).
     """
 
     has_momentum_teacher = False
@@ -65,6 +64,10 @@ class Simsiam(Baseline):
     def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
         assert isinstance(head, PredictionHead)
         return head.norm_groups()
+
+    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        assert isinstance(head, PredictionHead)
+        return head.last_layer_parameters()
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)

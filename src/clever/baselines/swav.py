@@ -20,7 +20,8 @@ from clever.distribution import gather_rows, process_rank
 
 
 class SwavOptions(BaselineOptions):
-    """SwAV's settings; the defaults are the authors' (main_swav.py:34-90)."""
+    """SwAV's settings; temperature, epsilon and iterations are the authors' (main_swav.py), the others the defaults of
+    solo-learn's solo/methods/swav.py, but for the queue, which is off."""
 
     name: Literal["swav"] = "swav"
     hidden_dim: PositiveInt = 2048
@@ -37,13 +38,12 @@ class SwavOptions(BaselineOptions):
     sinkhorn_iterations: PositiveInt = 3
     """Rounds of Sinkhorn-Knopp. More make the use of the prototypes more equal."""
     queue_length: NonNegativeInt = 0
-    """How many earlier embeddings of each global view join the assignment. 0 for batches of thousands; some 15 batches
-    for a batch of 256 (3840)."""
+    """How many earlier embeddings of each global view join the assignment. 0 for batches of thousands; 15 batches for a
+    batch of 256 (3840, solo-learn's)."""
     queue_start_epoch: NonNegativeInt = 15
     """Epoch from which the queue is filled, and used as soon as it is full: before, embeddings age too fast."""
     freeze_prototypes_epochs: NonNegativeInt = 1
-    """Epochs at the start in which the prototypes do not move. The authors count iterations: 313 with batches of 4096
-    images, 5005 with 256, which is one epoch of ImageNet."""
+    """Epochs at the start in which the prototypes do not move. solo-learn takes 2 on CIFAR-10 and ImageNet-100."""
 
 
 class SwavHead(nn.Module):
@@ -83,9 +83,8 @@ class Swav(Baseline):
     what CLeVER takes for DINO: the cosine between a view's distribution over prototypes and the detached assignment of
     another view, so that 0 is reached when they share no prototype.
 
-    Recipes: ImageNet, 2 crops of 224 and 6 of 96 pixels: LARC, batch 4096, learning rate 4.8, weight decay 1e-6; with
-    batches of 256, learning rate 0.6 and a queue of 3840. solo-learn's CIFAR-10 (ResNet-18, 1000 epochs, 2 crops,
-    89.17): LARS, batch 256, learning rate 0.6, weight decay 1e-6, queue 3840.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/swav.yaml, solo-learn's, two views. The authors' recipe for ImageNet
+    is not in the sources we have.
     """
 
     has_momentum_teacher = False
@@ -158,8 +157,12 @@ class Swav(Baseline):
         self.epoch = epoch
 
     def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
+        return self.last_layer_parameters(head) if epoch < self.options.freeze_prototypes_epochs else []
+
+    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        """The prototypes: like DINO's last layer they stand on a bottleneck of a width of its own."""
         assert isinstance(head, SwavHead)
-        return list(head.prototypes.parameters()) if epoch < self.options.freeze_prototypes_epochs else []
+        return list(head.prototypes.parameters())
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
@@ -19,13 +19,14 @@ from clever.errors import UserError
 
 
 class VicregOptions(BaselineOptions):
-    """VICReg's settings; the defaults are the authors' (main_vicreg.py)."""
+    """VICReg's settings. The weights are the authors' (main_vicreg.py); the widths are a memory of theirs, which are
+    not in the sources we have."""
 
     name: Literal["vicreg"] = "vicreg"
     hidden_dim: PositiveInt = 8192
     """Width of the expander's two hidden layers. solo-learn takes 2048 on CIFAR-10 and ImageNet-100."""
     out_dim: PositiveInt = 8192
-    """Width of the embedding. Wider is better in the paper."""
+    """Width of the embedding, far beyond the representation's own width. solo-learn takes 2048."""
     invariance_weight: float = Field(default=25.0, ge=0)
     """Weight of the mean squared distance between two views."""
     variance_weight: float = Field(default=25.0, ge=0)
@@ -43,8 +44,8 @@ class Vicreg(Baseline):
     Similar means, for the orthogonality term: the absolute value of the batch mean of the cosine between the
     embeddings of the two views, with gradient to both.
 
-    Recipes: ImageNet: LARS, batch 2048, learning rate 0.2 for a batch of 256, weight decay 1e-6. solo-learn's CIFAR-10
-    (ResNet-18, 1000 epochs, 92.07): LARS, batch 256, learning rate 0.3, weight decay 1e-4, 25/25/1 not halved.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/vicreg.yaml, solo-learn's. The authors' recipe for ImageNet is not
+    in the sources we have.
     """
 
     has_momentum_teacher = False
@@ -58,6 +59,10 @@ class Vicreg(Baseline):
     def make_head(self, width: int) -> ProjectionHead:
         hidden, out = self.options.hidden_dim, self.options.out_dim
         return ProjectionHead(make_mlp([width, hidden, hidden, out], final_bias=False))
+
+    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+        assert isinstance(head, ProjectionHead)
+        return head.last_layer_parameters()
 
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
         first, second = (gather_rows(view.projection.float()) for view in two_views("vicreg", student))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
+from timm.optim.lars import Lars
 from torch import Tensor, nn
 
 from clever.backbones.backbone import DecayRule
@@ -40,8 +41,25 @@ def weight_decay_groups(
 def build_optimiser(
     network: Network, options: OptimisationOptions, constant_rate: Iterable[nn.Parameter] = ()
 ) -> torch.optim.Optimizer:
-    """The optimiser of a run, fused where torch can."""
+    """The optimiser of a run, fused where torch can.
+
+    LARS is timm's (You et al. 2017, arXiv 1708.03888). A tensor w with gradient g takes the step rate * trust *
+    (g + decay * w), through a momentum of 0.9, with trust = c |w| / (|g| + decay |w| + 1e-8), or 1 where either norm is
+    0; clipped, trust becomes min(trust / rate, 1). Parameters that are spared weight decay (biases and gains) are
+    spared the adaptation too and take a plain step, as with solo-learn's exclude_bias_n_norm.
+    """
     groups = weight_decay_groups(network, options.decay_rule, constant_rate)
+    if options.optimiser == "lars":
+        # By group, for timm would also leave the others alone while their decay is 0.
+        adapted = [group | {"always_adapt": group["decayed"]} for group in groups]
+        return Lars(
+            adapted,
+            lr=0.0,
+            momentum=0.9,
+            weight_decay=options.weight_decay,
+            trust_coeff=options.trust_coefficient,
+            trust_clip=options.clip_trust,
+        )
     if options.optimiser == "sgd":
         # Not fused: that fails once some parameters have a momentum and others, frozen until now, have none.
         return torch.optim.SGD(groups, lr=0.0, momentum=0.9, weight_decay=options.weight_decay, foreach=True)

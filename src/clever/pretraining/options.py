@@ -12,8 +12,15 @@ from clever.options import Options
 class OptimisationOptions(Options):
     """Optimiser and schedules; the defaults are the paper's (authors' main_dino.py:78-105, 302-329; run.sh)."""
 
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    """adamw: every backbone of the paper. sgd (momentum 0.9): SimSiam's and DDCL's recipe."""
+    optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
+    """adamw: every backbone of the paper. sgd (momentum 0.9): SimSiam's and DDCL's recipe. lars (sgd with a rate for
+    each layer): solo-learn's recipes of most other baselines, and large batches."""
+    trust_coefficient: float = Field(default=0.001, gt=0)
+    """lars only. Share of a layer's norm by which a step of rate 1 moves it: 0.001 in the papers, 0.02 together with
+    ``clip_trust`` in solo-learn's recipes."""
+    clip_trust: bool = False
+    """lars only. Never move a layer faster than sgd with the same learning rate would (LARC), as solo-learn's recipes
+    do."""
     epochs: int = Field(default=200, ge=1)
     """Passes over the training images. The paper runs 200, and up to 500 in one figure."""
     batch_size: PositiveInt = 512
@@ -35,6 +42,10 @@ class OptimisationOptions(Options):
     the backbone itself names (position embeddings, class tokens, the state-space parameters of VMamba)."""
     clip_gradient: float | None = Field(default=3.0, gt=0)
     """Largest gradient norm of each parameter tensor on its own (not of all together); null turns clipping off."""
+    non_finite: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradient is NaN or infinite. stop: the run ends with the last good state
+    kept. skip: the step is left out, and counted in metrics.csv; more than ten in a row end the run. Choose skip for a
+    long run that a rare bad batch would end."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: matrix products and convolutions under autocast, with parameters, losses and statistics in fp32. Use it on
     a GPU; on most CPUs it is slower."""
@@ -47,6 +58,8 @@ class OptimisationOptions(Options):
     def _consistent(self) -> Self:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} exceed epochs {self.epochs}")
+        if self.optimiser != "lars" and (self.clip_trust or self.trust_coefficient != 0.001):
+            raise ValueError(f"trust_coefficient and clip_trust are lars's; leave them out with {self.optimiser}")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
         return self
