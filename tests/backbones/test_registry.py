@@ -33,7 +33,7 @@ OTHER_FAMILIES = (
     "test_vit",
     "resnet34",
 )
-TRANSFORMERS = ("vit_tiny", "vit_small")
+TRANSFORMERS = ("vit_tiny", "vit_small", "vit_micro")
 LEARNED = [name for name in BACKBONES if name != "pixels"]
 SIZE = 32
 

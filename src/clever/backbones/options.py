@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 
 from clever.options import Options
 
-OWN_NAMES = ("resnet18", "resnet50", "vit_tiny", "vit_small", "vmamba_tiny", "resnet10t_half", "pixels")
+OWN_NAMES = ("resnet18", "resnet50", "vit_tiny", "vit_small", "vmamba_tiny", "resnet10t_half", "vit_micro", "pixels")
 """The keys of ``BACKBONES``, known without the seconds that timm takes to load; a test keeps them in step."""
 
 
@@ -16,7 +16,7 @@ class BackboneOptions(Options):
     """Which network is trained, and for which image size it is made."""
 
     name: str
-    """A key of ``BACKBONES`` (the paper's five, the demonstration network, ``pixels``) or any other timm model name.
+    """A key of ``BACKBONES`` (the paper's five, the demonstration networks, ``pixels``) or any other timm model name.
     Change it to compare architectures."""
 
     image_size: PositiveInt

@@ -27,6 +27,10 @@ BACKBONES: dict[str, Callable[[BackboneOptions], Backbone]] = {
     "resnet10t_half": lambda options: build_resnet(
         options, {"model_name": "resnet10t", "channels": [32, 64, 128, 256], "stem_width": 16}
     ),
+    # The transformer beside it: 0.14 M parameters, 64 features, and twice its multiply-accumulates.
+    "vit_micro": lambda options: build_vit(
+        options, {"model_name": "vit_tiny_patch16_224", "embed_dim": 64, "depth": 4, "num_heads": 2, "mlp_ratio": 2}
+    ),
     "pixels": Pixels,
 }
 """Every backbone with settings of its own; any other name is looked up in timm."""
