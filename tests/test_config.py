@@ -15,38 +15,9 @@ from clever.config import RunRecipe, Study, load_study, parse_study
 from clever.errors import UserError
 from clever.options import parse_json
 
-STUDY = """
-study: trial
-data_root: pictures
-data:
-  digits: {source: digits, image_size: 32}
-  photos: {source: arrays, root: photos}
-backbones:
-  small: {name: resnet10t_half, image_size: 32}
-  other: {name: vit_tiny, image_size: 32}
-augmentations:
-  baug: {name: baug, global_size: 32, local_size: 16}
-  caug: {name: caug, global_size: 32, local_size: 16}
-methods:
-  dino:
-    baseline: &dino {name: dino, out_dim: 64}
-  dino+clever:
-    baseline: *dino
-    equivariance: {name: clever}
-pretrainings:
-  - data: digits
-    backbones: [small]
-    methods: [dino, dino+clever]
-    augmentations: [baug, caug]
-    seeds: [0, 1]
-    optimisation: {epochs: 20, batch_size: 64, warmup_epochs: 2}
-  - data: photos
-    backbones: [small, other]
-    methods: [dino]
-    augmentations: [baug]
-evaluations:
-  linear: {perturbations: [orig]}
-"""
+# The right study and the table of mistakes are those of `make faults`.
+TABLE = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.yaml").read_text(encoding="utf-8"))
+STUDY = TABLE["right"]
 Path_ = Sequence[str | int]
 REMOVED = object()
 
@@ -73,110 +44,9 @@ def study(path: Path_ = (), value: object = None) -> Study:
 
 
 CLEVER = ("methods", "dino+clever", "equivariance")
-FIRST = ("pretrainings", 0)
 
 WRONG: list[tuple[Path_, object, str]] = [
-    (("pretraining",), [], "pretraining: unknown key; did you mean 'pretrainings'?"),
-    ((*FIRST, "optimisation", "epoch"), 3, "pretrainings.0.optimisation.epoch: unknown key; did you mean 'epochs'?"),
-    (("backbones", "small", "drop_paths"), 0.1, "backbones.small.drop_paths: unknown key; did you mean 'drop_path'?"),
-    (
-        ("methods", "dino", "baseline", "outdim"),
-        8,
-        "methods.dino.baseline.outdim: unknown key; did you mean 'out_dim'?",
-    ),
-    (
-        CLEVER,
-        {"name": "clever", "separation_ratio": 0},
-        "equivariance.separation_ratio: input should be greater than 0, got 0",
-    ),
-    (
-        CLEVER,
-        {"name": "clever", "separation_ratio": 1},
-        "equivariance.separation_ratio: input should be less than 1, got 1",
-    ),
-    (
-        CLEVER,
-        {"name": "clever", "separation_ratio": -0.8},
-        "separation_ratio: input should be greater than 0, got -0.8",
-    ),
-    (CLEVER, {"name": "clevr"}, "methods.dino+clever.equivariance.name: 'clevr' is unknown; did you mean 'clever'?"),
-    (CLEVER, {"separation_ratio": 0.8}, "methods.dino+clever.equivariance.name: this key is missing"),
-    (
-        CLEVER,
-        {"name": "clever", "head_norm": 1},
-        "equivariance.head_norm: unknown key; did you mean 'head_norm_weight'?",
-    ),
-    (
-        CLEVER,
-        {"name": "clever", "ef_baseline": {"out_dims": 8}},
-        "ef_baseline: out_dims: unknown key; did you mean 'out_dim'?",
-    ),
-    (
-        CLEVER,
-        {"name": "clever", "ef_baseline": {"out_dim": 0}},
-        "ef_baseline: out_dim: input should be greater than 0, got 0",
-    ),
-    (
-        ("methods", "dino", "baseline", "name"),
-        "dinoo",
-        "methods.dino.baseline.name: 'dinoo' is unknown; did you mean 'dino'?",
-    ),
-    (("methods", "dino"), None, "methods.dino: input should be a valid dictionary"),
-    (
-        (*FIRST, "methods"),
-        ["dino+clver"],
-        "pretrainings.0.methods: 'dino+clver' is not defined; did you mean 'dino+clever'?",
-    ),
-    ((*FIRST, "backbones"), ["smal"], "pretrainings.0.backbones: 'smal' is not defined; did you mean 'small'?"),
-    (
-        (*FIRST, "augmentations"),
-        ["baugg"],
-        "pretrainings.0.augmentations: 'baugg' is not defined; did you mean 'baug'?",
-    ),
-    ((*FIRST, "data"), "cifar", "pretrainings.0.data: 'cifar' is not defined; there are: digits, photos"),
-    ((*FIRST, "optimisation", "epochs"), -3, "optimisation.epochs: input should be greater than or equal to 1, got -3"),
-    ((*FIRST, "optimisation", "epochs"), "many", "optimisation.epochs: input should be a valid integer"),
-    ((*FIRST, "optimisation", "warmup_epochs"), 30, "pretrainings.0.optimisation: warmup_epochs 30 exceed epochs 20"),
-    ((*FIRST, "optimisation", "accumulate"), 3, "optimisation: batch_size 64 is not a multiple of accumulate 3"),
-    (
-        (*FIRST, "optimisation", "learning_rate"),
-        float("nan"),
-        "learning_rate: input should be a finite number, got nan",
-    ),
-    ((*FIRST, "optimisation", "weight_decay"), float("inf"), "weight_decay: input should be a finite number, got inf"),
-    ((*FIRST, "seeds"), [0, 0], "the run digits/small/dino/baug/seed0 stands there twice; remove one of them"),
-    ((*FIRST, "seeds"), [], "pretrainings.0.seeds: list should have at least 1 item"),
-    ((*FIRST, "seeds"), [-1], "pretrainings.0.seeds.0: input should be greater than or equal to 0, got -1"),
-    (
-        ("augmentations", "baug", "global_size"),
-        24,
-        "backbones.small.image_size is 32 but augmentations.baug.global_size is 24",
-    ),
-    (
-        ("methods", "untrained"),
-        {"baseline": {"name": "dino"}},
-        "methods.untrained: this name is kept for the control runs",
-    ),
-    (("backbones", "pixels"), {"name": "vit_tiny", "image_size": 32}, "backbones.pixels: this name is kept"),
-    (("augmentations", "none"), {"global_size": 32}, "augmentations.none: this name is kept"),
-    (("backbones", "a/b"), {"name": "vit_tiny", "image_size": 32}, "backbones.a/b: string should match pattern"),
-    (("data", "digits", "source"), "digit", "data.digits.source: input should be 'digits', 'cifar10'"),
-    (("data", "photos", "root"), REMOVED, "data.photos: source arrays needs `root`"),
-    (
-        ("augmentations", "baug", "name"),
-        "bauk",
-        "augmentations.baug.name: input should be 'baug', 'caug' or 'caug_plus'",
-    ),
-    (("evaluations", "linaer"), {}, "evaluations.linaer: unknown key; did you mean 'linear'?"),
-    (
-        ("evaluations", "linear", "perturbations"),
-        ["cj_rott"],
-        "evaluations.linear.perturbations: unknown perturbation 'cj_rott'",
-    ),
-    (("paper",), ["table_2"], "paper.0: input should be 'table_1'"),
-    (("controls",), ["raw"], "controls.0: input should be 'untrained' or 'pixels', got 'raw'"),
-    (("study",), REMOVED, "study: this key is missing"),
-    (("data",), {}, "data: dictionary should have at least 1 item"),
+    (row["key"], REMOVED if row.get("removed") else row["value"], row["message"]) for row in TABLE["wrong"]
 ]
 
 

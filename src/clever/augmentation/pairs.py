@@ -58,6 +58,8 @@ class PairParameterSpace(ParameterSpace):
     it, and the differences of the hues, none of them scaled: SIE's targets.
     """
 
+    relative_has_unit: ClassVar[bool] = True
+
     def __init__(self, relative: Literal["rotation", "rotation_and_colour"]) -> None:
         self._hues = HUES if relative == "rotation_and_colour" else ()
         self.names = (*QUATERNION, *self._hues)

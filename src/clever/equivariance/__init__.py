@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from clever.equivariance.augself import Augself, AugselfOptions
 from clever.equivariance.clever import Clever, CleverOptions
 from clever.equivariance.ddcl import Ddcl, DdclOptions
+from clever.equivariance.equimod import Equimod, EquimodOptions
 from clever.equivariance.equivariance import Encoded, Equivariance, EquivarianceOptions, Term
+from clever.equivariance.essl import Essl, EsslOptions
 from clever.equivariance.gradient import Gradient, GradientOptions
 from clever.equivariance.none import NoEquivariance, NoneOptions
+from clever.equivariance.predictor import Predictor, load_predictor
+from clever.equivariance.sie import Sie, SieOptions
 
 EQUIVARIANCES: dict[str, tuple[type[Equivariance], type[EquivarianceOptions]]] = {
     "none": (NoEquivariance, NoneOptions),
     "ddcl": (Ddcl, DdclOptions),
     "clever": (Clever, CleverOptions),
     "gradient": (Gradient, GradientOptions),
+    "sie": (Sie, SieOptions),
+    "essl": (Essl, EsslOptions),
+    "equimod": (Equimod, EquimodOptions),
+    "augself": (Augself, AugselfOptions),
 }
 
-__all__ = ["EQUIVARIANCES", "Encoded", "Equivariance", "EquivarianceOptions", "Term"]
+__all__ = ["EQUIVARIANCES", "Encoded", "Equivariance", "EquivarianceOptions", "Predictor", "Term", "load_predictor"]

@@ -57,7 +57,8 @@ class EquivarianceOptions(Options):
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
         """Why the add-on cannot work with these views or this backbone, and what would; None where it can.
 
-        Called before anything runs. What every add-on's demands on the views imply is checked already.
+        Called before anything runs. What every add-on's demands on the views imply is checked afterwards, in words
+        that fit all of them.
         """
         return None
 

@@ -1,0 +1,96 @@
+"""AugSelf: besides invariance, the features of two views tell the transformation from the one to the other.
+
+Lee et al., NeurIPS 2021, as Garrido, Najman and LeCun compare it with SIE (facebookresearch/SIE:src/models.py, the
+class SimCLRAugSelf): an MLP with two hidden layers, each as wide as its input, and the mean squared error. There it
+predicts the relative rotation of two photographs; on any other views ours predicts what their parameter space calls
+the relative transformation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from clever.augmentation import ParameterSpace, View
+from clever.baselines.mlp import make_mlp
+from clever.distribution import gather_rows
+from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.none import NoEquivariance
+from clever.equivariance.space import varied_space
+
+
+class AugselfOptions(EquivarianceOptions):
+    """AugSelf's settings; the defaults are those of SIE's comparison."""
+
+    name: Literal["augself"] = "augself"
+    augself_weight: float = Field(default=1.0, ge=0)
+    """Weight of the prediction. Raise it where loss_augself does not fall."""
+    hidden_dim: PositiveInt | None = None
+    """Width of the two hidden layers; None takes that of the input, twice the representation. Lower it for wide
+    representations: the second layer has the square of it in weights."""
+    both_directions: bool = False
+    """Also predict what leads from the second view to the first, with the same layers, and take the mean of the two
+    errors. SIE's comparison predicts the one direction; this costs no pass through the backbone."""
+
+
+class Augself(NoEquivariance):
+    """The baseline on the whole representation, and ``augself``, the error of the predicted transformation.
+
+    Raises:
+        UserError: nothing is drawn for the views.
+    """
+
+    def __init__(
+        self,
+        options: AugselfOptions,
+        feature_dim: int,
+        make_baseline: MakeBaseline,
+        space: ParameterSpace | None = None,
+    ) -> None:
+        super().__init__(options, feature_dim, make_baseline, space)
+        self.options = options
+        self.feature_dim = feature_dim
+        self.space = varied_space("augself", space)
+
+    def make_layers(self) -> nn.ModuleDict:
+        """``predictor``: an MLP from the features of two views [N, 2 D] to the transformation [N, R]."""
+        inputs = 2 * self.feature_dim
+        hidden = self.options.hidden_dim or inputs
+        widths = [inputs, hidden, hidden, len(self.space.relative_names)]
+        return nn.ModuleDict({"predictor": make_mlp(widths, hidden_norm=False)})
+
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
+        assert layers is not None
+        predicted, true = self._predict(student, layers, views)
+        terms = super().forward(student, teacher, heads, layers, views)
+        return terms | {"augself": Term(F.mse_loss(predicted, true), self.options.augself_weight)}
+
+    @torch.no_grad()
+    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+        """``augself_r2``: share of the transformations' variance that is predicted, over the rows of all processes.
+
+        1 is perfect; 0 is what predicting each entry's mean gives.
+        """
+        predicted, true = (gather_rows(rows) for rows in self._predict(student, layers, views))
+        unexplained = (predicted - true).square().sum()
+        return {"augself_r2": 1.0 - unexplained / (true - true.mean(0)).square().sum()}
+
+    def _predict(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> tuple[Tensor, Tensor]:
+        """Predicted and true transformations, float32 [N, R], or [2 N, R] in both directions."""
+        orders = [(0, 1), (1, 0)] if self.options.both_directions else [(0, 1)]
+        features = [torch.cat([student.features[one], student.features[other]], 1) for one, other in orders]
+        true = [self.space.relative(views[one], views[other]) for one, other in orders]
+        predicted: Tensor = layers["predictor"](torch.cat(features).float())
+        return predicted.float(), torch.cat(true)

@@ -1,0 +1,181 @@
+"""EquiMod: besides invariance, a second embedding moves predictably with the parameters of the augmentation.
+
+Devillers and Lefort, ICLR 2023 (arXiv 2211.01244); details are those of src/model.py and src/main.py in the branch
+SimCLR+EquiMod of ADevillers/EquiMod. The variant that predicts one view from the other is that of SIE's comparison on
+photographs, which have no un-augmented image (facebookresearch/SIE:src/models.py, the class SimCLREquiMod).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
+from clever.backbones import BackboneOptions
+from clever.baselines import HeadOutput
+from clever.baselines.contrast import gather_projections
+from clever.baselines.mlp import make_mlp
+from clever.baselines.simclr import nt_xent
+from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.none import NoEquivariance
+from clever.equivariance.space import varied_space
+
+UNAUGMENTED = "unaugmented"
+
+
+class EquimodOptions(EquivarianceOptions):
+    """EquiMod's settings; the defaults are the authors' for SimCLR, on CIFAR-10 and ImageNet."""
+
+    name: Literal["equimod"] = "equimod"
+    source: Literal["unaugmented", "other_view"] = "unaugmented"
+    """What a view's embedding is predicted from. unaugmented: the image itself and the view's parameters, a third
+    image to encode. other_view: the first view predicts the second, from what leads from one to the other; choose it
+    for views that are drawn or photographed, which have no image before them."""
+    both_directions: bool = False
+    """With other_view, whether the second view also predicts the first. SIE's comparison predicts the one direction."""
+    equimod_weight: float = Field(default=1.0, ge=0)
+    """Weight of the prediction (the authors' lambda)."""
+    temperature: float = Field(default=0.2, gt=0)
+    """Divides the cosines of the prediction's NT-Xent. SIE's comparison takes 0.1."""
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's two hidden layers. Lower it for small backbones."""
+    out_dim: PositiveInt = 128
+    """Width of the embeddings. SIE's comparison takes 2048."""
+    parameter_dim: PositiveInt = 128
+    """Width to which the parameters are brought before the prediction."""
+
+    @model_validator(mode="after")
+    def _directions_fit_the_source(self) -> EquimodOptions:
+        if self.both_directions and self.source != "other_view":
+            raise ValueError(
+                f"both_directions needs source: other_view; with source: {self.source} both views are predicted already"
+            )
+        return self
+
+    def extra_views(self) -> tuple[ExtraView, ...]:
+        return (ExtraView(UNAUGMENTED),) if self.source == "unaugmented" else ()
+
+    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
+        if self.source == "unaugmented" and not views.augments:
+            return (
+                f"equimod predicts views from the un-augmented image, and {views.name} has none; set "
+                "equivariance.source to other_view"
+            )
+        return None
+
+
+class Prediction(NamedTuple):
+    """Embeddings [M, K] of M views, M being N or 2 N."""
+
+    source: Tensor
+    """Of what is predicted from."""
+    target: Tensor
+    """Of the views."""
+    predicted: Tensor
+    """Of the views, predicted from source and parameters."""
+
+
+class Equimod(NoEquivariance):
+    """The baseline on the whole representation, and ``equimod``, NT-Xent between views and their predictions.
+
+    Every embedding and every prediction of the batch but a view's own counterpart is a negative, and the gradient
+    reaches all of them. Of several views only the two global ones are predicted. The authors encode the un-augmented
+    images in one pass with the views; here they go through the backbone alone, so that its BatchNorm normalises them
+    with their own statistics. The projector sees all together, as theirs. On ImageNet their un-augmented image is the
+    central 224 of 256 pixels; here it is the whole central square.
+
+    Raises:
+        UserError: nothing is drawn for the views.
+    """
+
+    def __init__(
+        self,
+        options: EquimodOptions,
+        feature_dim: int,
+        make_baseline: MakeBaseline,
+        space: ParameterSpace | None = None,
+    ) -> None:
+        super().__init__(options, feature_dim, make_baseline, space)
+        self.options = options
+        self.feature_dim = feature_dim
+        self.space = varied_space("equimod", space)
+
+    def make_layers(self) -> nn.ModuleDict:
+        """The ``projector`` of the second embedding, the ``transformation`` of parameters, and the ``predictor``."""
+        o = self.options
+        entries = self.space.names if o.source == "unaugmented" else self.space.relative_names
+        return nn.ModuleDict(
+            {
+                "projector": make_mlp([self.feature_dim, o.hidden_dim, o.hidden_dim, o.out_dim], final_norm="plain"),
+                "transformation": make_mlp([len(entries), o.parameter_dim], final_norm="affine"),
+                "predictor": make_mlp([o.out_dim + o.parameter_dim, o.out_dim], final_norm="plain"),
+            }
+        )
+
+    def extra_images(self, views: Sequence[View]) -> dict[str, Tensor]:
+        """``unaugmented`` [N, 3, S, S], where the prediction starts from it."""
+        return {UNAUGMENTED: views[-1].images} if self.options.source == "unaugmented" else {}
+
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
+        assert layers is not None
+        _, target, predicted = self._predict(student, layers, views)
+        pair = gather_projections([HeadOutput(target), HeadOutput(predicted)])
+        value = nt_xent(pair[0], pair[1], temperature=self.options.temperature)
+        terms = super().forward(student, teacher, heads, layers, views)
+        return terms | {"equimod": Term(value, self.options.equimod_weight)}
+
+    @torch.no_grad()
+    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+        """How much nearer the prediction y^ is to the embedding y of a view than the source y0 is (src/main.py).
+
+        ``equimod_gain`` is the mean of cos(y, y^) - cos(y, y0): above 0 the prediction moves with the view, at 0 it
+        may be an invariance. ``equimod_ratio`` is the mean of (1 - cos(y, y0)) / (1 - cos(y, y^)), 1 where it is one.
+        """
+        with _kept_statistics(layers):
+            source, target, predicted = self._predict(student, layers, views)
+        stay = F.cosine_similarity(target, source, dim=1)
+        move = F.cosine_similarity(target, predicted, dim=1)
+        missing = (1.0 - move).clamp_min(torch.finfo(move.dtype).eps)
+        return {"equimod_gain": (move - stay).mean(), "equimod_ratio": ((1.0 - stay) / missing).mean()}
+
+    def _predict(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Prediction:
+        globals_ = student.features[:2]
+        if self.options.source == "unaugmented":
+            still, first, second = self._project([student.extra[UNAUGMENTED], *globals_], layers)
+            source, target = torch.cat([still, still]), torch.cat([first, second])
+            parameters = torch.cat([self.space.vector(view) for view in views[:2]])
+        else:
+            first, second = self._project(globals_, layers)
+            source, target = first, second
+            parameters = self.space.relative(views[0], views[1])
+            if self.options.both_directions:
+                source, target = torch.cat([first, second]), torch.cat([second, first])
+                parameters = torch.cat([parameters, self.space.relative(views[1], views[0])])
+        joined = torch.cat([source, layers["transformation"](parameters)], 1)
+        return Prediction(source, target, layers["predictor"](joined))
+
+    @staticmethod
+    def _project(features: Sequence[Tensor], layers: nn.ModuleDict) -> Sequence[Tensor]:
+        return layers["projector"](torch.cat(list(features)).float()).chunk(len(features))  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _kept_statistics(layers: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of BatchNorm as they are: a run does not depend on when one looks at it."""
+    kept = [buffer.clone() for buffer in layers.buffers()]
+    yield
+    for buffer, value in zip(layers.buffers(), kept, strict=True):
+        buffer.copy_(value)

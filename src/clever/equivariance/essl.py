@@ -1,0 +1,142 @@
+"""E-SSL: besides invariance, the features tell which transformation of a group was applied to a small crop.
+
+Equivariant contrastive learning (Dangovski et al., ICLR 2022, arXiv 2111.00899); where a detail comes from the authors'
+code it is that of rdangovs/essl:cifar10/main.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, field_validator, model_validator
+from torch import Tensor, nn
+
+from clever.augmentation import AugmentationOptions, ExtraView, ParameterSpace, View, ViewOptions
+from clever.backbones import BackboneOptions
+from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.none import NoEquivariance
+from clever.equivariance.transformations import CLASSES, GROUPS, GroupName
+
+CROP = "small_crop"
+TRANSFORMED = "transformed"
+
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class EsslOptions(EquivarianceOptions):
+    """E-SSL's settings; the defaults are the authors' for SimCLR on CIFAR-10."""
+
+    name: Literal["essl"] = "essl"
+    essl_weight: float = Field(default=0.4, ge=0)
+    """Weight of the prediction (the authors' lambda): 0.4 with SimCLR on CIFAR-10 and ImageNet; on ImageNet 0.08 with
+    SimSiam and 8 with Barlow Twins."""
+    transformations: GroupName = "rotation"
+    """The group of transformations to tell apart: four-fold rotation (4 classes), a left-right flip, an upside-down
+    flip, half-period translations in both directions (4), dropping all colour, or negatives. Choose one that the recipe
+    does not draw itself: caug and caug_plus already rotate."""
+    crop_size: PositiveInt = 16
+    """Side in pixels of the small crop. Half of the global views on CIFAR-10 (16 of 32), 96 of 224 on ImageNet: set it
+    with the size of the images. Its four rotations then cost about one global view."""
+    crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
+    """Share of the image's area that the small crop covers; everything else is drawn as for local views. The authors
+    also take [0.05, 0.14] and [0.08, 1.0] on ImageNet."""
+    hidden_dims: tuple[PositiveInt, ...] = Field(default=(2048, 2048), min_length=1)
+    """Widths of the head's hidden layers. On ImageNet [2048, 2048, 128] with SimCLR and [2048, 2048, 256] with SimSiam
+    and Barlow Twins. Lower them for small backbones."""
+    relu_before_output: bool = True
+    """Whether a ReLU stands before the head's last layer. The authors have one with SimCLR on CIFAR-10, and none with
+    SimSiam and on ImageNet."""
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _scale_ascends(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError(f"crop_scale must be [smaller, larger], not [{scale[0]}, {scale[1]}]")
+        return scale
+
+    @model_validator(mode="after")
+    def _half_a_crop_is_whole_pixels(self) -> EsslOptions:
+        if self.transformations == "translation" and self.crop_size % 2:
+            raise ValueError(f"translation moves by half a crop, and crop_size {self.crop_size} is odd; make it even")
+        return self
+
+    def extra_views(self) -> tuple[ExtraView, ...]:
+        return (ExtraView(CROP, size=self.crop_size, scale=self.crop_scale),)
+
+    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
+        if not isinstance(views, AugmentationOptions):
+            return None  # it makes no extra views, which is said elsewhere
+        drawn = {"horizontal_flip": "flip_probability", "grayscale": "grayscale_probability"}.get(self.transformations)
+        if drawn and getattr(views, drawn) > 0:
+            return (
+                f"essl cannot tell a {self.transformations} of its own from one that the recipe drew; set the "
+                f"augmentation's {drawn} to 0"
+            )
+        return None
+
+
+class Essl(NoEquivariance):
+    """The baseline on the whole representation, and ``essl``, the cross-entropy of predicting the transformation.
+
+    Every member of the group is applied to every image's small crop, and all go through the backbone in one pass of
+    k N images. The head stands on the representation, before any projection.
+    """
+
+    def __init__(
+        self,
+        options: EsslOptions,
+        feature_dim: int,
+        make_baseline: MakeBaseline,
+        space: ParameterSpace | None = None,
+    ) -> None:
+        super().__init__(options, feature_dim, make_baseline, space)
+        self.options = options
+        self.feature_dim = feature_dim
+
+    def make_layers(self) -> nn.ModuleDict:
+        """``head``: linear layers [k N, D] to [k N, k], a LayerNorm after each hidden one."""
+        widths = [self.feature_dim, *self.options.hidden_dims]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.ReLU(inplace=True)]
+        if not self.options.relu_before_output:
+            layers.pop()
+        layers.append(nn.Linear(widths[-1], CLASSES[self.options.transformations]))
+        return nn.ModuleDict({"head": nn.Sequential(*layers)})
+
+    def extra_images(self, views: Sequence[View]) -> dict[str, Tensor]:
+        """``transformed`` [k N, 3, S, S]: all crops under the first member of the group, under the second, ..."""
+        crop = views[-1]
+        assert crop.normalisation is not None
+        return {TRANSFORMED: torch.cat(GROUPS[self.options.transformations](crop.images, crop.normalisation))}
+
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
+        assert layers is not None
+        logits, classes = self._predict(student, layers)
+        terms = super().forward(student, teacher, heads, layers, views)
+        return terms | {"essl": Term(F.cross_entropy(logits, classes), self.options.essl_weight)}
+
+    @torch.no_grad()
+    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+        """``essl_accuracy`` in [0, 1]: how many transformations are told right; 1 / k is chance."""
+        logits, classes = self._predict(student, layers)
+        return {"essl_accuracy": (logits.argmax(1) == classes).float().mean()}
+
+    def _predict(self, student: Encoded, layers: nn.ModuleDict) -> tuple[Tensor, Tensor]:
+        """Logits float32 [k N, k] and true classes int64 [k N]."""
+        features = student.extra[TRANSFORMED]
+        logits: Tensor = layers["head"](features.float())
+        count = logits.shape[1]
+        classes = torch.arange(count, device=logits.device).repeat_interleave(len(features) // count)
+        return logits.float(), classes

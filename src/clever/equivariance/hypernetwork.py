@@ -1,0 +1,35 @@
+"""A linear map of embeddings that a transformation's parameters put together: SIE's W(q)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Hypernetwork(nn.Module):
+    """``W(q) e`` with ``W(q) = sum_a q_a W_a``, linear in both and without a bias, so that q cannot be ignored.
+
+    One W(q) an image would be a tensor [N, width, width], 2 GB for 512 images in float32. It is never formed: the sum
+    of ``q_a (W_a e)`` is the same, and needs no more memory than the embeddings.
+
+    The weights start normal, so that W(q) e is on average as long as e. (The authors' initialisation is not in the
+    sources we have; torch's default for a layer from 4 to 1024^2 numbers would make it nine times as long.)
+
+    Args:
+        relative_dim: R, entries of q.
+        width: of the embeddings.
+        squared_length: that of a typical q.
+    """
+
+    def __init__(self, relative_dim: int, width: int, squared_length: float) -> None:
+        super().__init__()
+        deviation = (width * squared_length) ** -0.5
+        self.weight = nn.Parameter(torch.randn(relative_dim, width, width) * deviation)
+
+    def forward(self, embeddings: Tensor, relative: Tensor) -> Tensor:
+        """Embeddings [N, width] and relative parameters [N, R] to float32 [N, width]."""
+        total = torch.zeros_like(embeddings, dtype=torch.promote_types(embeddings.dtype, torch.float32))
+        for entry, weight in zip(relative.unbind(1), self.weight.unbind(0), strict=True):
+            total = total + entry.unsqueeze(1) * F.linear(embeddings, weight)
+        return total

@@ -1,0 +1,161 @@
+"""What predicts the embedding of a transformed image: layers of an add-on, and a file of their own beside a run's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from clever.baselines.mlp import make_mlp
+from clever.equivariance.hypernetwork import Hypernetwork
+from clever.errors import UserError
+from clever.files import write_bytes
+from clever.options import Options, parse_json
+
+FORMAT = 1
+
+PREDICTOR_FILE = "predictor.safetensors"
+
+
+class PredictorShape(Options):
+    """All that rebuilds a predictor's layers."""
+
+    feature_dim: int
+    """Width of the representation."""
+    ir_dim: int
+    """Where the EF begins in it."""
+    hidden_dim: int
+    """Width of the projector's two hidden layers."""
+    out_dim: int
+    """Width of the embedding."""
+    relative_names: tuple[str, ...]
+    """Of the R entries of a relative transformation."""
+    adds_one: bool
+    """Whether a constant 1 is put behind them, because they are 0 for the identity."""
+
+
+class Predictor(nn.Module):
+    """A projector on the EF, and a hypernetwork that moves its embedding by a relative transformation.
+
+    The projector is three linear layers, the first two with BatchNorm and ReLU, the last without a bias. The
+    hypernetwork maps linearly: to a vector of zeros it would answer with zeros. Relative parameters that are zero for
+    the identity therefore get a constant 1 behind them, whose matrix is learned as the others are; unit quaternions
+    are used as they are.
+    """
+
+    def __init__(self, shape: PredictorShape) -> None:
+        super().__init__()
+        self.shape = shape
+        hidden, out = shape.hidden_dim, shape.out_dim
+        self.projector = make_mlp([shape.feature_dim - shape.ir_dim, hidden, hidden, out], final_bias=False)
+        entries = len(shape.relative_names)
+        # Differences of numbers of deviation 1 have mean square 2, and the constant adds 1.
+        squared_length = 2.0 * entries + 1.0 if shape.adds_one else 1.0
+        self.hypernetwork = Hypernetwork(entries + shape.adds_one, out, squared_length)
+
+    def forward(self, features: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding of the images at hand, and the prediction of that of the transformed ones.
+
+        Args:
+            features: [N, feature_dim], whole representations.
+            relative: float32 [N, R], what leads from each image to the transformed one (``ParameterSpace.relative``).
+
+        Returns:
+            Two float32 tensors [N, out_dim].
+        """
+        embedding = self.embed(features)
+        return embedding, self.predict(embedding, relative)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Representations [N, feature_dim] to embeddings, float32 [N, out_dim]."""
+        embedding: Tensor = self.projector(features[:, self.shape.ir_dim :].float())
+        return embedding.float()
+
+    def predict(self, embedding: Tensor, relative: Tensor) -> Tensor:
+        """Embeddings [N, out_dim] to those after the transformations float32 [N, R], float32 [N, out_dim].
+
+        Raises:
+            ValueError: ``relative`` has another number of columns.
+        """
+        if relative.shape[1] != len(self.shape.relative_names):
+            raise ValueError(f"the predictor needs {self.shape.relative_names}, not {relative.shape[1]} columns")
+        if self.shape.adds_one:
+            relative = torch.cat([relative, torch.ones_like(embedding[:, :1])], 1)
+        moved: Tensor = self.hypernetwork(embedding, relative)
+        return moved
+
+    def save(self, path: Path) -> str:
+        """Write layers and shape as safetensors, whole or not at all.
+
+        Returns:
+            The file's SHA-256, which ``run.json`` names.
+
+        Raises:
+            UserError: the disk is full or the folder may not be written.
+        """
+        # One entry, because the order of several in the header is not fixed and equal layers should give equal files.
+        header = json.dumps({"format": FORMAT, "shape": self.shape.model_dump(mode="json")}, sort_keys=True)
+        content = save({name: value.cpu() for name, value in self.state_dict().items()}, {"clever": header})
+        write_bytes(path, content)
+        return hashlib.sha256(content).hexdigest()
+
+
+def find_predictor(layers: nn.ModuleDict) -> Predictor | None:
+    """The predictor among an add-on's layers; None where the add-on has none."""
+    return next((layer for layer in layers.values() if isinstance(layer, Predictor)), None)
+
+
+def load_predictor(run_folder: Path) -> Predictor | None:
+    """The predictor of a finished run, on the CPU, in evaluation mode and without gradients.
+
+    Its layers are the student's, for a momentum teacher has none of them; where it is the teacher's backbone that is
+    evaluated (DINO), they were trained on the features of the student that this teacher averages.
+
+    Returns:
+        None where the run's add-on has none.
+
+    Raises:
+        UserError: the run is unfinished or damaged, or the file is missing, damaged or another run's.
+    """
+    described, path = run_folder / "run.json", run_folder / PREDICTOR_FILE
+    try:
+        run = json.loads(described.read_text(encoding="utf-8"))
+        name, expected = run["run"], run.get("predictor_sha256")
+    except FileNotFoundError:
+        raise UserError(f"{described}: missing; the run has not finished") from None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{described}: damaged ({error!r}); train the run anew") from error
+    if expected is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}), but {described} names it") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise UserError(
+            f"{path}: is not the predictor of {name}: its SHA-256 is {found[:12]}, {described} names "
+            f"{str(expected)[:12]}; train the run anew"
+        )
+    predictor = Predictor(_read_shape(path))
+    try:
+        predictor.load_state_dict(load(content))
+    except (RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path}: does not fit its own description: {' '.join(str(error).split())}") from error
+    return predictor.requires_grad_(False).eval()
+
+
+def _read_shape(path: Path) -> PredictorShape:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["clever"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: was not saved by this package ({error!r})") from error
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path}: has format {header.get('format')}, this version reads format {FORMAT}")
+    return parse_json(PredictorShape, json.dumps(header.get("shape")), str(path))

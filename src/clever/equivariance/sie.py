@@ -1,0 +1,166 @@
+"""SIE: one half of the representation is invariant, the other follows the transformation (arXiv 2302.10283).
+
+Garrido, Najman and LeCun, ICML 2023. For the embeddings e = [e_inv; e_eq] and e' of two views, that the relative
+transformation q leads from one to the other, with V and C the variance and covariance terms of VICReg,
+
+    L = s MSE(e_inv, e'_inv) + s g MSE(W(q) e_eq, e'_eq) + v [V(e) + V(e')] / 2 + v V(W(q) e_eq) / 2 + c [C(e) + C(e')]
+
+where s = 10, v = 10, c = 1, and V and C are taken over the whole of e. The weight g is 0.45 in the README's command and
+4.5, the default, in the authors' argument parser; s g = 4.5 follows the README.
+
+The authors know VICReg only. Here e_inv is what the run's baseline makes of the IR, and its own attraction takes the
+place of the first summand; e_eq has a projector of its own, which is no baseline's head. So SIE composes with any
+baseline. By default V and C are of e_eq alone then, and what keeps e_inv from collapsing is the baseline's own affair.
+The authors' loss exactly is ``moments_of: whole`` with a VICReg whose own moments are off, because this add-on takes
+them over the whole embedding:
+
+    baseline: {name: vicreg, hidden_dim: 1024, out_dim: 1024, invariance_weight: 10, variance_weight: 0,
+               covariance_weight: 0}
+    equivariance: {name: sie, moments_of: whole}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from clever.augmentation import ParameterSpace, View
+from clever.backbones.representation import Split
+from clever.baselines.vicreg import covariance, variance_hinge
+from clever.distribution import gather_rows, process_count
+from clever.equivariance.equivariance import Encoded, Equivariance, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.predictor import Predictor, PredictorShape
+from clever.equivariance.space import varied_space
+from clever.errors import UserError
+
+
+class SieOptions(EquivarianceOptions):
+    """SIE's settings; the defaults are the authors' for 3DIEBench."""
+
+    name: Literal["sie"] = "sie"
+    separation_ratio: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the representation that is the IR (the authors: 256 of 512); the rest is the EF."""
+    hidden_dim: PositiveInt = 2048
+    """Width of the hidden layers of a projector on the whole representation. The EF's has the EF's share of it: 1024 of
+    2048 at a ratio of 0.5. The IR's width is the baseline's own option."""
+    out_dim: PositiveInt = 2048
+    """Width of the embedding of the whole representation, of which the EF's has the EF's share."""
+    equivariance_weight: float = Field(default=4.5, ge=0)
+    """Weight of the squared error of the prediction: 10 times the authors' equi_factor of 0.45. More makes the EF tell
+    more of the transformation."""
+    variance_weight: float = Field(default=10.0, ge=0)
+    """Weight of the hinge that keeps every column's deviation above 1, averaged over the two views. At least the
+    equivariance's, or the EF may collapse."""
+    predicted_variance_weight: float = Field(default=5.0, ge=0)
+    """Weight of the same hinge on the prediction, half of ``variance_weight`` in the authors' loss. 0 is their
+    SIENoVar."""
+    covariance_weight: float = Field(default=1.0, ge=0)
+    """Weight of the squared covariances between columns, summed over the two views."""
+    moments_of: Literal["EF", "whole"] = "EF"
+    """What variance and covariance are of. EF: of the EF's embedding. whole: of the baseline's projection of the IR and
+    the EF's embedding side by side, so that the halves decorrelate; with vicreg, whose own variance_weight and
+    covariance_weight are 0 then, it is the authors' loss."""
+
+
+class Sie(Equivariance):
+    """``contrast``: the baseline's attraction on the IR. On the EF's embedding ``equivariance``, ``variance``,
+    ``predicted_variance`` and ``covariance``, of which the first is the mean squared error of the prediction.
+
+    Raises:
+        UserError: nothing of what was drawn for the views is known or varies, or one part would be empty.
+    """
+
+    split: Split
+
+    def __init__(
+        self, options: SieOptions, feature_dim: int, make_baseline: MakeBaseline, space: ParameterSpace | None = None
+    ) -> None:
+        split = Split(feature_dim, options.separation_ratio)
+        super().__init__({"IR": slice(0, split.ir_dim)}, make_baseline)
+        self.split = split
+        self.options = options
+        self.space = varied_space("sie", space)
+
+    def make_layers(self) -> nn.ModuleDict:
+        share = self.split.ef_dim / self.split.feature_dim
+        shape = PredictorShape(
+            feature_dim=self.split.feature_dim,
+            ir_dim=self.split.ir_dim,
+            hidden_dim=max(1, round(self.options.hidden_dim * share)),
+            out_dim=max(1, round(self.options.out_dim * share)),
+            relative_names=self.space.relative_names,
+            adds_one=not self.space.relative_has_unit,
+        )
+        return nn.ModuleDict({"predictor": Predictor(shape)})
+
+    def forward(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        heads: nn.ModuleDict,
+        layers: nn.ModuleDict | None = None,
+        views: Sequence[View] = (),
+    ) -> dict[str, Term]:
+        if len(student.features[0]) * process_count() < 2:
+            raise UserError("sie needs at least 2 images in a batch: raise batch_size or lower accumulate")
+        options, outputs = self.options, student.outputs["IR"]
+        predictor = _predictor(layers)
+        # Each view in a pass of its own, as in VICReg: BatchNorm takes the statistics of one view.
+        first, predicted = predictor(student.features[0], self.space.relative(views[0], views[1]))
+        second = predictor.embed(student.features[1])
+        first, second, predicted = (gather_rows(rows) for rows in (first, second, predicted))
+        both = [first, second]
+        if options.moments_of == "whole":
+            both = [
+                torch.cat([gather_rows(output.projection.float()), embedding], 1)
+                for output, embedding in zip(outputs, both, strict=False)  # local views have no embedding here
+            ]
+        variance = torch.stack([variance_hinge(embedding) for embedding in both]).mean()
+        repeated = torch.stack([covariance(embedding) for embedding in both]).sum()
+        return {
+            "contrast": Term(self.baseline("IR").attract(outputs, teacher.outputs["IR"]), 1.0),
+            "equivariance": Term(F.mse_loss(predicted, second), options.equivariance_weight),
+            "variance": Term(variance, options.variance_weight),
+            "predicted_variance": Term(variance_hinge(predicted), options.predicted_variance_weight),
+            "covariance": Term(repeated, options.covariance_weight),
+        }
+
+    @torch.no_grad()
+    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+        """How much better the prediction is than another guess, as 1 - its squared error / that of the guess.
+
+        ``prediction_gain``: than the first view's own embedding, W(q) = 1. ``transformation_gain``: than the same
+        prediction with the q of another image; 0 where q is of no use. 1 is perfect, below 0 is worse than the guess.
+        ``ef_embedding_deviation``: mean deviation of the embedding's columns. BatchNorm uses its running statistics, as
+        in the saved predictor.
+        """
+        predictor = _predictor(layers)
+        relative = self.space.relative(views[0], views[1])
+        training = predictor.training
+        predictor.eval()
+        first, predicted = predictor(student.features[0], relative)
+        second = predictor.embed(student.features[1])
+        misled = predictor.predict(first, relative.roll(1, 0))
+        predictor.train(training)
+        error = F.mse_loss(predicted, second)
+        return {
+            "prediction_gain": _gain(error, F.mse_loss(first, second)),
+            "transformation_gain": _gain(error, F.mse_loss(misled, second)),
+            "ef_embedding_deviation": first.std(dim=0).mean(),
+        }
+
+
+def _predictor(layers: nn.ModuleDict | None) -> Predictor:
+    assert layers is not None
+    predictor = layers["predictor"]
+    assert isinstance(predictor, Predictor)
+    return predictor
+
+
+def _gain(error: Tensor, reference: Tensor) -> Tensor:
+    return 1 - error / reference.clamp_min(torch.finfo(reference.dtype).tiny)

@@ -1,0 +1,74 @@
+"""Groups of exact transformations of an image, for E-SSL to tell apart: nothing is interpolated or cut off.
+
+The groups are those of the paper (Dangovski et al., ICLR 2022) that are exact on a square crop, and the half-period
+translations of its photonic crystals. Each function gives every member's images, the images as they are first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from clever.augmentation.colour import LUMA
+from clever.augmentation.views import Normalisation
+
+GroupName = Literal["rotation", "horizontal_flip", "vertical_flip", "translation", "grayscale", "colour_inversion"]
+
+
+def rotation(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
+    """Turned by 0, 90, 180 and 270 degrees counter-clockwise."""
+    return [torch.rot90(images, quarters, (2, 3)) for quarters in range(4)]
+
+
+def horizontal_flip(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
+    """As they are, and mirrored left to right."""
+    return [images, images.flip(3)]
+
+
+def vertical_flip(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
+    """As they are, and upside down."""
+    return [images, images.flip(2)]
+
+
+def translation(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
+    """Rolled by half the height (last bit of the class) and half the width (first bit); the sides are even."""
+    height, width = images.shape[2] // 2, images.shape[3] // 2
+    return [images.roll((down * height, right * width), (2, 3)) for right in range(2) for down in range(2)]
+
+
+def grayscale(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
+    """As they are, and without colour: the grey level that torchvision gives to the pixels in [0, 1]."""
+    mean, std = normalisation
+    red, green, blue = (images[:, c] * (std[c] * LUMA[c]) + mean[c] * LUMA[c] for c in range(3))
+    grey = red + green + blue
+    return [images, torch.stack([(grey - mean[c]) / std[c] for c in range(3)], 1)]
+
+
+def colour_inversion(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
+    """As they are, and as negatives: each pixel x in [0, 1] becomes 1 - x."""
+    mean, std = normalisation
+    return [images, torch.stack([(1.0 - 2.0 * mean[c]) / std[c] - images[:, c] for c in range(3)], 1)]
+
+
+GROUPS: dict[GroupName, Callable[[Tensor, Normalisation], list[Tensor]]] = {
+    "rotation": rotation,
+    "horizontal_flip": horizontal_flip,
+    "vertical_flip": vertical_flip,
+    "translation": translation,
+    "grayscale": grayscale,
+    "colour_inversion": colour_inversion,
+}
+"""Normalised images [N, 3, S, S] and their normalisation to k times [N, 3, S, S], k being ``CLASSES`` of the group."""
+
+CLASSES: dict[GroupName, int] = {
+    "rotation": 4,
+    "horizontal_flip": 2,
+    "vertical_flip": 2,
+    "translation": 4,
+    "grayscale": 2,
+    "colour_inversion": 2,
+}
+"""How many members each group has."""

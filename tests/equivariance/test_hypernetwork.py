@@ -1,0 +1,74 @@
+"""The sum that never forms W(q) against W(q) itself, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clever.equivariance.hypernetwork import Hypernetwork
+from clever.randomness import make_generator, seeded
+
+ROWS, ENTRIES, WIDTH = 5, 4, 7
+
+
+def double_network() -> Hypernetwork:
+    with seeded(1):
+        return Hypernetwork(ENTRIES, WIDTH, 1.0).double()
+
+
+def test_it_is_the_product_with_the_materialised_matrices() -> None:
+    network, draw = double_network(), make_generator(0, "hypernetwork")
+    e = torch.randn(ROWS, WIDTH, generator=draw, dtype=torch.float64)
+    q = torch.randn(ROWS, ENTRIES, generator=draw, dtype=torch.float64)
+    matrices = torch.zeros(ROWS, WIDTH, WIDTH, dtype=torch.float64)
+    for row in range(ROWS):
+        for entry in range(ENTRIES):
+            matrices[row] += q[row, entry] * network.weight[entry].detach()
+    expected = torch.bmm(matrices, e.unsqueeze(2)).squeeze(2)
+    torch.testing.assert_close(network(e, q), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_its_gradients_are_the_finite_differences() -> None:
+    network, draw = double_network(), make_generator(1, "hypernetwork")
+    e = torch.randn(3, WIDTH, generator=draw, dtype=torch.float64, requires_grad=True)
+    q = torch.randn(3, ENTRIES, generator=draw, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda e, q, _: network(e, q), (e, q, network.weight))
+
+
+def test_the_identity_quaternion_with_a_unit_matrix_leaves_embeddings_alone() -> None:
+    network, draw = double_network(), make_generator(2, "hypernetwork")
+    with torch.no_grad():
+        network.weight[3] = torch.eye(WIDTH)  # x, y, z, w
+    e = torch.randn(ROWS, WIDTH, generator=draw, dtype=torch.float64)
+    identity = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64).expand(ROWS, 4)
+    assert torch.equal(network(e, identity), e)
+
+
+def test_it_cannot_ignore_the_transformation() -> None:
+    """Linear in q and without a bias: nothing for q = 0, the opposite for -q."""
+    network, draw = double_network(), make_generator(3, "hypernetwork")
+    e = torch.randn(ROWS, WIDTH, generator=draw, dtype=torch.float64)
+    q = torch.randn(ROWS, ENTRIES, generator=draw, dtype=torch.float64)
+    assert not network(e, 0 * q).any()
+    torch.testing.assert_close(network(e, -q), -network(e, q))
+
+
+@pytest.mark.parametrize("squared_length", [1.0, 9.0])
+def test_it_starts_with_predictions_as_long_as_the_embeddings(squared_length: float) -> None:
+    with seeded(4):
+        network = Hypernetwork(ENTRIES, 256, squared_length)
+    draw = make_generator(4, "hypernetwork")
+    e = torch.randn(64, 256, generator=draw)
+    q = torch.nn.functional.normalize(torch.randn(64, ENTRIES, generator=draw)) * squared_length**0.5
+    assert network(e, q).square().mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_bf16_autocast_rounds_the_products_only() -> None:
+    with seeded(5):
+        network = Hypernetwork(ENTRIES, WIDTH, 1.0)
+    draw = make_generator(5, "hypernetwork")
+    e, q = torch.randn(ROWS, WIDTH, generator=draw), torch.randn(ROWS, ENTRIES, generator=draw)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = network(e, q)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, network(e, q), rtol=0, atol=0.05)
