@@ -2,8 +2,19 @@
 
 # Every protocol's options, and what its result depends on beside the backbone.
 protocols = study.evaluation_options()
+further_code = {
+    "linear": ["standardisation.py"],
+    "parameters": ["regression.py", "standardisation.py"],
+    "latents": ["regression.py"],
+    "relative_rotation": ["relative.py"],
+    "relative_colour": ["regression.py", "relative.py"],
+    "retrieval": ["relative.py"],
+}
 protocol_code = {
-    name: [str(package / file) for file in (f"evaluation/{name}.py", "evaluation/features.py", "evaluation/parts.py")]
+    name: [
+        str(package / "evaluation" / file)
+        for file in (f"{name}.py", "averaging.py", "features.py", "parts.py", *further_code.get(name, []))
+    ]
     + [str(package / "augmentation" / file) for file in ("perturbations.py", "probe.py")]
     for name in protocols
 }
@@ -28,6 +39,9 @@ rule evaluate:
     threads: 1
     resources:
         gpu=1,
+        mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
+        # A probe starts anew when it is tried again.
+        runtime=lambda wildcards, attempt: 240 * min(attempt, 3),
     params:
         options=lambda wildcards: protocols[wildcards.protocol].canonical(),
         run=lambda wildcards, input: Path(input.description).parent,

@@ -17,25 +17,24 @@ from clever.augmentation import PERTURBATIONS, PerturbationOptions, perturb, pro
 from clever.backbones import Backbone
 from clever.data import Batches, ImageBatch, Split, Store
 from clever.errors import UserError
+from clever.evaluation.averaging import AveragingOptions, FreshViews, to_bytes
 from clever.options import Options
 from clever.randomness import make_generator
 
 SplitName = Literal["train", "test"]
 
 
-class FeatureOptions(Options):
+class ExtractionOptions(Options):
     """What every protocol that works on features lets a study choose."""
 
-    perturbations: list[str] = Field(default=["orig", "cj", "cj_flip", "cj_rot", "cj_rot_et"], min_length=1)
-    """The test-time changes to report, orig among them for clean images. The default is the paper's set."""
     image_size: PositiveInt | None = None
     """Side of the square that the backbone sees (the paper: 224); leave out to use the stored size."""
     resize_size: PositiveInt | None = None
     """Length of the shorter side before the centre crop (the paper: 256); leave out where nothing is to be cropped, as
     for small images."""
-    elastic_reference_size: PositiveInt | None = None
-    """Side of the images that the strengths of the elastic perturbations are meant for. Leave out to take them in
-    pixels at any size (the paper, at 224); give 224 for small images, to distort as large a share of them as there."""
+    averaging: AveragingOptions | None = None
+    """Average the feature of every training and test image, as it is after the protocol's own change, over random
+    transformations (Foster et al.); leave out for the feature of the image itself."""
     extraction_batch: PositiveInt = 256
     """Images a pass of the backbone; lower it when memory runs out. Results do not depend on it but for rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -45,6 +44,22 @@ class FeatureOptions(Options):
     its own seed, so that runs are compared on the very same images."""
     workers: NonNegativeInt = 0
     """Threads that decode a store of encoded images; 0 takes all cores that the process may use."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.image_size and self.resize_size and self.resize_size < self.image_size:
+            raise ValueError(f"resize_size {self.resize_size} must be at least image_size {self.image_size}")
+        return self
+
+
+class FeatureOptions(ExtractionOptions):
+    """What every protocol that tests under perturbations lets a study choose."""
+
+    perturbations: list[str] = Field(default=["orig", "cj", "cj_flip", "cj_rot", "cj_rot_et"], min_length=1)
+    """The test-time changes to report, orig among them for clean images. The default is the paper's set."""
+    elastic_reference_size: PositiveInt | None = None
+    """Side of the images that the strengths of the elastic perturbations are meant for. Leave out to take them in
+    pixels at any size (the paper, at 224); give 224 for small images, to distort as large a share of them as there."""
 
     @field_validator("perturbations")
     @classmethod
@@ -58,9 +73,12 @@ class FeatureOptions(Options):
         return names
 
     @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if self.image_size and self.resize_size and self.resize_size < self.image_size:
-            raise ValueError(f"resize_size {self.resize_size} must be at least image_size {self.image_size}")
+    def _perturbations_survive(self) -> Self:
+        if self.averaging and self.averaging.renders and self.perturbations != ["orig"]:
+            raise ValueError(
+                f"averaging.recipe {self.averaging.recipe.name} renders images anew, which leaves nothing of a "
+                "perturbation: set perturbations to [orig]"
+            )
         return self
 
 
@@ -70,21 +88,24 @@ class FeatureExtractor:
     The backbone is put on ``device`` and, while features are computed, into evaluation mode without gradients.
     ``blocks`` is how many last blocks give their class token, concatenated with the final block last; 1 takes
     the output vector. ``seed`` draws crops and perturbations, each a function of the seed and the image alone.
+    ``labelled`` is False where classes play no part. With ``options.averaging`` a feature is the mean over that many
+    random transformations of the image, which is first rounded to whole grey levels, as stored images are.
 
-    Raises UserError when the image size is unknown, when there are fewer than two classes, or when a class
-    has no training image.
+    Raises UserError when the image size is unknown or not that of the images which averaging renders, when a split is
+    empty, or, where ``labelled``, when there are fewer than two classes or a class has no training image.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         store: Store,
-        options: FeatureOptions,
+        options: ExtractionOptions,
         *,
         blocks: int,
         run: str,
         device: torch.device,
         seed: int,
+        labelled: bool = True,
     ) -> None:
         self._backbone = backbone.to(device)
         self._store = store
@@ -102,12 +123,28 @@ class FeatureExtractor:
             )
         self._image_size = image_size
         self._resize_size = options.resize_size or image_size
-        self._check_labels()
+        self._fresh_views: FreshViews | None = None
+        if options.averaging:
+            self._fresh_views = FreshViews(options.averaging.recipe, image_size, store.mean, store.std)
+        for name, split in self._splits.items():
+            if not len(split):
+                raise UserError(f"{run}: the {name} split has no images")
+        if labelled:
+            self._check_labels()
 
     @property
     def width(self) -> int:
         """Features an image."""
         return self._blocks * self._backbone.feature_dim
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that the backbone sees."""
+        return self._image_size
+
+    def split(self, split: SplitName) -> Split:
+        """The stored images of that name; row i of their features is image i."""
+        return self._splits[split]
 
     def labels(self, split: SplitName) -> Tensor:
         """The classes of a split's images, int64 [N], in the order of the features."""
@@ -133,7 +170,7 @@ class FeatureExtractor:
                 options=self._definition(perturbation),
             )
 
-        return self._extract(split, perturbation, view)
+        return self.extract(split, perturbation, view)
 
     def augmented(self, split: SplitName, version: int) -> Tensor:
         """Features of one augmented version of a split: a random resized crop and flip of every image.
@@ -153,11 +190,11 @@ class FeatureExtractor:
                 std=self._store.std,
             )
 
-        return self._extract(split, f"augmented version {version}", view)
+        return self.extract(split, f"augmented version {version}", view)
 
     def _definition(self, perturbation: str) -> PerturbationOptions:
         definition = PERTURBATIONS[perturbation]
-        if self._options.elastic_reference_size is None:
+        if not isinstance(self._options, FeatureOptions) or self._options.elastic_reference_size is None:
             return definition
         # The field is noise smoothed over sigma: its height falls as 1 / sigma, so a shift that shrinks with the image
         # needs an alpha that shrinks with its square.
@@ -169,7 +206,13 @@ class FeatureExtractor:
             }
         )
 
-    def _extract(self, split: SplitName, name: str, view: Callable[[ImageBatch], Tensor]) -> Tensor:
+    def extract(self, split: SplitName, name: str, view: Callable[[ImageBatch], Tensor]) -> Tensor:
+        """Features of what ``view`` makes of a split's images, averaged where the options say so.
+
+        ``view`` takes a batch on the device, in stored order, and gives normalised images float32 [N, 3, image_size,
+        image_size]; ``name`` says in messages what they are and, like the split, tells the randomness of averaging
+        apart. Shape, type and errors as `perturbed`.
+        """
         batches = self._loader(split)
         n = len(self._splits[split])
         features = torch.empty(n, self.width)
@@ -183,7 +226,8 @@ class FeatureExtractor:
                 for batch in tqdm(
                     batches.epoch(0), desc=title, total=len(batches), disable=not interactive, leave=False
                 ):
-                    features[batch.indices.cpu()] = self._forward(view(batch.to(self._device))).float().cpu()
+                    batch = batch.to(self._device)
+                    features[batch.indices.cpu()] = self._features(view(batch), batch, split, name).cpu()
         finally:
             self._backbone.train(was_training)
         bad = int((~features.isfinite()).any(dim=1).sum())
@@ -196,6 +240,19 @@ class FeatureExtractor:
             seconds = max(time.monotonic() - start, 1e-9)
             print(f"{title}: {n} images in {seconds:.1f} s ({n / seconds:.0f} images/s)", file=sys.stderr, flush=True)
         return features
+
+    def _features(self, images: Tensor, batch: ImageBatch, split: SplitName, name: str) -> Tensor:
+        """The feature of each image or, where the options say so, its mean over fresh views: float32 [N, width]."""
+        if self._fresh_views is None or self._options.averaging is None:
+            return self._forward(images).float()
+        count = self._options.averaging.count
+        sizes = torch.full((len(images), 2), self._image_size)
+        tables = self._fresh_views.draw(sizes, batch.indices.cpu(), count, self._seed, "feature averaging", split, name)
+        pixels = to_bytes(images, self._store.mean, self._store.std)
+        total = torch.zeros(len(images), self.width, dtype=torch.float64, device=self._device)
+        for views in self._fresh_views.make(pixels, sizes, tables, count, batch.latents):
+            total += self._forward(views)
+        return (total / count).float()
 
     def _forward(self, images: Tensor) -> Tensor:
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._options.precision == "bf16"):
@@ -228,8 +285,6 @@ class FeatureExtractor:
                 raise UserError(
                     f"{self._run}: a {name} label is {len(count) - 1}, but there are {len(classes)} classes"
                 )
-            if not count.sum():
-                raise UserError(f"{self._run}: the {name} split has no images")
         absent = [classes[index] for index in (counts["train"] == 0).nonzero()[:, 0].tolist()]
         if absent:
             raise UserError(

@@ -10,7 +10,7 @@ import torch
 
 from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
-from clever.device import choose_device
+from clever.device import held_device
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.records import RunIdentity, write_evaluation
@@ -33,10 +33,10 @@ def evaluate_run(
     Args:
         protocol: a name of ``PROTOCOLS``.
         options_json: the protocol's options as JSON.
-        run_folder: holds run.json and backbone.safetensors.
+        run_folder: holds run.json and backbone.safetensors, and predictor.safetensors where the run has a predictor.
         store_folder: the prepared store of the run's data set.
         output: the JSON file to write.
-        device: as ``choose_device`` takes it.
+        device: as ``held_device`` takes it; a GPU that ``auto`` chose is held until the records are written.
         threads: CPU threads of torch; None leaves torch's choice.
 
     Raises:
@@ -67,10 +67,11 @@ def evaluate_run(
         recipe_digest=run["recipe_digest"],
         data_checksum=store.checksum,
     )
-    chosen = choose_device(device)
-    records = PROTOCOLS[protocol].evaluate(
-        backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=options.seed
-    )
+    with held_device(device) as chosen:
+        further = _predictor(run_folder, chosen) if PROTOCOLS[protocol].needs_predictor else {}
+        records = PROTOCOLS[protocol].evaluate(
+            backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=options.seed, **further
+        )
     commit, dirty = source_commit()
     provenance = {
         "run": run,
@@ -82,6 +83,16 @@ def evaluate_run(
         "hardware": hardware(chosen),
     }
     write_evaluation(output, records, provenance)
+
+
+def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
+    """What a protocol that needs a predictor takes beside: the run's own or None, and what it is told."""
+    from clever.equivariance import load_predictor  # only few protocols need one
+
+    predictor = load_predictor(run_folder)
+    if predictor is None:
+        return {"predictor": None}
+    return {"predictor": predictor.to(device), "told": predictor.shape.relative_names}
 
 
 def _read_run(path: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from clever.backbones import Backbone
@@ -26,6 +26,7 @@ from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
 from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.records import Record, RunIdentity
+from clever.evaluation.standardisation import Standardisation
 from clever.randomness import make_generator
 
 
@@ -51,6 +52,15 @@ class LinearOptions(FeatureOptions):
     controls whose features differ in scale under one learning rate. Not in the paper."""
     last_blocks: PositiveInt = 4
     """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+
+    @model_validator(mode="after")
+    def _training_views_survive(self) -> Self:
+        if self.averaging and self.averaging.renders and self.training_views != "plain":
+            raise ValueError(
+                f"averaging.recipe {self.averaging.recipe.name} renders images anew, which leaves nothing of a crop: "
+                "set training_views to plain"
+            )
+        return self
 
 
 @dataclass
@@ -92,27 +102,6 @@ class SoftmaxRegression:
         right = logits.gather(1, labels[:, None])
         earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
         return ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
-
-
-@dataclass(frozen=True)
-class Standardisation:
-    """Per-feature shift and scale, float32 [width]."""
-
-    mean: Tensor
-    scale: Tensor
-
-    @classmethod
-    def of(cls, views: list[Tensor]) -> Standardisation:
-        """From training features, each [N, width]. A feature that is constant but for rounding is only shifted."""
-        n = sum(len(view) for view in views)
-        mean = sum((_sum64(view, 0.0) for view in views), start=torch.zeros(())) / n
-        deviation = (sum((_sum64(view, mean, power=2) for view in views), start=torch.zeros(())) / n).sqrt()
-        constant = deviation <= 1e-6 * mean.abs()
-        return cls(mean.float(), torch.where(constant, 1.0, deviation).float())
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Features [N, width], standardised."""
-        return (features - self.mean) / self.scale
 
 
 def cosine_rate(rate: float, epoch: int, epochs: int) -> float:
@@ -266,11 +255,3 @@ def _records(
 
 def _hits(ranks: Tensor, places: int) -> int:
     return int((ranks < places).sum())
-
-
-def _sum64(features: Tensor, centre: Tensor | float, power: int = 1) -> Tensor:
-    """Sum over rows of (features - centre)^power in float64, in chunks so that no float64 copy of all is made."""
-    total = features.new_zeros(features.shape[1], dtype=torch.float64)
-    for chunk in torch.split(features, 4096):
-        total += ((chunk.double() - centre) ** power).sum(dim=0)
-    return total

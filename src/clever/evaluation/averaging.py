@@ -1,0 +1,126 @@
+"""Feature averaging: an image's feature is the mean over fresh random transformations of it.
+
+Foster et al. 2021 (invclr, ``eval.py``, ``evaluate/lbfgs.py``) average the un-normalised output of the encoder in
+evaluation mode over M transformations, M = 100 for CIFAR (crop, flip, colours) and M = 30 for Spirograph (the image
+rendered anew with fresh nuisances), for the training images of a probe as for its test images. M = 1 is their ordinary
+evaluation of transformed images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar, Union
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.augmentation import VIEW_MAKERS, AugmentationOptions, Table, ViewOptions, make_view_maker
+from clever.errors import UserError
+from clever.options import Options
+from clever.randomness import make_generator
+
+if TYPE_CHECKING:
+    RecipeChoice = ViewOptions
+else:
+    # What makes pairs of photographs has no transformation to draw for one of them.
+    _KINDS = tuple(kind for kind in VIEW_MAKERS if not kind.pairs)
+    RecipeChoice = Annotated[Union[_KINDS], Field(discriminator="name")]  # noqa: UP007
+
+
+class AveragingOptions(Options):
+    """Over how many transformations of an image, and which, its feature is averaged."""
+
+    count: PositiveInt
+    """Transformations an image: 100 for CIFAR and 30 for Spirograph in Foster et al.; 1 evaluates one random
+    transformation of every image. An evaluation takes about this many times as long."""
+    recipe: RecipeChoice = AugmentationOptions(name="caug", local_views=0)
+    """The training recipe whose first global view is drawn, usually that of the runs. The view has the size of the
+    evaluation; ``global_size`` and everything about local views and the second global view is not used. ``spirograph``
+    renders the image anew from its latents instead of transforming it, and so takes no perturbations."""
+
+    @property
+    def renders(self) -> bool:
+        """Whether the recipe makes its views from latents and takes no notice of the pixels."""
+        return self.recipe.source is not None
+
+
+class FreshViews:
+    """Draws and makes random views, each a function of the seed, the purpose and the image alone.
+
+    Args:
+        recipe: whose first global view is drawn.
+        image_size: side of the views.
+        mean, std: of the three channels, for pixels in [0, 1].
+
+    Raises:
+        UserError: the recipe renders images of another size.
+    """
+
+    def __init__(self, recipe: ViewOptions, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        # Only the maker of a source of its own renders; every other takes what size it is given.
+        if recipe.source is not None and image_size != recipe.global_size:
+            raise UserError(
+                f"averaging.recipe {recipe.name} renders images of {recipe.global_size} px: leave image_size out or "
+                f"make it {recipe.global_size}, not {image_size}"
+            )
+        self._maker = make_view_maker(first_view_only(recipe, image_size), mean, std)
+
+    def draw(self, sizes: Tensor, indices: Tensor, times: int, seed: int, *purpose: str | int) -> list[list[Table]]:
+        """Tables for ``times`` views of each image, by pass of :meth:`make`.
+
+        Args:
+            sizes: int64 [N, 2], height and width of each image.
+            indices: int64 [N], which image of its split each one is.
+        """
+        passes = -(-times // len(self._maker.kinds))
+        drawn = [
+            self._maker.draw(size.expand(passes, 2), make_generator(seed, *purpose, index))
+            for size, index in zip(sizes.cpu(), indices.tolist(), strict=True)
+        ]
+        # An image's tables have one row a pass, what is applied needs one row an image.
+        return [
+            [
+                {name: torch.stack([tables[view][name][number] for tables in drawn]) for name in drawn[0][view]}
+                for view in range(len(self._maker.kinds))
+            ]
+            for number in range(passes)
+        ]
+
+    def make(
+        self, pixels: Tensor, sizes: Tensor, tables: list[list[Table]], times: int, latents: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """``times`` batches of views, float32 [N, 3, image_size, image_size], normalised.
+
+        Args:
+            pixels: uint8 [N, 3, H, W].
+            sizes: int64 [N, 2].
+            tables: what :meth:`draw` gave for as many times.
+            latents: float32 [N, L] or None, for recipes that render.
+        """
+        for left, drawn in zip(range(times, 0, -len(self._maker.kinds)), tables, strict=True):
+            for view in self._maker.apply(pixels, sizes, drawn, latents=latents)[:left]:
+                yield view.images
+
+
+_Recipe = TypeVar("_Recipe", bound=ViewOptions)
+
+
+def first_view_only(recipe: _Recipe, image_size: int) -> _Recipe:
+    """The recipe with two global views of ``image_size``, both drawn as its first one is, and nothing else."""
+    if not isinstance(recipe, AugmentationOptions):
+        return recipe
+    changes: dict[str, object] = {
+        "global_size": image_size,
+        "local_views": 0,
+        # The two global views differ in blur and solarisation alone.
+        "blur_probability_global_2": recipe.blur_probability_global_1,
+        "solarise_probability": 0.0,
+    }
+    return recipe.model_copy(update=changes)
+
+
+def to_bytes(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalised images float32 [N, 3, H, W] as pixels again, uint8, rounded to the nearest grey level."""
+    shift, scale = (images.new_tensor(list(values)).view(1, 3, 1, 1) for values in (mean, std))
+    return ((images * scale + shift) * 255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)

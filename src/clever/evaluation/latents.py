@@ -1,0 +1,117 @@
+"""Protocol ``latents``: what a store knows of each image, regressed linearly from frozen features.
+
+For data sets that were generated from known numbers. On Spirograph, Foster et al. 2021 (invclr,
+``evaluate/lbfgs.py``) regress the four parameters of interest (m, b, sigma, rfore, in their own units) from features
+averaged over 30 renderings with fresh nuisances, for training and test images alike:
+``averaging: {count: 30, recipe: {name: spirograph}}``. A count of 1 is their evaluation on transformed images. Stored
+images already hold nuisances that were drawn at random once, so leaving ``averaging`` out measures the same thing on
+one fixed draw.
+
+They minimise the mean squared error over all targets plus 1e-8 ||W||^2, without a penalty on the bias, by full-batch
+LBFGS. That minimum has a closed form, which is computed here.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field, PositiveFloat
+
+from clever import spirograph
+from clever.backbones import Backbone
+from clever.data import Store
+from clever.errors import UserError
+from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.parts import part_selections
+from clever.evaluation.records import Record, RunIdentity
+from clever.evaluation.regression import mean_squared_error, r2, ridge
+from clever.options import nearest
+
+
+class LatentsOptions(FeatureOptions):
+    """Which latents are regressed, and how."""
+
+    perturbations: list[str] = Field(default=["orig"], min_length=1)
+    """The test-time changes to report; orig is the stored images. The regression is fitted on unchanged training
+    images."""
+    targets: list[str] | None = Field(default=None, min_length=1)
+    """Names of the store's latents to regress, over which ``mean_mse`` is the mean. Leave out for all of them; of
+    spirographs for the paper's four (m, b, sigma, rfore)."""
+    penalty: PositiveFloat = 1e-8
+    """Weight of the squared weights beside the mean squared error (Foster et al.: 1e-8); raise it where there are few
+    images for many features."""
+
+
+def evaluate(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: LatentsOptions,
+    *,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+) -> list[Record]:
+    """Fit one linear map to all targets for each part, on the un-standardised output vector of the backbone.
+
+    ``ir_dim`` as in the linear probe; ``seed`` draws perturbations and transformations. Records, for each perturbation:
+    ``mse_<target>`` (in the square of the target's unit), ``r2_<target>`` (1 is perfect), and ``mean_mse`` over the
+    targets.
+
+    Raises UserError when the store has no such latents, a target does not vary, or features are not finite.
+    """
+    device = torch.device(device)
+    names = _targets(store, options, run_identity.run)
+    columns = [store.latent_names.index(name) for name in names]
+    extractor = FeatureExtractor(
+        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
+    )
+    train_latents, test_latents = extractor.split("train").latents, extractor.split("test").latents
+    assert train_latents is not None
+    assert test_latents is not None
+    train_targets, test_targets = train_latents[:, columns].to(device), test_latents[:, columns].to(device)
+    for name, column in zip(names, test_targets.unbind(1), strict=True):
+        if bool((column == column[0]).all()):
+            raise UserError(
+                f"{run_identity.run}: the latent {name} is the same in all test images: leave it out of targets"
+            )
+    train = extractor.perturbed("train", "orig").to(device)
+    # ridge() adds up squared errors where the loss takes their mean over images and targets.
+    penalty = options.penalty * train_targets.numel()
+    maps = {
+        part: ridge(train[:, where], train_targets, [penalty])[0]
+        for part, where in part_selections(backbone.feature_dim, ir_dim).items()
+    }
+    records: list[Record] = []
+    for perturbation in options.perturbations:
+        test = extractor.perturbed("test", perturbation).to(device)
+        for part, where in part_selections(backbone.feature_dim, ir_dim).items():
+            predictions = maps[part](test[:, where])
+            errors, determination = mean_squared_error(predictions, test_targets), r2(predictions, test_targets)
+            values = {f"mse_{name}": value for name, value in zip(names, errors.tolist(), strict=True)}
+            values |= {f"r2_{name}": value for name, value in zip(names, determination.tolist(), strict=True)}
+            values["mean_mse"] = float(errors.mean())
+            records += [
+                run_identity.record(
+                    protocol="latents",
+                    part=part,
+                    perturbation=perturbation,
+                    metric=metric,
+                    value=value,
+                    n=len(test_targets),
+                )
+                for metric, value in values.items()
+            ]
+    return records
+
+
+def _targets(store: Store, options: LatentsOptions, run: str) -> list[str]:
+    known = list(store.latent_names)
+    if not known:
+        raise UserError(f"{run}: its data have no latents: the protocol latents is for generated images (spirograph)")
+    names = options.targets or list(spirograph.OF_INTEREST if store.latent_names == spirograph.NAMES else known)
+    for name in names:
+        if name not in known:
+            raise UserError(f"{run}: targets: its data have no latent {name}{nearest(name, known)}")
+        if names.count(name) > 1:
+            raise UserError(f"{run}: targets: {name} is named twice")
+    return names

@@ -1,0 +1,270 @@
+"""Protocol ``parameters``: how well a view's augmentation can be read off its feature, by ALL, IR and EF.
+
+The paper speaks of rotational sensitivity, but its protocol is not in the sources that we have; this one is ours. Every
+image is augmented by a recipe, and what was drawn for it is regressed linearly from the frozen feature of the view:
+a representation that is sensitive to rotation predicts the angle, one that is invariant does not. Training and test
+views are drawn alike, from the training and test images.
+
+Continuous targets: ridge regression on standardised features, in closed form, each target with the penalty that
+predicts a held-out fifth of the training images best. The flip: logistic regression, scored by balanced accuracy.
+
+A part with more dimensions has more to regress from, and IR has four times as many as EF in the paper's split. So that
+a difference between IR and EF can be told from a difference in width, a further part holds as many columns of the wider
+one as the narrower one has, drawn at random (``equal_width``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from torch import Tensor
+
+from clever.augmentation import Augmentation, AugmentationOptions, Table
+from clever.augmentation.options import Probability
+from clever.augmentation.tables import take
+from clever.backbones import Backbone
+from clever.data import ImageBatch, Store
+from clever.errors import UserError
+from clever.evaluation.averaging import first_view_only
+from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
+from clever.evaluation.parts import Selection, part_selections
+from clever.evaluation.records import Record, RunIdentity
+from clever.evaluation.regression import r2, ridge_selected
+from clever.evaluation.standardisation import Standardisation
+from clever.randomness import make_generator
+
+Target = Literal[
+    "angle",
+    "flip",
+    "crop_x",
+    "crop_y",
+    "crop_area",
+    "crop_aspect",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+]
+
+_ALL_TARGETS: list[Target] = [
+    *("angle", "flip"),
+    *("crop_x", "crop_y", "crop_area", "crop_aspect"),
+    *("brightness", "contrast", "saturation", "hue"),
+]
+
+
+class ParameterViewOptions(AugmentationOptions):
+    """The recipe of the views whose parameters are predicted: the paper's caug, without what hides a parameter.
+
+    Every view is jittered, none loses its colours, and nothing is blurred or solarised. Only the first global view is
+    drawn: its size is that of the evaluation, and what concerns other views is not used.
+    """
+
+    jitter_probability: Probability = 1.0
+    """Chance of a colour jitter; below 1 its factors are those of no change in the other views."""
+    grayscale_probability: Probability = 0.0
+    """Chance of dropping all colour, which leaves hue and saturation unknown."""
+    blur_probability_global_1: Probability = 0.0
+    """Chance of a Gaussian blur."""
+
+
+class ParametersOptions(ExtractionOptions):
+    """What is drawn for the views, what of it is predicted, and how."""
+
+    recipe: ParameterViewOptions = ParameterViewOptions()
+    """How the views are drawn, the same for all runs of a study whatever they were trained with. Set rotation_degrees
+    to the range of interest; at 180 the two ends are the same image, which no linear map can express."""
+    targets: list[Target] = Field(default=_ALL_TARGETS, min_length=1)
+    """What is predicted. ``angle`` in degrees; ``crop_x`` and ``crop_y``, the centre of the crop, and ``crop_area`` as
+    shares of the image; ``crop_aspect``, the logarithm of width over height in pixels; the four factors of the jitter;
+    and ``flip``. Leave out what the recipe does not change."""
+    views: PositiveInt = 1
+    """Views of each training and test image; more where images are few."""
+    with_original: bool = False
+    """Regress from the features of view and unchanged image side by side, to see what the pair tells of the change."""
+    equal_width: bool = True
+    """Also report the wider of IR and EF cut to the width of the narrower one (IR_cut or EF_cut)."""
+    penalties: list[PositiveFloat] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
+    """Penalties of the ridge regression to choose from, for features of deviation 1 and an error that is a mean over
+    views."""
+    flip_penalty: PositiveFloat = 1e-3
+    """Penalty of the logistic regression beside the mean cross-entropy: half of it times the squared weights."""
+
+    @field_validator("targets")
+    @classmethod
+    def _each_once(cls, targets: list[Target]) -> list[Target]:
+        for target in targets:
+            if targets.count(target) > 1:
+                raise ValueError(f"the target {target!r} is named twice")
+        return targets
+
+    @model_validator(mode="after")
+    def _views_survive(self) -> Self:
+        if self.averaging and self.averaging.renders:
+            raise ValueError(
+                f"averaging.recipe {self.averaging.recipe.name} renders images anew, which leaves nothing of the views "
+                "whose parameters are predicted: name another recipe"
+            )
+        return self
+
+
+def evaluate(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: ParametersOptions,
+    *,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+) -> list[Record]:
+    """Predict the parameters of test views from the backbone's output vector, for each part.
+
+    ``ir_dim`` as in the linear probe; ``seed`` draws the views. Records, with perturbation ``views``: ``r2_<target>``
+    (1 is perfect, 0 as good as the mean) and ``balanced_accuracy_flip`` (percent; 50 is chance), over all test views.
+
+    Raises UserError when a target does not vary under the recipe or features are not finite.
+    """
+    device = torch.device(device)
+    extractor = FeatureExtractor(
+        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
+    )
+    views = _Views(extractor, store, options, run_identity.run, seed)
+    train, test = views.features("train").to(device), views.features("test").to(device)
+    images = torch.arange(len(extractor.split("train"))).repeat(options.views)
+    continuous: list[Target] = [target for target in options.targets if target != "flip"]
+    records: list[Record] = []
+
+    def record(part: str, metric: str, value: float) -> None:
+        records.append(
+            run_identity.record(
+                protocol="parameters", part=part, perturbation="views", metric=metric, value=value, n=len(test)
+            )
+        )
+
+    for part, where in _parts(backbone.feature_dim, ir_dim, options.equal_width, seed).items():
+        columns = torch.arange(backbone.feature_dim)[where]
+        if options.with_original:
+            columns = torch.cat([columns, columns + backbone.feature_dim])
+        columns = columns.to(device)
+        standardise = Standardisation.of([train[:, columns]])
+        train_part, test_part = standardise(train[:, columns]), standardise(test[:, columns])
+        if continuous:
+            linear = ridge_selected(
+                train_part,
+                views.targets("train", continuous).to(device),
+                images,
+                options.penalties,
+                make_generator(seed, "parameters", "held out"),
+            )
+            scores = r2(linear(test_part), views.targets("test", continuous).to(device))
+            for target, value in zip(continuous, scores.tolist(), strict=True):
+                record(part, f"r2_{target}", value)
+        if "flip" in options.targets:
+            truth = [views.targets(split, ["flip"])[:, 0] for split in ("train", "test")]
+            record(part, "balanced_accuracy_flip", flip_accuracy(train_part, test_part, truth, options.flip_penalty))
+    return records
+
+
+def parameter_targets(table: Table, sizes: Tensor) -> Mapping[Target, Tensor]:
+    """What can be predicted of the rows of a table of views, float64 [N] each.
+
+    Args:
+        table: the parameters of :mod:`clever.augmentation.sample`.
+        sizes: int64 [N, 2], height and width of the images that the crops were taken from.
+    """
+    height, width = sizes.double().unbind(1)
+    crop_height, crop_width = table["crop_height"].double(), table["crop_width"].double()
+    return {
+        "angle": table["angle"].double(),
+        "flip": table["flip"].double(),
+        "crop_x": (table["crop_left"] + crop_width / 2) / width,
+        "crop_y": (table["crop_top"] + crop_height / 2) / height,
+        "crop_area": crop_height * crop_width / (height * width),
+        "crop_aspect": (crop_width / crop_height).log(),
+        "brightness": table["brightness"].double(),
+        "contrast": table["contrast"].double(),
+        "saturation": table["saturation"].double(),
+        "hue": table["hue"].double(),
+    }
+
+
+def flip_accuracy(train: Tensor, test: Tensor, truth: list[Tensor], penalty: float) -> float:
+    """Balanced accuracy in percent of a logistic regression on standardised features.
+
+    Args:
+        train, test: [N, D] and [M, D].
+        truth: [N] and [M], 1 where mirrored and 0 elsewhere.
+        penalty: its half times the squared weights is added to the mean cross-entropy.
+    """
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+    from sklearn.metrics import balanced_accuracy_score
+
+    train_truth, test_truth = (flips.long().cpu().numpy() for flips in truth)
+    classifier = LogisticRegression(C=1.0 / (penalty * len(train)), max_iter=1000)
+    classifier.fit(train.cpu().numpy(), train_truth)
+    return 100.0 * float(balanced_accuracy_score(test_truth, classifier.predict(test.cpu().numpy())))
+
+
+def _parts(feature_dim: int, ir_dim: int | None, equal_width: bool, seed: int) -> dict[str, Selection]:
+    parts = part_selections(feature_dim, ir_dim)
+    if not equal_width or ir_dim is None or 2 * ir_dim == feature_dim:
+        return parts
+    wide = "IR" if 2 * ir_dim > feature_dim else "EF"
+    columns = torch.arange(feature_dim)[parts[wide]]
+    chosen = torch.randperm(len(columns), generator=make_generator(seed, "parameters", "equal width"))
+    parts[f"{wide}_cut"] = columns[chosen[: min(ir_dim, feature_dim - ir_dim)].sort().values]
+    return parts
+
+
+class _Views:
+    """The views of both splits, drawn once for all images: what was drawn, and the features of the result."""
+
+    def __init__(
+        self, extractor: FeatureExtractor, store: Store, options: ParametersOptions, run: str, seed: int
+    ) -> None:
+        self._extractor = extractor
+        self._options = options
+        self._maker = Augmentation(first_view_only(options.recipe, extractor.image_size), store.mean, store.std)
+        self._tables: dict[SplitName, list[Table]] = {}
+        self._targets: dict[SplitName, dict[Target, Tensor]] = {}
+        splits: tuple[SplitName, SplitName] = ("train", "test")
+        for split in splits:
+            sizes = extractor.split(split).sizes(np.arange(len(extractor.split(split))))
+            self._tables[split] = [
+                self._maker.draw(sizes, make_generator(seed, "parameters", split, version))[0]
+                for version in range(options.views)
+            ]
+            drawn = [parameter_targets(table, sizes) for table in self._tables[split]]
+            self._targets[split] = {name: torch.cat([targets[name] for targets in drawn]) for name in options.targets}
+            for name, values in self._targets[split].items():
+                if bool((values == values[0]).all()):
+                    raise UserError(
+                        f"{run}: the target {name} is the same in all {split} views: leave it out of targets, or let "
+                        "recipe change it"
+                    )
+
+    def targets(self, split: SplitName, names: list[Target]) -> Tensor:
+        """Float64 [views * N, T]: all images of the first version, then of the second."""
+        return torch.stack([self._targets[split][name] for name in names], 1)
+
+    def features(self, split: SplitName) -> Tensor:
+        """Features [views * N, D], in the order of the targets; beside them those of the unchanged image if asked."""
+        versions = []
+        for number, table in enumerate(self._tables[split]):
+
+            def view(batch: ImageBatch, table: Table = table) -> Tensor:
+                rows = take(table, batch.indices.cpu())
+                # The maker wants parameters for two global views; one is taken.
+                return self._maker.apply(batch.pixels, batch.sizes, [rows, rows])[0].images
+
+            versions.append(self._extractor.extract(split, f"views {number}", view))
+        features = torch.cat(versions)
+        if not self._options.with_original:
+            return features
+        original = self._extractor.perturbed(split, "orig")
+        return torch.cat([features, original.repeat(self._options.views, 1)], 1)

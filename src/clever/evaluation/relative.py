@@ -1,0 +1,176 @@
+"""What two photographs of an object tell of the change between them: a head on their frozen features, side by side.
+
+Garrido et al. 2023 (SIE, ``eval_*.py``): the input is [r(x); r(x')], the head an MLP 2d - 1024 - 1024 - targets with
+ReLU, trained by Adam on the mean squared error. Their scripts put the backbone into training mode with the head, which
+moves the running statistics of its normalisation; here it stays in evaluation mode.
+
+The protocols ``relative_rotation`` and ``relative_colour`` differ in what is regressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from clever import threediebench
+from clever.backbones import Backbone
+from clever.data import Store
+from clever.data.pairs import Pairs
+from clever.errors import UserError
+from clever.evaluation.features import FeatureExtractor, FeatureOptions, SplitName
+from clever.evaluation.parts import part_selections
+from clever.evaluation.records import Record, RunIdentity
+from clever.randomness import derive_seed, make_generator, seeded
+
+Targets = Callable[[Tensor, Tensor], Tensor]
+"""Latents of the first and of the second photographs, [N, 7] each, to float32 [N, T]."""
+Scores = Callable[[Tensor, Tensor], Mapping[str, float]]
+"""Predictions and targets, [N, T] each, to the value of each metric."""
+
+
+class RelativeOptions(FeatureOptions):
+    """How the head is trained and tested. The defaults are SIE's."""
+
+    perturbations: list[str] = Field(default=["orig"], min_length=1)
+    """The test-time changes to report; orig is the stored images. The head is trained on unchanged training images."""
+    head: Literal["mlp", "linear"] = "mlp"
+    """mlp: two hidden layers; linear: none, which asks what can be read off directly."""
+    hidden_dim: PositiveInt = 1024
+    """Width of the two hidden layers of the mlp."""
+    epochs: PositiveInt = 300
+    """Passes over the training objects; fewer for a quick look."""
+    learning_rate: PositiveFloat = 1e-3
+    """Of Adam, constant."""
+    batch_size: PositiveInt = 256
+    """Pairs a step of the head."""
+    pairs_an_object: PositiveInt = 1
+    """Pairs of every training object in an epoch, drawn anew each time; more where objects are few."""
+    test_pairs_an_object: PositiveInt = 1
+    """Random pairs of every test object; more where objects are few, for a steadier number."""
+
+
+def require_threediebench(store: Store, run: str, protocol: str) -> None:
+    """Refuse a store whose images have other latents than 3DIEBench's, or do not say what object they show.
+
+    Raises:
+        UserError: naming the protocol and the source that it needs.
+    """
+    if store.latent_names != threediebench.NAMES or store.split("train").groups is None:
+        raise UserError(f"{run}: the protocol {protocol} needs photographs of known objects: use source threediebench")
+
+
+def pooled_r2(predictions: Tensor, targets: Tensor) -> float:
+    """1 - sum (t - o)^2 / sum (t - mean t)^2 over all entries of [N, T], with one scalar mean of all of them.
+
+    As SIE computes it. Entries whose own means differ, as a quaternion's do, make it larger than the mean of R2.
+    """
+    truth = targets.double()
+    return 1.0 - float(((predictions.double() - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
+
+
+def evaluate_relative(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: RelativeOptions,
+    *,
+    protocol: str,
+    targets: Targets,
+    scores: Scores,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+) -> list[Record]:
+    """Train a head for each part on pairs of training photographs and test it on pairs of test photographs.
+
+    ``ir_dim`` as in the linear probe; ``seed`` draws the pairs, their order and the head's start, the same for every
+    part. Records: what ``scores`` gives, for each perturbation, over all test pairs.
+
+    Raises UserError when the store is not 3DIEBench, features are not finite, or training diverges.
+    """
+    device = torch.device(device)
+    require_threediebench(store, run_identity.run, protocol)
+    extractor = FeatureExtractor(
+        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
+    )
+    parts = part_selections(backbone.feature_dim, ir_dim)
+    pairs, test_pairs = (_Pairs(extractor, split, targets, device) for split in _SPLITS)
+    test_rows, test_targets = test_pairs.draw(options.test_pairs_an_object, seed, protocol, "test pairs")
+    train = extractor.perturbed("train", "orig").to(device)
+    heads: dict[str, nn.Module] = {}
+    for part, where in parts.items():
+        with seeded(derive_seed(seed, protocol, "head")):
+            heads[part] = make_head(2 * train[:1, where].shape[1], test_targets.shape[1], options).to(device)
+    optimisers = {part: torch.optim.Adam(head.parameters(), options.learning_rate) for part, head in heads.items()}
+    for epoch in range(options.epochs):
+        rows, epoch_targets = pairs.draw(options.pairs_an_object, seed, protocol, "pairs", epoch)
+        order = torch.randperm(len(rows), generator=make_generator(seed, protocol, "order", epoch)).to(device)
+        for batch in torch.split(order, options.batch_size):
+            for part, where in parts.items():
+                features = train[rows[batch]][..., where].flatten(1)
+                loss = F.mse_loss(heads[part](features), epoch_targets[batch])
+                optimisers[part].zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimisers[part].step()
+    records: list[Record] = []
+    for perturbation in options.perturbations:
+        test = extractor.perturbed("test", perturbation).to(device)
+        for part, where in parts.items():
+            with torch.no_grad():
+                batches = torch.split(test_rows, options.extraction_batch)
+                predictions = torch.cat([heads[part](test[rows][..., where].flatten(1)) for rows in batches])
+            if not bool(predictions.isfinite().all()):
+                raise UserError(
+                    f"{run_identity.run}: the head of {protocol} on {part} diverged: "
+                    f"lower learning_rate ({options.learning_rate})"
+                )
+            records += [
+                run_identity.record(
+                    protocol=protocol,
+                    part=part,
+                    perturbation=perturbation,
+                    metric=metric,
+                    value=value,
+                    n=len(test_rows),
+                    epoch=options.epochs,
+                )
+                for metric, value in scores(predictions, test_targets).items()
+            ]
+    return records
+
+
+def make_head(input_dim: int, output_dim: int, options: RelativeOptions) -> nn.Module:
+    """From the features of a pair [N, input_dim] to [N, output_dim], as torch initialises it."""
+    if options.head == "linear":
+        return nn.Linear(input_dim, output_dim)
+    hidden = options.hidden_dim
+    return nn.Sequential(
+        *(nn.Linear(input_dim, hidden), nn.ReLU()),
+        *(nn.Linear(hidden, hidden), nn.ReLU()),
+        nn.Linear(hidden, output_dim),
+    )
+
+
+_SPLITS: tuple[SplitName, SplitName] = ("train", "test")
+
+
+class _Pairs:
+    """Pairs of photographs of the objects of a split, and what changes from the first to the second."""
+
+    def __init__(self, extractor: FeatureExtractor, split: SplitName, targets: Targets, device: torch.device) -> None:
+        photographs = extractor.split(split)
+        assert photographs.latents is not None
+        self._pairs, self._latents = Pairs(photographs), photographs.latents
+        self._targets, self._device = targets, device
+
+    def draw(self, times: int, seed: int, *purpose: str | int) -> tuple[Tensor, Tensor]:
+        """Rows int64 [times * objects, 2] and targets float32 [times * objects, T]."""
+        generator = make_generator(seed, *purpose)
+        rows = torch.cat([self._pairs.draw(generator) for _ in range(times)])
+        targets = self._targets(self._latents[rows[:, 0]], self._latents[rows[:, 1]])
+        return rows.to(self._device), targets.to(self._device)

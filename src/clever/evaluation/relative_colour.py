@@ -1,0 +1,59 @@
+"""Protocol ``relative_colour``: how the light differs between two photographs of an object, on 3DIEBench (SIE).
+
+The targets are the differences, second less first, of the floor's hue and of the light's hue.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clever import threediebench
+from clever.backbones import Backbone
+from clever.data import Store
+from clever.evaluation.records import Record, RunIdentity
+from clever.evaluation.regression import r2
+from clever.evaluation.relative import RelativeOptions, evaluate_relative, pooled_r2
+
+
+class RelativeColourOptions(RelativeOptions):
+    """How the head is trained and tested. The defaults are SIE's."""
+
+
+def evaluate(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: RelativeColourOptions,
+    *,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+) -> list[Record]:
+    """Records ``r2_colour`` (1 is perfect; over both differences at once), ``r2_floor_hue`` and ``r2_light_hue``.
+
+    Arguments and errors as in `clever.evaluation.relative.evaluate_relative`.
+    """
+    return evaluate_relative(
+        backbone,
+        ir_dim,
+        store,
+        options,
+        protocol="relative_colour",
+        targets=relative_colour,
+        scores=_scores,
+        run_identity=run_identity,
+        device=device,
+        seed=seed,
+    )
+
+
+def relative_colour(first: Tensor, second: Tensor) -> Tensor:
+    """Differences of floor hue and light hue, float32 [N, 2], from latents [N, 7] of both photographs."""
+    columns = [threediebench.FLOOR_HUE, threediebench.LIGHT_HUE]
+    return (second[:, columns] - first[:, columns]).float()
+
+
+def _scores(predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    floor, light = r2(predictions, targets).tolist()
+    return {"r2_colour": pooled_r2(predictions, targets), "r2_floor_hue": floor, "r2_light_hue": light}

@@ -1,0 +1,53 @@
+"""Protocol ``relative_rotation``: the rotation between two photographs of an object, on 3DIEBench (SIE, eval_*.py).
+
+The target is the unit quaternion of R1^-1 R2, in the order x, y, z, w, with the sign that the product gives it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clever import threediebench
+from clever.backbones import Backbone
+from clever.data import Store
+from clever.evaluation.records import Record, RunIdentity
+from clever.evaluation.relative import RelativeOptions, evaluate_relative, pooled_r2
+
+
+class RelativeRotationOptions(RelativeOptions):
+    """How the head is trained and tested. The defaults are SIE's."""
+
+
+def evaluate(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: RelativeRotationOptions,
+    *,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+) -> list[Record]:
+    """Records ``r2_rotation`` (1 is perfect; over all four components at once, see `pooled_r2`) for each part.
+
+    Arguments and errors as in `clever.evaluation.relative.evaluate_relative`.
+    """
+    return evaluate_relative(
+        backbone,
+        ir_dim,
+        store,
+        options,
+        protocol="relative_rotation",
+        targets=relative_rotation,
+        scores=lambda predictions, targets: {"r2_rotation": pooled_r2(predictions, targets)},
+        run_identity=run_identity,
+        device=device,
+        seed=seed,
+    )
+
+
+def relative_rotation(first: Tensor, second: Tensor) -> Tensor:
+    """Quaternions float32 [N, 4] from latents [N, 7] of the first and of the second photographs."""
+    rotations = (threediebench.quaternion(latents[:, threediebench.ROTATION].double()) for latents in (first, second))
+    return threediebench.relative_quaternion(*rotations).float()

@@ -1,0 +1,218 @@
+"""Protocol ``retrieval``: does a run's predictor find the photograph of an object after a given rotation? (3DIEBench)
+
+For runs with a predictor (SIE): from the first photograph of an object, the predictor says what the embedding of every
+photograph of that object should be, given the rotation that leads to it (Garrido et al. 2023, SIE, ``eval_*.py``).
+
+- PRE, prediction retrieval error: the prediction's nearest neighbour among all photographs of a split has rotation
+  q_nn, the right one has q; PRE is the mean of 1 - <q, q_nn>^2, absolute rotations as unit quaternions. ``val_val``
+  predicts test photographs and looks among the test split, ``train_train`` likewise, ``val_all`` looks for test
+  photographs among both splits.
+- MRR and H@k: the prediction ranks the photographs of its own object, the first one included; the mean of one over the
+  right one's rank, and how often it is among the first k. On the test split.
+
+Neighbours are by cosine.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, field_validator
+from torch import Tensor
+
+from clever import threediebench
+from clever.augmentation.pairs import PairParameterSpace
+from clever.backbones import Backbone
+from clever.data import Split, Store
+from clever.errors import UserError
+from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
+from clever.evaluation.records import Record, RunIdentity
+from clever.evaluation.relative import require_threediebench
+
+Predictor = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Features [N, D] and relative parameters [N, R] to the features' embeddings and the predicted ones, [N, E] each."""
+
+ROTATION = PairParameterSpace("rotation").relative_names
+"""The relative rotation, R = 4."""
+ROTATION_AND_COLOUR = PairParameterSpace("rotation_and_colour").relative_names
+"""The relative rotation, then the changes of floor and light hue, R = 6."""
+
+_SPLITS: tuple[SplitName, SplitName] = ("train", "test")
+
+_TILE = 4096
+"""Predictions, and photographs that they are compared with, at once: 64 MB of float32."""
+
+
+class RetrievalOptions(ExtractionOptions):
+    """What is reported."""
+
+    hits: list[PositiveInt] = Field(default=[1, 2, 5, 10], min_length=1)
+    """The k of H@k."""
+
+    @field_validator("hits")
+    @classmethod
+    def _each_once(cls, hits: list[int]) -> list[int]:
+        if len(set(hits)) < len(hits):
+            raise ValueError(f"hits {hits} names a number twice")
+        return hits
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """A split's photographs as the predictor sees them.
+
+    ``features`` float32 [N, D]; ``embeddings`` float32 [N, E] of length 1; ``rotations`` float32 [N, 4], unit
+    quaternions (x, y, z, w); ``hues`` float32 [N, 2] where the predictor is told of them, else [N, 0]; ``first`` int64
+    [N], the row of the first photograph of the same object; ``views`` int64 [N], how many photographs that object has.
+    """
+
+    features: Tensor
+    embeddings: Tensor
+    rotations: Tensor
+    hues: Tensor
+    first: Tensor
+    views: Tensor
+
+
+def evaluate(
+    backbone: Backbone,
+    ir_dim: int | None,
+    store: Store,
+    options: RetrievalOptions,
+    *,
+    run_identity: RunIdentity,
+    device: torch.device | str,
+    seed: int,
+    predictor: Predictor | None,
+    told: tuple[str, ...] = ROTATION,
+) -> list[Record]:
+    """Measure a run's predictor. None says that the run has none; ``told`` names what it takes beside features.
+
+    Records, in fractions from 0 to 1: ``pre_train_train``, ``pre_val_val``, ``pre_val_all``, ``mrr``, ``hit_at_<k>``;
+    the part is EF, or ALL of a run without a split (``ir_dim`` None). Objects with a single photograph are not asked
+    for. A run without a predictor gives no records and a line that says so, because the runs of a study share their
+    protocols and only some have one.
+
+    Raises UserError when the store is not 3DIEBench, the predictor was trained to be told something else than
+    `ROTATION` or `ROTATION_AND_COLOUR`, or features or embeddings are not finite.
+    """
+    if predictor is None:
+        print(f"retrieval: {run_identity.run} has no predictor: no records", file=sys.stderr, flush=True)
+        return []
+    device = torch.device(device)
+    require_threediebench(store, run_identity.run, "retrieval")
+    if told not in (ROTATION, ROTATION_AND_COLOUR):
+        raise UserError(
+            f"{run_identity.run}: its predictor is told of {', '.join(told)}, but retrieval needs one that is told of "
+            "rotations: train it on augmentation pairs"
+        )
+    extractor = FeatureExtractor(
+        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
+    )
+    features = {split: extractor.perturbed(split, "orig").to(device) for split in _SPLITS}
+    train, test = (photographs(features[name], extractor.split(name), predictor, told) for name in _SPLITS)
+    if not bool(train.embeddings.isfinite().all() & test.embeddings.isfinite().all()):
+        raise UserError(f"{run_identity.run}: embeddings are not finite: the predictor's weights are damaged")
+    ranks = view_ranks(test, predictor).double()
+    values = {
+        "pre_train_train": (retrieval_error(train, [train], predictor), asked(train)),
+        "pre_val_val": (retrieval_error(test, [test], predictor), asked(test)),
+        "pre_val_all": (retrieval_error(test, [train, test], predictor), asked(test)),
+        "mrr": (float((1.0 / ranks).mean()), asked(test)),
+    }
+    values |= {f"hit_at_{k}": (float((ranks <= k).double().mean()), asked(test)) for k in options.hits}
+    return [
+        run_identity.record(
+            protocol="retrieval",
+            part="ALL" if ir_dim is None else "EF",
+            perturbation="orig",
+            metric=metric,
+            value=value,
+            n=len(rows),
+        )
+        for metric, (value, rows) in values.items()
+    ]
+
+
+@torch.no_grad()
+def photographs(features: Tensor, split: Split, predictor: Predictor, told: tuple[str, ...] = ROTATION) -> Photographs:
+    """What is needed of a split whose photographs have these features [N, D], on the features' device."""
+    assert split.latents is not None
+    assert split.groups is not None
+    device = features.device
+    latents = split.latents.to(device)
+    rotations = threediebench.quaternion(latents[:, threediebench.ROTATION].double()).float()
+    hues = latents[:, [threediebench.FLOOR_HUE, threediebench.LIGHT_HUE] if told == ROTATION_AND_COLOUR else []]
+    _, places, counts = torch.unique(split.groups, return_inverse=True, return_counts=True)
+    rows = torch.arange(len(places))
+    first = torch.full_like(counts, len(places)).scatter_reduce_(0, places, rows, "amin")
+    unchanged = torch.zeros(1, 4 + hues.shape[1], device=device)
+    unchanged[:, 3] = 1.0
+    embeddings = [
+        F.normalize(predictor(chunk, unchanged.expand(len(chunk), -1))[0], dim=1)
+        for chunk in torch.split(features, _TILE)
+    ]
+    return Photographs(
+        features, torch.cat(embeddings), rotations, hues, first[places].to(device), counts[places].to(device)
+    )
+
+
+def asked(views: Photographs) -> Tensor:
+    """The rows that are asked for, int64 [M]: those of objects with at least two photographs."""
+    return (views.views > 1).nonzero()[:, 0]
+
+
+@torch.no_grad()
+def predict(views: Photographs, rows: Tensor, predictor: Predictor) -> Tensor:
+    """The embeddings that the first photograph of their object foretells for these rows, float32 [M, E] of length 1."""
+    sources = views.first[rows]
+    rotation = threediebench.relative_quaternion(views.rotations[sources], views.rotations[rows])
+    change = torch.cat([rotation, views.hues[rows] - views.hues[sources]], 1)
+    return F.normalize(predictor(views.features[sources], change)[1], dim=1)
+
+
+def retrieval_error(views: Photographs, among: list[Photographs], predictor: Predictor) -> float:
+    """PRE of the photographs of one split, looked for among those of some splits."""
+    gallery = torch.cat([split.embeddings for split in among])
+    rotations = torch.cat([split.rotations for split in among]).double()
+    rows = asked(views)
+    total = 0.0
+    for chunk in torch.split(rows, _TILE):
+        nearest = nearest_rows(predict(views, chunk, predictor), gallery)
+        agreement = (views.rotations[chunk].double() * rotations[nearest]).sum(1)
+        total += float((1.0 - agreement**2).sum())
+    return total / len(rows)
+
+
+def nearest_rows(queries: Tensor, gallery: Tensor) -> Tensor:
+    """The row of the gallery [N, E] with the largest dot product, int64 [M], for each query [M, E]."""
+    best = torch.full((len(queries),), -torch.inf, device=queries.device)
+    found = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
+    for start in range(0, len(gallery), _TILE):
+        similarity, row = (queries @ gallery[start : start + _TILE].t()).max(dim=1)
+        better = similarity > best
+        best = torch.where(better, similarity, best)
+        found = torch.where(better, row + start, found)
+    return found
+
+
+def view_ranks(views: Photographs, predictor: Predictor) -> Tensor:
+    """The rank, from 1, that each prediction gives to the right photograph of its object: int64 [M].
+
+    In the order of :func:`asked`, grouped by object. Of equally similar photographs the earlier row comes first.
+    """
+    ranks: list[Tensor] = []
+    rows = asked(views)
+    rows = rows[views.first[rows].argsort(stable=True)]
+    sizes = torch.unique_consecutive(views.first[rows], return_counts=True)[1].tolist()
+    for members in torch.split(rows, sizes):
+        similarity = predict(views, members, predictor) @ views.embeddings[members].t()
+        right = similarity.diagonal().unsqueeze(1)
+        place = torch.arange(len(members), device=members.device)
+        earlier = place < place.unsqueeze(1)
+        ranks.append(1 + ((similarity > right) | ((similarity == right) & earlier)).sum(1))
+    return torch.cat(ranks)

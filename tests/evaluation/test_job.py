@@ -1,0 +1,78 @@
+"""The job: a finished run's folder and a store in, a file of records out; with a predictor and without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clever.config import RunRecipe
+from clever.data import Store
+from clever.evaluation.job import evaluate_run
+from clever.evaluation.records import read_evaluation
+from clever.pretraining.engine import pretrain
+from clever.pretraining.options import ExecutionOptions
+
+from .objects import SIDE, objects_store
+
+BASELINE = {"name": "vicreg", "hidden_dim": 16, "out_dim": 16}
+SIE = {"name": "sie", "hidden_dim": 16, "out_dim": 16}
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return objects_store(tmp_path_factory.mktemp("objects"), objects=4)
+
+
+@pytest.fixture(scope="module")
+def runs(objects: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An epoch of two steps with SIE, and of its baseline alone."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, equivariance in (("vicreg+sie", SIE), ("vicreg", {"name": "none"})):
+        recipe = RunRecipe.model_validate(
+            {
+                "data": "objects",
+                "backbone_name": "tiny",
+                "backbone": {"name": "resnet10t_half", "image_size": SIDE},
+                "method_name": name,
+                "method": {"baseline": BASELINE, "equivariance": equivariance},
+                "augmentation_name": "pairs",
+                "augmentation": {"name": "pairs", "global_size": SIDE, "relative": "rotation_and_colour"},
+                "optimisation": {"epochs": 1, "batch_size": 3, "warmup_epochs": 0},
+                "seed": 0,
+            }
+        )
+        pretrain(recipe, objects, folder / name, ExecutionOptions(device="cpu", threads=1))
+    return folder
+
+
+def test_a_predictor_is_measured_and_a_run_without_one_has_no_records(
+    objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("vicreg+sie", "vicreg"):
+        evaluate_run(
+            "retrieval", '{"hits": [1, 10]}', run_folder=runs / name, store_folder=objects.folder,
+            output=tmp_path / f"{name}.json", device="cpu",
+        )  # fmt: skip
+    found = read_evaluation(tmp_path / "vicreg+sie.json").records
+    assert {(r.part, r.metric) for r in found} == {
+        ("EF", metric) for metric in ("pre_train_train", "pre_val_val", "pre_val_all", "mrr", "hit_at_1", "hit_at_10")
+    }
+    values = {r.metric: r.value for r in found}
+    assert all(0 <= value <= 1 for value in values.values())
+    # Of 50 photographs an untrained predictor finds the right one by chance: the mean of 1 / rank is 0.09.
+    assert values["hit_at_1"] <= values["mrr"] < 0.5
+    assert read_evaluation(tmp_path / "vicreg.json").records == []
+    assert "objects/tiny/vicreg/pairs/seed0 has no predictor" in capsys.readouterr().err
+
+
+def test_protocols_of_objects_write_their_records(objects: Store, runs: Path, tmp_path: Path) -> None:
+    options = json.dumps({"epochs": 1, "hidden_dim": 8, "averaging": {"count": 2}})
+    evaluate_run(
+        "relative_colour", options, run_folder=runs / "vicreg+sie", store_folder=objects.folder,
+        output=tmp_path / "out.json", device="cpu",
+    )  # fmt: skip
+    evaluation = read_evaluation(tmp_path / "out.json")
+    assert {record.part for record in evaluation.records} == {"ALL", "IR", "EF"}
+    assert evaluation.provenance["options"]["averaging"]["count"] == 2
