@@ -17,9 +17,17 @@ PERTURBATIONS = {
 }
 AUGMENTATIONS = ("baug", "caug", "caug_plus", "none")
 BACKBONES = ("vit_tiny", "vit_small", "resnet18", "resnet50", "vmamba_tiny")
-PARTS = ("ALL", "IR", "IR_strict", "EF")
+PARTS = ("ALL", "IR", "IR_cut", "IR_strict", "EF", "EF_cut")
 METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
-PROTOCOLS = {"linear": "Linear probe", "knn": "Weighted kNN"}
+PROTOCOLS = {
+    "linear": "Linear probe",
+    "knn": "Weighted kNN",
+    "parameters": "Augmentation parameters",
+    "latents": "Latents",
+    "relative_rotation": "Relative rotation",
+    "relative_colour": "Relative colour",
+    "retrieval": "Retrieval",
+}
 NOT_PUBLISHED = "not published in the sources we have"
 UNTRAINED = "untrained"
 PIXELS = "pixels"

@@ -260,3 +260,31 @@ def test_schema_names_every_key_and_says_what_it_is_for() -> None:
 def test_the_default_study_is_right() -> None:
     path = Path(__file__).parents[1] / "config.yaml"
     assert any(recipe.method is not None for recipe in load_study(path).recipes().values())
+
+
+def test_a_variant_is_the_protocol_with_some_settings_replaced() -> None:
+    averaged = {"averaging": {"count": 3, "recipe": {"name": "baug"}}}
+    whole = study(("evaluations", "linear"), {"perturbations": ["orig"], "epochs": 7, "variants": {"mean": averaged}})
+    options = whole.evaluation_options()
+    assert list(options) == ["linear", "linear+mean"]
+    plain, mean = (option.model_dump() for option in options.values())
+    assert (plain["epochs"], mean["epochs"]) == (7, 7)
+    assert (plain["averaging"], mean["averaging"]["count"]) == (None, 3)
+    assert plain["variants"] == mean["variants"] == {}
+    assert {key for key in plain if plain[key] != mean[key]} == {"averaging"}
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ({"mean": {"averagin": {"count": 3}}}, "variants.mean: averagin: unknown key; did you mean 'averaging'?"),
+        ({"mean": {"epochs": 0}}, "variants.mean: epochs: input should be greater than"),
+        ({"mean": {"variants": {}}}, "variants.mean: a variant has no variants of its own"),
+        ({"a b": {}}, "variants.a b"),
+    ],
+)
+def test_a_wrong_variant_is_named(variants: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        study(("evaluations", "linear"), {"variants": variants})
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)

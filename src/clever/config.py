@@ -292,9 +292,13 @@ class Study(Options):
         return options.model_copy(update={"root": str(Path(self.data_root) / options.root)})
 
     def evaluation_options(self) -> dict[str, Options]:
-        """The protocols of the study and their options."""
-        chosen = {name: getattr(self.evaluations, name) for name in PROTOCOLS}
-        return {name: options for name, options in chosen.items() if options is not None}
+        """The protocols of the study and their options; a variant of a protocol is called <protocol>+<variant>."""
+        found: dict[str, Options] = {}
+        for name in PROTOCOLS:
+            options = getattr(self.evaluations, name)
+            for variant, settings in ({} if options is None else options.expanded()).items():
+                found[name if variant is None else f"{name}+{variant}"] = settings
+        return found
 
 
 def _require_backbone(where: str, name: str) -> None:

@@ -76,3 +76,16 @@ def test_protocols_of_objects_write_their_records(objects: Store, runs: Path, tm
     evaluation = read_evaluation(tmp_path / "out.json")
     assert {record.part for record in evaluation.records} == {"ALL", "IR", "EF"}
     assert evaluation.provenance["options"]["averaging"]["count"] == 2
+
+
+def test_the_records_of_a_variant_bear_its_name(objects: Store, runs: Path, tmp_path: Path) -> None:
+    values = {}
+    for name in ("knn", "knn+other"):
+        evaluate_run(
+            name, '{"perturbations": ["orig"]}', run_folder=runs / "vicreg", store_folder=objects.folder,
+            output=tmp_path / f"{name}.json", device="cpu",
+        )  # fmt: skip
+        found = read_evaluation(tmp_path / f"{name}.json").records
+        assert {record.protocol for record in found} == {name}
+        values[name] = [record.value for record in found]
+    assert values["knn"] == values["knn+other"]

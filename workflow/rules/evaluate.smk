@@ -1,6 +1,9 @@
 # One job a run and protocol; then everything that was measured in three files.
 
-# Every protocol's options, and what its result depends on beside the backbone.
+# Every protocol's options, and what its result depends on beside the backbone. A variant, <protocol>+<name>, is the same
+# code with other options.
+import re
+
 protocols = study.evaluation_options()
 further_code = {
     "linear": ["standardisation.py"],
@@ -16,7 +19,7 @@ protocol_code = {
         for file in (f"{name}.py", "averaging.py", "features.py", "parts.py", *further_code.get(name, []))
     ]
     + [str(package / "augmentation" / file) for file in ("perturbations.py", "probe.py")]
-    for name in protocols
+    for name in {protocol.partition("+")[0] for protocol in protocols}
 }
 
 
@@ -25,7 +28,7 @@ rule evaluate:
         backbone=f"<results>/runs/{run_id}/backbone.safetensors",
         description=f"<results>/runs/{run_id}/run.json",
         store="<results>/data/{data}/store.json",
-        code=lambda wildcards: protocol_code[wildcards.protocol],
+        code=lambda wildcards: protocol_code[wildcards.protocol.partition("+")[0]],
     output:
         records=f"<results>/evaluations/{run_id}/{{protocol}}.json",
     log:
@@ -33,7 +36,7 @@ rule evaluate:
     benchmark:
         f"<benchmarks>/evaluate/{run_id}/{{protocol}}.tsv"
     wildcard_constraints:
-        protocol="|".join(protocols),
+        protocol="|".join(re.escape(protocol) for protocol in protocols),
     conda:
         "../../environment.yml"
     threads: 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def evaluate_run(
     """Evaluate the backbone of a finished run and write its records with their provenance.
 
     Args:
-        protocol: a name of ``PROTOCOLS``.
+        protocol: a name of ``PROTOCOLS``, or <name>+<variant> for records that bear that name.
         options_json: the protocol's options as JSON.
         run_folder: holds run.json and backbone.safetensors, and predictor.safetensors where the run has a predictor.
         store_folder: the prepared store of the run's data set.
@@ -43,9 +44,10 @@ def evaluate_run(
         UserError: the protocol is unknown, its options are wrong, the run is unfinished, or the store is not the one
             that the run was trained on.
     """
-    if protocol not in PROTOCOLS:
+    known = PROTOCOLS.get(protocol.partition("+")[0])
+    if known is None:
         raise UserError(f"protocol {protocol!r} is unknown; there are: {', '.join(PROTOCOLS)}")
-    options = parse_json(PROTOCOLS[protocol].options, options_json, f"options of {protocol}")
+    options = parse_json(known.options, options_json, f"options of {protocol}")
     if threads:
         torch.set_num_threads(threads)
     run = _read_run(run_folder / "run.json")
@@ -68,8 +70,8 @@ def evaluate_run(
         data_checksum=store.checksum,
     )
     with held_device(device) as chosen:
-        further = _predictor(run_folder, chosen) if PROTOCOLS[protocol].needs_predictor else {}
-        records = PROTOCOLS[protocol].evaluate(
+        further = _predictor(run_folder, chosen) if known.needs_predictor else {}
+        records = known.evaluate(
             backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=options.seed, **further
         )
     commit, dirty = source_commit()
@@ -82,7 +84,7 @@ def evaluate_run(
         "versions": package_versions(),
         "hardware": hardware(chosen),
     }
-    write_evaluation(output, records, provenance)
+    write_evaluation(output, [replace(record, protocol=protocol) for record in records], provenance)
 
 
 def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
