@@ -77,9 +77,39 @@ def test_conda_gets_the_versions_of_the_lock() -> None:
     lock = _lock()
     for name, requirement in pinned.items():
         assert _pinned_version(requirement) == _pinned_version(lock[name])
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = map(Requirement, project["dependencies"] + project["optional-dependencies"]["paper"])
-    assert {canonicalize_name(requirement.name) for requirement in wanted} <= set(pinned)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["paper"]
+    # The package itself is built in this environment, without isolation.
+    assert _needed(wanted + project["build-system"]["requires"]) == set(pinned)
+
+
+def _needed(wanted: list[str]) -> set[str]:
+    """Names of these requirements and of all that they need on this system, directly or not."""
+    if importlib.metadata.version("torch") != _pinned_version(_lock()["torch"]) or sys.platform != "linux":
+        pytest.skip("this environment was not made from requirements.lock on Linux")
+    found: set[tuple[str, frozenset[str]]] = set()
+    ahead = [Requirement(text) for text in wanted]
+    while ahead:
+        requirement = ahead.pop()
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in found:
+            continue
+        found.add((name, extras))
+        for needed in map(Requirement, importlib.metadata.requires(name) or []):
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                ahead.append(needed)
+    return {name for name, _ in found}
+
+
+def test_the_locked_torch_is_the_cuda_build_with_or_without_a_driver() -> None:
+    """What the head of environment.yml says of a login node."""
+    if importlib.metadata.version("torch") != _pinned_version(_lock()["torch"]) or sys.platform != "linux":
+        pytest.skip("this environment was not made from requirements.lock on Linux")
+    import torch
+
+    toolkit = _pinned_version(_lock()["cuda-toolkit"])
+    assert torch.version.cuda is not None
+    assert toolkit.startswith(torch.version.cuda)
 
 
 def test_the_schema_is_in_step() -> None:

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from clever.device import choose_device
+from clever.device import held_device
 from clever.errors import UserError
 
 
@@ -32,23 +32,21 @@ def joined_processes(device: str) -> Iterator[torch.device]:
     Raises:
         UserError: the device is not there, or is one GPU for several processes.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield choose_device(device)
-        return
-    if device.startswith("cuda:"):
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not alone and device.startswith("cuda:"):
         raise UserError(f"device {device} is one GPU, but several processes were started; give auto")
-    if device != "cpu" and torch.cuda.is_available():
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    chosen = choose_device(device)
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-        dist.init_process_group("nccl", device_id=chosen)
-    else:
-        dist.init_process_group("gloo")
-    try:
-        yield chosen
-    finally:
-        dist.destroy_process_group()
+    with held_device(device) as chosen:
+        if alone:
+            yield chosen
+            return
+        if chosen.type == "cuda":
+            dist.init_process_group("nccl", device_id=chosen)
+        else:
+            dist.init_process_group("gloo")
+        try:
+            yield chosen
+        finally:
+            dist.destroy_process_group()
 
 
 def is_distributed() -> bool:

@@ -160,27 +160,33 @@ def test_figures_are_drawn_from_records_alone(project: Path, finished: Path, sna
 
 
 def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
-    finished: Path, snakemake: Snakemake, tmp_path: Path
+    project: Path, finished: Path, snakemake: Snakemake, tmp_path: Path
 ) -> None:
     """A stand-in for conda: it notes what it is asked, and its environments lead back to this interpreter."""
     assert plan(snakemake) == {}
     _write_stand_in_conda(tmp_path)
-    (finished / "paper" / "table_1.md").unlink()
+    content = (finished / "records.csv").read_bytes()
+    for name in ("records.csv", "paper/table_1.md"):
+        (finished / name).unlink()
     drawn = snakemake(
         *("results/mini/paper/table_1.md", "--cores", "1", "--use-conda", "--configfile", "mini.yaml"),
         path=[tmp_path / "bin"],
     )
     assert drawn.returncode == 0, drawn.stdout
-    assert "1 of 1 steps (100%) done" in drawn.stdout
+    assert "2 of 2 steps (100%) done" in drawn.stdout
+    assert (finished / "records.csv").read_bytes() == content
     calls = (tmp_path / "calls").read_text().splitlines()
+    # One environment for all rules, made from environment.yml as it stands.
     created = [call for call in calls if call.startswith("conda env create")]
     assert len(created) == 1
-    assert ".yaml" in created[0]
+    assert (tmp_path / "asked.yaml").read_bytes() == (project / "environment.yml").read_bytes()
     # The package of this checkout goes into the environment, without pulling anything else in.
     installed = [call for call in calls if call.startswith("python -m pip install")]
     assert len(installed) == 1
     assert "--no-deps" in installed[0]
     assert installed[0].endswith("--editable .")  # Snakemake runs the script in the working folder
+    # Both kinds of job take their program from the environment, although Snakemake's own lies on the path too.
+    assert any(call.startswith("clever collect") for call in calls)
     assert any(call.startswith("python paper_figures/table_1.py") for call in calls)
 
 
@@ -192,17 +198,31 @@ case "$*" in
   "info --json") echo '{{"conda_prefix": "{folder}", "platform": "linux-64"}}' ;;
   "--version") echo "conda 25.1.1" ;;
   config*) echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
-  "env create"*) eval "set -- $*"; while [ "$1" != --prefix ]; do shift; done; mkdir -p "$2" ;;
+  "env create"*)
+    eval "set -- $*"
+    while [ $# -gt 0 ]; do
+      case "$1" in
+        --prefix) mkdir -p "$2" ;;
+        --file) cp "$2" {folder}/asked.yaml ;;
+      esac
+      shift
+    done ;;
 esac
 """,
         "activate": f'export PATH="{folder}/environment:$PATH"\n',
     }
-    python = f"""#!/bin/bash
+    inside = {
+        "python": f"""#!/bin/bash
 echo "python $*" >> {folder}/calls
 [ "$2" = pip ] || exec {sys.executable} "$@"
-"""
+""",
+        "clever": f"""#!/bin/bash
+echo "clever $*" >> {folder}/calls
+exec {sys.executable} -m clever.cli "$@"
+""",
+    }
     for path, text in [(folder / "bin" / name, text) for name, text in programs.items()] + [
-        (folder / "environment" / "python", python)
+        (folder / "environment" / name, text) for name, text in inside.items()
     ]:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

@@ -29,6 +29,28 @@ rule table_1:
         "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --output {output:q} > {log:q} 2>&1"
 
 
+rule table_matrix:
+    input:
+        script=figures / "table_matrix.py",
+        records="<results>/records.csv",
+        runs="<results>/runs.json",
+        code=[*drawing_code, str(figures / "differences.py")],
+    output:
+        report(
+            multiext("<results>/paper/table_matrix", ".md", ".csv", ".tex"),
+            caption="../report/table_matrix.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/table_matrix.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "draw {output}"
+    shell:
+        "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule figure_robustness:
     input:
         script=figures / "figure_robustness.py",

@@ -54,13 +54,23 @@ rule pretrain:
     # One thread on a CPU, because the last bits depend on their number; profiles for GPUs raise it.
     threads: 1
     resources:
+        # GPUs of one run, with a process for each (torchrun); all of its machines together.
         gpu=lambda wildcards: 1 if wildcards.method in study.methods else 0,
+        nodes=1,
+        # What a scheduler is asked for. A job that is tried again may have lacked memory, or only time: no more than threefold.
+        mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
+        runtime=1440,
+        # Slurm's warning before the time limit. Without "B:" it goes to the job's steps, where the trainer is; with it only
+        # the batch shell would hear it.
+        slurm_extra="--signal=TERM@120",
     params:
         recipe=lambda wildcards: study.recipe(run_id.format(**wildcards)).canonical(),
         store=lambda wildcards, input: Path(input.store).parent,
         folder=lambda wildcards, output: Path(output.description).parent,
+        launcher=source / "workflow" / "launch.sh",
     message:
         "pre-train {params.folder}; progress: {log}"
     shell:
-        "clever pretrain --recipe {params.recipe:q} --store {params.store:q} --output {params.folder:q}"
+        "exec {params.launcher:q} {resources.gpu} {resources.nodes}"
+        " clever pretrain --recipe {params.recipe:q} --store {params.store:q} --output {params.folder:q}"
         " --threads {threads} --workers {threads} > {log:q} 2>&1"

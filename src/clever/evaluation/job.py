@@ -84,7 +84,9 @@ def evaluate_run(
         "versions": package_versions(),
         "hardware": hardware(chosen),
     }
-    write_evaluation(output, [replace(record, protocol=protocol) for record in records], provenance)
+    # A protocol may give its records several names (knn20, knn200): a variant's name comes behind them.
+    variant = protocol.removeprefix(protocol.partition("+")[0])
+    write_evaluation(output, [replace(record, protocol=record.protocol + variant) for record in records], provenance)
 
 
 def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+"""Leases between real processes, and the device that a job gets under each kind of machine."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from clever.device import held_device
+from clever.errors import UserError
+from clever.leases import assigned, lease_folder, leased
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from clever.leases import leased
+
+folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+with leased(["a", "b", "c"], folder) as index:
+    print(time.monotonic(), index, flush=True)
+    time.sleep(seconds)
+    end = time.monotonic()
+print(end, flush=True)
+"""
+
+
+def start_holder(folder: Path, seconds: float) -> subprocess.Popen[str]:
+    """A process that is about to take a GPU: it goes on when it reads a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder), str(seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(*processes: subprocess.Popen[str]) -> None:
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+def test_eight_processes_share_three_gpus_without_double_booking(tmp_path: Path) -> None:
+    processes = [start_holder(tmp_path, 0.3) for _ in range(8)]
+    go(*processes)
+    held: dict[int, list[tuple[float, float]]] = {}
+    waited = 0
+    for process in processes:
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        begin, index, end = output.split()
+        held.setdefault(int(index), []).append((float(begin), float(end)))
+        waited += errors == "waiting for one of 3 GPUs, all held by other jobs\n"
+    assert sorted(held) == [0, 1, 2]
+    assert sum(map(len, held.values())) == 8
+    for spans in held.values():
+        spans.sort()
+        # The clock is the machine's: one holder has ended before the next begins.
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+    assert waited  # eight at once, each for 0.3 s
+
+
+def test_a_killed_process_frees_its_gpu(tmp_path: Path) -> None:
+    process = start_holder(tmp_path, 600)
+    go(process)
+    assert process.stdout is not None
+    index = int(process.stdout.readline().split()[1])
+    assert index == 0
+    with pytest.raises(UserError, match=r"none of 1 GPUs became free within 0\.1 s"), leased(["a"], tmp_path, 0.1):
+        pass
+    process.kill()
+    process.communicate()
+    with leased(["a"], tmp_path, patience=5) as freed:
+        assert freed == 0
+
+
+def test_a_lease_ends_with_its_block_even_when_the_job_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), leased(["a"], tmp_path):
+        raise ZeroDivisionError
+    with leased(["a"], tmp_path, patience=0) as index:
+        assert index == 0
+
+
+def test_what_cannot_be_leased_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no GPU to take"), leased([], tmp_path):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="GPUs cannot be leased here"), leased(["a"], tmp_path / "file"):
+        pass
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """No scheduler, no torchrun, and leases in a folder of the test's own."""
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "LOCAL_RANK", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    return monkeypatch
+
+
+def show_gpus(monkeypatch: pytest.MonkeyPatch, identities: Sequence[str]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(identities))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(identities))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=identities[index]), raising=True
+    )
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+
+
+def test_auto_takes_the_next_free_gpu_whatever_its_number_here(clean_environment: pytest.MonkeyPatch) -> None:
+    show_gpus(clean_environment, ["first", "second"])
+    with held_device("auto") as device:
+        assert device == torch.device("cuda:0")
+        # Another job that sees the same two the other way round.
+        show_gpus(clean_environment, ["second", "first"])
+        with held_device("auto") as other:
+            assert other == torch.device("cuda:0")
+        # Named GPUs are the user's business.
+        with held_device("cuda:1") as named:
+            assert named == torch.device("cuda:1")
+    assert sorted(path.name for path in lease_folder().iterdir()) == ["first.lock", "second.lock"]
+
+
+def test_auto_without_a_gpu_is_the_cpu_and_one_line(
+    clean_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_gpus(clean_environment, [])
+    with held_device("auto") as device:
+        assert device == torch.device("cpu")
+    assert capsys.readouterr().err == "no GPU here: this job runs on the CPU\n"
+    with held_device("cpu"):
+        assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match="shows 0 GPUs"), held_device("cuda"):
+        pass
+    assert not lease_folder().exists()
+
+
+def test_under_a_scheduler_nothing_is_leased_but_what_it_left_open(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("SLURM_JOB_ID", "17")
+    clean_environment.setenv("CUDA_VISIBLE_DEVICES", "3")
+    show_gpus(clean_environment, ["fourth"])
+    assert assigned(1)
+    with held_device("auto") as device:
+        assert device.type == "cuda"
+    assert not lease_folder().exists()
+    # Two GPUs for a job of one process: several runs may share the allocation.
+    show_gpus(clean_environment, ["fourth", "fifth"])
+    with held_device("auto"):
+        assert [path.name for path in lease_folder().iterdir()] == ["fourth.lock"]
+
+
+def test_processes_of_one_run_hold_a_gpu_each(clean_environment: pytest.MonkeyPatch) -> None:
+    show_gpus(clean_environment, ["first", "second"])
+    clean_environment.setenv("WORLD_SIZE", "2")
+    clean_environment.setenv("LOCAL_WORLD_SIZE", "2")
+    with held_device("auto") as one, held_device("auto") as two:
+        assert {one.index, two.index} == {0, 1}
+        clean_environment.setattr("clever.device._SECONDS_FOR_SEVERAL", 0.0)
+        with pytest.raises(UserError, match="none of 2 GPUs became free"), held_device("auto"):
+            pass
+    clean_environment.setenv("SLURM_JOB_ID", "17")
+    clean_environment.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    clean_environment.setenv("LOCAL_RANK", "1")
+    with held_device("auto") as assigned_one:
+        assert assigned_one.index == 1

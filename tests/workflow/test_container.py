@@ -1,0 +1,49 @@
+"""The Containerfile, as text: there is no builder of images in the tests."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import yaml
+
+from .conftest import PARTS, ROOT
+
+
+def instructions() -> list[list[str]]:
+    lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
+    return [shlex.split(line) for line in lines if line and not line.startswith("#")]
+
+
+def arguments(name: str) -> list[list[str]]:
+    return [words[1:] for words in instructions() if words[0] == name]
+
+
+def test_the_base_is_one_version_of_the_python_that_conda_gets() -> None:
+    ((base,),) = arguments("FROM")
+    version = re.fullmatch(r"docker\.io/library/python:(\d+\.\d+)\.\d+-slim-[a-z]+", base)
+    assert version, f"{base} is not one version"
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert f"python={version[1]}" in environment["dependencies"]
+
+
+def test_versions_come_from_the_lock_alone() -> None:
+    installs = [words for words in arguments("RUN") if "install" in words]
+    assert [words[-2:] for words in installs] == [["--requirement", "requirements.lock"], ["--editable", "."]]
+    # The package brings nothing along that the lock does not hold.
+    assert {"--no-deps", "--no-build-isolation"} <= set(installs[1])
+
+
+def test_it_names_no_place_and_holds_no_secret() -> None:
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|index-url|--find-links|==", text)
+    assert {words[0] for words in instructions()} <= {"FROM", "WORKDIR", "COPY", "RUN", "CMD"}
+
+
+def test_it_holds_what_the_workflow_needs_and_nothing_unversioned() -> None:
+    copied = {source.removeprefix("./") for words in arguments("COPY") for source in words[:-1]}
+    # The tests of the workflow run in a folder of exactly these parts.
+    assert copied == {*PARTS, "requirements.lock", "pyproject.toml", "README.md", "LICENSE"}
+    assert all((ROOT / name).exists() for name in copied)
+    # What pip reads when it installs the package.
+    assert copied >= {"pyproject.toml", "src"}
