@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clever.baselines import BASELINES
+from clever.baselines.mlp import PredictionHead
 from clever.config import MethodOptions, RunRecipe
 from clever.data import Batches, Store
 from clever.equivariance import EQUIVARIANCES, Encoded, Equivariance
@@ -177,7 +178,7 @@ def test_norm_groups_hold_every_parameter_once(baseline: str) -> None:
     head = batch.heads["ALL"]
     groups = batch.objective.baseline("ALL").norm_groups(head)
     assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in head.parameters())
-    assert len(groups) == (2 if baseline in ("simsiam", "byol", "moco_v3") else 1)
+    assert len(groups) == (2 if isinstance(head, PredictionHead) else 1)
     constant = {id(p) for p in batch.objective.baseline("ALL").constant_rate_parameters(head)}
     assert constant <= {id(p) for p in head.parameters()}
     assert bool(constant) == (baseline == "simsiam")
@@ -193,15 +194,16 @@ LAST_LAYERS = {
     "swav": {"prototypes.weight"},
 }
 CONTRASTIVE_LAST_LAYER = {"projector.3.weight", "projector.4.weight", "projector.4.bias"}
+LAST_LAYERS |= dict.fromkeys(("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel"), CONTRASTIVE_LAST_LAYER)
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", LAST_LAYERS)
 def test_last_layers(baseline: str) -> None:
     batch = Batch(baseline, "none")
     head = batch.heads["ALL"]
     names = {id(p): name for name, p in head.named_parameters()}
     last = [names[id(p)] for p in batch.objective.baseline("ALL").last_layer_parameters(head)]
-    assert sorted(last) == sorted(LAST_LAYERS.get(baseline, CONTRASTIVE_LAST_LAYER))
+    assert sorted(last) == sorted(LAST_LAYERS[baseline])
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
