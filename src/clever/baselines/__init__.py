@@ -15,6 +15,7 @@ from clever.baselines.dino import Dino, DinoOptions
 from clever.baselines.moco_v3 import MocoV3, MocoV3Options
 from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
 from clever.baselines.mv_infonce import MvInfonce, MvInfonceOptions
+from clever.baselines.nnclr import Nnclr, NnclrOptions
 from clever.baselines.simclr import Simclr, SimclrOptions
 from clever.baselines.simsiam import Simsiam, SimsiamOptions
 from clever.baselines.swav import Swav, SwavOptions
@@ -31,6 +32,7 @@ BASELINES: dict[str, tuple[type[Baseline], type[BaselineOptions]]] = {
     "barlow_twins": (BarlowTwins, BarlowTwinsOptions),
     "vicreg": (Vicreg, VicregOptions),
     "swav": (Swav, SwavOptions),
+    "nnclr": (Nnclr, NnclrOptions),
     "mv_infonce": (MvInfonce, MvInfonceOptions),
     "mv_dhel": (MvDhel, MvDhelOptions),
 }
