@@ -69,6 +69,7 @@ localrules:
     collect,
     table_1,
     table_matrix,
+    table_latents,
     figure_robustness,
     figure_loss_terms,
     report,

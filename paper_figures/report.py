@@ -13,6 +13,7 @@ import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
 from inputs import HEALTHY, health_of_curves, numeric_curves, read_curves, read_published, read_records, read_runs
 from names import METRICS, PROTOCOLS, part_rank
+from origins import Facts, commit_text, duration, flat, origin_facts
 from summary import published_cells, summarise
 from table_1 import build_tables
 from tables import Table
@@ -46,6 +47,14 @@ class Card:
     health: str
     facts: tuple[tuple[str, str], ...]
     finals: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table of the page, and where its numbers come from: empty for published values, which say so themselves."""
+
+    table: Table
+    origin: Facts
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def render(
 
 def _tables(
     records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, list[Table]]]:
+) -> list[tuple[str, list[Shown]]]:
     """(heading, tables) for every protocol, part and metric on record, the paper's own choice first."""
     choices = {(str(a), str(b), str(c)) for a, b, c in records[["protocol", "part", "metric"]].to_numpy()}
 
@@ -115,7 +124,12 @@ def _tables(
             part=part,
             metric=metric,
         )
-        found.append((f"{PROTOCOLS.get(protocol, protocol)}, {METRICS.get(metric, metric)}, {part}", tables))
+        chosen = records[(records["protocol"] == protocol) & (records["part"] == part) & (records["metric"] == metric)]
+        # The first tables are ours, one a data set in this order.
+        origins = [origin_facts(chosen[chosen["data"] == data], runs) for data in sorted(set(chosen["data"]))]
+        origins += [()] * (len(tables) - len(origins))
+        shown = [Shown(table, origin) for table, origin in zip(tables, origins, strict=True)]
+        found.append((f"{PROTOCOLS.get(protocol, protocol)}, {METRICS.get(metric, metric)}, {part}", shown))
     return found
 
 
@@ -125,9 +139,6 @@ def _card(run: Mapping[str, Any], curves: pd.DataFrame | None, trouble: Mapping[
     if health == HEALTHY and name in trouble:
         epoch, reason = trouble[name]
         health = f"ok at the end, but at epoch {epoch}: {reason}"
-    commit = str(run.get("git_commit") or "not recorded")
-    if run.get("git_dirty"):
-        commit += ", with uncommitted changes"
     split = ""
     if run.get("feature_dim") is not None:
         width, invariant = int(run["feature_dim"]), run.get("ir_dim")
@@ -138,15 +149,15 @@ def _card(run: Mapping[str, Any], curves: pd.DataFrame | None, trouble: Mapping[
     facts = (
         ("epochs", _text(run.get("epochs")) if run.get("epochs") else "none: a control"),
         ("iterations", _text(run.get("iterations") or None)),
-        ("wall time", _duration(run.get("wall_seconds") or None)),
+        ("wall time", duration(run.get("wall_seconds") or None)),
         ("images/s", "" if run.get("images_per_second") is None else f"{float(run['images_per_second']):,.0f}"),
         ("peak memory", "" if memory is None else f"{float(memory) / 2**30:.2f} GiB"),
         ("representation", split),
-        ("commit", commit),
+        ("commit", commit_text(run)),
         ("data checksum", _text(run.get("data_checksum"))),
         ("recipe digest", _text(run.get("recipe_digest"))),
-        ("hardware", _flat(run.get("hardware"))),
-        ("versions", _flat(run.get("versions"))),
+        ("hardware", flat(run.get("hardware"))),
+        ("versions", flat(run.get("versions"))),
     )
     return Card(name, health == HEALTHY, health, tuple(fact for fact in facts if fact[1]), _finals(name, curves))
 
@@ -160,24 +171,6 @@ def _finals(run: str, curves: pd.DataFrame | None) -> tuple[tuple[str, str], ...
 
 def _text(value: object) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _flat(value: object) -> str:
-    """A small object as ``key value, key value``."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if item is not None)
-    if isinstance(value, (list, tuple)):
-        return " ".join(_flat(item) for item in value)
-    return "" if value is None else str(value)
-
-
-def _duration(seconds: object) -> str:
-    if not isinstance(seconds, (int, float)):
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def read_picture(path: Path) -> Picture:

@@ -6,6 +6,8 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from arguments import add_protocol, add_records, add_runs, check_suffixes, make_parser, run_script
@@ -84,12 +86,22 @@ def compare(chosen: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(order, kind="stable").drop(columns=["rank", "place"]).reset_index(drop=True)
 
 
-def build_tables(compared: pd.DataFrame, sick: dict[str, str], *, what: str, part: str) -> list[Table]:
+@dataclass(frozen=True)
+class Wording:
+    """What a table of comparisons says of its numbers: its title, what they are, and the decimals they are given."""
+
+    title: str
+    caption: str
+    decimals: int = 1
+    unit: str = "in points"
+
+
+def build_tables(compared: pd.DataFrame, sick: dict[str, str], wording: Wording) -> list[Table]:
     """One table a data set; ``sick`` maps run ids to what was wrong with them."""
-    return [_table(str(data), rows, sick, what, part) for data, rows in compared.groupby("data", sort=True)]
+    return [_table(str(data), rows, sick, wording) for data, rows in compared.groupby("data", sort=True)]
 
 
-def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], what: str, part: str) -> Table:
+def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], wording: Wording) -> Table:
     perturbations = sorted(set(rows["perturbation"]), key=perturbation_rank)
     lines: list[Row] = []
     told: dict[str, str] = {}
@@ -100,7 +112,11 @@ def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], what: str, part:
         by_name = {str(row["perturbation"]): row for _, row in group.iterrows()}
         for name in perturbations:
             row = by_name.get(name)
-            cells += [NOTHING, NOTHING] if row is None else [_format_mean(row), _format_difference(row)]
+            cells += (
+                [NOTHING, NOTHING]
+                if row is None
+                else [_format_mean(row, wording.decimals), _format_difference(row, wording.decimals)]
+            )
             compared += row is not None and bool(row["verdict"])
         prefix = f"{data}/{backbone}/{method}/{augmentation}/"
         ill = {run: reason for run, reason in sick.items() if run.startswith(prefix)}
@@ -126,11 +142,8 @@ def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], what: str, part:
         reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(told.items()))
         notes.append(f"{UNHEALTHY_MARK} Not every run was healthy, its numbers say little about the method. {reasons}.")
     return Table(
-        title=f"{what}, every method beside its baseline: {data}",
-        caption=(
-            f"Data: {data}. Accuracy in percent, representation: {part}, last epoch of the probe; "
-            "mean ± standard deviation over seeds."
-        ),
+        title=f"{wording.title}: {data}",
+        caption=f"Data: {data}. {wording.caption}",
         label_heads=LABEL_HEADS,
         value_heads=tuple(heads),
         rows=tuple(lines),
@@ -138,18 +151,19 @@ def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], what: str, part:
     )
 
 
-def _format_mean(row: pd.Series) -> str:
+def _format_mean(row: pd.Series, decimals: int) -> str:
     spread = float(row["std"])
-    return f"{row['mean']:.1f}" + ("" if math.isnan(spread) else f" ± {spread:.1f}")
+    return f"{row['mean']:.{decimals}f}" + ("" if math.isnan(spread) else f" ± {spread:.{decimals}f}")
 
 
-def _format_difference(row: pd.Series) -> str:
+def _format_difference(row: pd.Series, decimals: int) -> str:
     if not row["reference"]:
         return NOTHING
+    mean, low, high = (f"{row[name]:+.{decimals}f}" for name in ("difference", "low", "high"))
     if math.isnan(float(row["low"])):
-        return f"{row['difference']:+.1f}"
+        return mean
     mark = " *" if row["verdict"] in ("higher", "lower") else ""
-    return f"{row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]{mark}"
+    return f"{mean} [{low}, {high}]{mark}"
 
 
 def to_csv(compared: pd.DataFrame) -> str:
@@ -178,8 +192,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     compared = compare(chosen)
     sick = unhealthy_runs(read_runs(arguments.runs)) if arguments.runs else {}
     what = f"{PROTOCOLS.get(arguments.protocol, arguments.protocol)}, {METRICS.get(arguments.metric, arguments.metric)}"
-    tables = build_tables(compared, sick, what=what, part=arguments.part)
-    for output in arguments.output:
+    wording = Wording(
+        title=f"{what}, every method beside its baseline",
+        caption=(
+            f"Accuracy in percent, representation: {arguments.part}, last epoch of the probe; "
+            "mean ± standard deviation over seeds."
+        ),
+    )
+    write_comparison(arguments.output, compared, sick, wording)
+
+
+def write_comparison(outputs: Sequence[Path], compared: pd.DataFrame, sick: dict[str, str], wording: Wording) -> None:
+    """Write the comparison to every output in the format of its suffix."""
+    tables = build_tables(compared, sick, wording)
+    for output in outputs:
         if output.suffix == ".csv":
             write_text(output, to_csv(compared))
         else:

@@ -14,8 +14,11 @@ from clever.cli import main
 from clever.config import load_study
 from clever.data import Store
 from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
+from clever.pretraining.options import ExecutionOptions
 
-COMMANDS = ("check", "prepare", "pretrain", "evaluate", "collect", "describe", "methods", "schema")
+COMMANDS = (
+    "check", "prepare", "pretrain", "evaluate", "collect", "describe", "methods", "schema", "doctor", "provenance",
+)  # fmt: skip
 RUN = "digits/tiny/dino+clever/baug/seed3"
 STUDY = """
 study: by_hand
@@ -231,3 +234,18 @@ def test_describe_without_a_backbone_lists_the_five_of_the_paper(capsys: pytest.
     assert main(["describe", "--image-size", "96", "--json"]) == 0
     described = {entry["name"]: entry["ir_dim"] for entry in json.loads(capsys.readouterr().out)}
     assert described == {"vit_tiny": 153, "vit_small": 307, "resnet18": 409, "vmamba_tiny": 614, "resnet50": 1638}
+
+
+@pytest.mark.parametrize(("run_id", "device"), [(RUN, "auto"), ("digits/tiny/untrained/none/seed3", "cpu")])
+def test_processes_of_a_run_share_the_threads_and_a_control_needs_no_gpu(
+    study: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_id: str, device: str
+) -> None:
+    executions: list[ExecutionOptions] = []
+    monkeypatch.setattr("clever.pretraining.engine.pretrain", lambda *arguments: executions.append(arguments[3]))
+    given = ["--study", str(study), "--run", run_id, "--store", str(store), "--output", str(tmp_path)]
+    for processes in ("1", "4", "32"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert main(["pretrain", *given, "--threads", "16", "--workers", "0"]) == 0
+    assert [execution.threads for execution in executions] == [16, 4, 1]
+    assert {execution.workers for execution in executions} == {0}
+    assert {execution.device for execution in executions} == {device}

@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_describe(commands)
     _add_methods(commands)
     _add_schema(commands)
+    _add_doctor(commands)
+    _add_provenance(commands)
     return parser
 
 
@@ -129,13 +131,17 @@ def _add_pretrain(commands: _Commands) -> None:
     parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store of the run's data")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the run's files go")
     parser.add_argument(
-        "--device", default="auto", help="auto (default) takes a GPU when there is one; cpu, cuda, cuda:1 force it"
+        "--device",
+        default="auto",
+        help="auto (default): a GPU that no other job holds, after waiting for one, or the CPU where there is no GPU. "
+        "cpu, cuda, cuda:1: that one, whoever uses it",
     )
     parser.add_argument(
         "--threads",
         type=int,
         metavar="N",
-        help="CPU threads. More is faster up to the number of cores; the last bits of a CPU run depend on it",
+        help="CPU threads, of all processes on this machine together. More is faster up to the number of cores; the "
+        "last bits of a CPU run depend on it",
     )
     parser.add_argument(
         "--placement",
@@ -172,10 +178,11 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     execution = parse(
         ExecutionOptions,
         {
-            "device": arguments.device,
-            "threads": arguments.threads,
+            # A control run is only initialised: no reason to wait for a GPU.
+            "device": arguments.device if recipe.method else "cpu",
+            "threads": _share(arguments.threads),
             "placement": arguments.placement,
-            "workers": arguments.workers,
+            "workers": _share(arguments.workers),
             "compile": arguments.compile,
             "log_every": arguments.log_every,
             "state_every_seconds": arguments.state_every,
@@ -190,15 +197,23 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         arguments.status = REQUEUE_STATUS
 
 
+def _share(threads: int | None) -> int | None:
+    """This process's part of the machine's threads; nothing and 0 (all cores) stay what they are."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(threads // processes, 1) if threads and threads > 0 else threads
+
+
 def _add_evaluate(commands: _Commands) -> None:
     parser = _add(commands, "evaluate", "evaluate a run's backbone with one protocol, and write its records")
     _add_study(parser, "protocol's options")
-    parser.add_argument("--protocol", required=True, help="linear, knn (`clever methods` lists them)")
+    parser.add_argument(
+        "--protocol", required=True, help="its name, or <name>+<variant>; `clever methods` lists the names"
+    )
     parser.add_argument("--options", metavar="JSON", help="the protocol's options themselves, instead of --study")
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="folder of a finished run")
     parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store to evaluate on")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the records, as JSON")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:1")
+    parser.add_argument("--device", default="auto", help="as `clever pretrain --device`")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     parser.set_defaults(command=_evaluate)
 
@@ -292,6 +307,67 @@ def _schema(_: argparse.Namespace) -> None:
     from clever.config import Study
 
     print(json.dumps(Study.model_json_schema(), indent=2, sort_keys=True))
+
+
+def _add_doctor(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "doctor",
+        "check this machine before a study",
+        "One line a check: ok, warning, or FAIL with what to do. Status 2 where anything FAILs. Without --study only "
+        "the machine and its packages are looked at.",
+    )
+    _add_study(parser, "needs")
+    parser.add_argument("--verify", action="store_true", help="read prepared stores whole and compare their checksums")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from clever.doctor import examine
+
+    findings = []
+    for finding in examine(arguments.study, arguments.data_root, arguments.verify):
+        findings.append(finding)
+        if not arguments.json:
+            print(finding, flush=True)
+    if arguments.json:
+        print(json.dumps([vars(finding) for finding in findings], indent=2))
+    if any(finding.state == "FAIL" for finding in findings):
+        arguments.status = 2
+
+
+_RECORD_FILTERS = ("run", "protocol", "part", "perturbation", "metric", "selection")
+
+
+def _add_provenance(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "provenance",
+        "show where a number comes from, and check every link back to the data",
+        "FILE is an evaluation's JSON, a records.csv or a run.json; the other links are looked for in the same results "
+        "folder. Status 2 where two of them disagree.",
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="what holds the number")
+    for column in _RECORD_FILTERS:
+        parser.add_argument(f"--{column}", metavar="NAME", help=f"only records of this {column}")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(command=_provenance)
+
+
+def _provenance(arguments: argparse.Namespace) -> None:
+    from clever.provenance_chain import as_mapping, follow, shown
+
+    named = {column: getattr(arguments, column) for column in _RECORD_FILTERS}
+    chains = follow(arguments.files, {column: value for column, value in named.items() if value is not None})
+    if arguments.json:
+        print(json.dumps([as_mapping(chain) for chain in chains], indent=2))
+    else:
+        print("\n\n".join(map(shown, chains)))
+    broken = [line for chain in chains for line in chain.broken]
+    if broken:
+        more = f" (and {len(broken) - 1} more, see above)" if len(broken) > 1 else ""
+        raise UserError(f"broken link: {broken[0]}{more}")
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:

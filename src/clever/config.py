@@ -123,7 +123,7 @@ class RunRecipe(Options):
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
 
-PaperItem = Literal["table_1", "table_matrix", "figure_robustness", "figure_loss_terms", "report"]
+PaperItem = Literal["table_1", "table_matrix", "table_latents", "figure_robustness", "figure_loss_terms", "report"]
 
 
 class Study(Options):
@@ -149,7 +149,7 @@ class Study(Options):
     """The protocols that every run and control goes through."""
     paper: list[PaperItem] = Field(default=["table_1", "figure_robustness", "figure_loss_terms", "report"])
     """The tables and figures to draw. Add table_matrix where several methods share a baseline and there are enough
-    seeds for confidence intervals."""
+    seeds for confidence intervals, and table_latents for the protocol latents."""
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:

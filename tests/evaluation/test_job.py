@@ -82,10 +82,19 @@ def test_the_records_of_a_variant_bear_its_name(objects: Store, runs: Path, tmp_
     values = {}
     for name in ("knn", "knn+other"):
         evaluate_run(
-            name, '{"perturbations": ["orig"]}', run_folder=runs / "vicreg", store_folder=objects.folder,
-            output=tmp_path / f"{name}.json", device="cpu",
+            name, '{"perturbations": ["orig"], "neighbours": [5]}', run_folder=runs / "vicreg",
+            store_folder=objects.folder, output=tmp_path / f"{name}.json", device="cpu",
         )  # fmt: skip
         found = read_evaluation(tmp_path / f"{name}.json").records
         assert {record.protocol for record in found} == {name}
         values[name] = [record.value for record in found]
     assert values["knn"] == values["knn+other"]
+
+
+def test_two_names_of_a_protocol_stay_two_in_a_variant(objects: Store, runs: Path, tmp_path: Path) -> None:
+    evaluate_run(
+        "knn+other", '{"perturbations": ["orig"], "neighbours": [2, 3]}', run_folder=runs / "vicreg",
+        store_folder=objects.folder, output=tmp_path / "out.json", device="cpu",
+    )  # fmt: skip
+    found = read_evaluation(tmp_path / "out.json").records
+    assert {record.protocol for record in found} == {"knn2+other", "knn3+other"}

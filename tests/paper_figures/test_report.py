@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -162,3 +163,80 @@ def test_a_figure_that_is_none_is_refused(make_study: MakeStudy, tmp_path: Path)
     wrong.write_text("no picture", encoding="utf-8")
     with pytest.raises(UserError, match=r"figure\.png: not a PNG file"):
         _render(make_study(), "--figures", str(wrong))
+
+
+class Origins(HTMLParser):
+    """The blocks that say where numbers come from: title of the table to name and value; open ones are noted."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, dict[str, str]] = {}
+        self.unfolded = 0
+        self._tag = self._title = self._name = ""
+        self._inside = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        if tag == "h3":
+            self._title = ""
+        if tag == "details" and ("class", "origin") in attrs:
+            self._inside = True
+            self.unfolded += ("open", None) in attrs
+            self._title = f"{self._title} #{sum(key.startswith(self._title) for key in self.found)}"
+            self.found[self._title] = {}
+
+    def handle_endtag(self, tag: str) -> None:
+        self._tag = ""
+        if tag == "details":
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._tag == "h3":
+            self._title += data
+        elif self._inside and self._tag == "dt":
+            self._name = data
+        elif self._inside and self._tag == "dd":
+            self.found[self._title][self._name] = data
+
+
+def test_each_table_of_ours_says_where_its_numbers_come_from(make_study: MakeStudy) -> None:
+    study = make_study()
+    clean, dirty = {"git_commit": "c0ffee", "git_dirty": False}, {"git_commit": "decaf", "git_dirty": True}
+    for run in study.runs:
+        run["trained_by"] = [clean, dirty] if run["run"] == "digits/resnet10t/dino/baug/seed1" else [clean]
+        run["hardware"] = {"device": "cuda", "gpu": "<A>"} if run["run"].endswith("seed1") else {"device": "cpu"}
+    study.runs_path.write_text(json.dumps(study.runs), encoding="utf-8")
+    page = Origins(_render(study))
+    assert page.unfolded == 0
+    assert len(page.found) == 3  # ALL, IR, EF; none below the published values
+    title = "Linear probe, top-1 accuracy under test-time perturbations: digits"
+    whole, invariant = page.found[f"{title} #0"], page.found[f"{title} #1"]
+    of_all = study.records[study.records["part"] == "ALL"]
+    assert whole == {
+        "numbers": str(len(of_all)),
+        "runs": "8 trained, 2 controls",
+        "seeds": "0, 1",
+        "commit": (
+            "c0ffee (7 runs); c0ffee then decaf, with uncommitted changes (1 run); c0ffee, changes not known (2 runs)"
+        ),
+        "data checksum": "5eed",
+        "hardware": "device cpu (4 runs); device cuda, gpu <A> (4 runs); not recorded (2 runs)",
+        "versions": "not recorded (2 runs); torch 2.14.1 (8 runs)",
+        "training time": "8 h 16 min over 8 runs",  # 8 times 3725 s
+    }
+    assert invariant["runs"] == "4 trained, 0 controls"
+    assert invariant["commit"] == "c0ffee"
+    assert invariant["training time"] == "4 h 8 min over 4 runs"
+
+
+def test_what_runs_do_not_say_is_not_made_up(make_study: MakeStudy) -> None:
+    study = make_study(seeds=1)
+    silent = [{key: run[key] for key in ("run", "health", "git_commit")} for run in study.runs[1:]]
+    silent[0]["wall_seconds"] = 30.0
+    study.runs_path.write_text(json.dumps(silent), encoding="utf-8")
+    facts = next(iter(Origins(_render(study)).found.values()))
+    assert facts["training time"] == "30.0 s over 1 run; of 3 not recorded"
+    assert facts["hardware"] == facts["versions"] == "not recorded"
+    assert facts["commit"] == "c0ffee (3 runs); c0ffee, changes not known (3 runs)"

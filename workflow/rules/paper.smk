@@ -51,6 +51,28 @@ rule table_matrix:
         "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --output {output:q} > {log:q} 2>&1"
 
 
+rule table_latents:
+    input:
+        script=figures / "table_latents.py",
+        records="<results>/records.csv",
+        runs="<results>/runs.json",
+        code=[*drawing_code, str(figures / "differences.py"), str(figures / "table_matrix.py")],
+    output:
+        report(
+            multiext("<results>/paper/table_latents", ".md", ".csv", ".tex"),
+            caption="../report/table_latents.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/table_latents.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "draw {output}"
+    shell:
+        "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule figure_robustness:
     input:
         script=figures / "figure_robustness.py",
@@ -107,7 +129,7 @@ rule report:
             "<results>/paper/figure_loss_terms.png",
         ],
         published=published,
-        code=[*drawing_code, str(figures / "table_1.py")],
+        code=[*drawing_code, str(figures / "table_1.py"), str(figures / "origins.py")],
     output:
         report("<results>/paper/report.html", caption="../report/report.rst", category="Report"),
     log:

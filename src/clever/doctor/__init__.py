@@ -1,0 +1,81 @@
+"""Checks of a machine before a study: what would stop it after hours is found in seconds.
+
+Nothing is written but a probe file, which is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from clever.doctor.finding import Finding
+from clever.doctor.gpus import check_gpus
+from clever.doctor.machine import check_clock, check_cores, check_folder, check_shared_memory
+from clever.doctor.software import (
+    check_packages,
+    check_python,
+    check_snakemake,
+    check_source,
+    check_torch_pair,
+    checkout,
+)
+from clever.errors import UserError
+
+__all__ = ["Finding", "examine"]
+
+
+def examine(study_file: Path | None, data_root: str | None = None, verify: bool = False) -> Iterator[Finding]:
+    """Check this machine, and a study against it, one finding after the other.
+
+    Args:
+        study_file: the study; None checks the machine and its packages only.
+        data_root: replaces the study's own.
+        verify: read prepared stores whole and compare their checksums.
+    """
+    root = checkout()
+    yield check_python(root)
+    yield from check_packages(root)
+    pair = check_torch_pair()
+    yield pair
+    yield check_snakemake()
+    yield check_cores()
+    yield check_folder("working folder", Path())
+    if pair.state == "FAIL":  # everything below imports torch
+        yield Finding("the rest", "FAIL", "not checked, because torch does not work; put that right and start again")
+        return
+    yield check_source()
+    yield from check_gpus()
+    yield check_shared_memory(_gpu_count())
+    files = [Path(__file__).parents[1]]
+    if study_file is not None:
+        files.append(study_file)
+        yield from _check_study(study_file, data_root, verify, files)
+    yield check_clock(path for start in files for path in (start.rglob("*") if start.is_dir() else [start]))
+
+
+def _check_study(study_file: Path, data_root: str | None, verify: bool, files: list[Path]) -> Iterator[Finding]:
+    """The study's findings; adds its results folder to the files whose dates count."""
+    from clever.config import load_study  # imports timm, which takes seconds
+    from clever.doctor.study import check_study
+
+    try:
+        study = load_study(study_file)
+    except UserError as error:
+        yield Finding("study", "FAIL", str(error))
+        return
+    yield Finding("study", "ok", f"{study_file}: {study.study}, {len(study.recipes())} runs")
+    if data_root is not None:
+        study = study.model_copy(update={"data_root": data_root})
+    results = Path("results") / study.study
+    files.append(results)
+    yield check_folder("results folder", results)
+    try:
+        yield from check_study(study, verify)
+    except UserError as error:  # a backbone that cannot serve its options, say
+        yield Finding("study", "FAIL", str(error))
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count()

@@ -1,0 +1,119 @@
+"""What a run needs of disk and memory, counted from its composed networks on no device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from clever.augmentation import parameter_space
+from clever.backbones import Backbone, BackboneOptions, build_backbone
+from clever.backbones.describe import saved_bytes
+from clever.config import RunRecipe
+from clever.equivariance import Equivariance
+from clever.pretraining.composition import build_objective
+from clever.pretraining.network import Network
+
+MOMENTS = {"adamw": 2, "sgd": 1, "lars": 1}
+"""Numbers that an optimiser keeps for each trained parameter."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that one run needs.
+
+    ``backbone`` stays on the disk; ``state`` is one saved training state; ``fixed`` is in memory whatever the batch:
+    weights, gradients, moments and teacher.
+    """
+
+    backbone: int
+    state: int
+    fixed: int
+
+
+def run_need(recipe: RunRecipe) -> Need:
+    """The need of one run; of a control its backbone alone.
+
+    Raises:
+        UserError: the backbone cannot serve its options.
+    """
+    backbone = _on_no_device(recipe.backbone)
+    stored = _bytes(backbone.state_dict().values())
+    if recipe.method is None or recipe.augmentation is None or recipe.optimisation is None:
+        return Need(stored, 0, stored)
+    student, objective = _compose(recipe)
+    has_teacher = any(objective.baseline(part).has_momentum_teacher for part in objective.parts)
+    averaged = [module.state_dict().values() for module in (student.backbone, student.heads)] if has_teacher else []
+    teacher = sum(map(_bytes, averaged))
+    trained = _bytes(parameter for parameter in student.parameters() if parameter.requires_grad)
+    moments = MOMENTS[recipe.optimisation.optimiser] * trained
+    weights = _bytes(student.state_dict().values()) + _bytes(objective.state_dict().values()) + teacher
+    return Need(stored, weights + moments, weights + moments + trained)
+
+
+def activation_bytes(recipe: RunRecipe) -> int | None:
+    """Bytes of activations that one step keeps, rough.
+
+    Those of the student's views, in backbone and heads (in the backbone alone where the heads cannot be followed on no
+    device, as those of swav); not the add-on's further views, the losses, workspaces and the allocator's slack. None
+    where the backbone cannot be followed either; 0 for a control.
+    """
+    views, options = recipe.augmentation, recipe.optimisation
+    if views is None or options is None:
+        return 0
+    student, _ = _compose(recipe)
+    local_size = getattr(views, "local_size", views.global_size)
+    an_image = None
+    for network in (student, student.backbone):
+        with suppress(NotImplementedError, RuntimeError):
+            an_image = saved_bytes(_Views(network, local_size, views.local_views), views.global_size)
+            break
+    if an_image is None:
+        return None
+    images = options.batch_size // options.accumulate
+    # Autocast keeps what goes into matrix products in half the bytes, and norms and losses in full.
+    return an_image * images // (2 if options.precision == "bf16" else 1)
+
+
+def _compose(recipe: RunRecipe) -> tuple[Network, Equivariance]:
+    """Student and objective as ``pretraining.composition`` makes them, but on no device."""
+    assert recipe.augmentation is not None
+    assert recipe.method is not None
+    backbone, space = _on_no_device(recipe.backbone), parameter_space(recipe.augmentation)
+    with torch.device("meta"):
+        objective = build_objective(recipe.method, backbone.feature_dim, space)
+        return Network(backbone, objective.make_heads(), objective.parts, False, objective.make_layers()), objective
+
+
+@functools.cache
+def _on_no_device(options: BackboneOptions) -> Backbone:
+    try:
+        with torch.device("meta"):
+            return build_backbone(options, seed=None)
+    except NotImplementedError:  # a constructor that computes with values, as that of VMamba does
+        return build_backbone(options, seed=0).to("meta")
+
+
+class _Views(nn.Module):
+    """A network, or a backbone, that makes the views of a recipe's sizes out of whole images."""
+
+    def __init__(self, network: Network | Backbone, local_size: int, local_views: int) -> None:
+        super().__init__()
+        self.network, self.local_size, self.local_views = network, local_size, local_views
+
+    def forward(self, images: Tensor) -> None:
+        views = [images, images, *[images[:, :, : self.local_size, : self.local_size]] * self.local_views]
+        if isinstance(self.network, Network):
+            self.network(views)
+        else:
+            self.network(torch.cat(views[:2]))
+            if self.local_views:
+                self.network(torch.cat(views[2:]))
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

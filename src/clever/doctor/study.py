@@ -1,0 +1,184 @@
+"""A study against this machine: data, disk, memory, folders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from clever.config import RunRecipe, Study
+from clever.data import Store
+from clever.data.store import DESCRIPTION
+from clever.doctor.finding import Finding, gigabytes
+from clever.doctor.machine import existing, usable_cores
+from clever.doctor.needs import Need, activation_bytes, run_need
+from clever.doctor.stores import store_bytes
+from clever.errors import UserError
+
+_Counted = TypeVar("_Counted")
+
+STATES = 3
+"""Training states on the disk while a run saves: the two that it keeps, and the one that is being written."""
+
+RESULT_BYTES = 2**20
+"""Allowed for the records, curves, logs and figures of one run: each is a text of kilobytes."""
+
+PROGRAM_BYTES = 500_000_000
+"""Of a process that has done nothing yet: torch and its libraries, or CUDA's context on a GPU."""
+
+MARGIN = 1.2
+"""Of free disk over the need, below which there is a warning."""
+
+
+def check_study(study: Study, verify: bool) -> Iterator[Finding]:
+    """Data sets, then disk, then memory. ``verify`` reads prepared stores whole."""
+    results = Path("results") / study.study
+    for name in sorted({recipe.data for recipe in study.recipes().values()}):
+        yield check_data(study, name, results, verify)
+    needs = _of_every_run(study, run_need, _weights)
+    yield check_disk(study, needs, results)
+    yield check_memory(needs, _of_every_run(study, activation_bytes, _views))
+
+
+def check_data(study: Study, name: str, results: Path, verify: bool) -> Finding:
+    """Whether a data set is prepared, or its source is there to prepare it from."""
+    subject, folder, options = f"data {name}", results / "data" / name, study.data_options(name)
+    if (folder / DESCRIPTION).exists():
+        try:
+            store = Store.open(folder)
+            if verify:
+                store.verify()
+        except UserError as error:
+            return Finding(subject, "FAIL", f"{error}; delete {folder} to have it prepared again")
+        how = "every byte as it was written" if verify else "files there in their full length; --verify reads them"
+        return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}")
+    if options.root is None:
+        return Finding(subject, "ok", f"source {options.source} needs no files")
+    root = Path(options.root).expanduser()
+    if root.is_dir():
+        if not os.access(root, os.R_OK | os.X_OK):
+            return Finding(subject, "FAIL", f"{root} may not be read; get the right to")
+        return Finding(subject, "ok", f"{root} is there, not prepared yet")
+    if options.download:
+        return Finding(subject, "ok", f"{root} is not there; it will be downloaded")
+    return Finding(
+        subject, "FAIL", f"there is no folder {root}; give its parent with --data-root FOLDER, or get the data"
+    )
+
+
+def check_disk(study: Study, needs: Mapping[str, Need], results: Path) -> Finding:
+    """Free disk against what the study will still write: stores, backbones, states of the runs at work, results."""
+    open_runs = [run for run in study.recipes() if not (results / "runs" / run / "run.json").exists()]
+    unprepared = {
+        name: store_bytes(study.data_options(name))
+        for name in sorted({recipe.data for recipe in study.recipes().values()})
+        if not (results / "data" / name / DESCRIPTION).exists()
+    }
+    stores = sum(size or 0 for size in unprepared.values())
+    backbones = sum(needs[run].backbone for run in open_runs)
+    at_work = sorted((needs[run].state for run in open_runs), reverse=True)[: _jobs()]
+    states = STATES * sum(at_work)
+    total = stores + backbones + states + RESULT_BYTES * len(open_runs)
+    there = existing(results)
+    free = shutil.disk_usage(there).free
+    unknown = [name for name, size in unprepared.items() if size is None]
+    text = (
+        f"{gigabytes(free)} free in {there}, about {gigabytes(total)} needed: stores {gigabytes(stores)}"
+        + (f" (without {', '.join(unknown)}, whose size only preparing it tells)" if unknown else "")
+        + f", backbones of {len(open_runs)} runs {gigabytes(backbones)}, states of {len(at_work)} at a time "
+        f"{gigabytes(states)}"
+    )
+    if free < total:
+        return Finding("disk", "FAIL", f"{text}; make room, or work in another folder")
+    if free < MARGIN * total:
+        return Finding("disk", "warning", f"{text}: little is left over")
+    return Finding("disk", "ok", text)
+
+
+def check_memory(needs: Mapping[str, Need], activations: Mapping[str, int | None]) -> Finding:
+    """Memory of a GPU, or of the machine, against the largest run's need. Activations are rough, so they only warn."""
+    memory = {run: PROGRAM_BYTES + need.fixed + (activations[run] or 0) for run, need in needs.items()}
+    run = max(memory, key=lambda name: memory[name])
+    needed, fixed = memory[run], needs[run].fixed
+    jobs, place, free, total = 1, "machine", *machine_memory()
+    if torch.cuda.is_available():
+        place, (free, total) = "GPU", torch.cuda.mem_get_info(0)
+    else:
+        jobs = min(_jobs(), len(needs))
+    uncounted = "" if activations[run] is not None else " and its activations, which cannot be counted here"
+    text = (
+        f"{gigabytes(free)} of {gigabytes(total)} free on the {place}; the largest run, {run}, needs roughly "
+        f"{gigabytes(needed)}{uncounted} (weights, gradients, moments and teacher {gigabytes(fixed)} of it)"
+    )
+    if fixed > total:
+        return Finding("memory", "FAIL", f"{text}: that alone does not fit; take a smaller head or backbone")
+    if needed > free:
+        return Finding("memory", "warning", f"{text}: it may not fit; raise optimisation.accumulate or take bf16")
+    if jobs * needed > free:
+        at_once = max(int(free // needed), 1)
+        return Finding("memory", "warning", f"{text}: {jobs} at a time may not fit; give snakemake --cores {at_once}")
+    return Finding("memory", "ok", text)
+
+
+def machine_memory() -> tuple[int, int]:
+    """Bytes of memory that are free and that there are, within the limit of a control group (a container)."""
+    sizes: dict[str, int] = {}
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+            key, _, rest = line.partition(":")
+            sizes[key] = int(rest.split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = sizes.get("MemTotal", os.sysconf("SC_PHYS_PAGES") * page)
+    free = sizes.get("MemAvailable", total)
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no control group, or "max"
+        return free, total
+    return min(free, max(limit - used, 0)), min(total, limit)
+
+
+def _jobs() -> int:
+    """Runs that are trained at a time: one a GPU, or one a core."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else usable_cores()
+
+
+def _of_every_run(
+    study: Study, count: Callable[[RunRecipe], _Counted], key: Callable[[RunRecipe], Hashable]
+) -> dict[str, _Counted]:
+    """What ``count`` says of every run; runs with the same ``key`` are counted once."""
+    known: dict[Hashable, _Counted] = {}
+    found = {}
+    for run, recipe in study.recipes().items():
+        if key(recipe) not in known:
+            known[key(recipe)] = count(recipe)
+        found[run] = known[key(recipe)]
+    return found
+
+
+def _weights(recipe: RunRecipe) -> Hashable:
+    """All that the sizes of a run's networks and moments depend on."""
+    views, options = recipe.augmentation, recipe.optimisation
+    return (
+        recipe.backbone.canonical(),
+        recipe.method and recipe.method.canonical(),
+        views and views.canonical(),
+        options and options.optimiser,
+    )
+
+
+def _views(recipe: RunRecipe) -> Hashable:
+    """All that the activations of a step depend on."""
+    views, options = recipe.augmentation, recipe.optimisation
+    return (
+        recipe.backbone.canonical(),
+        recipe.method and recipe.method.canonical(),
+        views and (views.global_size, getattr(views, "local_size", None), views.local_views),
+        options and (options.batch_size, options.accumulate, options.precision),
+    )

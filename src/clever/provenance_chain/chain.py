@@ -1,0 +1,76 @@
+"""What was found behind a number, and which of it agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Link:
+    """One file of a chain: what it is, where it was found, and what it says of the number."""
+
+    what: str
+    where: str
+    facts: dict[str, Any]
+
+
+@dataclass
+class Chain:
+    """What stands behind the records of one evaluation, or behind one run.
+
+    ``holds`` lists what was compared and found equal, ``broken`` what differs (one line each, with both sides), and
+    ``missing`` what could not be compared because a file is not there.
+    """
+
+    run: str
+    protocol: str | None
+    records: list[dict[str, Any]]
+    links: list[Link] = field(default_factory=list)
+    holds: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def compare(self, what: str, first: tuple[object, object], second: tuple[object, object]) -> None:
+        """Note whether two sides, each (where it stands, what stands there), agree."""
+        (here, found), (there, expected) = first, second
+        if found == expected:
+            self.holds.append(f"{what}: {here} and {there} agree")
+        else:
+            self.broken.append(f"{self.run}: {what}: {here} says {_short(found)}, {there} says {_short(expected)}")
+
+
+def shown(chain: Chain) -> str:
+    """A chain as text, for a person."""
+    lines = [chain.run if chain.protocol is None else f"{chain.run}, {chain.protocol}"]
+    lines += [
+        f"  record      {r['part']} {r['perturbation']} {r['metric']} ({r['selection']}, epoch {r['epoch']}): "
+        f"{r['value']:.10g} over {r['n']} images"
+        for r in chain.records
+    ]
+    for link in chain.links:
+        lines.append(f"  {link.what:<11} {link.where}")
+        lines += [f"    {key}: {_flat(value)}" for key, value in link.facts.items()]
+    lines.append(f"  {len(chain.holds)} comparisons hold, {len(chain.broken)} do not")
+    lines += [f"  BROKEN      {line}" for line in chain.broken]
+    lines += [f"  not here    {line}" for line in chain.missing]
+    return "\n".join(lines)
+
+
+def as_mapping(chain: Chain) -> dict[str, Any]:
+    """A chain as plain lists and mappings, for JSON."""
+    return asdict(chain)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_flat, value))
+    return "not recorded" if value is None else str(value)

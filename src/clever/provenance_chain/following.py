@@ -1,0 +1,270 @@
+"""From a file that holds a number to everything that stands behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clever.data.store import DESCRIPTION, content_checksum, file_sha256
+from clever.errors import UserError
+from clever.evaluation.records import KEY, Evaluation, read_evaluation, read_records
+from clever.provenance_chain.chain import Chain, Link
+from clever.provenance_chain.reading import (
+    collected_run,
+    first_difference,
+    read_json,
+    require_run,
+    study_folder,
+    value_at,
+)
+
+_SHARED = ("commit", "recipe_digest", "data_checksum")
+_RUN_FACTS = ("recipe_digest", "feature_dim", "ir_dim", "epochs", "iterations", "wall_seconds", "images_per_second")
+
+
+def follow(paths: Sequence[Path], chosen: Mapping[str, str]) -> list[Chain]:
+    """The chains behind what some files hold.
+
+    Args:
+        paths: evaluation files, ``records.csv`` or ``run.json``. The other links are looked for where a study keeps
+            them, from the place of the file on: ``evaluations/<run>/<protocol>.json``, ``runs/<run>/run.json``,
+            ``data/<name>/store.json``, ``records.csv`` and ``runs.json`` below one folder.
+        chosen: column of ``records.csv`` to the text that a record must have there.
+
+    Raises:
+        UserError: a file is missing, damaged or of another kind, or no record fits ``chosen``.
+    """
+    chains = [chain for path in paths for chain in _follow_file(path, chosen)]
+    if not chains:
+        wanted = ", ".join(f"{column} {value}" for column, value in chosen.items())
+        raise UserError(f"{', '.join(map(str, paths))}: no record of {wanted or 'anything'} there")
+    return chains
+
+
+def _follow_file(path: Path, chosen: Mapping[str, str]) -> Iterator[Chain]:
+    if path.suffix == ".csv":
+        yield from _follow_table(path, chosen)
+    elif path.name == "run.json":
+        run = require_run(read_json(path), str(path))
+        if chosen.get("run", run["run"]) == run["run"]:
+            chain = Chain(run["run"], None, [])
+            _follow_run(chain, run, str(path), path.parent, study_folder(path, "runs"))
+            yield chain
+    else:
+        evaluation = read_evaluation(path)
+        records = [record for record in map(asdict, evaluation.records) if _fits(record, chosen)]
+        if records:
+            folder = study_folder(path, "evaluations")
+            yield _follow_evaluation(path, evaluation, records, folder, folder and folder / "records.csv")
+
+
+def _follow_table(path: Path, chosen: Mapping[str, str]) -> Iterator[Chain]:
+    """The chains of a ``records.csv``: one for each evaluation file that its chosen rows come from."""
+    table = read_records(path)
+    for column, value in chosen.items():
+        table = table[table[column] == value]
+    for run, rows in table.groupby("run", sort=True):
+        evaluations = path.parent / "evaluations" / str(run)
+        read = {file: read_evaluation(file) for file in sorted(evaluations.glob("*.json"))}
+        for (source, protocol), records in _by_file(_rows(rows), read).items():
+            if source is not None:
+                yield _follow_evaluation(source, read[source], records, path.parent, path)
+            else:
+                yield _follow_rows(path, records, protocol)
+
+
+def _by_file(
+    rows: list[dict[str, Any]], read: Mapping[Path, Evaluation]
+) -> dict[tuple[Path | None, str], list[dict[str, Any]]]:
+    """The rows of one run by the evaluation file that holds them, or else their protocol; (None, protocol) without."""
+    places: dict[tuple[object, ...], Path] = {}
+    for file, evaluation in read.items():
+        for record in map(asdict, evaluation.records):
+            # One file may hold several protocols (kNN by its numbers of neighbours).
+            places |= {_key(record): file, (record["protocol"],): file}
+    found: dict[tuple[Path | None, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        source = places.get(_key(row)) or places.get((row["protocol"],))
+        found.setdefault((source, "" if source else row["protocol"]), []).append(row)
+    return found
+
+
+def _follow_rows(path: Path, records: list[dict[str, Any]], protocol: str) -> Chain:
+    """The chain of rows of a table whose evaluation file is not there: a table that was copied, or committed."""
+    run, folder = records[0]["run"], path.parent
+    chain = Chain(run, protocol, records, [_record_link(str(path), records)])
+    chain.missing.append(
+        f"{folder / 'evaluations' / run}: no file there holds {protocol}; the table cannot be compared with it"
+    )
+    collected = folder / "runs.json"
+    described = collected_run(collected, run)
+    if described is None:
+        chain.missing.append(f"{collected}: no description of {run}")
+    else:
+        _compare_records(chain, records, described, str(path), str(collected))
+        _follow_run(chain, described, str(collected), folder / "runs" / run, folder)
+    return chain
+
+
+def _follow_evaluation(
+    path: Path, evaluation: Evaluation, records: list[dict[str, Any]], folder: Path | None, table: Path | None
+) -> Chain:
+    """The chain of an evaluation file. ``records`` are its own, or the rows of ``table`` that are to stand in it."""
+    origin = evaluation.provenance
+    run = require_run(origin.get("run"), f"{path}: provenance.run")
+    protocol = str(origin.get("protocol", records[0]["protocol"]))
+    chain = Chain(records[0]["run"], protocol, records)
+    measured = [asdict(record) for record in evaluation.records]
+    embedded = f"the run described in {path}"
+
+    if table is not None:
+        _compare_with_table(chain, path, measured, table)
+    known = {_key(record) for record in measured}
+    for record in records:
+        if _key(record) not in known:
+            chain.broken.append(
+                f"{chain.run}: {_name(record)}: the table says {record['value']!r}, {path} has no such record"
+            )
+    _compare_records(chain, measured, run, str(path), embedded)
+    if folder is not None:
+        found = path.absolute().relative_to(folder.absolute()).as_posix()
+        chain.compare("place", ("the file's path", found), ("its content", f"evaluations/{run['run']}/{protocol}.json"))
+    facts = {"options": origin.get("options")} | _code(origin)
+    facts |= {key: origin.get(key) for key in ("versions", "hardware")}
+    chain.links.append(Link("evaluation", str(path), facts))
+
+    run_folder = None if folder is None else folder / "runs" / run["run"]
+    described, where = run, embedded
+    if run_folder is None or not (run_folder / "run.json").is_file():
+        place = "a results folder" if run_folder is None else run_folder / "run.json"
+        chain.missing.append(f"{place}: the run is known from the evaluation alone")
+    else:
+        where = str(run_folder / "run.json")
+        described = require_run(read_json(run_folder / "run.json"), where)
+        if described == run:
+            chain.holds.append(f"run: {embedded} and {where} agree")
+        else:
+            key = first_difference(run, described)
+            chain.compare(f"run.{key}", (embedded, value_at(run, key)), (where, value_at(described, key)))
+    _follow_run(chain, described, where, run_folder, folder)
+    return chain
+
+
+def _follow_run(chain: Chain, run: Mapping[str, Any], where: str, run_folder: Path | None, folder: Path | None) -> None:
+    recipe = run["recipe"]
+    seed = recipe.get("seed")
+    facts = {"seed": seed} | {key: run.get(key) for key in _RUN_FACTS}
+    facts |= {"trained_by": run["trained_by"]} if run.get("trained_by") else _code(run)
+    facts |= {key: run.get(key) for key in ("versions", "hardware", "health")}
+    chain.links.append(Link("run", where, facts))
+
+    canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()
+    digest = hashlib.sha256(canonical).hexdigest()[:16]
+    chain.compare("recipe digest", (where, run["recipe_digest"]), ("the recipe in it", digest))
+    axes = [recipe.get(key) for key in ("data", "backbone_name", "method_name", "augmentation_name")]
+    chain.compare("run id", (where, run["run"]), ("the recipe in it", "/".join([*map(str, axes), f"seed{seed}"])))
+    if run_folder is not None:
+        for key in sorted(key for key in run if key.endswith("_sha256") and run[key] is not None):
+            file = run_folder / f"{key.removesuffix('_sha256')}.safetensors"
+            if file.is_file():
+                chain.compare("SHA-256", (file, file_sha256(file)), (where, run[key]))
+            else:
+                chain.missing.append(f"{file}: its content cannot be compared with {where}")
+    if folder is not None:
+        _compare_with_collected(chain, run, where, folder / "runs.json")
+    _follow_store(chain, run, where, folder)
+
+
+def _follow_store(chain: Chain, run: Mapping[str, Any], where: str, folder: Path | None) -> None:
+    file = None if folder is None else folder / "data" / str(run["recipe"].get("data")) / DESCRIPTION
+    if file is None or not file.is_file():
+        chain.missing.append(f"{file or 'a results folder'}: the data are known by their checksum alone")
+        return
+    store = read_json(file)
+    try:
+        counts = {name: split["count"] for name, split in store["splits"].items()}
+        computed, checksum = content_checksum(store), store["checksum"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: is no description of a store ({error!r}); prepare the data set again") from None
+    facts = {"checksum": checksum, "counts": counts, "origin": store.get("origin"), "options": store.get("options")}
+    chain.links.append(Link("store", str(file), facts))
+    chain.compare("data checksum", (where, run["data_checksum"]), (file, checksum))
+    chain.compare("data checksum", (file, checksum), ("the files listed in it", computed))
+
+
+def _compare_records(
+    chain: Chain, records: Sequence[Mapping[str, Any]], run: Mapping[str, Any], here: str, there: str
+) -> None:
+    """Run id, commit, recipe and data that records name, against the run's description."""
+    says = {"run": run["run"], "commit": run["git_commit"]} | {key: run[key] for key in _SHARED[1:]}
+    for column, expected in says.items():
+        for found in sorted({str(record[column]) for record in records}):
+            chain.compare(f"records' {column}", (here, found), (there, expected))
+
+
+def _compare_with_table(chain: Chain, path: Path, measured: Sequence[Mapping[str, Any]], table: Path) -> None:
+    """The evaluation's records against the rows of the study's table of the same names."""
+    if not table.is_file():
+        chain.missing.append(f"{table}: the records have not been collected")
+        return
+    rows = {_key(row): row for row in _rows(read_records(table)) if row["run"] == chain.run}
+    absent = [record for record in measured if _key(record) not in rows]
+    if absent:
+        chain.missing.append(
+            f"{table}: {len(absent)} records of {path} have not been collected: {_name(absent[0])}, ..."
+        )
+    equal = 0
+    for record in measured:
+        row = rows.get(_key(record))
+        if row is None:
+            continue
+        differing = [key for key in record if row[key] != record[key]]
+        equal += not differing
+        for key in differing:
+            chain.compare(f"{_name(record)}, {key}", (table, row[key]), (path, record[key]))
+    if equal:
+        chain.holds.append(f"records: {equal} in {table} and {path} agree")
+    chain.links.append(_record_link(str(table), measured))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _record_link(where: str, records: Sequence[Mapping[str, Any]]) -> Link:
+    return Link("records", where, {key: "|".join(sorted({str(r[key]) for r in records})) for key in _SHARED})
+
+
+def _compare_with_collected(chain: Chain, run: Mapping[str, Any], where: str, collected: Path) -> None:
+    if str(collected) == where:
+        return
+    entry = collected_run(collected, run["run"])
+    if entry is None:
+        chain.missing.append(f"{collected}: no description of {run['run']} has been collected")
+    elif entry == run:
+        chain.holds.append(f"run: {where} and {collected} agree")
+    else:
+        key = first_difference(run, entry)
+        chain.compare(f"run.{key}", (where, value_at(run, key)), (collected, value_at(entry, key)))
+
+
+def _key(record: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(record[name] for name in KEY)
+
+
+def _fits(record: Mapping[str, Any], chosen: Mapping[str, str]) -> bool:
+    return all(record[column] == value for column, value in chosen.items())
+
+
+def _code(origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {"git_commit": origin.get("git_commit"), "git_dirty": origin.get("git_dirty")}
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    return " ".join(str(record[key]) for key in ("part", "perturbation", "metric", "selection"))
