@@ -1,8 +1,9 @@
-# `make demo` trains, evaluates and draws the demo study; `make test` and `make lint` check the code. Each one first makes
-# .venv from requirements.lock where it is missing or was made from another lock.
+# `make demo` trains, evaluates and draws the demo study; `make test` and `make lint` check the code; `make faults` brings
+# about everything that can go wrong and writes docs/faults.md. Each one first makes .venv from requirements.lock where it
+# is missing or was made from another lock.
 PYTHON ?= python3
 
-.PHONY: demo test lint environment
+.PHONY: demo test lint faults environment
 
 demo: environment
 	@.venv/bin/snakemake --cores all
@@ -15,6 +16,9 @@ demo: environment
 
 test: environment
 	@OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+faults: environment
+	@OMP_NUM_THREADS=1 .venv/bin/python -m faults.run --output docs/faults.md
 
 lint: environment
 	@.venv/bin/ruff check .

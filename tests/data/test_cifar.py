@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,20 @@ def test_damaged_download_is_refused(archive: Path, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-40])
     with pytest.raises(UserError, match="torchvision could not download cifar10"):
         read_cifar(options(tmp_path / "root", download=True))
+
+
+def test_an_archive_that_reaches_outside_is_refused(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one with the checksum of the real one."""
+    with tarfile.open(archive, "w:gz") as tar:
+        member = tarfile.TarInfo("../escaped")
+        member.size = 4
+        tar.addfile(member, BytesIO(b"evil"))
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    with pytest.raises(UserError, match=r"torchvision could not download cifar10 \('\.\./escaped' would be extracted"):
+        read_cifar(options(tmp_path / "root", download=True))
+    assert not (tmp_path / "escaped").exists()
 
 
 def test_changed_batch_is_never_unpickled(archive: Path) -> None:

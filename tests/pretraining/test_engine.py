@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,9 +274,8 @@ def test_nan_stops_the_run_with_the_term_and_the_step_and_keeps_the_last_good_st
     monkeypatch.undo()
     assert f"{recipe.run}: loss_orthogonality is nan at step 9; the state of step {STEPS} is kept" in str(raised.value)
     assert not (tmp_path / "run.json").exists()
-    found = StateFolder(
-        tmp_path / "state", {"run": recipe.run, "recipe": recipe.digest, "data": digits_store.checksum}
-    ).load()
+    identity = {"run": recipe.run, "recipe": recipe.digest, "data": digits_store.checksum[:16]}
+    found = StateFolder(tmp_path / "state", identity | {"version": clever.__version__}).load()
     assert found is not None
     assert found[0] == STEPS
     assert all(torch.isfinite(value).all() for value in found[1]["trainer"]["student"].values())
@@ -301,6 +301,138 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_the_state_before(
     # The second epoch's line was written before its state failed: resuming must not write it twice.
     assert len(rows(tmp_path / "state")) == 2
     pretrain(recipe, digits_store, tmp_path, execution())
+    assert_same_result(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_steps_that_are_not_finite_can_be_skipped_and_are_counted(
+    make_recipe: Any,
+    digits_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    optimiser: str,
+) -> None:
+    recipe = make_recipe(optimisation={"non_finite": "skip", "optimiser": optimiser})
+    original = Trainer.compute_gradients
+
+    def poisoned(self: Trainer, batch: Any, iteration: int) -> dict[str, torch.Tensor]:
+        values = original(self, batch, iteration)
+        if iteration == 2:
+            values["loss_contrast"] = values["loss_contrast"] * float("nan")
+        if iteration == 8:
+            gradient = self.student.backbone.network.conv1[0].weight.grad  # type: ignore[union-attr, index]
+            gradient[0, 0, 0, 0] = float("inf")  # type: ignore[index]
+        return values
+
+    monkeypatch.setattr(Trainer, "compute_gradients", poisoned)
+    pretrain(recipe, digits_store, tmp_path, execution())
+    said = capsys.readouterr().err
+    assert f"{recipe.run}: loss_contrast is nan at step 2; the step is skipped" in said
+    assert "the gradient of backbone.network.conv1.0.weight is not finite at step 8; the step is skipped" in said
+    assert [row["skipped_steps"] for row in rows(tmp_path)] == ["1", "1"]
+    assert all(torch.isfinite(value).all() for value in load_file(tmp_path / "backbone.safetensors").values())
+
+
+@pytest.mark.parametrize("step", [0, STEPS - 1])
+def test_a_batch_of_nan_leaves_nothing_behind(
+    make_recipe: Any, digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Not in BatchNorm's statistics, not in the centre, and not in the diagnosis of a healthy run."""
+    recipe = make_recipe(optimisation={"non_finite": "skip"})
+    original = Trainer.make_views
+
+    def poisoned(self: Trainer, batch: Any, iteration: int) -> Any:
+        factor = float("nan") if iteration == step else 1.0
+        return [replace(view, images=view.images * factor) for view in original(self, batch, iteration)]
+
+    monkeypatch.setattr(Trainer, "make_views", poisoned)
+    pretrain(recipe, digits_store, tmp_path, execution(keep_state=True))
+    assert [row["skipped_steps"] for row in rows(tmp_path)] == ["1", "0"]
+    assert rows(tmp_path)[0]["effective_rank_all"] == "nan" or step == 0
+    assert float(rows(tmp_path)[1]["effective_rank_all"]) >= 1
+    newest = sorted((tmp_path / "state").glob("*.pt"))[-1]
+    trained = torch.load(newest, weights_only=True)["payload"]["trainer"]
+    for part in ("student", "teacher", "objective"):
+        assert all(torch.isfinite(value).all() for value in trained[part].values()), part
+
+
+def test_an_infinite_gradient_stops_the_run_with_the_parameter_and_the_step(
+    recipe: RunRecipe, digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Trainer.compute_gradients
+
+    def poisoned(self: Trainer, batch: Any, iteration: int) -> dict[str, torch.Tensor]:
+        values = original(self, batch, iteration)
+        if iteration == STEPS + 1:
+            next(self.student.heads.parameters()).grad[0] = float("inf")  # type: ignore[index]
+        return values
+
+    monkeypatch.setattr(Trainer, "compute_gradients", poisoned)
+    expected = rf"the gradient of heads\..* is not finite at step {STEPS + 1}; the state of step {STEPS} is kept"
+    with pytest.raises(UserError, match=expected):
+        pretrain(recipe, digits_store, tmp_path, execution())
+
+
+def test_code_that_changed_while_a_run_waited_is_said_and_written_down(
+    uninterrupted: Path,
+    recipe: RunRecipe,
+    digits_store: Store,
+    tmp_path: Path,
+    during_step: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert [entry["from_step"] for entry in json.loads((uninterrupted / "run.json").read_text())["trained_by"]] == [0]
+    during_step(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        pretrain(recipe, digits_store, tmp_path, execution())
+    with monkeypatch.context() as changed:
+        changed.setattr("clever.pretraining.history.training_sources", lambda: "0123456789abcdef")
+        pretrain(recipe, digits_store, tmp_path, execution())
+    assert capsys.readouterr().err.count("the code has changed (") == 1
+    first, second = json.loads((tmp_path / "run.json").read_text())["trained_by"]
+    assert (first["from_step"], second["from_step"]) == (0, 4)
+    assert first["sources"] != second["sources"] == "0123456789abcdef"
+    assert set(first) == {"git_commit", "git_dirty", "sources", "from_step"}
+    assert_same_result(tmp_path, uninterrupted)
+
+
+def test_a_state_that_no_longer_fits_the_program_is_one_line(
+    recipe: RunRecipe, digits_store: Store, tmp_path: Path, during_step: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during_step(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        pretrain(recipe, digits_store, tmp_path, execution())
+    monkeypatch.setattr("clever.pretraining.history.training_sources", lambda: "0123456789abcdef")
+    original = Trainer.load_state_dict
+    monkeypatch.setattr(
+        Trainer, "load_state_dict", lambda self, state: original(self, state | {"student": {"a": torch.zeros(1)}})
+    )
+    with pytest.raises(UserError, match=r"does not fit this program .* this is commit .*0123456789abcdef; move"):
+        pretrain(recipe, digits_store, tmp_path, execution())
+
+
+def test_the_state_of_a_run_that_ended_is_kept_for_a_trainer_that_was_refused(
+    uninterrupted: Path,
+    recipe: RunRecipe,
+    digits_store: Store,
+    tmp_path: Path,
+    during_step: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def rival() -> None:
+        with pytest.raises(UserError, match="another trainer is at work"), StateFolder(tmp_path / "state", {}).locked():
+            pass
+
+    during_step(4, rival)
+    pretrain(recipe, digits_store, tmp_path, execution())
+    assert saved_iteration(tmp_path) == EPOCHS * STEPS
+    for name in OUTPUTS:  # as Snakemake does before it starts a job again
+        (tmp_path / name).unlink()
+    pretrain(recipe, digits_store, tmp_path, execution())
+    assert f"resumes at step {EPOCHS * STEPS} of" in capsys.readouterr().err
+    assert saved_iteration(tmp_path) == 0
     assert_same_result(tmp_path, uninterrupted)
 
 
@@ -343,7 +475,7 @@ def test_a_state_of_another_recipe_is_refused(
 
 def test_a_batch_larger_than_the_data(make_recipe: Any, digits_store: Store, tmp_path: Path) -> None:
     recipe = make_recipe(optimisation={"batch_size": 97})
-    with pytest.raises(UserError, match=rf"{recipe.run}: batch_size 97 exceeds the 96 training images"):
+    with pytest.raises(UserError, match="batch_size 97 exceeds the 96 images of the train split; lower batch_size"):
         pretrain(recipe, digits_store, tmp_path, execution())
 
 

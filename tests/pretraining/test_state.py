@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ import torch
 from clever.errors import UserError
 from clever.pretraining.state import StateFolder
 
-IDENTITY = {"run": "digits/tiny/dino/baug/seed0", "recipe": "0123", "data": "4567"}
+IDENTITY = {"run": "digits/tiny/dino/baug/seed0", "recipe": "0123", "data": "4567", "version": "0.1.0"}
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_when_all_are_damaged_there_is_none(states: StateFolder) -> None:
         assert states.load() is None
 
 
-@pytest.mark.parametrize("key", ["run", "recipe", "data"])
+@pytest.mark.parametrize("key", ["run", "recipe", "data", "version"])
 def test_a_state_of_something_else_is_refused_with_both_names(states: StateFolder, key: str) -> None:
     path = states.save(4, payload(4))
     other = StateFolder(states.folder, IDENTITY | {key: "another"})
@@ -129,6 +129,35 @@ def test_a_state_of_something_else_is_refused_with_both_names(states: StateFolde
     assert f"{key} another" in text
     assert "\n" not in text
     assert loaded_value(states) == 4
+
+
+def saved_as(folder: Path, content: object) -> Path:
+    """A file that holds ``content`` and whose name says that it is whole."""
+    written = folder / "written"
+    torch.save(content, written)
+    path = named_by_checksum(folder, written.read_bytes())
+    written.unlink()
+    return path
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_state_of_another_format_is_refused_by_its_number(states: StateFolder, number: int) -> None:
+    old: dict[str, Any] = {"identity": dict(IDENTITY), "iteration": 9, "payload": payload(9)}
+    if number == 1:
+        old["identity"]["format"] = "1"
+    else:
+        old["format"] = number
+    path = saved_as(states.folder, old)
+    with pytest.raises(UserError, match=rf"{path.name}: has state format {number}, this program reads format 2; "):
+        states.load()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"payload": 3}, {"identity": "mine"}, torch.zeros(3)])
+def test_something_else_under_the_name_of_a_state_is_refused(states: StateFolder, content: object) -> None:
+    path = saved_as(states.folder, content)
+    with pytest.raises(UserError, match=rf"{path.name}: refused, it is no training state"):
+        states.load()
 
 
 class Trap:
@@ -165,8 +194,8 @@ def refuse(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def write_half_then_refuse(_: object, path: Path) -> None:
-    path.write_bytes(b"half")
+def write_half_then_refuse(_: object, file: BinaryIO) -> None:
+    file.write(b"half")
     raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file")
 
 
@@ -190,6 +219,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_states_before(
         states.save(3, payload(3))
     monkeypatch.undo()
     assert "the training state of step 3 could not be saved" in str(raised.value)
+    assert "the run then goes on from the state of step 2" in str(raised.value)
     assert why in str(raised.value)
     assert "\n" not in str(raised.value)
     assert files(states) == before
@@ -212,7 +242,7 @@ def largest_file(size: int) -> Iterator[None]:
 def test_a_real_refusal_of_the_operating_system(states: StateFolder) -> None:
     states.save(2, payload(2))
     before = files(states)
-    with largest_file(100_000), pytest.raises(UserError, match="step 3 could not be saved"):
+    with largest_file(100_000), pytest.raises(UserError, match=r"step 3 could not be saved \(File too large\)"):
         states.save(3, payload(3, size=1_000_000))
     assert files(states) == before
     assert loaded_value(states) == 2
@@ -259,6 +289,46 @@ def test_the_lock_goes_with_a_killed_trainer(states: StateFolder) -> None:
         assert (states.folder / "owner.json").exists()  # it had no chance to tidy up
         with states.locked():
             assert json.loads((states.folder / "owner.json").read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("age", [-(10**9), 10**6])
+def test_no_age_of_a_file_frees_or_keeps_the_lock(states: StateFolder, age: int) -> None:
+    """Years old or from the future: a dead trainer's lock is free, a living one's is held."""
+
+    def date() -> None:
+        for name in ("lock", "owner.json"):
+            when = (states.folder / name).stat().st_mtime + age
+            os.utime(states.folder / name, (when, when))
+
+    with another_trainer(states.folder) as other:
+        date()
+        with pytest.raises(UserError, match="another trainer is at work here"), states.locked():
+            pass
+        other.kill()
+        other.join(60)
+        date()
+        with states.locked():
+            pass
+
+
+def test_a_refusal_is_known_to_the_trainer_that_holds_the_folder(states: StateFolder) -> None:
+    with states.locked():
+        assert not states.has_refused()
+        rival = StateFolder(states.folder, IDENTITY)
+        with pytest.raises(UserError, match="start again"), rival.locked():
+            pass
+        assert states.has_refused()
+    with states.locked():
+        assert not states.has_refused()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(UserError, match=r"file/state: could not be written \(Not a directory\)"),
+        StateFolder(tmp_path / "file" / "state", IDENTITY).locked(),
+    ):
+        pass
 
 
 def test_an_error_releases_the_lock(states: StateFolder) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clever.errors import UserError
-from clever.pretraining.totals import EpochTotals, NotFiniteError
+from clever.pretraining.totals import SKIPPED_IN_A_ROW, EpochTotals, NotFiniteError
 
 
 def add(totals: EpochTotals, *losses: float) -> None:
@@ -81,3 +81,50 @@ def test_every_bad_term_is_named_and_a_gradient_alone_too() -> None:
     totals.add({"loss": one, "loss_contrast": one, "gradient_norm": nan})
     with pytest.raises(UserError, match=r"^gradient_norm is nan at step 7$"):
         totals.check(7)
+
+
+def test_a_gradient_is_named_by_its_parameter() -> None:
+    totals = EpochTotals(["first.weight", "second.bias"])
+    totals.add({"loss": torch.tensor(1.0), "gradient_norm": torch.tensor(float("inf"))}, torch.tensor(1))
+    with pytest.raises(NotFiniteError, match=r"^the gradient of second\.bias is not finite at step 4$"):
+        totals.check(4)
+
+
+def skip_one(totals: EpochTotals, step: int) -> list[str]:
+    add(totals, float("nan"))
+    return totals.check(step)
+
+
+def test_skipped_steps_are_counted_named_and_left_out_of_the_means() -> None:
+    totals, clean = EpochTotals(skip=True), EpochTotals()
+    add(totals, 1.0, float("nan"), 2.0, float("inf"), float("inf"))
+    add(clean, 1.0, 2.0)
+    assert totals.check(4) == [
+        "loss_contrast is nan at step 1",
+        "loss_contrast is inf at step 3",
+        "loss_contrast is inf at step 4",
+    ]
+    clean.check(1)
+    assert totals.means() == clean.means()
+    assert (totals.count, totals.skipped) == (2, 3)
+    assert totals.next_epoch().skipped == 0
+
+
+def test_too_many_in_a_row_are_an_error_across_epochs_and_resumes() -> None:
+    totals = EpochTotals(skip=True)
+    for step in range(SKIPPED_IN_A_ROW - 1):
+        skip_one(totals, step)
+    totals = totals.next_epoch()
+    assert totals.means() == {}
+    resumed = EpochTotals(skip=True)
+    resumed.load_state_dict(totals.state_dict())
+    skip_one(resumed, SKIPPED_IN_A_ROW - 1)
+    with pytest.raises(
+        NotFiniteError, match=rf"is nan at step {SKIPPED_IN_A_ROW}, after {SKIPPED_IN_A_ROW} steps in a row"
+    ):
+        skip_one(resumed, SKIPPED_IN_A_ROW)
+    # One good step in between, and the count begins anew.
+    totals = EpochTotals(skip=True)
+    for step in range(3 * SKIPPED_IN_A_ROW):
+        add(totals, 1.0 if step % SKIPPED_IN_A_ROW == 0 else float("nan"))
+    assert len(totals.check(3 * SKIPPED_IN_A_ROW - 1)) == 3 * (SKIPPED_IN_A_ROW - 1)

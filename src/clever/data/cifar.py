@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
     try:
         train = family(str(root), train=True, download=options.download)
         test = family(str(root), train=False, download=False)
-    except (RuntimeError, OSError) as error:  # URLError is an OSError
+    except (RuntimeError, OSError, tarfile.TarError) as error:  # URLError is an OSError
         what = "torchvision could not download" if options.download else "torchvision could not read"
         raise UserError(f"{root}: {what} {options.source} ({' '.join(str(error).split())})") from error
     return Source(

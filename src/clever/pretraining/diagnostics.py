@@ -32,9 +32,11 @@ def effective_rank(features: Tensor) -> Tensor:
         features: [N, D]; at most N - 1 and D.
 
     Returns:
-        A scalar >= 1; 1 also when all rows are equal.
+        A scalar >= 1; 1 also when all rows are equal, NaN where a feature is not finite (a step that is skipped).
     """
     centred = features.double() - features.double().mean(dim=0)
+    if not centred.isfinite().all():
+        return torch.full((), torch.nan)
     singular = torch.linalg.svdvals(centred)
     share = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
     rank: Tensor = torch.special.entr(share).sum().exp()

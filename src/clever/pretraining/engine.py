@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
+import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from tqdm import tqdm
 
+from clever import __version__
 from clever.backbones import Backbone, build_backbone
 from clever.config import RunRecipe
 from clever.data import Batches, Store
+from clever.data.store import file_sha256
 from clever.distribution import (
     any_process,
     gather_rows,
@@ -23,9 +28,11 @@ from clever.distribution import (
     process_count,
     process_rank,
 )
+from clever.equivariance.predictor import PREDICTOR_FILE, Predictor, find_predictor
 from clever.errors import UserError
 from clever.files import write_bytes, write_json
 from clever.pretraining.diagnostics import HEALTHY, assess
+from clever.pretraining.history import Entry, described, extended
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
 from clever.pretraining.memory import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
@@ -44,6 +51,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
     ``backbone.safetensors``: the teacher's backbone (the student's where there is no teacher), from the last epoch.
     ``metrics.csv``: one line an epoch. ``run.json``: recipe, provenance, cost and health; written last, it marks a
     finished run. The training state lives in ``state/`` below the same folder and goes when the run has ended well.
+    An add-on that predicts transformed images (SIE) adds ``predictor.safetensors``, whose SHA-256 stands in run.json.
 
     Under torchrun several processes train the run together; the first of them holds the lock, writes and prints.
 
@@ -62,21 +70,28 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
     with joined_processes(execution.device) as device, watch_signals() as interruption:
         if device.type == "cpu":
             keep_freed_memory()
-        states = StateFolder(folder / "state", {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum})
+        identity = {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum[:16], "version": __version__}
+        states = StateFolder(folder / "state", identity)
         with states.locked() if is_main_process() else nullcontext():
             metrics = MetricsFile(states.folder / "metrics.csv")
             if recipe.method is None:
-                backbone, summary = build_backbone(recipe.backbone, seed=recipe.seed), dict(_UNTRAINED)
+                backbone, predictor, summary = build_backbone(recipe.backbone, seed=recipe.seed), None, dict(_UNTRAINED)
             else:
-                backbone, summary = _train(recipe, store, execution, device, states, metrics, interruption)
+                backbone, predictor, summary = _train(recipe, store, execution, device, states, metrics, interruption)
             if not is_main_process():
                 return
             if recipe.method is None:
                 metrics.start(["epoch", "iteration"])
             backbone.save(folder / "backbone.safetensors")
+            summary["backbone_sha256"] = file_sha256(folder / "backbone.safetensors")
+            summary["predictor_sha256"] = None if predictor is None else predictor.save(folder / PREDICTOR_FILE)
             write_bytes(folder / "metrics.csv", metrics.path.read_bytes())
             write_json(folder / "run.json", _describe_run(recipe, store, device, backbone) | summary)
-            if not execution.keep_state:
+            if states.has_refused():
+                # A workflow that died and left this process alone deletes the three files when it is started again.
+                # With the state it gets them back at once.
+                _Speaker(recipe.run).line("another trainer was refused meanwhile; the state is kept for its next start")
+            elif not execution.keep_state:
                 states.clear()
                 metrics.path.unlink()
 
@@ -89,15 +104,13 @@ def _train(
     states: StateFolder,
     metrics: MetricsFile,
     interruption: Interruption,
-) -> tuple[Backbone, dict[str, object]]:
+) -> tuple[Backbone, Predictor | None, dict[str, object]]:
     options = recipe.optimisation
     assert options is not None
     say = _Speaker(recipe.run)
-    images = store.split("train")
-    if options.batch_size > len(images):
-        raise UserError(f"{recipe.run}: batch_size {options.batch_size} exceeds the {len(images)} training images")
+    assert recipe.augmentation is not None
     batches = Batches(
-        images,
+        store.split("train"),
         options.batch_size,
         seed=recipe.seed,
         device=device,
@@ -105,18 +118,30 @@ def _train(
         workers=execution.workers,
         rank=process_rank(),
         world_size=process_count(),
+        pairs=recipe.augmentation.pairs,
     )
     steps = len(batches)
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
-    totals = EpochTotals()
+    totals = EpochTotals(trainer.guard.names, options.non_finite == "skip")
     iteration, seconds_before, health = 0, 0.0, HEALTHY
-    saved = states.load(device)
+    trained_by = extended([], 0)
+    with warnings.catch_warnings(record=True) as damaged:
+        warnings.simplefilter("always")
+        saved = states.load(device)
+    for warning in damaged:
+        say.line(f"WARNING, {warning.message}")
     if saved is not None:
         iteration, payload = saved
-        trainer.load_state_dict(payload["trainer"])
+        trained_by = extended(payload["trained_by"], iteration)
+        _restore(trainer, payload["trainer"], states, trained_by)
         totals.load_state_dict(payload["totals"])
         seconds_before, health = payload["seconds"], payload["health"]
         say.line(f"resumes at step {iteration} of {trainer.total_steps}")
+        if len(trained_by) > len(payload["trained_by"]):
+            before, now = (described(entry) for entry in trained_by[-2:])
+            say.line(f"the code has changed ({before}; now {now}): the result may differ, and run.json will list both")
+    elif states.newest_iteration() is not None:
+        say.line(f"no state in {states.folder} is intact; starts anew at step 0")
     if len(set(gather_rows(torch.tensor([iteration], device=device)).tolist())) > 1:
         raise UserError(f"{states.folder}: the processes found different training states; give all the same folder")
     if is_main_process():
@@ -131,7 +156,8 @@ def _train(
             trainer.objective.start_epoch(epoch)
             epoch_started, first = time.monotonic(), iteration
             for batch in batches.epoch(epoch, start=iteration - epoch * steps):
-                totals.add(trainer.step(batch, iteration))
+                values = trainer.step(batch, iteration)
+                totals.add(values, trainer.guard.broken)
                 iteration += 1
                 epoch_ends = iteration == (epoch + 1) * steps
                 stop = interruption.requested is not None
@@ -143,25 +169,31 @@ def _train(
 
                 # The one place where the loop waits for the device, and the gate before anything is saved.
                 stop, save_due = any_process([stop, save_due], device)
-                _check(totals, iteration - 1, recipe, states)
+                for fault in _check(totals, iteration - 1, recipe, states):
+                    say.line(f"{fault}; the step is skipped")
                 rate = (iteration - first) * options.batch_size / (time.monotonic() - epoch_started)
                 bar.update(iteration - bar.n)
-                bar.set_postfix_str(f"loss {totals.means()['loss']:.4f}, {rate:.0f} images/s")
+                bar.set_postfix_str(f"loss {totals.means().get('loss', math.nan):.4f}, {rate:.0f} images/s")
                 if epoch_ends:
+                    if not totals.count:
+                        raise UserError(f"{recipe.run}: every step of epoch {epoch + 1} was skipped, see above")
                     row = totals.means() | trainer.diagnose()
                     health = assess(row)
                     schedule = {k: v for k, v in trainer.schedule(iteration - 1)._asdict().items() if v is not None}
                     row |= schedule | {"images_per_second": rate}
+                    if options.non_finite == "skip":
+                        row["skipped_steps"] = totals.skipped
                     if is_main_process():
                         metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
                     say.epoch(epoch, options.epochs, row, health, left)
-                    totals = EpochTotals()
+                    totals = totals.next_epoch()
                 if epoch_ends or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
-                    state = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
+                    state: dict[str, Any] = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
                     if is_main_process():
-                        states.save(iteration, state | {"seconds": seconds, "health": health})
+                        state |= {"trained_by": trained_by, "seconds": seconds, "health": health}
+                        states.save(iteration, state)
                     last_saved = time.monotonic()
                 if stop and iteration < trainer.total_steps:
                     signal = interruption.requested or "another process was stopped"
@@ -169,7 +201,7 @@ def _train(
 
     seconds = seconds_before + time.monotonic() - started
     split = trainer.objective.split
-    return trainer.trained_backbone(), {
+    summary: dict[str, object] = {
         "ir_dim": None if split is None else split.ir_dim,
         "epochs": options.epochs,
         "iterations": iteration,
@@ -177,7 +209,9 @@ def _train(
         "images_per_second": round(iteration * options.batch_size / seconds, 3) if seconds else None,
         "peak_memory_bytes": _peak_memory(device),
         "health": health,
+        "trained_by": trained_by,
     }
+    return trainer.trained_backbone(), find_predictor(trainer.student.layers), summary
 
 
 _UNTRAINED: dict[str, object] = {
@@ -188,12 +222,24 @@ _UNTRAINED: dict[str, object] = {
     "images_per_second": None,
     "peak_memory_bytes": None,
     "health": HEALTHY,
+    "trained_by": [],
 }
 
 
-def _check(totals: EpochTotals, last_iteration: int, recipe: RunRecipe, states: StateFolder) -> None:
+def _restore(trainer: Trainer, state: dict[str, Any], states: StateFolder, trained_by: Sequence[Entry]) -> None:
     try:
-        totals.check(last_iteration)
+        trainer.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{states.folder}: the state does not fit this program ({' '.join(str(error).split())[:200]}); it was "
+            f"trained by {' and '.join(described(entry) for entry in trained_by[:-1])}, this is "
+            f"{described(trained_by[-1])}; move the folder away to start anew"
+        ) from error
+
+
+def _check(totals: EpochTotals, last_iteration: int, recipe: RunRecipe, states: StateFolder) -> list[str]:
+    try:
+        return totals.check(last_iteration)
     except NotFiniteError as error:
         good = states.newest_iteration()
         kept = "no state had been saved" if good is None else f"the state of step {good} is kept"

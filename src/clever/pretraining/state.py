@@ -9,7 +9,7 @@ import re
 import socket
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from clever.errors import UserError
-from clever.files import replacing, write_json
+from clever.files import describe_failure, replacing, write_json
 
-FORMAT = 1
+FORMAT = 2
+"""Of the states that are written and read. 1: without the version, the code and the count of skipped steps."""
+
 _GENERATIONS = 2
 _NAME = re.compile(r"^state-(\d{9})-([0-9a-f]{16})\.pt$")
 _UNNAMED = "unverified.pt"
+_REFUSED = "refused"
 
 
 class StateFolder:
@@ -34,28 +37,36 @@ class StateFolder:
 
     Args:
         folder: made when it is missing.
-        identity: what the state belongs to (run, recipe, data); a state of anything else is refused.
+        identity: what the state belongs to (run, recipe, data, version); a state of anything else is refused.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
         self.folder = folder
-        self.identity = {"format": str(FORMAT), **identity}
+        self.identity = dict(identity)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process alone. The lock goes with the process, however that ends.
+        """Hold the folder for this process alone.
+
+        The lock is the kernel's: it goes with the process, however that ends, and no age of any file counts.
 
         Raises:
-            UserError: another living process holds it.
+            UserError: another living process holds it, or the folder cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         owner = self.folder / "owner.json"
         lock = FileLock(self.folder / "lock")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
+            with suppress(OSError):
+                (self.folder / _REFUSED).touch()
             who = _read_owner(owner)
-            raise UserError(f"{self.folder}: another trainer is at work here ({who}); wait for it") from None
+            raise UserError(
+                f"{self.folder}: another trainer is at work here ({who}); wait until it has ended and start again"
+            ) from None
+        except OSError as error:
+            raise UserError(f"{self.folder}: could not be written ({describe_failure(error)})") from error
         try:
             self._sweep()
             write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
@@ -70,19 +81,22 @@ class StateFolder:
         Raises:
             UserError: it could not be written (a full disk); the states before it are untouched.
         """
-        content = {"identity": self.identity, "iteration": iteration, "payload": dict(payload)}
+        content = {"format": FORMAT, "identity": self.identity, "iteration": iteration, "payload": dict(payload)}
         # The name needs the checksum, so the file is written under a neutral name first.
         written = self.folder / _UNNAMED
         try:
-            with replacing(written) as temporary:
-                torch.save(content, temporary)
+            # Through a file of Python's, whose OSError says why a write fails; torch's own writer says that it did.
+            with replacing(written) as temporary, temporary.open("wb") as file:
+                torch.save(content, file)
             target = self.folder / f"state-{iteration:09d}-{_digest(written)}.pt"
             written.replace(target)
         except (UserError, OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
             written.unlink(missing_ok=True)
+            kept = self.newest_iteration()
+            then = "begins anew" if kept is None else f"goes on from the state of step {kept}"
             raise UserError(
-                f"{self.folder}: the training state of step {iteration} could not be saved ({_one_line(error)}); "
-                "make room and start again: the run goes on from the state before"
+                f"{self.folder}: the training state of step {iteration} could not be saved ({_reason(error)}); "
+                f"make room and start again: the run then {then}"
             ) from error
         for old in self._newest_first():
             # A state of the same or a later iteration was passed over as damaged: it must not count as a generation.
@@ -96,16 +110,29 @@ class StateFolder:
         A damaged state is passed over with a warning that names it.
 
         Raises:
-            UserError: the newest intact state belongs to another run, recipe, data set or format.
+            UserError: the newest intact state belongs to another run, recipe, data set, version or format.
         """
         for path in self._newest_first():
-            if _digest(path) != _checksum(path):
+            try:
+                digest = _digest(path)
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+            if digest != _checksum(path):
                 warnings.warn(f"{path}: damaged (its checksum does not match); passed over", stacklevel=2)
                 continue
             try:
                 content = torch.load(path, map_location=device, weights_only=True)
             except Exception as error:  # whatever an unpickler may raise, the meaning is the same
-                raise UserError(f"{path}: refused, it holds more than a training state ({_one_line(error)})") from error
+                raise UserError(f"{path}: refused, it holds more than a training state ({_payload(error)})") from error
+            if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
+                raise UserError(f"{path}: refused, it is no training state; move {self.folder} away to start anew")
+            # Format 1 kept its number with the identity.
+            found = content.get("format", content["identity"].get("format"))
+            if found != FORMAT:
+                raise UserError(
+                    f"{path}: has state format {found}, this program reads format {FORMAT}; end the run with the "
+                    f"program that began it, or move {self.folder} away to start anew"
+                )
             if content["identity"] != self.identity:
                 raise UserError(
                     f"{path}: belongs to {_shown(content['identity'])}, but this is {_shown(self.identity)}; "
@@ -124,9 +151,13 @@ class StateFolder:
         for path in self._newest_first():
             path.unlink(missing_ok=True)
 
+    def has_refused(self) -> bool:
+        """Whether another trainer was refused since this one took the lock: it will be started again."""
+        return (self.folder / _REFUSED).exists()
+
     def _sweep(self) -> None:
-        """Delete what a trainer killed while it was saving has left."""
-        for path in (*self.folder.glob(".*.partial"), self.folder / _UNNAMED):
+        """Delete what a trainer killed while it was saving has left, and the note of one that was refused."""
+        for path in (*self.folder.glob(".*.partial"), self.folder / _UNNAMED, self.folder / _REFUSED):
             path.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
@@ -161,6 +192,22 @@ def _read_owner(path: Path) -> str:
 
 def _shown(identity: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {value}" for key, value in sorted(identity.items()))
+
+
+def _reason(error: BaseException) -> str:
+    """Why a write failed: in the words for the first error of the operating system behind ``error``, or its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return describe_failure(cause)
+        cause = cause.__cause__ or cause.__context__
+    return _one_line(error)
+
+
+def _payload(error: BaseException) -> str:
+    """What torch would not unpickle. Its own text advises to unpickle it all the same."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f"it would call {found[1]}" if found else type(error).__name__
 
 
 def _one_line(error: BaseException) -> str:

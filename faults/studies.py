@@ -1,0 +1,75 @@
+"""Studies with a mistake in them, given to the command line and to Snakemake."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faults.bench import Bench
+from faults.job import Job
+from faults.row import Row, expect
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = Path(__file__).with_name("wrong_studies.yaml")
+
+
+def rows(bench: Bench, tries: int | None) -> list[Row]:
+    """Every wrong study of the table by `clever check`, a few through Snakemake, and roots that are not there."""
+    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    wrong = table["wrong"]
+    expected = "one line that names the file, the key and what would be right, before any job"
+    checked = [partial(_checked, _changed(table["right"], row), row["message"]) for row in wrong][:tries]
+    planned = [partial(_planned, _changed(table["right"], row), row["message"]) for row in (wrong[1], wrong[24])]
+    absent = [partial(_absent, bench, source) for source in ("arrays", "image_folder", "cifar10")]
+    return [
+        Row(8, "a wrong study: `clever check`", expected, checked),
+        Row(8, "a wrong study: `snakemake`", expected, planned[:tries]),
+        Row(8, "a data root that is not there: `clever prepare`", "one line that names it", absent[:tries]),
+    ]
+
+
+def _changed(right: str, row: dict[str, Any]) -> dict[str, Any]:
+    study: Any = copy.deepcopy(yaml.safe_load(right))
+    inner = study
+    for key in row["key"][:-1]:
+        inner = inner[key]
+    if row.get("removed"):
+        del inner[row["key"][-1]]
+    else:
+        inner[row["key"][-1]] = row["value"]
+    return dict(study)
+
+
+def _checked(study: dict[str, Any], message: str, folder: Path) -> str:
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    job = Job(["check", folder / "study.yaml"], folder / "check.log")
+    said = job.must_refuse("study.yaml: ", message)
+    expect(job.lines() == [said], f"more than one line: {job.said}")
+    return said
+
+
+def _planned(study: dict[str, Any], message: str, folder: Path) -> str:
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
+    command += ["--directory", str(folder), "--configfile", "study.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=200)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    errors = [line for line in lines if "error: " in line]
+    expect(done.returncode != 0, "Snakemake accepted it")
+    expect(len(errors) == 1 and message in errors[0], f"not one line with the message: {lines}")
+    expect("Traceback" not in "".join(lines), f"a traceback: {lines}")
+    expect(not (folder / "results").exists(), "a job was started")
+    return errors[0]
+
+
+def _absent(bench: Bench, source: str, folder: Path) -> str:
+    options = {"source": source, "root": str(folder / "nowhere"), "image_size": 32}
+    said = bench.prepare(options, folder / "store", folder).must_refuse("nowhere")
+    expect(not (folder / "store").exists(), "a store was written")
+    return said

@@ -1,0 +1,8 @@
+"""Lets the tests import the drill, which lies beside the package and is not installed with it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

@@ -1,0 +1,32 @@
+"""The rows of one group for real, by the command that `make faults` runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_files_made_to_harm(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "faults.run", "--only", "10", "--tries", "1", "--at-once", "1"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "faults.md")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in (tmp_path / "faults.md").read_text().splitlines() if line.startswith("| ")][
+        1:
+    ]
+    assert {row[0] for row in rows} == {"| 10"}
+    assert all(row[2] == row[3] for row in rows)
+    assert sum(int(row[2]) for row in rows) >= 7
