@@ -70,9 +70,11 @@ localrules:
     table_1,
     table_matrix,
     table_latents,
+    table_references,
     figure_robustness,
     figure_loss_terms,
     report,
+    findings,
 
 
 include: "workflow/rules/data.smk"

@@ -36,10 +36,17 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown_section(table: Table) -> str:
-    heads = [*table.label_heads, *table.value_heads]
-    lines = [[_escape_markdown(text) for text in (*row.labels, *row.cells)] for row in table.rows]
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
+    head = [f"## {table.title}", "", escape_markdown(table.caption), ""]
+    return "\n".join([*head, markdown_grid(table.label_heads, table.value_heads, table.rows), "", *notes, ""])
+
+
+def markdown_grid(label_heads: Sequence[str], value_heads: Sequence[str], rows: Sequence[Row]) -> str:
+    """The lines of a Markdown table alone: labels to the left, values to the right."""
+    heads = [*label_heads, *value_heads]
+    lines = [[escape_markdown(text) for text in (*row.labels, *row.cells)] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(heads, *lines, strict=True)]
-    labels = len(table.label_heads)
+    labels = len(label_heads)
 
     def render(texts: Sequence[str]) -> str:
         padded = [
@@ -49,12 +56,11 @@ def _markdown_section(table: Table) -> str:
         return f"| {' | '.join(padded)} |"
 
     rule = ["-" * width if index < labels else "-" * (width - 1) + ":" for index, width in enumerate(widths)]
-    notes = [f"- {_escape_markdown(note)}" for note in table.notes]
-    body = [render(heads), render(rule), *(render(line) for line in lines)]
-    return "\n".join([f"## {table.title}", "", _escape_markdown(table.caption), "", *body, "", *notes, ""])
+    return "\n".join([render(heads), render(rule), *(render(line) for line in lines)])
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Text for Markdown: what it would take for markup, escaped."""
     return "".join(f"\\{character}" if character in "\\`*|<>[]" else character for character in text)
 
 

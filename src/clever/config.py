@@ -123,7 +123,16 @@ class RunRecipe(Options):
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
 
-PaperItem = Literal["table_1", "table_matrix", "table_latents", "figure_robustness", "figure_loss_terms", "report"]
+PaperItem = Literal[
+    "table_1",
+    "table_matrix",
+    "table_latents",
+    "table_references",
+    "figure_robustness",
+    "figure_loss_terms",
+    "report",
+    "findings",
+]
 
 
 class Study(Options):
@@ -149,7 +158,8 @@ class Study(Options):
     """The protocols that every run and control goes through."""
     paper: list[PaperItem] = Field(default=["table_1", "figure_robustness", "figure_loss_terms", "report"])
     """The tables and figures to draw. Add table_matrix where several methods share a baseline and there are enough
-    seeds for confidence intervals, and table_latents for the protocol latents."""
+    seeds for confidence intervals, findings for a verdict on each claim of the paper from the same, table_latents for
+    the protocol latents, and table_references where others have published accuracies of the baseline and data."""
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:

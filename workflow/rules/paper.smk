@@ -73,6 +73,29 @@ rule table_latents:
         "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --output {output:q} > {log:q} 2>&1"
 
 
+rule table_references:
+    input:
+        script=figures / "table_references.py",
+        records="<results>/records.csv",
+        runs="<results>/runs.json",
+        published=published,
+        code=[*drawing_code, str(figures / "references.py"), str(figures / "table_1.py")],
+    output:
+        report(
+            multiext("<results>/paper/table_references", ".md", ".csv", ".tex"),
+            caption="../report/table_references.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/table_references.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "draw {output}"
+    shell:
+        "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule figure_robustness:
     input:
         script=figures / "figure_robustness.py",
@@ -143,3 +166,32 @@ rule report:
     shell:
         "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --curves {input.curves:q}"
         " --figures {input.figures:q} --title {params.title:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule findings:
+    input:
+        script=figures / "findings.py",
+        template=figures / "findings.md.jinja",
+        records="<results>/records.csv",
+        runs="<results>/runs.json",
+        published=published,
+        code=[
+            *drawing_code,
+            *(
+                str(figures / f"{name}.py")
+                for name in ("claims", "differences", "origins", "pooling", "references", "sanity", "table_matrix")
+            ),
+        ],
+    output:
+        report("<results>/paper/findings.md", caption="../report/findings.rst", category="Report"),
+    log:
+        "<logs>/findings.log",
+    conda:
+        "../../environment.yml"
+    params:
+        study=study.study,
+    message:
+        "draw {output}"
+    shell:
+        "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --study {params.study:q}"
+        " --output {output:q} > {log:q} 2>&1"

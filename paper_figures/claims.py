@@ -1,0 +1,299 @@
+"""The paper's claims as statements that records can support or not: each "a difference is above 0".
+
+The same functions make the differences from records and from published values, so that what stands beside a measured
+difference is the same quantity.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from names import UNTRAINED, part_rank
+from pooling import Comparison
+from table_matrix import reference_of
+
+MARGIN_POINTS = 0.5
+"""Accuracy differences within this are taken for none: the smallest gain on unchanged images that the authors' README
+prints (0.5 points, ResNet-50 and VMamba with baug)."""
+MARGIN_R2 = 0.02
+"""The same for R², where nothing is published: a fiftieth of the variance."""
+CLAIMED_ADDON = "clever"
+"""The add-on that the paper's claims are about; others (DDCL) are shown beside it and not pooled."""
+WORDS_OF_CLAIMS = {
+    "a": "Higher accuracy than the baseline",
+    "b": "More robust under rotation",
+    "c": "Larger gain for small backbones",
+    "d": "Stable under complex augmentation",
+    "e": "IR and EF together are better than IR alone",
+    "f": "The EF holds the transformation",
+}
+_Seeds = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One difference that a claim says is above 0. ``unit`` is ``points`` or ``R²``."""
+
+    key: str
+    claim: str
+    text: str
+    comparisons: tuple[Comparison, ...]
+    unit: str = "points"
+
+    @property
+    def margin(self) -> float:
+        """Differences within it count as none."""
+        return MARGIN_R2 if self.unit == "R²" else MARGIN_POINTS
+
+    @property
+    def claimed(self) -> list[Comparison]:
+        """The comparisons that are pooled for the verdict."""
+        return [comparison for comparison in self.comparisons if comparison.claimed]
+
+    def without(self, runs: Iterable[str]) -> Statement:
+        """The same without every comparison that one of ``runs`` has a part in, in all of its seeds."""
+        left_out = set(runs)
+        return replace(self, comparisons=tuple(one for one in self.comparisons if not one.runs & left_out))
+
+
+class Numbers:
+    """Values by what was measured, and seeds within; of the last epoch only."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        """``frame`` has the columns of records.csv, but ``run``."""
+        self._values: dict[tuple[str, ...], _Seeds] = defaultdict(dict)
+        self._parts: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        columns = ["protocol", "metric", "part", "perturbation", "data", "backbone", "method", "augmentation"]
+        last = frame[frame["selection"] == "last"]
+        for *key, seed, value in last[[*columns, "seed", "value"]].itertuples(index=False, name=None):
+            self._values[tuple(key)][int(seed)] = float(value)
+            protocol, metric, part = key[:3]
+            self._parts[(protocol, metric, *key[4:])].add(part)
+        found = {key[4:] for key in self._values if key[6] != UNTRAINED}
+        self.trained = sorted((data, backbone, method, augmentation) for data, backbone, method, augmentation in found)
+        self.protocols = sorted({key[0] for key in self._values})
+        self.metrics = sorted({(key[0], key[1]) for key in self._values})
+
+    def values(self, where: tuple[str, str, str, str], what: tuple[str, str, str, str]) -> _Seeds:
+        """By seed; ``where`` is data, backbone, method, augmentation, ``what`` protocol, metric, part, perturbation."""
+        return self._values.get((*what, *where), {})
+
+    def parts(self, where: tuple[str, str, str, str], protocol: str, metric: str) -> set[str]:
+        """The parts of the representation that a protocol recorded."""
+        return self._parts.get((protocol, metric, *where), set())
+
+
+def _minus(one: Mapping[int, float], other: Mapping[int, float]) -> _Seeds:
+    return {seed: one[seed] - other[seed] for seed in sorted(set(one) & set(other))}
+
+
+def _runs(where: tuple[str, str, str, str], seeds: Iterable[int]) -> set[str]:
+    return {f"{'/'.join(where)}/seed{seed}" for seed in seeds}
+
+
+def _is_claimed(method: str) -> bool:
+    return method.partition("+")[2] == CLAIMED_ADDON
+
+
+def gains(numbers: Numbers, perturbation: str, *, what: tuple[str, str] = ("linear", "top1")) -> list[Comparison]:
+    """Every method with an add-on minus its baseline alone: ``what`` is protocol and metric, of the whole vector."""
+    found = []
+    for data, backbone, method, augmentation in numbers.trained:
+        alone = reference_of(method)
+        if alone == method:
+            continue
+        ours, theirs = (data, backbone, method, augmentation), (data, backbone, alone, augmentation)
+        protocol, metric = what
+        asked = (protocol, metric, "ALL", perturbation)
+        by_seed = _minus(numbers.values(ours, asked), numbers.values(theirs, asked))
+        if by_seed:
+            runs = frozenset(_runs(ours, by_seed) | _runs(theirs, by_seed))
+            pair = f"{method} − {alone}"
+            found.append(Comparison(data, backbone, augmentation, pair, by_seed, runs, _is_claimed(method)))
+    return found
+
+
+def changes(later: Sequence[Comparison], earlier: Sequence[Comparison]) -> list[Comparison]:
+    """The gain of one kind minus the gain of another, where both are there."""
+    before = {comparison.labels: comparison for comparison in earlier}
+    found = []
+    for one in later:
+        other = before.get(one.labels)
+        by_seed = _minus(one.by_seed, other.by_seed) if other else {}
+        if other and by_seed:
+            found.append(replace(one, by_seed=by_seed, runs=one.runs | other.runs))
+    return found
+
+
+def between_augmentations(found: Sequence[Comparison], complex_one: str, simple: str) -> list[Comparison]:
+    """The gain with one training augmentation minus that with another."""
+    label = f"{complex_one} − {simple}"
+    return changes(
+        [replace(one, augmentation=label) for one in found if one.augmentation == complex_one],
+        [replace(one, augmentation=label) for one in found if one.augmentation == simple],
+    )
+
+
+def between_backbones(found: Sequence[Comparison], parameters: Mapping[str, float]) -> list[Comparison]:
+    """The gain of the smallest backbone minus that of the largest, along a line through gain over log(parameters).
+
+    With two backbones the line meets both, and this is the plain difference. Backbones of unknown size are left out.
+    """
+    groups: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
+    for one in found:
+        if one.backbone in parameters:
+            groups[(one.data, one.augmentation, one.pair)].append(one)
+    contrasts = []
+    for group in groups.values():
+        sizes = np.log([parameters[one.backbone] for one in group])
+        if np.ptp(sizes) == 0:
+            continue
+        weights = (sizes - sizes.mean()) / np.square(sizes - sizes.mean()).sum() * (sizes.min() - sizes.max())
+        seeds = sorted(set.intersection(*(set(one.by_seed) for one in group)))
+        if not seeds:
+            continue
+        label = f"{group[sizes.argmin()].backbone} − {group[sizes.argmax()].backbone}"
+        if len(group) > 2:
+            label += f", line through {len(group)}"
+        by_seed = {seed: float(weights @ [one.by_seed[seed] for one in group]) for seed in seeds}
+        runs = frozenset().union(*(one.runs for one in group))
+        contrasts.append(replace(group[0], backbone=label, by_seed=by_seed, runs=runs))
+    return contrasts
+
+
+def between_parts(
+    numbers: Numbers,
+    protocol: str,
+    metric: str,
+    perturbation: str,
+    choose: Callable[[set[str]], tuple[str, str] | None],
+) -> list[Comparison]:
+    """One part of a representation minus another of the same run; ``choose`` says which, of those recorded."""
+    found = []
+    for where in numbers.trained:
+        parts = choose(numbers.parts(where, protocol, metric))
+        if parts is None:
+            continue
+        one, other = (numbers.values(where, (protocol, metric, part, perturbation)) for part in parts)
+        by_seed = _minus(one, other)
+        if by_seed:
+            data, backbone, method, augmentation = where
+            pair, runs = f"{method}: {parts[0]} − {parts[1]}", frozenset(_runs(where, by_seed))
+            found.append(Comparison(data, backbone, augmentation, pair, by_seed, runs, _is_claimed(method)))
+    return found
+
+
+def whole_and_ir(parts: set[str]) -> tuple[str, str] | None:
+    """The whole vector and the IR."""
+    return ("ALL", "IR") if {"ALL", "IR"} <= parts else None
+
+
+def ef_and_ir(parts: set[str]) -> tuple[str, str] | None:
+    """EF and IR of the same width where the wider one was cut, else as they are."""
+    if not {"IR", "EF"} <= parts:
+        return None
+    ef, ir = (f"{part}_cut" if f"{part}_cut" in parts else part for part in ("EF", "IR"))
+    return ef, ir
+
+
+def statements(numbers: Numbers, parameters: Mapping[str, float]) -> list[Statement]:
+    """Every statement, measured or not; ``parameters`` are the backbones' numbers of parameters, where known."""
+    plain = gains(numbers, "orig")
+    found = [Statement("a", "a", "top-1 on orig is higher than the baseline's", tuple(plain))]
+    for number, name in enumerate(("cj_rot", "cj_rot_et"), start=1):
+        found.append(Statement(f"b{number}", "b", f"top-1 on {name} is higher", tuple(gains(numbers, name))))
+    for number, name in enumerate(("cj_rot", "cj_rot_et"), start=3):
+        text = f"less is lost from orig to {name}: the gain on {name} is larger than the gain on orig"
+        found.append(Statement(f"b{number}", "b", text, tuple(changes(gains(numbers, name), plain))))
+    for number, name in enumerate(("orig", "cj_rot"), start=1):
+        text = f"the gain on {name} is larger for the smaller backbone"
+        contrasts = between_backbones(gains(numbers, name), parameters)
+        found.append(Statement(f"c{number}", "c", text, tuple(contrasts)))
+    augmentations = {one.augmentation for one in plain}
+    complex_ones = [name for name in ("caug", "caug_plus") if name in augmentations] or ["caug"]
+    for number, name in enumerate(complex_ones, start=1):
+        text = f"the gain on orig is larger after training with {name} than with baug"
+        found.append(Statement(f"d{number}", "d", text, tuple(between_augmentations(plain, name, "baug"))))
+    for number, name in enumerate(("orig", "cj_rot"), start=1):
+        pairs = between_parts(numbers, "linear", "top1", name, whole_and_ir)
+        found.append(Statement(f"e{number}", "e", f"top-1 on {name} of ALL is higher than that of IR", tuple(pairs)))
+    return [*found, *_of_parameters(numbers)]
+
+
+def _of_parameters(numbers: Numbers) -> list[Statement]:
+    """Claim f, on the angle, for the protocol ``parameters`` and each of its variants."""
+    variants = [name for name in numbers.protocols if name.partition("+")[0] == "parameters"] or ["parameters"]
+    found = []
+    for place, protocol in enumerate(variants):
+        number, where = 2 * place + 1, "" if protocol == "parameters" else f" ({protocol})"
+        pairs = between_parts(numbers, protocol, "r2_angle", "views", ef_and_ir)
+        text = f"the angle is read off the EF better than off as many dimensions of the IR{where}"
+        found.append(Statement(f"f{number}", "f", text, tuple(pairs), "R²"))
+        beside = gains(numbers, "views", what=(protocol, "r2_angle"))
+        text = f"the angle is read off the whole vector better than off the baseline's{where}"
+        found.append(Statement(f"f{number + 1}", "f", text, tuple(beside), "R²"))
+    return found
+
+
+def other_parameters(numbers: Numbers) -> dict[tuple[str, str], list[Comparison]]:
+    """(protocol, metric) to EF minus IR, for what else is regressed; no verdict is tied to it."""
+    return {
+        (protocol, metric): between_parts(numbers, protocol, metric, "views", ef_and_ir)
+        for protocol, metric in numbers.metrics
+        if protocol.partition("+")[0] == "parameters" and metric != "r2_angle"
+    }
+
+
+def means_by_part(numbers: Numbers, protocol: str, metric: str) -> dict[tuple[str, str, str, str], dict[str, float]]:
+    """(data, backbone, method, augmentation) to the mean over seeds of each part of the representation."""
+    found = {}
+    for where in numbers.trained:
+        parts = sorted(numbers.parts(where, protocol, metric), key=part_rank)
+        values = {part: list(numbers.values(where, (protocol, metric, part, "views")).values()) for part in parts}
+        found[where] = {part: float(np.mean(seeds)) for part, seeds in values.items() if seeds}
+    return found
+
+
+@dataclass(frozen=True)
+class PublishedDifference:
+    """A comparison of published values: ``value`` is its one difference."""
+
+    comparison: Comparison
+    value: float
+    epochs: float
+    source: str
+    exactness: str
+
+
+def published_differences(published: pd.DataFrame) -> dict[str, list[PublishedDifference]]:
+    """Statement key to the same differences of published values, each table for itself, without repetitions.
+
+    The authors' README comes first, so that other tables add what it does not print.
+    """
+    counted = published[published["metric"] == "parameters_million"]
+    sizes = dict(zip(counted["backbone"].astype(str), counted["value"].astype(float), strict=True))
+    named = (published[["protocol", "method", "augmentation"]] != "").all(axis=1)
+    accuracies = published[named]
+    found: dict[str, list[PublishedDifference]] = defaultdict(list)
+    seen = set()
+    items = sorted(set(accuracies["item"]), key=lambda item: (not item.endswith("_readme"), item))
+    for item in items:
+        rows = accuracies[accuracies["item"] == item].copy()
+        elsewhere = rows["evaluation_data"] != rows["data"]
+        rows.loc[elsewhere, "data"] += " → " + rows["evaluation_data"]
+        for epochs, group in rows.groupby("epochs", dropna=False):
+            table = group.assign(seed=0, selection="last")
+            for statement in statements(Numbers(table), sizes):
+                for one in statement.comparisons:
+                    if (statement.key, one.labels, epochs) in seen:
+                        continue
+                    seen.add((statement.key, one.labels, epochs))
+                    source, exactness = str(group["source"].iloc[0]), str(group["exactness"].iloc[0])
+                    found[statement.key].append(
+                        PublishedDifference(one, one.by_seed[0], float(epochs), source, exactness)
+                    )
+    return found

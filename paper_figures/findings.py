@@ -1,0 +1,404 @@
+"""The findings: what a study says about each claim of the paper, with intervals and what is published beside them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from arguments import PUBLISHED_FOLDER, add_records, add_runs, check_suffixes, make_parser, run_script
+from claims import (
+    MARGIN_POINTS,
+    MARGIN_R2,
+    WORDS_OF_CLAIMS,
+    Numbers,
+    PublishedDifference,
+    Statement,
+    means_by_part,
+    other_parameters,
+    published_differences,
+    statements,
+)
+from differences import CONFIDENCE
+from inputs import REFERENCE_FILE, read_published, read_records, read_runs, unhealthy_runs
+from names import NOT_PUBLISHED, PIXELS, UNTRAINED
+from origins import origin_facts
+from pooling import Comparison, Pooled, format_difference, holm, judge, over_seeds, pool
+from references import read_references
+from sanity import (
+    LABEL_HEADS,
+    Schedule,
+    beside_references,
+    not_above_untrained,
+    pixels_accuracy,
+    reasons,
+    references_table,
+    schedules,
+    untrained_table,
+)
+from scipy import stats
+from tables import Row, escape_markdown, markdown_grid
+
+from clever.errors import UserError
+from clever.files import write_text
+
+SUFFIXES = (".md",)
+NOTHING = "–"
+TEMPLATE = "findings.md.jinja"
+PAPER_IMAGES = 25_000_000
+"""Images that pass in one of the paper's runs: 200 epochs of ImageNet-100's 126,700."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statement with its verdict over all runs, and over the comparisons in which every run was healthy."""
+
+    statement: Statement
+    pooled: Pooled
+    verdict: str
+    healthy: Pooled
+    healthy_verdict: str
+    p_holm: float
+
+    @property
+    def changes_without_unhealthy(self) -> bool:
+        """Whether an unhealthy run had a part in it."""
+        return len(self.healthy.comparisons) != len(self.pooled.comparisons)
+
+
+def find(found: Sequence[Statement], sick: Iterable[str]) -> list[Finding]:
+    """Every statement judged, p-values corrected for the number of statements that have one."""
+    pooled = [pool(statement.claimed) for statement in found]
+    healthy = [pool(statement.without(sick).claimed) for statement in found]
+    corrected = holm([one.p_value for one in pooled])
+    return [
+        Finding(
+            statement,
+            everything,
+            judge(everything.difference, statement.margin),
+            kept,
+            judge(kept.difference, statement.margin),
+            p_value,
+        )
+        for statement, everything, kept, p_value in zip(found, pooled, healthy, corrected, strict=True)
+    ]
+
+
+def render(
+    records: pd.DataFrame,
+    runs: Sequence[Mapping[str, Any]],
+    published: pd.DataFrame,
+    references: pd.DataFrame,
+    parameters: Mapping[str, int],
+    study: str,
+) -> str:
+    """The page. ``parameters`` are the backbones' numbers of parameters, of those that are known."""
+    numbers, sick = Numbers(records), unhealthy_runs(runs)
+    findings = find(statements(numbers, parameters), sick)
+    beside = published_differences(published)
+    sources = _Sources()
+    trained = records[records["method"] != UNTRAINED]
+    seeds = len(set(trained["seed"]))
+    known, unknown = schedules(runs), sorted(set(trained["run"]) - {str(run["run"]) for run in runs})
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent),
+        autoescape=False,  # Markdown; text from outside passes through escape_markdown
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names_of_protocols = {name.partition("+")[0] for name in numbers.protocols}
+    claims = [
+        {
+            "key": key,
+            "words": words,
+            "statements": [
+                _section(finding, beside.get(finding.statement.key, []), sources)
+                for finding in findings
+                if finding.statement.claim == key
+            ],
+        }
+        for key, words in WORDS_OF_CLAIMS.items()
+    ]
+    compared = beside_references(records, references, known)
+    page = environment.get_template(TEMPLATE).render(
+        study=study,
+        facts=[(name, escape_markdown(value)) for name, value in origin_facts(records, runs)],
+        costs=_costs(runs, known),
+        passed=_spread([schedule.passed for schedule in known.values()], "{:,.0f}") if known else "",
+        smaller=bool(known) and max(schedule.passed for schedule in known.values()) < PAPER_IMAGES,
+        paper_images=f"{PAPER_IMAGES / 1e6:.0f} million",
+        tests=_spread(sorted(set(records["n"][records["protocol"] == "linear"])), "{:,.0f}"),
+        seeds=seeds,
+        reach=f"{stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) / math.sqrt(seeds):.1f}" if seeds > 1 else "",
+        gap=_best_over_last(trained),
+        confidence=f"{100 * CONFIDENCE:.0f}",
+        margin_points=MARGIN_POINTS,
+        margin_r2=MARGIN_R2,
+        summary=_summary(findings, bool(sick)),
+        tests_corrected=sum(not math.isnan(finding.p_holm) for finding in findings),
+        claims=claims,
+        sizes=[(name, f"{count / 1e6:.2f}") for name, count in sorted(parameters.items(), key=lambda item: item[1])],
+        sick=[(run, escape_markdown(reason)) for run, reason in sorted(sick.items())],
+        unknown=unknown,
+        has_runs=bool(runs),
+        affected=any(finding.changes_without_unhealthy for finding in findings),
+        has_parameters="parameters" in names_of_protocols,
+        parameter_means=_parameter_means(numbers),
+        other_parameters=_other_parameters(numbers),
+        untrained=untrained_table(numbers),
+        no_better=not_above_untrained(numbers),
+        pixels=[(data, f"{pixels_accuracy(numbers, data):.1f}") for data in sorted(set(records["data"]))],
+        references=references_table(compared, sources.number),
+        reasons=reasons(compared, parameters),
+        sources=[escape_markdown(source) for source in sources.listed],
+        not_published=NOT_PUBLISHED,
+    )
+    return page.rstrip("\n") + "\n"
+
+
+class _Sources:
+    """Sources in the order in which they are first named, as numbers."""
+
+    def __init__(self) -> None:
+        self.listed: list[str] = []
+
+    def number(self, source: str) -> int:
+        if source not in self.listed:
+            self.listed.append(source)
+        return self.listed.index(source) + 1
+
+
+def _summary(findings: Sequence[Finding], with_healthy: bool) -> str:
+    heads = ["comparisons", "seeds", "mean difference [95 %]", "p, Holm", "verdict"]
+    if with_healthy:
+        heads.append("without unhealthy runs")
+    rows = []
+    for finding in findings:
+        difference, unit = finding.pooled.difference, finding.statement.unit
+        cells = [
+            str(len(finding.pooled.comparisons)),
+            str(difference.seeds if difference else 0),
+            format_difference(difference, unit) + (f" {unit}" if difference else ""),
+            _p_value(finding.p_holm),
+            finding.verdict,
+        ]
+        if with_healthy:
+            counts = f"{len(finding.healthy.comparisons)} of {len(finding.pooled.comparisons)}"
+            text = f"{format_difference(finding.healthy.difference, unit)}, {counts}: {finding.healthy_verdict}"
+            cells.append(text if finding.changes_without_unhealthy else "the same")
+        rows.append(Row((finding.statement.key, finding.statement.text), tuple(cells), "ours"))
+    return markdown_grid(("", "statement"), heads, rows)
+
+
+def _p_value(value: float) -> str:
+    if math.isnan(value):
+        return NOTHING
+    return f"{value:.3f}" if value >= 0.001 else "below 0.001"
+
+
+def _section(finding: Finding, beside: Sequence[PublishedDifference], sources: _Sources) -> dict[str, Any]:
+    statement = finding.statement
+    shown = statement.comparisons
+    pairs = {one.pair for one in shown}
+    wanted = [one for one in beside if one.comparison.claimed or one.comparison.pair in pairs]
+    rows = [
+        Row(
+            (*one.labels[:3], one.pair),
+            (
+                str(len(one.by_seed)),
+                format_difference(over_seeds(one.by_seed), statement.unit),
+                _published_cell(one, wanted),
+            ),
+            "ours",
+        )
+        for one in shown
+    ]
+    for label, group in _subsets(shown):
+        pooled = pool(group)
+        if len(group) > 1 and pooled.difference is not None:
+            seeds, text = str(pooled.difference.seeds), format_difference(pooled.difference, statement.unit)
+            rows.append(Row((f"{len(pooled.comparisons)} pooled", *label), (seeds, text, ""), "ours"))
+    heads = ("seeds", f"mean difference [95 %], {statement.unit}", "published")
+    return {
+        "key": statement.key,
+        "text": statement.text,
+        "verdict": finding.verdict,
+        "unit": statement.unit,
+        "finding": finding,
+        "table": markdown_grid(LABEL_HEADS, heads, rows) if rows else "",
+        "left_out": [" / ".join(one.labels) for one in finding.pooled.left_out],
+        "seeds_left_out": ", ".join(map(str, finding.pooled.seeds_left_out)),
+        "published": _published_lines(wanted, sources),
+        "claimed_published": any(one.comparison.claimed for one in wanted),
+    }
+
+
+def _subsets(shown: Sequence[Comparison]) -> list[tuple[tuple[str, str, str], list[Comparison]]]:
+    """The rows below a table: (backbone, augmentation, pair) in words, and what is pooled in them, each group once."""
+    claimed = [one for one in shown if one.claimed]
+    groups: list[tuple[tuple[str, str, str], list[Comparison]]] = []
+    for pair in dict.fromkeys(one.pair for one in shown):
+        groups.append((("all", "all", pair), [one for one in shown if one.pair == pair]))
+    for augmentation in dict.fromkeys(one.augmentation for one in claimed):
+        groups.append((("all", augmentation, "CLeVER"), [one for one in claimed if one.augmentation == augmentation]))
+    for backbone in dict.fromkeys(one.backbone for one in claimed):
+        groups.append(((backbone, "all", "CLeVER"), [one for one in claimed if one.backbone == backbone]))
+    everything = (("all", "all", "CLeVER: the verdict's"), claimed)
+    # A group that is everything would say the verdict's number again, under a narrower name.
+    return [group for group in groups if group[1] != claimed] + [everything]
+
+
+def _published_cell(one: Comparison, beside: Sequence[PublishedDifference]) -> str:
+    """The value of the same cell, else the range of the same pair and augmentation elsewhere."""
+    same = [other.value for other in beside if other.comparison.labels == one.labels]
+    if same:
+        return "same cell: " + _range(same)
+    alike = (one.pair, one.augmentation)
+    other = [row.value for row in beside if (row.comparison.pair, row.comparison.augmentation) == alike]
+    return f"elsewhere: {_range(other)}" if other else NOT_PUBLISHED
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = _printed(min(values)), _printed(max(values))
+    return low if len(values) == 1 else f"{low} to {high} ({len(values)} values)"
+
+
+def _printed(value: float) -> str:
+    """A difference of printed values: one decimal where that is all of it, else two."""
+    return f"{value:+.1f}" if math.isclose(value, round(value, 1), abs_tol=1e-6) else f"{value:+.2f}"
+
+
+def _published_lines(beside: Sequence[PublishedDifference], sources: _Sources) -> list[str]:
+    groups: dict[tuple[str, float, str, str, int, str], list[str]] = defaultdict(list)
+    for one in beside:
+        data, backbone, augmentation, pair = one.comparison.labels
+        key = (data, one.epochs, augmentation, pair, sources.number(one.source), one.exactness)
+        groups[key].append(f"{backbone} {_printed(one.value)}")
+    return [
+        escape_markdown(f"{data}, {_epochs(epochs)}, {augmentation}, {pair}: {'; '.join(values)}")
+        + f" (source {number}, {exactness})"
+        for (data, epochs, augmentation, pair, number, exactness), values in groups.items()
+    ]
+
+
+def _epochs(epochs: float) -> str:
+    return "epochs not stated" if math.isnan(epochs) else f"{epochs:.0f} epochs"
+
+
+def _costs(runs: Sequence[Mapping[str, Any]], known: Mapping[tuple[str, str, str, str], Schedule]) -> str:
+    """Time and speed by data, backbone and method, of what the runs say of themselves."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for run in runs:
+        where = str(run["run"]).split("/")
+        if run.get("epochs") and len(where) == 5:
+            groups[(where[0], where[1], where[2])].append(run)
+    rows = []
+    for key, group in sorted(groups.items()):
+        trained = {schedule for where, schedule in known.items() if where[:3] == key}
+        cells = (
+            str(len(group)),
+            _spread([float(run["epochs"]) for run in group], "{:.0f}"),
+            _spread([float(schedule.images) for schedule in trained], "{:,.0f}"),
+            _spread([run["wall_seconds"] / 60 for run in group if run.get("wall_seconds")], "{:.1f}"),
+            _spread([run["images_per_second"] for run in group if run.get("images_per_second")], "{:,.0f}"),
+        )
+        rows.append(Row(key, cells, "ours"))
+    heads = ("runs", "epochs", "images an epoch", "minutes a run", "images/s")
+    return markdown_grid(("data", "backbone", "method"), heads, rows) if rows else ""
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """One value where all print alike, else the lowest to the highest."""
+    if not values:
+        return "not recorded"
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _best_over_last(trained: pd.DataFrame) -> str:
+    """By how much the best epoch of the probe is above the last one, in the mean; empty where none is recorded."""
+    probes = trained[
+        (trained["protocol"] == "linear")
+        & (trained["metric"] == "top1")
+        & (trained["perturbation"] == "orig")
+        & (trained["part"] == "ALL")
+    ].pivot_table(index="run", columns="selection", values="value")
+    if not {"best", "last"} <= set(probes.columns):
+        return ""
+    return f"{(probes['best'] - probes['last']).mean():.2f}"
+
+
+def _parameter_means(numbers: Numbers) -> str:
+    rows, parts = [], ("ALL", "IR", "IR_cut", "EF", "EF_cut")
+    for protocol in [name for name in numbers.protocols if name.partition("+")[0] == "parameters"]:
+        for where, means in means_by_part(numbers, protocol, "r2_angle").items():
+            cells = tuple(f"{means[part]:.3f}" if part in means else NOTHING for part in parts)
+            rows.append(Row((protocol, *where), cells, "ours"))
+    return markdown_grid(("protocol", "data", "backbone", "method", "augmentation"), parts, rows) if rows else ""
+
+
+def _other_parameters(numbers: Numbers) -> str:
+    rows = []
+    for (protocol, metric), comparisons in other_parameters(numbers).items():
+        pooled = pool([one for one in comparisons if one.claimed])
+        if pooled.difference is not None:
+            unit = "R²" if metric.startswith("r2_") else "points"
+            text = f"{format_difference(pooled.difference, unit)} {unit}"
+            counts = str(len(pooled.comparisons)), str(pooled.difference.seeds)
+            rows.append(Row((protocol, metric), (*counts, text), "ours"))
+    return markdown_grid(("protocol", "metric"), ("comparisons", "seeds", "EF − IR [95 %]"), rows) if rows else ""
+
+
+def count_parameters(runs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The number of parameters of every backbone of the runs, by building it from its recipe.
+
+    Runs whose recipe names no backbone are left out. Raises ``UserError`` where a recipe cannot be built.
+    """
+    from clever.backbones import BackboneOptions, build_backbone  # timm takes seconds to import
+    from clever.options import parse
+
+    counts: dict[str, int] = {}
+    for run in runs:
+        recipe = run.get("recipe") or {}
+        name, options = recipe.get("backbone_name"), recipe.get("backbone")
+        if not name or not options or name == PIXELS or name in counts:
+            continue
+        backbone = build_backbone(parse(BackboneOptions, options, f"{run['run']}: recipe.backbone"), seed=0)
+        counts[str(name)] = int(np.sum([parameter.numel() for parameter in backbone.parameters()]))
+    return counts
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write ``--output``."""
+    parser = make_parser(str(__doc__), SUFFIXES)
+    add_records(parser)
+    add_runs(parser)
+    parser.add_argument("--study", required=True, metavar="NAME", help="the study's name")
+    arguments = parser.parse_args(argv)
+    check_suffixes(arguments.output, SUFFIXES)
+    records = read_records(arguments.records)
+    if records[records["method"] != UNTRAINED].empty:
+        raise UserError(f"{arguments.records}: controls only, no trained run to find anything in")
+    runs = read_runs(arguments.runs) if arguments.runs else []
+    references = arguments.published / REFERENCE_FILE
+    page = render(
+        records,
+        runs,
+        read_published(arguments.published),
+        read_references(references if references.is_file() else PUBLISHED_FOLDER / REFERENCE_FILE),
+        count_parameters(runs),
+        arguments.study,
+    )
+    for output in arguments.output:
+        write_text(output, page)
+
+
+if __name__ == "__main__":
+    run_script(main)

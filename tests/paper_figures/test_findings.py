@@ -1,0 +1,357 @@
+"""The findings of made-up studies in which the effects are planted, their numbers worked out again with SciPy."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import findings
+import numpy as np
+import pandas as pd
+import pytest
+from arguments import PUBLISHED_FOLDER
+from claims import MARGIN_POINTS, Numbers, other_parameters, published_differences, statements
+from findings import Finding, find, render
+from inputs import RECORD_COLUMNS, read_published
+from pooling import LOWER, NOT_MEASURED, ONE_SEED, SUPPORTED, UNDECIDED, WITHIN
+from references import read_references
+from sanity import beside_references, schedules
+from scipy import stats
+
+from clever.errors import UserError
+
+BACKBONES = {"resnet10t_half": 1_200_000, "vit_micro": 140_000}
+METHODS = ("dino", "dino+clever", "simsiam", "simsiam+ddcl", "simsiam+clever")
+PERTURBATIONS = ("orig", "cj", "cj_rot", "cj_rot_et")
+CLAIMED = [method for method in METHODS if method.endswith("+clever")]
+REFERENCES = read_references()
+PUBLISHED = read_published(PUBLISHED_FOLDER)
+BESIDE = published_differences(PUBLISHED)
+
+
+def make_records(
+    gain: float = 0.0, noise: float = 0.0, seeds: int = 3, small: float = 0.0, parameters: bool = False
+) -> pd.DataFrame:
+    """CLeVER and DDCL gain ``gain`` points over their baseline, ``small`` more with vit_micro; IR has 1 less than ALL.
+
+    The angle is read off the EF with an R² of 0.4, off the IR's cut with one of 0.3.
+    """
+    draw = np.random.default_rng(7)
+    rows: list[dict[str, Any]] = []
+
+    def add(where: tuple[str, str, str, int], what: tuple[str, str, str, str], value: float) -> None:
+        backbone, method, augmentation, seed = where
+        names = dict(zip(("protocol", "part", "perturbation", "metric"), what, strict=True))
+        run = f"cifar10/{backbone}/{method}/{augmentation}/seed{seed}"
+        rows.append(
+            dict.fromkeys(RECORD_COLUMNS, "x")
+            | {"run": run, "data": "cifar10", "backbone": backbone, "method": method, "augmentation": augmentation}
+            | {"seed": seed, "value": value, "n": 3000, "selection": "last", "epoch": 9, **names}
+        )
+
+    for backbone, augmentation, method, seed in itertools.product(BACKBONES, ("baug", "caug"), METHODS, range(seeds)):
+        where = backbone, method, augmentation, seed
+        added = (gain + small * (backbone == "vit_micro")) if "+" in method else 0.0
+        for perturbation in PERTURBATIONS:
+            value = 40.0 + 3 * method.startswith("simsiam") + added + noise * draw.normal()
+            add(where, ("linear", "ALL", perturbation, "top1"), value)
+            if "+" in method:
+                add(where, ("linear", "IR", perturbation, "top1"), value - 1.0 + 0.01 * seed)
+        add(where, ("knn", "ALL", "orig", "top1"), 33.0)
+        if parameters:
+            add(where, ("parameters", "ALL", "views", "r2_angle"), 0.5)
+            if "+" in method:
+                for part, value in {"IR": 0.45, "IR_cut": 0.3, "EF": 0.4}.items():
+                    add(where, ("parameters", part, "views", "r2_angle"), value + 0.001 * seed)
+                    add(where, ("parameters", part, "views", "r2_hue"), value / 2)
+    for backbone, seed in itertools.product(BACKBONES, range(seeds)):
+        add((backbone, "untrained", "none", seed), ("linear", "ALL", "orig", "top1"), 41.0 + 0.1 * seed)
+    add(("pixels", "untrained", "none", 0), ("linear", "ALL", "orig", "top1"), 35.8)
+    return pd.DataFrame(rows)
+
+
+def make_runs(records: pd.DataFrame, **health: str) -> list[dict[str, Any]]:
+    """runs.json of the trained runs: 25 epochs of 125 batches of 32; ``health`` by run id is else ``ok``."""
+    trained = records[records["method"] != "untrained"].drop_duplicates("run")
+    return [
+        {
+            "run": row["run"],
+            "recipe": {
+                "backbone_name": row["backbone"],
+                "backbone": {"name": row["backbone"], "image_size": 32},
+                "optimisation": {"batch_size": 32},
+            },
+            "epochs": 25,
+            "iterations": 25 * 125,
+            "wall_seconds": 90.0,
+            "images_per_second": 1111.1,
+            "hardware": {"device": "cpu", "cores": 2},
+            "git_commit": "c0ffee",
+            "health": health.get(row["run"], "ok"),
+        }
+        for row in trained.to_dict("records")
+    ]
+
+
+def by_key(records: pd.DataFrame, sick: tuple[str, ...] = ()) -> dict[str, Finding]:
+    return {found.statement.key: found for found in find(statements(Numbers(records), BACKBONES), sick)}
+
+
+def page_of(records: pd.DataFrame, runs: list[dict[str, Any]]) -> str:
+    return render(records, runs, PUBLISHED, REFERENCES, BACKBONES, "made_up")
+
+
+def gains_again(records: pd.DataFrame, perturbation: str) -> pd.DataFrame:
+    """Rows (backbone, augmentation, method), columns seeds: CLeVER minus its baseline, by a pivot."""
+    probe = records[
+        (records["protocol"] == "linear")
+        & (records["part"] == "ALL")
+        & (records["perturbation"] == perturbation)
+        & (records["method"] != "untrained")
+    ]
+    wide = probe.pivot_table(index=["backbone", "augmentation", "seed"], columns="method", values="value")
+    found = pd.DataFrame({method: wide[method] - wide[method.split("+")[0]] for method in CLAIMED})
+    return found.stack().unstack("seed")
+
+
+def check_against_scipy(found: Finding, seeds_means: np.ndarray) -> None:
+    test = stats.ttest_1samp(seeds_means, 0.0)
+    interval = test.confidence_interval(0.95)
+    difference = found.pooled.difference
+    assert difference is not None
+    assert difference.mean == pytest.approx(seeds_means.mean(), abs=1e-9)
+    assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
+
+
+def test_a_planted_gain_is_supported_and_the_numbers_are_scipy_s() -> None:
+    records = make_records(gain=2.0, noise=0.5)
+    found = by_key(records)
+    assert [found[key].verdict for key in ("a", "b1", "b2")] == [SUPPORTED] * 3
+    again = {name: gains_again(records, name) for name in PERTURBATIONS}
+    assert again["orig"].shape == (8, 3)
+    check_against_scipy(found["a"], again["orig"].mean().to_numpy())
+    check_against_scipy(found["b1"], again["cj_rot"].mean().to_numpy())
+    check_against_scipy(found["b2"], again["cj_rot_et"].mean().to_numpy())
+    check_against_scipy(found["b3"], (again["cj_rot"] - again["orig"]).mean().to_numpy())
+    check_against_scipy(found["b4"], (again["cj_rot_et"] - again["orig"]).mean().to_numpy())
+    small = again["orig"].xs("vit_micro") - again["orig"].xs("resnet10t_half")
+    check_against_scipy(found["c1"], small.mean().to_numpy())
+    rotations = again["orig"].xs("caug", level="augmentation") - again["orig"].xs("baug", level="augmentation")
+    check_against_scipy(found["d1"], rotations.mean().to_numpy())
+    difference = found["a"].pooled.difference
+    assert difference is not None
+    written = f"{difference.mean:+.2f} \\[{difference.low:+.2f}, {difference.high:+.2f}\\] \\* points"
+    page = page_of(records, make_runs(records))
+    [line] = [line for line in page.splitlines() if line.startswith("| a ")]
+    assert written in line
+    assert line.rstrip(" |").endswith("supported")
+    assert "### a: top-1 on orig is higher than the baseline's\n\n**Verdict: supported.**" in page
+
+
+def test_noise_is_undecided() -> None:
+    found = by_key(make_records(noise=6.0))
+    assert [found[key].verdict for key in ("a", "b1", "b3", "c1", "d1")] == [UNDECIDED] * 5
+
+
+def test_a_planted_loss_is_not_supported() -> None:
+    found = by_key(make_records(gain=-2.0, noise=0.3))
+    assert [found[key].verdict for key in ("a", "b1", "b2")] == [LOWER] * 3
+
+
+def test_no_effect_measured_exactly_is_not_supported() -> None:
+    assert by_key(make_records(noise=0.05))["d1"].verdict == WITHIN
+
+
+def test_a_gain_of_the_small_backbone() -> None:
+    found = by_key(make_records(gain=1.0, small=3.0, noise=0.3))
+    assert found["c1"].verdict == SUPPORTED
+    difference = found["c1"].pooled.difference
+    assert difference is not None
+    assert difference.mean == pytest.approx(3.0, abs=0.6)
+
+
+def test_ddcl_is_shown_but_not_pooled() -> None:
+    records = make_records(gain=2.0, noise=0.3)
+    records.loc[records["method"] == "simsiam+ddcl", "value"] -= 50.0
+    found = by_key(records)["a"]
+    assert found.verdict == SUPPORTED
+    assert {one.pair for one in found.statement.comparisons if not one.claimed} == {"simsiam+ddcl − simsiam"}
+    assert len(found.pooled.comparisons) == 8
+    assert re.search(r"\| 4 pooled +\| all +\| all +\| simsiam\+ddcl − simsiam", page_of(records, make_runs(records)))
+
+
+def test_parts_and_parameters() -> None:
+    records = make_records(parameters=True)
+    found = by_key(records)
+    check_against_scipy(found["e1"], np.array([1.0, 0.99, 0.98]))
+    assert found["e1"].verdict == SUPPORTED
+    # EF against the IR cut to its width, 0.4 - 0.3, not against the whole IR.
+    difference = found["f1"].pooled.difference
+    assert difference is not None
+    assert (difference.mean, difference.seeds) == (pytest.approx(0.1), 3)
+    assert found["f1"].verdict == SUPPORTED
+    assert found["f2"].verdict == WITHIN
+    [(key, comparisons)] = other_parameters(Numbers(records)).items()
+    assert key == ("parameters", "r2_hue")
+    assert comparisons[0].by_seed[0] == pytest.approx(0.05)
+    page = page_of(records, make_runs(records))
+    assert "no records of the protocol `parameters`" not in page
+    squeezed = re.sub(" +", " ", page)
+    assert "| parameters | r2_hue | 8 | 3 | +0.050 " in squeezed
+    assert "| parameters | cifar10 | vit_micro | dino+clever | caug | 0.500 | 0.451 | 0.301 | 0.401 | – |" in squeezed
+
+
+def test_what_was_not_measured_is_said() -> None:
+    """No parts, no parameters, one backbone, one augmentation, no elastic transform, no runs.json."""
+    records = make_records(gain=2.0, noise=0.5)
+    records = records[
+        (records["part"] == "ALL")
+        & (records["backbone"] == "vit_micro")
+        & (records["augmentation"] != "baug")
+        & (records["perturbation"] != "cj_rot_et")
+    ]
+    found = by_key(records)
+    for key in ("b2", "b4", "c1", "c2", "d1", "e1", "e2", "f1", "f2"):
+        assert found[key].verdict == NOT_MEASURED
+    page = page_of(records, [])
+    assert "no records of the protocol `parameters`" in page
+    assert "There is no `runs.json`" in page
+    assert page.count("This study has no records for it") == 9
+
+
+def test_one_seed_is_undecided_and_has_no_interval() -> None:
+    records = make_records(gain=2.0, seeds=1, parameters=True)
+    assert {one.verdict for one in by_key(records).values()} == {ONE_SEED}
+    page = page_of(records, make_runs(records))
+    assert "0 statements have an interval" in page
+    assert "nan" not in page
+
+
+def test_an_unhealthy_run_is_named_and_left_out_for_comparison() -> None:
+    """One collapsed run turns a clear gain into an undecided one; without its comparisons the gain is clear again."""
+    records = make_records(gain=2.0, noise=0.2)
+    collapsed = "cifar10/vit_micro/dino+clever/caug/seed1"
+    records.loc[records["run"] == collapsed, "value"] -= 30.0
+    found = by_key(records, sick=(collapsed,))["a"]
+    assert (found.verdict, found.healthy_verdict) == (UNDECIDED, SUPPORTED)
+    assert (len(found.pooled.comparisons), len(found.healthy.comparisons)) == (8, 7)
+    again = gains_again(records, "orig").drop(index=("vit_micro", "caug", "dino+clever"))
+    check_against_scipy(
+        Finding(found.statement, found.healthy, "", found.healthy, "", 0.0),
+        again.mean().to_numpy(),
+    )
+    page = page_of(records, make_runs(records, **{collapsed: "one | output for <all>"}))
+    assert f"- `{collapsed}`: one \\| output for \\<all\\>" in page
+    difference = found.healthy.difference
+    assert difference is not None
+    left = f"{difference.mean:+.2f} \\[{difference.low:+.2f}, {difference.high:+.2f}\\] \\*, 7 of 8: supported |"
+    assert left in page
+    assert "**Verdict: undecided.** Without unhealthy runs: supported." in page
+
+
+def test_a_study_that_stopped_early_pools_its_whole_seeds() -> None:
+    records = make_records(gain=2.0, noise=0.2)
+    records = records[(records["seed"] == 0) | (records["backbone"] == "vit_micro") & (records["seed"] == 1)]
+    kept = by_key(records)["a"].pooled
+    # Half of the comparisons have seed 1: the other half goes.
+    assert sorted(kept.by_seed) == [0, 1]
+    assert {one.backbone for one in kept.comparisons} == {"vit_micro"}
+    assert "Left out of the pool, because a seed is missing: cifar10 / resnet10t_half" in page_of(records, [])
+
+
+def test_published_differences_are_the_readme_s() -> None:
+    """Typed in again from the README: ViT-T 66.2 to 68.7 and 71.9 to 74.9 on orig, 62.6 to 66.0 under cj_rot."""
+
+    def value(key: str, backbone: str, augmentation: str, pair: str = "dino+clever − dino", epochs: int = 200) -> float:
+        [one] = [
+            one.value
+            for one in BESIDE[key]
+            if (one.comparison.backbone, one.comparison.augmentation, one.comparison.pair, one.epochs)
+            == (backbone, augmentation, pair, epochs)
+        ]
+        return one
+
+    assert value("a", "vit_tiny", "caug") == pytest.approx(68.7 - 66.2)
+    assert value("b1", "vit_tiny", "caug") == pytest.approx(66.0 - 62.6)
+    assert value("b3", "vit_tiny", "caug") == pytest.approx(3.4 - 2.5)
+    assert value("d1", "vit_tiny", "caug − baug") == pytest.approx(2.5 - 3.0)
+    assert value("b2", "resnet50", "caug", "simsiam+clever − simsiam", 500) == pytest.approx(48.1 - 51.9)
+    # DDCL's tables alone print a part: 77.32 of the whole and 77.29 of the DIR.
+    assert value("e2", "resnet50", "caug", "simsiam+ddcl: ALL − IR", 500) == pytest.approx(77.32 - 77.29)
+    assert not BESIDE["f1"]
+
+
+def test_published_line_through_sizes_is_a_least_squares_line() -> None:
+    sizes = {"vit_tiny": 5.5, "vit_small": 21.7, "resnet18": 11.2, "resnet50": 23.5, "vmamba_tiny": 29.5}
+    gains = {"vit_tiny": 2.5, "vit_small": 2.5, "resnet18": 2.7, "resnet50": 0.7, "vmamba_tiny": 2.1}
+    line = stats.linregress(np.log(list(sizes.values())), [gains[name] for name in sizes])
+    expected = line.slope * np.log(sizes["vit_tiny"] / sizes["vmamba_tiny"])
+    [found] = [one.value for one in BESIDE["c1"] if one.comparison.augmentation == "caug"]
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_margin_and_the_words_about_published_signs_hold() -> None:
+    def values(key: str) -> list[float]:
+        return [one.value for one in BESIDE[key] if one.comparison.claimed]
+
+    readme = [one.value for one in BESIDE["a"] if "clever" in one.source.lower() and "DDCL" not in one.source]
+    assert min(readme) == pytest.approx(MARGIN_POINTS)
+    rotated = values("b1") + values("b2")
+    assert sum(value > 0 for value in rotated) > len(rotated) / 2
+    lost = values("b3") + values("b4")
+    assert min(lost) < 0 < max(lost)
+
+
+def test_baselines_beside_controls_and_references() -> None:
+    records = make_records(gain=2.0, noise=0.5)
+    runs = make_runs(records)
+    compared = {
+        (one.backbone, one.baseline, one.protocol): one
+        for one in beside_references(records, REFERENCES, schedules(runs))
+    }
+    assert set(compared) == set(itertools.product(BACKBONES, ("dino", "simsiam"), ("linear", "knn")))
+    probe = compared[("vit_micro", "simsiam", "linear")]
+    assert (probe.reference["value"], probe.augmentation) == (90.51, "baug")
+    ours = records[
+        (records["run"].str.startswith("cifar10/vit_micro/simsiam/baug")) & (records["protocol"] == "linear")
+    ]
+    ours = ours[ours["perturbation"] == "orig"]
+    assert probe.value == pytest.approx(ours["value"].mean())
+    # Of 200 and 800 epochs the nearer to 25.
+    assert compared[("vit_micro", "dino", "knn")].reference["epochs"] == 200
+    page = page_of(records, runs)
+    reason = "25 epochs of 4,000 images, 100,000 in all, against 1000 epochs of 50,000, 50,000,000 in all (500 times"
+    assert reason in page
+    assert "Raw pixels reach 35.8 on cifar10." in page
+    # dino has 40 on average, its untrained backbone 41.1.
+    assert re.search(r"no better than the initialisation: .*dino, vit_micro, baug", page)
+    assert "simsiam, vit_micro, baug" not in page.split("no better than the initialisation: ")[1].split(". What")[0]
+
+
+def test_the_command_writes_the_page_with_sizes_from_the_recipes(tmp_path: Path) -> None:
+    records = make_records(gain=2.0, noise=0.5, seeds=2)
+    records.to_csv(tmp_path / "records.csv", index=False)
+    (tmp_path / "runs.json").write_text(json.dumps(make_runs(records)), encoding="utf-8")
+    page = tmp_path / "findings.md"
+    inputs = ["--records", str(tmp_path / "records.csv"), "--runs", str(tmp_path / "runs.json")]
+    findings.main([*inputs, "--study", "made_up", "--output", str(page)])
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# Findings of the study made_up\n")
+    # The numbers that `clever describe` gives.
+    assert "Parameters in millions: vit_micro 0.14, resnet10t_half 1.23." in text
+    assert "vit_micro − resnet10t_half" in text
+    assert "1 h 0 min over 40 runs" in text
+    assert "100,000 images pass in a run here" in text
+    first = page.read_bytes()
+    findings.main([*inputs, "--study", "made_up", "--output", str(page)])
+    assert page.read_bytes() == first
+
+
+def test_controls_alone_are_refused(tmp_path: Path) -> None:
+    records = make_records(seeds=1)
+    records[records["method"] == "untrained"].to_csv(tmp_path / "records.csv", index=False)
+    with pytest.raises(UserError, match="controls only"):
+        findings.main(["--records", str(tmp_path / "records.csv"), "--study", "s", "--output", str(tmp_path / "f.md")])
