@@ -29,7 +29,8 @@ try:
     for name in study.data:
         options = study.data_options(name)
         prepared = Path("results", study.study, "data", name, "store.json").exists()
-        if options.root and not (prepared or options.download or Path(options.root).expanduser().is_dir()):
+        needless = study.from_measured or prepared or options.download
+        if options.root and not (needless or Path(options.root).expanduser().is_dir()):
             absent = f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER"
             # A plan needs no data. Snakemake itself knows only after this file whether it is to plan or to run.
             if not {"-n", "--dry-run", "--dryrun"}.intersection(sys.argv):
@@ -49,8 +50,12 @@ package = source / "src" / "clever"
 run_id = "{data}/{backbone}/{method}/{augmentation}/seed{seed}"
 
 
+# What is drawn from committed records stands apart from what was measured here.
+results = f"results/{study.study}/measured" if study.from_measured else f"results/{study.study}"
+
+
 pathvars:
-    results=f"results/{study.study}",
+    results=results,
     logs=f"results/{study.study}/logs",
     benchmarks=f"results/{study.study}/benchmarks",
 
@@ -66,7 +71,6 @@ wildcard_constraints:
 # Seconds of work on a few text files: not worth a cluster's queue.
 localrules:
     all,
-    collect,
     table_1,
     table_matrix,
     table_latents,
@@ -80,6 +84,7 @@ localrules:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/records.smk"
 include: "workflow/rules/paper.smk"
 
 

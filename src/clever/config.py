@@ -142,6 +142,10 @@ class Study(Options):
     """Name of the study and of its folder under results/."""
     data_root: str = "data"
     """Folder that relative data roots start from; set it on the command line with --config data_root=FOLDER."""
+    from_measured: bool = False
+    """Draw from the records that are committed in paper_figures/measured/<study> instead of measuring: neither data nor
+    training. Set it on the command line with --config from_measured=true; what is drawn goes to
+    results/<study>/measured."""
     data: dict[Name, DataOptions] = Field(min_length=1)
     """The data sets, by the name that run ids use."""
     backbones: dict[Name, BackboneOptions] = Field(min_length=1)

@@ -159,6 +159,35 @@ def test_figures_are_drawn_from_records_alone(project: Path, finished: Path, sna
     assert plan(snakemake, target, study="measured.yaml") == {"figure_robustness": 1}
 
 
+def test_committed_records_are_drawn_without_data_or_training(project: Path, snakemake: Snakemake) -> None:
+    """The study's data are not on this machine, and only the records that were committed are."""
+    arguments = ("--configfile", "workflow/studies/cifar10_cpu.yaml", "--config", "from_measured=true")
+    planned = snakemake("--dry-run", "--quiet", "rules", *arguments)
+    assert planned.returncode == 0, planned.stdout
+    drawn = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
+    assert planned_jobs(planned.stdout) == {"committed": 3, **drawn}
+    folder = project / "results" / "cifar10_cpu" / "measured"
+    done = snakemake("--cores", "1", "results/cifar10_cpu/measured/paper/table_1.csv", *arguments)
+    assert done.returncode == 0, done.stdout
+    committed = project / "paper_figures" / "measured" / "cifar10_cpu" / "records.csv"
+    assert (folder / "records.csv").read_bytes() == committed.read_bytes()
+    with committed.open(encoding="utf-8", newline="") as file:
+        [value] = [
+            float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["run"], row["protocol"], row["part"], row["perturbation"], row["metric"], row["selection"])
+            == ("cifar10/resnet10t_half/dino/caug/seed0", "linear", "ALL", "cj_rot", "top1", "last")
+        ]
+    with (folder / "paper" / "table_1.csv").open(encoding="utf-8", newline="") as file:
+        [drawn_value] = [
+            float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["kind"], row["method"], row["augmentation"], row["perturbation"], row["selection"])
+            == ("ours", "dino", "caug", "cj_rot", "last")
+        ]
+    assert drawn_value == value
+
+
 def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
     project: Path, finished: Path, snakemake: Snakemake, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-# One job a run and protocol; then everything that was measured in three files.
+# One job a run and protocol.
 
 # Every protocol's options, and what its result depends on beside the backbone. A variant, <protocol>+<name>, is the same
 # code with other options.
@@ -54,28 +54,3 @@ rule evaluate:
     shell:
         "clever evaluate --protocol {wildcards.protocol:q} --options {params.options:q} --run {params.run:q}"
         " --store {params.store:q} --output {output.records:q} --threads {threads} > {log:q} 2>&1"
-
-
-rule collect:
-    input:
-        evaluations=[
-            f"<results>/evaluations/{run}/{protocol}.json" for run in study.recipes() for protocol in protocols
-        ],
-        descriptions=[f"<results>/runs/{run}/run.json" for run in study.recipes()],
-        metrics=[f"<results>/runs/{run}/metrics.csv" for run in study.recipes()],
-        code=package / "evaluation" / "records.py",
-    output:
-        records="<results>/records.csv",
-        curves="<results>/curves.csv",
-        runs="<results>/runs.json",
-    log:
-        "<logs>/collect.log",
-    conda:
-        "../../environment.yml"
-    params:
-        runs=lambda wildcards, input: [Path(file).parent for file in input.descriptions],
-        folder=lambda wildcards, output: Path(output.records).parent,
-    message:
-        "collect the records of {params.folder}"
-    shell:
-        "clever collect --evaluations {input.evaluations:q} --runs {params.runs:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,47 @@
+# Everything that was measured in three files: collected here, or committed by somebody who ran the study.
+
+if study.from_measured:
+
+    rule committed:
+        input:
+            source / "paper_figures" / "measured" / study.study / "{file}",
+        output:
+            "<results>/{file}",
+        log:
+            "<logs>/committed/{file}.log",
+        wildcard_constraints:
+            file=r"records\.csv|curves\.csv|runs\.json",
+        localrule: True
+        conda:
+            "../../environment.yml"
+        message:
+            "take {input}"
+        shell:
+            "cp {input:q} {output:q} 2> {log:q}"
+
+else:
+
+    rule collect:
+        input:
+            evaluations=[
+                f"<results>/evaluations/{run}/{protocol}.json" for run in study.recipes() for protocol in protocols
+            ],
+            descriptions=[f"<results>/runs/{run}/run.json" for run in study.recipes()],
+            metrics=[f"<results>/runs/{run}/metrics.csv" for run in study.recipes()],
+            code=package / "evaluation" / "records.py",
+        output:
+            records="<results>/records.csv",
+            curves="<results>/curves.csv",
+            runs="<results>/runs.json",
+        log:
+            "<logs>/collect.log",
+        localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            runs=lambda wildcards, input: [Path(file).parent for file in input.descriptions],
+            folder=lambda wildcards, output: Path(output.records).parent,
+        message:
+            "collect the records of {params.folder}"
+        shell:
+            "clever collect --evaluations {input.evaluations:q} --runs {params.runs:q} --output {params.folder:q} > {log:q} 2>&1"
