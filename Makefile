@@ -15,7 +15,7 @@ demo: environment
 	@echo "report  results/demo/paper/report.html"
 
 test: environment
-	@OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	@OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 faults: environment
 	@OMP_NUM_THREADS=1 .venv/bin/python -m faults.run --output docs/faults.md

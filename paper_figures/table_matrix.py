@@ -126,11 +126,10 @@ def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], wording: Wording
         label = method_label(backbone, method) + (f" {UNHEALTHY_MARK}" if ill else "")
         lines.append(Row((backbone, augmentation, label, seeds_label(int(group["seeds"].max()))), tuple(cells), kind))
     heads = [head for name in perturbations for head in (name, f"{name}: Δ [95 %]")]
-    notes = [
-        "Perturbations: " + "; ".join(f"{n}: {PERTURBATIONS[n]}" for n in perturbations if n in PERTURBATIONS) + "."
-    ]
+    known = [f"{name}: {PERTURBATIONS[name]}" for name in perturbations if name in PERTURBATIONS]
+    notes = ["Perturbations: " + "; ".join(known) + "."] if known else []
     notes.append(
-        "Δ: the method minus its baseline alone, in points, paired by seed: mean and 95 % confidence interval of "
+        f"Δ: the method minus its baseline alone, {wording.unit}, paired by seed: mean and 95 % confidence interval of "
         "Student's t over seeds. An interval that leaves 0 out is printed with an asterisk."
     )
     if compared:

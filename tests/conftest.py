@@ -16,6 +16,14 @@ from clever.randomness import make_generator
 RecipeMaker = Callable[..., RunRecipe]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no core waits for one at the end."""
+    items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
+
+
+LONGEST = ("test_slurm.py", "workflow/test_run.py", "workflow/test_plan.py")
+
+
 @pytest.fixture(scope="session")
 def digits_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """96 training and 32 test images of scikit-learn's digits at 16 px."""

@@ -19,7 +19,7 @@ def paper_recipe(seed: int) -> RunRecipe:
             "method_name": "dino+clever",
             "method": {"baseline": {"name": "dino"}, "equivariance": {"name": "clever"}},
             "augmentation_name": "caug",
-            "augmentation": {},
+            "augmentation": {"name": "caug"},
             "optimisation": {},
             "seed": seed,
         }

@@ -43,6 +43,9 @@ def test_columns_are_the_variants_and_differences_are_paired(records: Path, tmp_
     # Both seeds fall by 0.01: no spread. With averaging 0.001 and 0: mean 0.0005, and t of one degree is 12.706.
     assert regularised[1].startswith("-0.0100 \\[-0.0100, -0.0100\\]")
     assert regularised[3].startswith("+0.0005 \\[-0.0059, +0.0069\\]")
+    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert "in the same unit (below 0: a smaller error), paired by seed" in text
+    assert "Perturbations:" not in text  # the columns are none
     table = pd.read_csv(tmp_path / "t.csv")
     assert set(table["perturbation"]) == {"latents", "latents+averaged"}
     assert table["verdict"].dropna().tolist() == ["lower", "undecided"]

@@ -1,5 +1,5 @@
-"""A study on a real Slurm of one node: a run makes room for a more important job, is submitted again, hits its time
-limit, is submitted again, and the records are those of a local run to the bit.
+"""A study on a real Slurm of one node: a run is pre-empted, submitted again, resumed, and the records are those of a
+local run to the bit.
 
 The cluster lives in a temporary folder with ports of its own and ends with the test. Its GPU is a stand-in
 (/dev/null), which Slurm assigns like a real one.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -48,7 +49,7 @@ pretrainings:
     optimisation: {epochs: 1, batch_size: 20, warmup_epochs: 0}
   - <<: *tiny
     methods: [dino+clever]
-    optimisation: {epochs: 600, batch_size: 20, warmup_epochs: 0}
+    optimisation: {epochs: 60, batch_size: 20, warmup_epochs: 0}
 controls: []
 evaluations:
   linear: {perturbations: [orig, rot180], training_views: plain, epochs: 2}
@@ -204,37 +205,51 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 daemon.wait()
 
 
-def seconds(elapsed: str) -> int:
-    """Of Slurm's minutes:seconds."""
-    minutes, rest = elapsed.split(":")
-    return 60 * int(minutes) + int(rest)
-
-
 def measured(records: Path) -> list[dict[str, str]]:
     """Everything that a record says but what produced it when."""
     with records.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def warned(cluster: Cluster, project: Path) -> Path:
-    """A job of one minute with the rule's own flag for the warning before its limit, and where it writes.
+@dataclass(frozen=True)
+class Limited:
+    """A pre-training that is far too long for its time limit, as a job that was submitted by hand."""
 
-    It only waits, while the test below does the work: Slurm looks at time limits every thirty seconds.
+    folder: Path
+    command: list[str]
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def limited(cluster: Cluster, project: Path) -> Limited:
+    """Submits it; while the test below does the work, it runs into its limit.
+
+    Two minutes, because Slurm may send the warning up to a minute early, and the trainer needs seconds to start.
     """
+    environment = cluster.environment | {"PYTHONPATH": str(project / "src")}
     rule = (project / "workflow" / "rules" / "pretrain.smk").read_text(encoding="utf-8")
-    (flag,) = re.findall(r'slurm_extra="(.+)"', rule)
-    folder = project / "warned"
+    (flag,) = re.findall(r'slurm_extra="(--signal=TERM@)\d+"', rule)
+    folder = project / "limited"
     folder.mkdir()
-    step = "srun sh -c 'trap \"echo TERM > step; exit 75\" TERM; while :; do sleep 0.2; done'"
-    options = ("--partition=short", "--time=1", "--output=/dev/null", f"--chdir={folder}", flag)
-    cluster.call("sbatch", *options, f"--wrap={step}; echo $? > shell")
-    return folder
+    study = folder / "study.yaml"
+    study.write_text(STUDY.replace("NAME", "limited").replace("epochs: 60,", "epochs: 100000,"))
+    clever = str(Path(sys.executable).parent / "clever")
+    store = ["--study", str(study), "--data", "digits", "--output", str(folder / "store")]
+    subprocess.run([clever, "prepare", *store], env=environment, check=True, capture_output=True, timeout=120)
+    where = ["--store", str(folder / "store"), "--output", str(folder / "run"), "--threads", "1"]
+    command = [clever, "pretrain", "--study", str(study), "--run", LONG_RUN, *where]
+    step = f"srun --output={folder}/log {shlex.join(command)}"
+    options = ("--partition=short", "--time=2", "--output=/dev/null", f"--chdir={folder}", f"{flag}20")
+    done = subprocess.run(
+        ["sbatch", *options, f"--wrap={step}; echo $? > status"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return Limited(folder, command, environment)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("warned")
-def test_a_run_that_is_stopped_twice_ends_with_the_records_of_a_local_run(project: Path, cluster: Cluster) -> None:
+@pytest.mark.usefixtures("limited")
+def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(project: Path, cluster: Cluster) -> None:
     environment = cluster.environment | {"PYTHONPATH": str(project / "src")}
     (project / "here.yaml").write_text(STUDY.replace("NAME", "here"))
     (project / "cluster.yaml").write_text(STUDY.replace("NAME", "cluster"))
@@ -257,9 +272,7 @@ def test_a_run_that_is_stopped_twice_ends_with_the_records_of_a_local_run(projec
         "cluster",
         *("--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"),
         *("--set-threads", "prepare=1", "pretrain=1", "evaluate=1"),
-        # The shortest limit that Slurm knows, a minute, and so a shorter warning than the rule's two.
         *("--set-resources", "pretrain:slurm_partition=long", "evaluate:slurm_partition=short"),
-        *("pretrain:runtime=1", "pretrain:slurm_extra=--signal=TERM@20"),
     )
     try:
         metrics = results / "cluster" / "runs" / LONG_RUN / "state" / "metrics.csv"
@@ -273,25 +286,35 @@ def test_a_run_that_is_stopped_twice_ends_with_the_records_of_a_local_run(projec
 
     log = (results / "cluster" / "logs" / "pretrain" / f"{LONG_RUN}.log").read_text()
     assert "resumes at step" in log, log
-    listed = cluster.call("squeue", "-ht", "all", "--sort=i", "-o", "%P|%m|%T|%M").splitlines()
-    jobs = [line.split("|") for line in listed]
-    failed = [(memory, time) for partition, memory, state, time in jobs if (partition, state) == ("long", "FAILED")]
-    # The first attempt made room, the next ones had a minute, less the warning. Each asked for more memory, threefold
-    # at most.
-    assert [memory for memory, _ in failed[:3]] == ["48000M", "96000M", "144000M"][: len(failed)], listed
-    assert len(failed) >= 2, listed
-    assert all(seconds(time) >= 40 for _, time in failed[1:]), listed
-    assert output.count("Trying to restart job") == len(failed), output
-    ended = [(partition, memory) for partition, memory, state, _ in jobs if state == "COMPLETED"]
-    assert ended.count(("short", "48000M")) == 2, listed  # the evaluations, in their own queue
+    assert output.count("Trying to restart job") == 1, output
+    jobs = sorted(
+        tuple(line.split("|")) for line in cluster.call("squeue", "-ht", "all", "-o", "%P|%m|%T").splitlines()
+    )
+    # One job failed, the one that made room; its second submission asked for more memory.
+    trained = [job for job in jobs if job[0] == "long" and job[1] != "32000M"]
+    assert trained == [
+        ("long", "48000M", "COMPLETED"),
+        ("long", "48000M", "FAILED"),
+        ("long", "96000M", "COMPLETED"),
+    ], jobs
+    assert jobs.count(("short", "48000M", "COMPLETED")) == 2, jobs  # the evaluations, in their own queue
 
     records = measured(results / "cluster" / "records.csv")
     assert len({record["run"] for record in records}) == 2
     assert records == measured(results / "here" / "records.csv")
 
 
-def test_the_warning_before_the_time_limit_reaches_the_step_and_spares_the_shell(warned: Path) -> None:
-    wait_for((warned / "shell").exists, "the warning", 60)
-    assert (warned / "step").read_text() == "TERM\n"
-    # The shell has seen the step's own status: it was not the one that was stopped.
-    assert (warned / "shell").read_text() == "75\n"
+def test_a_run_that_hits_its_time_limit_has_saved_its_state_and_goes_on_from_there(limited: Limited) -> None:
+    wait_for((limited.folder / "status").exists, "the time limit", 180)
+    log = (limited.folder / "log").read_text()
+    # The shell has seen the trainer's own status: the warning has reached the one, and not ended the other.
+    assert (limited.folder / "status").read_text() == "75\n", log
+    (step,) = re.findall(r"SIGTERM at step (\d+); the state is saved", log)
+    with (limited.folder / "again").open("wb") as output:
+        again = subprocess.Popen(limited.command, env=limited.environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        resumed = f"resumes at step {step} of "
+        wait_for(lambda: resumed in (limited.folder / "again").read_text(), "the second start", 120)
+    finally:
+        again.send_signal(signal.SIGTERM)
+    assert again.wait(timeout=60) == 75
