@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +59,8 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
             f"set `download: true` to let torchvision fetch {options.source}, or correct `root`"
         )
     try:
-        train = family(str(root), train=True, download=options.download)
+        with _nothing_leaves_the_folder():
+            train = family(str(root), train=True, download=options.download)
         test = family(str(root), train=False, download=False)
     except (RuntimeError, OSError, tarfile.TarError) as error:  # URLError is an OSError
         what = "torchvision could not download" if options.download else "torchvision could not read"
@@ -68,3 +71,17 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
         test=ArraySplit(test.data, np.asarray(test.targets, dtype=np.int64)),
         origin=f"torchvision {family.__name__}",
     )
+
+
+@contextmanager
+def _nothing_leaves_the_folder() -> Iterator[None]:
+    """Refuse members of tar archives that reach outside, which not every torchvision and Python does unasked."""
+    if not hasattr(tarfile, "data_filter"):  # Python before 3.11.4
+        yield
+        return
+    before = vars(tarfile.TarFile)["extraction_filter"]
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
