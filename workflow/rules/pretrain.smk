@@ -15,9 +15,13 @@ training_code = sorted(
 training_code += [
     str(package / file)
     for file in (
+        "buffers.py",
         "data/loading.py",
+        "data/pairs.py",
         "data/store.py",
         "randomness.py",
+        "spirograph.py",
+        "threediebench.py",
     )
 ]
 

@@ -45,6 +45,8 @@ class Augself(NoEquivariance):
         UserError: nothing is drawn for the views.
     """
 
+    options: AugselfOptions
+
     def __init__(
         self,
         options: AugselfOptions,
@@ -53,8 +55,6 @@ class Augself(NoEquivariance):
         space: ParameterSpace | None = None,
     ) -> None:
         super().__init__(options, feature_dim, make_baseline, space)
-        self.options = options
-        self.feature_dim = feature_dim
         self.space = varied_space("augself", space)
 
     def make_layers(self) -> nn.ModuleDict:

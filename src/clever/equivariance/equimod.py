@@ -7,8 +7,7 @@ photographs, which have no un-augmented image (facebookresearch/SIE:src/models.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,6 +21,7 @@ from clever.baselines import HeadOutput
 from clever.baselines.contrast import gather_projections
 from clever.baselines.mlp import make_mlp
 from clever.baselines.simclr import nt_xent
+from clever.buffers import unchanged_buffers
 from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
 from clever.equivariance.none import NoEquivariance
 from clever.equivariance.space import varied_space
@@ -94,6 +94,8 @@ class Equimod(NoEquivariance):
         UserError: nothing is drawn for the views.
     """
 
+    options: EquimodOptions
+
     def __init__(
         self,
         options: EquimodOptions,
@@ -102,8 +104,6 @@ class Equimod(NoEquivariance):
         space: ParameterSpace | None = None,
     ) -> None:
         super().__init__(options, feature_dim, make_baseline, space)
-        self.options = options
-        self.feature_dim = feature_dim
         self.space = varied_space("equimod", space)
 
     def make_layers(self) -> nn.ModuleDict:
@@ -144,7 +144,7 @@ class Equimod(NoEquivariance):
         ``equimod_gain`` is the mean of cos(y, y^) - cos(y, y0): above 0 the prediction moves with the view, at 0 it
         may be an invariance. ``equimod_ratio`` is the mean of (1 - cos(y, y0)) / (1 - cos(y, y^)), 1 where it is one.
         """
-        with _kept_statistics(layers):
+        with unchanged_buffers(layers):  # a run does not depend on when one looks at it
             source, target, predicted = self._predict(student, layers, views)
         stay = F.cosine_similarity(target, source, dim=1)
         move = F.cosine_similarity(target, predicted, dim=1)
@@ -170,12 +170,3 @@ class Equimod(NoEquivariance):
     @staticmethod
     def _project(features: Sequence[Tensor], layers: nn.ModuleDict) -> Sequence[Tensor]:
         return layers["projector"](torch.cat(list(features)).float()).chunk(len(features))  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _kept_statistics(layers: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of BatchNorm as they are: a run does not depend on when one looks at it."""
-    kept = [buffer.clone() for buffer in layers.buffers()]
-    yield
-    for buffer, value in zip(layers.buffers(), kept, strict=True):
-        buffer.copy_(value)

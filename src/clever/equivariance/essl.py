@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt, field_validator, model_validator
 from torch import Tensor, nn
 
-from clever.augmentation import AugmentationOptions, ExtraView, ParameterSpace, View, ViewOptions
+from clever.augmentation import AugmentationOptions, ExtraView, View, ViewOptions
 from clever.backbones import BackboneOptions
-from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.equivariance import Encoded, EquivarianceOptions, Term
 from clever.equivariance.none import NoEquivariance
 from clever.equivariance.transformations import CLASSES, GROUPS, GroupName
 
@@ -86,16 +86,7 @@ class Essl(NoEquivariance):
     k N images. The head stands on the representation, before any projection.
     """
 
-    def __init__(
-        self,
-        options: EsslOptions,
-        feature_dim: int,
-        make_baseline: MakeBaseline,
-        space: ParameterSpace | None = None,
-    ) -> None:
-        super().__init__(options, feature_dim, make_baseline, space)
-        self.options = options
-        self.feature_dim = feature_dim
+    options: EsslOptions
 
     def make_layers(self) -> nn.ModuleDict:
         """``head``: linear layers [k N, D] to [k N, k], a LayerNorm after each hidden one."""

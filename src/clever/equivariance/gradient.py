@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from clever.augmentation import ParameterSpace, View, ViewOptions
+from clever.augmentation import View, ViewOptions
 from clever.backbones import BackboneOptions
-from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.equivariance import Encoded, EquivarianceOptions, Term
 from clever.equivariance.none import NoEquivariance
 
 
@@ -50,15 +50,7 @@ class GradientOptions(EquivarianceOptions):
 class Gradient(NoEquivariance):
     """The baseline on the whole representation, and ``gradient`` on the features of the first view."""
 
-    def __init__(
-        self,
-        options: GradientOptions,
-        feature_dim: int,
-        make_baseline: MakeBaseline,
-        space: ParameterSpace | None = None,
-    ) -> None:
-        super().__init__(options, feature_dim, make_baseline, space)
-        self.options = options
+    options: GradientOptions
 
     def forward(
         self,

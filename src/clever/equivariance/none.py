@@ -28,6 +28,8 @@ class NoEquivariance(Equivariance):
         space: ParameterSpace | None = None,
     ) -> None:
         super().__init__({"ALL": slice(0, feature_dim)}, make_baseline)
+        self.options = options
+        self.feature_dim = feature_dim
 
     def forward(
         self,

@@ -11,7 +11,10 @@ import clever
 from clever.provenance import source_commit
 
 _FOLDERS = ("augmentation", "backbones", "baselines", "equivariance", "pretraining")
-_FILES = ("data/decoding.py", "data/loading.py", "data/store.py", "randomness.py")
+_FILES = (
+    *("data/decoding.py", "data/loading.py", "data/pairs.py", "data/store.py"),
+    *("buffers.py", "randomness.py", "spirograph.py", "threediebench.py"),
+)
 
 Entry = Mapping[str, Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
+from clever.buffers import unchanged_buffers
 from clever.equivariance import Encoded
 
 
@@ -82,11 +83,8 @@ class Network(nn.Module):
     @contextmanager
     def recomputing(self) -> Iterator[None]:
         """Hold BatchNorm's running statistics: a backward pass that recomputes would count its batch twice."""
-        buffers = [] if self._recomputes == "nothing" else list(self.backbone.buffers())
-        kept = [buffer.clone() for buffer in buffers]
-        yield
-        for buffer, value in zip(buffers, kept, strict=True):
-            buffer.copy_(value)
+        with nullcontext() if self._recomputes == "nothing" else unchanged_buffers(self.backbone):
+            yield
 
     def _encode(self, images: Tensor) -> Tensor:
         if self._recomputes == "backbone":
