@@ -25,6 +25,8 @@ rule prepare:
         "<logs>/prepare/{data}.log",
     benchmark:
         "<benchmarks>/prepare/{data}.tsv"
+    # Before every run of another data set that is ready.
+    priority: 2 * len(seeds_last_first) + 1
     conda:
         "../../environment.yml"
     threads: 4

@@ -37,6 +37,7 @@ rule evaluate:
         f"<benchmarks>/evaluate/{run_id}/{{protocol}}.tsv"
     wildcard_constraints:
         protocol="|".join(re.escape(protocol) for protocol in protocols),
+    priority: lambda wildcards: urgency(wildcards.seed)
     conda:
         "../../environment.yml"
     threads: 1

@@ -51,8 +51,7 @@ rule pretrain:
         f"<logs>/pretrain/{run_id}.log",
     benchmark:
         f"<benchmarks>/pretrain/{run_id}.tsv"
-    # The long jobs first, so that no core waits for one at the end.
-    priority: 1
+    priority: lambda wildcards: urgency(wildcards.seed, pretraining=True)
     conda:
         "../../environment.yml"
     # One thread on a CPU, because the last bits depend on their number; profiles for GPUs raise it.
