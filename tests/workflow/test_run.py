@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -136,6 +137,16 @@ def test_a_checkout_that_only_looks_newer_reruns_nothing(project: Path, snakemak
     for path in [*(project / "src").rglob("*.py"), *(project / "paper_figures").rglob("*.*")]:
         path.touch()
     assert plan(snakemake) == {}
+
+
+def test_one_seed_is_trained_and_evaluated_before_the_next(project: Path, snakemake: Snakemake) -> None:
+    study = MINIATURE.replace("study: mini", "study: seeds").replace("augmentations: [caug]", "augmentations: [caug]\n    seeds: [2, 0, 1]")
+    (project / "seeds.yaml").write_text(study)
+    wanted = [f"results/seeds/evaluations/digits/tiny/untrained/none/seed{seed}/linear.json" for seed in range(3)]
+    done = snakemake(*reversed(wanted), "--cores", "1", "--configfile", "seeds.yaml")
+    assert done.returncode == 0, done.stdout
+    order = re.findall(r"^Job \d+: (pre-train|evaluate) \S+/seed(\d)", done.stdout, re.MULTILINE)
+    assert order == [(step, str(seed)) for seed in range(3) for step in ("pre-train", "evaluate")]
 
 
 def test_one_table_is_drawn_alone(finished: Path, snakemake: Snakemake) -> None:
