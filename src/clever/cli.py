@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_methods(commands)
     _add_schema(commands)
     _add_doctor(commands)
+    _add_progress(commands)
     _add_provenance(commands)
     return parser
 
@@ -335,6 +336,33 @@ def _doctor(arguments: argparse.Namespace) -> None:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     if any(finding.state == "FAIL" for finding in findings):
         arguments.status = 2
+
+
+def _add_progress(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "progress",
+        "say how far a study is and how long it still takes",
+        "Reads what the jobs have left, beside a running Snakemake or after it; a study's steps are of very unequal "
+        "length, so that Snakemake's own share of them says little. The time left is that of the jobs that have ended.",
+    )
+    parser.add_argument("study", type=Path, metavar="FILE", help="study file")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="FOLDER", help="folder of all studies' results"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(command=_progress)
+
+
+def _progress(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from clever.config import load_study
+    from clever.progress import shown, survey
+
+    study = load_study(arguments.study)
+    progress = survey(study, arguments.results / study.study)
+    print(json.dumps(asdict(progress), indent=2) if arguments.json else shown(progress))
 
 
 _RECORD_FILTERS = ("run", "protocol", "part", "perturbation", "metric", "selection")

@@ -140,7 +140,8 @@ def test_a_checkout_that_only_looks_newer_reruns_nothing(project: Path, snakemak
 
 
 def test_one_seed_is_trained_and_evaluated_before_the_next(project: Path, snakemake: Snakemake) -> None:
-    study = MINIATURE.replace("study: mini", "study: seeds").replace("augmentations: [caug]", "augmentations: [caug]\n    seeds: [2, 0, 1]")
+    study = MINIATURE.replace("study: mini", "study: seeds")
+    study = study.replace("augmentations: [caug]", "augmentations: [caug]\n    seeds: [2, 0, 1]")
     (project / "seeds.yaml").write_text(study)
     wanted = [f"results/seeds/evaluations/digits/tiny/untrained/none/seed{seed}/linear.json" for seed in range(3)]
     done = snakemake(*reversed(wanted), "--cores", "1", "--configfile", "seeds.yaml")

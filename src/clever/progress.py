@@ -1,0 +1,203 @@
+"""How far a study is, and how long it still takes: read from the files that its jobs leave, without disturbing them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clever.config import RunRecipe, Study
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that has begun and not ended."""
+
+    run: str
+    epochs_done: int
+    epochs: int
+    """Of the whole run."""
+    silent_seconds: float
+    """Since it last wrote an epoch or its state."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is."""
+
+    study: str
+    trained: int
+    runs: int
+    """Controls included."""
+    evaluated: int
+    evaluations: int
+    started: tuple[Started, ...]
+    jobs_at_once: float | None
+    """Mean number of jobs while there were any; None before the first has ended."""
+    seconds_left: float | None
+    """By the jobs that have ended; None before the first has, 0 when all have."""
+    unknown: dict[str, int]
+    """Jobs whose kind ("pretrain" or a protocol) none has ended of, and which ``seconds_left`` leaves out."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    kind: str
+    recipe: RunRecipe
+    size: int
+    """Epochs of a run, 1 of anything else."""
+    left: int
+    """What of the size is still to be done."""
+    benchmark: Path
+
+    @property
+    def likeness(self) -> Sequence[Hashable]:
+        """What jobs of about the same cost have in common, from the closest to the widest."""
+        recipe = self.recipe
+        # Control runs train nothing: no other run's time says anything of theirs.
+        kind = (self.kind, self.kind == "pretrain" and recipe.method is None)
+        where = (recipe.data, recipe.backbone_name)
+        return (kind, *where, recipe.method_name), (kind, *where), (kind, recipe.backbone_name), kind
+
+    def span(self) -> tuple[float, float] | None:
+        """Begin and end in seconds since 1970, by Snakemake's benchmark file; None where it has not written one."""
+        try:
+            row = next(csv.DictReader(self.benchmark.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
+            end = self.benchmark.stat().st_mtime
+            return end - float(row["s"]), end
+        except (OSError, ValueError, KeyError, StopIteration):
+            return None
+
+
+def survey(study: Study, results: Path, now: float | None = None) -> Progress:
+    """Read how far a study is.
+
+    A job to come takes as long as those that have ended and are most like it did in the mean, a run so much an epoch,
+    and as many go on at once as have so far.
+
+    Args:
+        study: what is to be done.
+        results: the study's folder of results, which need not exist.
+        now: seconds since 1970; None asks the clock.
+    """
+    now = time.time() if now is None else now
+    started: list[Started] = []
+    jobs: list[_Job] = []
+    for run, recipe in study.recipes().items():
+        epochs = recipe.optimisation.epochs if recipe.optimisation else 0
+        trained = _is_described(results / "runs" / run / "run.json", recipe)
+        begun = None if trained else _begun(run, results / "runs" / run / "state", epochs, now)
+        if begun is not None:
+            started.append(begun)
+        size = max(epochs, 1)
+        left = 0 if trained else size - (begun.epochs_done if begun is not None else 0)
+        jobs.append(_Job("pretrain", recipe, size, left, results / "benchmarks" / "pretrain" / f"{run}.tsv"))
+        for protocol in study.evaluation_options():
+            # An evaluation that is older than its run is made anew.
+            made = trained and (results / "evaluations" / run / f"{protocol}.json").is_file()
+            benchmark = results / "benchmarks" / "evaluate" / run / f"{protocol}.tsv"
+            jobs.append(_Job(protocol, recipe, 1, 0 if made else 1, benchmark))
+
+    ended = [(job, span) for job in jobs if not job.left and (span := job.span()) is not None]
+    waiting = [job for job in jobs if job.left]
+    at_once = _mean_overlap([span for _, span in ended])
+    work, unknown = _work(waiting, [(job, end - begin) for job, (begin, end) in ended])
+    return Progress(
+        study=study.study,
+        trained=sum(job.kind == "pretrain" and not job.left for job in jobs),
+        runs=sum(job.kind == "pretrain" for job in jobs),
+        evaluated=sum(job.kind != "pretrain" and not job.left for job in jobs),
+        evaluations=sum(job.kind != "pretrain" for job in jobs),
+        started=tuple(started),
+        jobs_at_once=at_once,
+        seconds_left=0.0 if not waiting else None if at_once is None else work / at_once,
+        unknown=unknown,
+    )
+
+
+def shown(progress: Progress) -> str:
+    """The progress in a few lines of text."""
+    lines = [
+        f"{progress.study}: {progress.trained} of {progress.runs} runs trained, "
+        f"{progress.evaluated} of {progress.evaluations} evaluations made"
+    ]
+    lines += [
+        f"{run.run}: {run.epochs_done} of {run.epochs} epochs, last written {_duration(run.silent_seconds)} ago"
+        for run in progress.started
+    ]
+    if progress.jobs_at_once is None:
+        lines.append("no job has ended yet: the time left is not known")
+    elif progress.seconds_left:
+        lines.append(f"about {_duration(progress.seconds_left)} left at {progress.jobs_at_once:.1f} jobs at once")
+    if progress.unknown and progress.jobs_at_once is not None:
+        jobs = ", ".join(f"{count} {kind}" for kind, count in progress.unknown.items())
+        lines.append(f"not counted, as none of the kind has ended yet: {jobs}")
+    return "\n".join(lines)
+
+
+def _is_described(path: Path, recipe: RunRecipe) -> bool:
+    """Whether there is a run.json, and of this recipe."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("recipe_digest") == recipe.digest
+
+
+def _begun(run: str, state: Path, epochs: int, now: float) -> Started | None:
+    """What the state of a run that has not ended tells; None without one.
+
+    The lock in it is left alone: a trainer that starts while somebody else tries it would be refused.
+    """
+    try:
+        written = [entry.stat().st_mtime for entry in state.iterdir()]
+    except OSError:
+        return None
+    if not written:
+        return None
+    try:
+        with (state / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            done = sum((row.get("epoch") or "").isdigit() for row in csv.DictReader(file))
+    except OSError:
+        done = 0
+    return Started(run, min(done, epochs), epochs, max(now - max(written), 0.0))
+
+
+def _work(waiting: Iterable[_Job], ended: Iterable[tuple[_Job, float]]) -> tuple[float, dict[str, int]]:
+    """Seconds that the waiting jobs take one after another, and how many of each kind nothing is known of."""
+    sizes: Counter[Hashable] = Counter()
+    times: dict[Hashable, float] = {}
+    for job, seconds in ended:
+        for likeness in job.likeness:
+            sizes[likeness] += job.size
+            times[likeness] = times.get(likeness, 0.0) + seconds
+    work = 0.0
+    unknown: Counter[str] = Counter()
+    for job in waiting:
+        likeness = next((likeness for likeness in job.likeness if likeness in sizes), None)
+        if likeness is None:
+            unknown[job.kind] += 1
+        else:
+            work += job.left * times[likeness] / sizes[likeness]
+    return work, dict(unknown)
+
+
+def _mean_overlap(spans: Sequence[tuple[float, float]]) -> float | None:
+    """Mean number of intervals at a time within their union, so that a night between two starts does not count."""
+    covered, reached = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        covered += max(end - max(begin, reached), 0.0)
+        reached = max(reached, end)
+    return sum(end - begin for begin, end in spans) / covered if covered > 0 else None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

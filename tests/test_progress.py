@@ -1,0 +1,140 @@
+"""`clever progress`: counts and time left of a study whose files are made by hand, against sums done by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from clever.cli import main
+from clever.config import Study, load_study
+from clever.progress import Started, shown, survey
+
+STUDY = """
+study: halfway
+data:
+  digits: {source: digits, image_size: 16}
+backbones:
+  tiny: {name: resnet10t_half, image_size: 16}
+augmentations:
+  baug: {name: baug, global_size: 16, local_size: 8, local_views: 0}
+methods:
+  byol: {baseline: {name: byol}}
+  simsiam: {baseline: {name: simsiam}}
+pretrainings:
+  - data: digits
+    backbones: [tiny]
+    methods: [byol, simsiam]
+    augmentations: [baug]
+    seeds: [0, 1]
+    optimisation: {epochs: 10, warmup_epochs: 0}
+controls: [untrained]
+evaluations:
+  knn: {}
+"""
+BYOL, SIMSIAM, UNTRAINED = (f"digits/tiny/{name}" for name in ("byol/baug", "simsiam/baug", "untrained/none"))
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def study(study_file: Path) -> Study:
+    return load_study(study_file)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results" / "halfway"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def end(results: Path, study: Study, run: str, begin: float, seconds: float, protocol: str | None = None) -> None:
+    """The files of a job that ran from ``begin`` on, so many ``seconds``."""
+    if protocol is None:
+        result, benchmark = results / "runs" / run / "run.json", results / "benchmarks" / "pretrain" / f"{run}.tsv"
+        content = {"recipe_digest": study.recipe(run).digest}
+    else:
+        result = results / "evaluations" / run / f"{protocol}.json"
+        benchmark = results / "benchmarks" / "evaluate" / run / f"{protocol}.tsv"
+        content = {}
+    for file, text in ((result, json.dumps(content)), (benchmark, f"s\th:m:s\n{seconds}\t-\n")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    os.utime(benchmark, (begin + seconds, begin + seconds))
+
+
+def begin(results: Path, run: str, epochs: int, at: float) -> None:
+    """The state of a run in training, written last at ``at``."""
+    state = results / "runs" / run / "state"
+    state.mkdir(parents=True)
+    (state / "lock").touch()
+    (state / "metrics.csv").write_text("epoch,loss\n" + "".join(f"{epoch},1.0\n" for epoch in range(epochs)))
+    for file in state.iterdir():
+        os.utime(file, (at, at))
+
+
+def test_nothing_is_known_before_the_first_job_has_ended(study: Study, results: Path) -> None:
+    progress = survey(study, results / "absent")
+    assert (progress.trained, progress.runs, progress.evaluated, progress.evaluations) == (0, 6, 0, 6)
+    assert progress.seconds_left is None
+    assert "not known" in shown(progress)
+
+
+def test_time_left_is_that_of_the_most_similar_jobs(study: Study, results: Path) -> None:
+    # Two at once for 100 s, a night, then one alone for 300 s: 500 s of jobs in 400 s.
+    end(results, study, f"{BYOL}/seed0", 0.0, 100.0)
+    end(results, study, f"{UNTRAINED}/seed0", 0.0, 100.0)
+    end(results, study, f"{BYOL}/seed0", 50_000.0, 300.0, protocol="knn")
+    begin(results, f"{BYOL}/seed1", epochs=4, at=50_290.0)
+    progress = survey(study, results, now=50_300.0)
+    assert (progress.trained, progress.evaluated) == (2, 1)
+    assert progress.started == (Started(f"{BYOL}/seed1", 4, 10, 10.0),)
+    assert progress.jobs_at_once == pytest.approx(500 / 400)
+    # Six epochs of BYOL at 10 s, 20 of SimSiam at BYOL's speed (same backbone), a control, five evaluations.
+    assert progress.seconds_left == pytest.approx((6 * 10 + 20 * 10 + 100 + 5 * 300) / (500 / 400))
+    assert progress.unknown == {}
+
+
+def test_a_methods_own_speed_counts_before_its_backbones(study: Study, results: Path) -> None:
+    end(results, study, f"{BYOL}/seed0", 0.0, 100.0)
+    end(results, study, f"{SIMSIAM}/seed0", 100.0, 700.0)
+    progress = survey(study, results, now=800.0)
+    assert progress.seconds_left == pytest.approx(100 + 700)
+    assert progress.unknown == {"knn": 6, "pretrain": 2}
+    assert "6 knn" in shown(progress)
+
+
+def test_a_run_of_another_recipe_is_still_to_be_trained(study: Study, results: Path) -> None:
+    end(results, study, f"{BYOL}/seed0", 0.0, 100.0)
+    (results / "runs" / BYOL / "seed0" / "run.json").write_text('{"recipe_digest": "0"}')
+    assert survey(study, results).trained == 0
+    (results / "runs" / BYOL / "seed0" / "run.json").write_text("{")
+    assert survey(study, results).trained == 0
+
+
+def test_a_complete_study_has_no_time_left(
+    study: Study, study_file: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in study.recipes():
+        end(results, study, run, 0.0, 10.0)
+        end(results, study, run, 10.0, 1.0, protocol="knn")
+    given = ["progress", str(study_file), "--results", str(results.parent)]
+    assert main([*given, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds_left"] == 0
+    assert told["evaluated"] == told["evaluations"] == 6
+    assert main(given) == 0
+    assert capsys.readouterr().out == "halfway: 6 of 6 runs trained, 6 of 6 evaluations made\n"
+
+
+def test_a_study_that_is_no_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["progress", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
