@@ -1,10 +1,16 @@
 # Everything that was measured in three files: collected here, or committed by somebody who ran the study.
 
 if study.from_measured:
+    measured = source / "paper_figures" / "measured" / study.study
+
+    # A long file is committed compressed.
+    def committed_file(wildcards):
+        compressed = measured / f"{wildcards.file}.gz"
+        return compressed if compressed.is_file() else measured / wildcards.file
 
     rule committed:
         input:
-            source / "paper_figures" / "measured" / study.study / "{file}",
+            committed_file,
         output:
             "<results>/{file}",
         log:
@@ -17,7 +23,8 @@ if study.from_measured:
         message:
             "take {input}"
         shell:
-            "cp {input:q} {output:q} 2> {log:q}"
+            # With --force a file that is not compressed passes unchanged.
+            "gzip --decompress --stdout --force < {input:q} > {output:q} 2> {log:q}"
 
 else:
 
