@@ -51,12 +51,8 @@ run_id = "{data}/{backbone}/{method}/{augmentation}/seed{seed}"
 
 # Snakemake starts jobs of one priority in no order of its own. One seed of everything, evaluated, comes before the next,
 # so that a study that is stopped early has whole columns; within a seed the long jobs, so that no core waits for one.
-seeds_last_first = sorted({recipe.seed for recipe in study.recipes().values()}, reverse=True)
-
-
-def urgency(seed, pretraining=False):
-    return 2 * seeds_last_first.index(int(seed)) + 1 + pretraining
-
+last_first = sorted({recipe.seed for recipe in study.recipes().values()}, reverse=True)
+urgency = {str(seed): 2 * place for place, seed in enumerate(last_first)}
 
 # What is drawn from committed records stands apart from what was measured here.
 results = f"results/{study.study}/measured" if study.from_measured else f"results/{study.study}"
@@ -85,6 +81,7 @@ localrules:
     table_references,
     figure_robustness,
     figure_loss_terms,
+    figure_claims,
     report,
     findings,
 

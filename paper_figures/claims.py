@@ -73,8 +73,9 @@ class Numbers:
             self._values[tuple(key)][int(seed)] = float(value)
             protocol, metric, part = key[:3]
             self._parts[(protocol, metric, *key[4:])].add(part)
-        found = {key[4:] for key in self._values if key[6] != UNTRAINED}
-        self.trained = sorted((data, backbone, method, augmentation) for data, backbone, method, augmentation in found)
+        found = sorted({(key[4], key[5], key[6], key[7]) for key in self._values})
+        self.trained = [where for where in found if where[2] != UNTRAINED]
+        self.controls = [where for where in found if where[2] == UNTRAINED]
         self.protocols = sorted({key[0] for key in self._values})
         self.metrics = sorted({(key[0], key[1]) for key in self._values})
 
@@ -249,12 +250,14 @@ def other_parameters(numbers: Numbers) -> dict[tuple[str, str], list[Comparison]
 
 
 def means_by_part(numbers: Numbers, protocol: str, metric: str) -> dict[tuple[str, str, str, str], dict[str, float]]:
-    """(data, backbone, method, augmentation) to the mean over seeds of each part of the representation."""
+    """(data, backbone, method, augmentation) to the mean over seeds of each recorded part of it, controls last."""
     found = {}
-    for where in numbers.trained:
+    for where in [*numbers.trained, *numbers.controls]:
         parts = sorted(numbers.parts(where, protocol, metric), key=part_rank)
         values = {part: list(numbers.values(where, (protocol, metric, part, "views")).values()) for part in parts}
-        found[where] = {part: float(np.mean(seeds)) for part, seeds in values.items() if seeds}
+        means = {part: float(np.mean(seeds)) for part, seeds in values.items() if seeds}
+        if means:
+            found[where] = means
     return found
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 from arguments import PUBLISHED_FOLDER, add_records, add_runs, check_suffixes, make_parser, run_script
 from claims import (
@@ -19,7 +17,6 @@ from claims import (
     WORDS_OF_CLAIMS,
     Numbers,
     PublishedDifference,
-    Statement,
     means_by_part,
     other_parameters,
     published_differences,
@@ -27,9 +24,9 @@ from claims import (
 )
 from differences import CONFIDENCE
 from inputs import REFERENCE_FILE, read_published, read_records, read_runs, unhealthy_runs
-from names import NOT_PUBLISHED, PIXELS, UNTRAINED
+from names import NOT_PUBLISHED, UNTRAINED
 from origins import origin_facts
-from pooling import Comparison, Pooled, format_difference, holm, judge, over_seeds, pool
+from pooling import Comparison, format_difference, over_seeds, pool
 from references import read_references
 from sanity import (
     LABEL_HEADS,
@@ -43,7 +40,9 @@ from sanity import (
     untrained_table,
 )
 from scipy import stats
+from sizes import count_parameters
 from tables import Row, escape_markdown, markdown_grid
+from verdicts import Finding, find
 
 from clever.errors import UserError
 from clever.files import write_text
@@ -55,41 +54,6 @@ PAPER_IMAGES = 25_000_000
 """Images that pass in one of the paper's runs: 200 epochs of ImageNet-100's 126,700."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A statement with its verdict over all runs, and over the comparisons in which every run was healthy."""
-
-    statement: Statement
-    pooled: Pooled
-    verdict: str
-    healthy: Pooled
-    healthy_verdict: str
-    p_holm: float
-
-    @property
-    def changes_without_unhealthy(self) -> bool:
-        """Whether an unhealthy run had a part in it."""
-        return len(self.healthy.comparisons) != len(self.pooled.comparisons)
-
-
-def find(found: Sequence[Statement], sick: Iterable[str]) -> list[Finding]:
-    """Every statement judged, p-values corrected for the number of statements that have one."""
-    pooled = [pool(statement.claimed) for statement in found]
-    healthy = [pool(statement.without(sick).claimed) for statement in found]
-    corrected = holm([one.p_value for one in pooled])
-    return [
-        Finding(
-            statement,
-            everything,
-            judge(everything.difference, statement.margin),
-            kept,
-            judge(kept.difference, statement.margin),
-            p_value,
-        )
-        for statement, everything, kept, p_value in zip(found, pooled, healthy, corrected, strict=True)
-    ]
-
-
 def render(
     records: pd.DataFrame,
     runs: Sequence[Mapping[str, Any]],
@@ -97,8 +61,13 @@ def render(
     references: pd.DataFrame,
     parameters: Mapping[str, int],
     study: str,
+    figure: str = "",
 ) -> str:
-    """The page. ``parameters`` are the backbones' numbers of parameters, of those that are known."""
+    """The page.
+
+    ``parameters`` are the backbones' numbers of parameters, of those that are known; ``figure`` is the claims figure as
+    seen from the page, and may be empty.
+    """
     numbers, sick = Numbers(records), unhealthy_runs(runs)
     findings = find(statements(numbers, parameters), sick)
     beside = published_differences(published)
@@ -129,6 +98,7 @@ def render(
     compared = beside_references(records, references, known)
     page = environment.get_template(TEMPLATE).render(
         study=study,
+        figure=figure,
         facts=[(name, escape_markdown(value)) for name, value in origin_facts(records, runs)],
         costs=_costs(runs, known),
         passed=_spread([schedule.passed for schedule in known.values()], "{:,.0f}") if known else "",
@@ -356,31 +326,13 @@ def _other_parameters(numbers: Numbers) -> str:
     return markdown_grid(("protocol", "metric"), ("comparisons", "seeds", "EF − IR [95 %]"), rows) if rows else ""
 
 
-def count_parameters(runs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """The number of parameters of every backbone of the runs, by building it from its recipe.
-
-    Runs whose recipe names no backbone are left out. Raises ``UserError`` where a recipe cannot be built.
-    """
-    from clever.backbones import BackboneOptions, build_backbone  # timm takes seconds to import
-    from clever.options import parse
-
-    counts: dict[str, int] = {}
-    for run in runs:
-        recipe = run.get("recipe") or {}
-        name, options = recipe.get("backbone_name"), recipe.get("backbone")
-        if not name or not options or name == PIXELS or name in counts:
-            continue
-        backbone = build_backbone(parse(BackboneOptions, options, f"{run['run']}: recipe.backbone"), seed=0)
-        counts[str(name)] = int(np.sum([parameter.numel() for parameter in backbone.parameters()]))
-    return counts
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Write ``--output``."""
     parser = make_parser(str(__doc__), SUFFIXES)
     add_records(parser)
     add_runs(parser)
     parser.add_argument("--study", required=True, metavar="NAME", help="the study's name")
+    parser.add_argument("--figure", default="", metavar="FILE", help="the claims figure, as seen from the page")
     arguments = parser.parse_args(argv)
     check_suffixes(arguments.output, SUFFIXES)
     records = read_records(arguments.records)
@@ -395,6 +347,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         read_references(references if references.is_file() else PUBLISHED_FOLDER / REFERENCE_FILE),
         count_parameters(runs),
         arguments.study,
+        arguments.figure,
     )
     for output in arguments.output:
         write_text(output, page)

@@ -183,9 +183,8 @@ def references_table(compared: Sequence[Beside], number: Callable[[str], int]) -
 
 def reasons(compared: Sequence[Beside], parameters: Mapping[str, int]) -> list[str]:
     """What differs between our baselines and their references, one line each, with the numbers of both."""
-    lines: dict[str, None] = {}
+    protocols: dict[tuple[str, str], list[str]] = {}
     for one in compared:
-        head = f"{one.data}, {one.baseline}, {one.backbone}, {one.protocol}: "
         row, schedule = one.reference, one.schedule
         parts = []
         if schedule:
@@ -204,5 +203,7 @@ def reasons(compared: Sequence[Beside], parameters: Mapping[str, int]) -> list[s
         if schedule and schedule.image_size:
             parts.append(f"our images have {schedule.image_size} px")
         parts.append(f"theirs: {row['note']}")
-        lines[head + "; ".join(parts)] = None
-    return [escape_markdown(line) for line in lines]
+        alike = protocols.setdefault((f"{one.data}, {one.baseline}, {one.backbone}", "; ".join(parts)), [])
+        if one.protocol not in alike:
+            alike.append(one.protocol)
+    return [escape_markdown(f"{what}, {' and '.join(alike)}: {text}") for (what, text), alike in protocols.items()]

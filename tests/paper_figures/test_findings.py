@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from arguments import PUBLISHED_FOLDER
 from claims import MARGIN_POINTS, Numbers, other_parameters, published_differences, statements
-from findings import Finding, find, render
+from findings import render
 from inputs import RECORD_COLUMNS, read_published
 from pooling import LOWER, NOT_MEASURED, ONE_SEED, SUPPORTED, UNDECIDED, WITHIN
 from references import read_references
 from sanity import beside_references, schedules
 from scipy import stats
+from verdicts import Finding, find
 
 from clever.errors import UserError
 
@@ -355,3 +356,32 @@ def test_controls_alone_are_refused(tmp_path: Path) -> None:
     records[records["method"] == "untrained"].to_csv(tmp_path / "records.csv", index=False)
     with pytest.raises(UserError, match="controls only"):
         findings.main(["--records", str(tmp_path / "records.csv"), "--study", "s", "--output", str(tmp_path / "f.md")])
+
+
+def test_the_figure_is_linked_where_there_is_one() -> None:
+    records = make_records(seeds=1)
+    assert "(figure_claims.png)" in render(
+        records, make_runs(records), PUBLISHED, REFERENCES, BACKBONES, "made_up", "figure_claims.png"
+    )
+    assert "figure_claims.png" not in page_of(records, make_runs(records))
+
+
+def test_the_angle_of_controls_stands_below_that_of_the_runs() -> None:
+    records = make_records(parameters=True)
+    control = records[(records["method"] == "untrained") & (records["seed"] < 2) & (records["backbone"] == "vit_micro")]
+    angle = {"protocol": "parameters", "perturbation": "views", "metric": "r2_angle"}
+    control = control.assign(**angle, value=[0.125, 0.375])
+    lines = page_of(pd.concat([records, control]), []).splitlines()
+    [line] = [line for line in lines if line.startswith("| parameters") and " untrained " in line]
+    assert [cell.strip() for cell in line.split("|")[4:-1]] == ["untrained", "none", "0.250", "–", "–", "–", "–"]
+
+
+def test_a_difference_to_the_references_is_given_once_for_all_protocols_that_share_it() -> None:
+    records = make_records(seeds=1)
+    twice = records[records["protocol"] == "knn"]
+    both = pd.concat(
+        [records[records["protocol"] != "knn"], twice.assign(protocol="knn20"), twice.assign(protocol="knn200")]
+    )
+    page = page_of(both, make_runs(both))
+    assert page.count("knn20 and knn200: 25 epochs") == 4
+    assert page.count("linear: 25 epochs") == 4

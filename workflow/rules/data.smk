@@ -26,7 +26,7 @@ rule prepare:
     benchmark:
         "<benchmarks>/prepare/{data}.tsv"
     # Before every run of another data set that is ready.
-    priority: 2 * len(seeds_last_first) + 1
+    priority: 2 * len(urgency) + 1
     conda:
         "../../environment.yml"
     threads: 4

@@ -37,7 +37,7 @@ rule evaluate:
         f"<benchmarks>/evaluate/{run_id}/{{protocol}}.tsv"
     wildcard_constraints:
         protocol="|".join(re.escape(protocol) for protocol in protocols),
-    priority: lambda wildcards: urgency(wildcards.seed)
+    priority: lambda wildcards: urgency.get(wildcards.seed, 0) + 1
     conda:
         "../../environment.yml"
     threads: 1

@@ -168,24 +168,27 @@ rule report:
         " --figures {input.figures:q} --title {params.title:q} --output {output:q} > {log:q} 2>&1"
 
 
-rule findings:
+# What judges the claims, shared by the page and the figure.
+judging_code = [
+    str(figures / f"{name}.py") for name in ("claims", "differences", "pooling", "sizes", "table_matrix", "verdicts")
+]
+
+
+rule figure_claims:
     input:
-        script=figures / "findings.py",
-        template=figures / "findings.md.jinja",
+        script=figures / "figure_claims.py",
         records="<results>/records.csv",
         runs="<results>/runs.json",
         published=published,
-        code=[
-            *drawing_code,
-            *(
-                str(figures / f"{name}.py")
-                for name in ("claims", "differences", "origins", "pooling", "references", "sanity", "table_matrix")
-            ),
-        ],
+        code=[*drawing_code, *judging_code],
     output:
-        report("<results>/paper/findings.md", caption="../report/findings.rst", category="Report"),
+        report(
+            multiext("<results>/paper/figure_claims", ".pdf", ".png"),
+            caption="../report/figure_claims.rst",
+            category="Figures",
+        ),
     log:
-        "<logs>/findings.log",
+        "<logs>/figure_claims.log",
     conda:
         "../../environment.yml"
     params:
@@ -195,3 +198,32 @@ rule findings:
     shell:
         "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --study {params.study:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+rule findings:
+    input:
+        script=figures / "findings.py",
+        template=figures / "findings.md.jinja",
+        records="<results>/records.csv",
+        runs="<results>/runs.json",
+        published=published,
+        code=[
+            *drawing_code,
+            *judging_code,
+            *(str(figures / f"{name}.py") for name in ("origins", "references", "sanity")),
+        ],
+    output:
+        report("<results>/paper/findings.md", caption="../report/findings.rst", category="Report"),
+    log:
+        "<logs>/findings.log",
+    conda:
+        "../../environment.yml"
+    params:
+        study=study.study,
+        # Beside the page, where the study draws it.
+        figure="--figure figure_claims.png" if "figure_claims" in study.paper else "",
+    message:
+        "draw {output}"
+    shell:
+        "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --study {params.study:q}"
+        " {params.figure} --output {output:q} > {log:q} 2>&1"

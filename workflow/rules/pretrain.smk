@@ -51,7 +51,7 @@ rule pretrain:
         f"<logs>/pretrain/{run_id}.log",
     benchmark:
         f"<benchmarks>/pretrain/{run_id}.tsv"
-    priority: lambda wildcards: urgency(wildcards.seed, pretraining=True)
+    priority: lambda wildcards: urgency.get(wildcards.seed, 0) + 2
     conda:
         "../../environment.yml"
     # One thread on a CPU, because the last bits depend on their number; profiles for GPUs raise it.

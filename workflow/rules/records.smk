@@ -2,15 +2,12 @@
 
 if study.from_measured:
     measured = source / "paper_figures" / "measured" / study.study
-
     # A long file is committed compressed.
-    def committed_file(wildcards):
-        compressed = measured / f"{wildcards.file}.gz"
-        return compressed if compressed.is_file() else measured / wildcards.file
+    committed_files = {path.name.removesuffix(".gz"): path for path in measured.glob("*.*")}
 
     rule committed:
         input:
-            committed_file,
+            lambda wildcards: committed_files.get(wildcards.file, measured / wildcards.file),
         output:
             "<results>/{file}",
         log:

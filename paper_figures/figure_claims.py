@@ -1,0 +1,167 @@
+"""The claims figure: every statement's difference with its interval, its single comparisons, and what is published."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import style
+from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
+from claims import Numbers, PublishedDifference, published_differences, statements
+from differences import CONFIDENCE
+from inputs import read_published, read_records, read_runs, unhealthy_runs
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from pooling import Comparison
+from sizes import count_parameters
+from verdicts import Finding, find
+
+AXIS_LABELS = {"points": "difference in top-1 accuracy (points)", "R²": "difference in R² of the rotation angle"}
+LABEL_WIDTH = 52
+"""Letters in a line of a statement."""
+BAND = "#ececec"
+
+
+def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[PublishedDifference]], study: str) -> Figure:
+    """A panel a unit, a row a statement, above 0 to the right.
+
+    Black: mean over comparisons and seeds, with its interval over seeds. Coloured, above it: the mean over seeds of
+    every comparison of CLeVER. Hollow, below it: the same differences of published values, which are of other data,
+    backbones and schedules. Grey: differences that count as none.
+
+    Args:
+        findings: what to draw, in this order.
+        published: statement key to published differences.
+        study: its name, for the title.
+    """
+    panels = {
+        unit: [finding for finding in findings if finding.statement.unit == unit]
+        for unit in dict.fromkeys(finding.statement.unit for finding in findings)
+    }
+    looks = style.marks({_method(one) for finding in findings for one in finding.statement.claimed})
+    seeds = sorted({len(finding.pooled.by_seed) for finding in findings if finding.pooled.by_seed})
+    with style.house_style():
+        figure = style.new_figure(8.8, 1.7 + 0.56 * len(findings))
+        ratios = [len(rows) + 0.6 for rows in panels.values()]
+        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)
+        for axes, (unit, rows) in zip(grid[:, 0], panels.items(), strict=True):
+            for place, finding in enumerate(rows):
+                _draw_row(axes, -place, finding, published.get(finding.statement.key, ()), looks)
+            margin = rows[0].statement.margin
+            axes.axvspan(-margin, margin, color=BAND, zorder=0)
+            axes.axvline(0, color=style.INK, linewidth=0.9, zorder=1)
+            axes.set_yticks([-place for place in range(len(rows))], [_label(finding) for finding in rows])
+            axes.set_ylim(0.6 - len(rows), 0.6)
+            axes.set_xlabel(AXIS_LABELS.get(unit, unit))
+            axes.grid(visible=False, axis="y")
+            axes.tick_params(axis="y", length=0)
+        shown = "no seed" if not seeds else f"{seeds[0]}{f' to {seeds[-1]}' if seeds[-1] > seeds[0] else ''} seed"
+        title = f"What {study} says of the paper's claims ({shown}{'' if seeds == [1] else 's'}, last epoch)"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        figure.legend(handles=_legend(looks), loc="outside lower left", ncols=2, alignment="left")
+    return figure
+
+
+def _draw_row(
+    axes: Axes,
+    place: float,
+    finding: Finding,
+    published: Sequence[PublishedDifference],
+    looks: Mapping[str, style.Mark],
+) -> None:
+    difference = finding.pooled.difference
+    if difference is not None:
+        reach = (
+            None
+            if math.isnan(difference.low)
+            else [[difference.mean - difference.low], [difference.high - difference.mean]]
+        )
+        axes.errorbar(
+            [difference.mean], [place], xerr=reach, fmt="o", color=style.INK, capsize=3.5, elinewidth=1.8, zorder=5
+        )
+    for one in finding.statement.claimed:
+        look, mean = looks[_method(one)], sum(one.by_seed.values()) / len(one.by_seed)
+        axes.plot(
+            [mean],
+            [place + 0.2],
+            color=look.colour,
+            marker=look.marker,
+            markersize=4.5,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            alpha=0.85,
+            zorder=4,
+        )
+    for other in published:
+        if other.comparison.claimed:
+            axes.plot(
+                [other.value], [place - 0.2], marker="d", markersize=4.5, color=style.MUTED, markerfacecolor="none"
+            )
+    axes.annotate(
+        finding.verdict,
+        (1.01, place),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=8,
+        color=style.MUTED,
+        annotation_clip=False,
+    )
+
+
+def _method(comparison: Comparison) -> str:
+    """Of ``dino+clever − dino`` and of ``dino+clever: ALL − IR``."""
+    return comparison.pair.split(" ")[0].rstrip(":")
+
+
+def _label(finding: Finding) -> str:
+    return "\n".join(textwrap.wrap(f"{finding.statement.key}: {finding.statement.text}", LABEL_WIDTH))
+
+
+def _legend(looks: Mapping[str, style.Mark]) -> list[Line2D | Patch]:
+    compared = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle="none", label=f"{method}, one comparison")
+        for method, look in looks.items()
+    ]
+    return [
+        Line2D(
+            [],
+            [],
+            color=style.INK,
+            marker="o",
+            label=f"mean over comparisons, {100 * CONFIDENCE:.0f} % interval over seeds",
+        ),
+        *compared,
+        Line2D(
+            [],
+            [],
+            color=style.MUTED,
+            marker="d",
+            markerfacecolor="none",
+            linestyle="none",
+            label="published: other data, backbones, schedules",
+        ),
+        Patch(color=BAND, label="counts as no difference"),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write every file of ``--output``."""
+    parser = make_parser(str(__doc__), style.SUFFIXES)
+    add_records(parser)
+    add_runs(parser)
+    parser.add_argument("--study", required=True, metavar="NAME", help="the study's name")
+    arguments = parser.parse_args(argv)
+    check_suffixes(arguments.output, style.SUFFIXES)
+    runs = read_runs(arguments.runs) if arguments.runs else []
+    numbers = Numbers(read_records(arguments.records))
+    findings = find(statements(numbers, count_parameters(runs)), unhealthy_runs(runs))
+    published = published_differences(read_published(arguments.published))
+    for output in arguments.output:
+        style.save(draw(findings, published, arguments.study), output)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,44 @@
+"""The verdict on every statement of the paper's claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from claims import Statement
+from pooling import Pooled, holm, judge, pool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statement with its verdict over all runs, and over the comparisons in which every run was healthy."""
+
+    statement: Statement
+    pooled: Pooled
+    verdict: str
+    healthy: Pooled
+    healthy_verdict: str
+    p_holm: float
+
+    @property
+    def changes_without_unhealthy(self) -> bool:
+        """Whether an unhealthy run had a part in it."""
+        return len(self.healthy.comparisons) != len(self.pooled.comparisons)
+
+
+def find(found: Sequence[Statement], sick: Iterable[str]) -> list[Finding]:
+    """Every statement judged, p-values corrected for the number of statements that have one."""
+    pooled = [pool(statement.claimed) for statement in found]
+    healthy = [pool(statement.without(sick).claimed) for statement in found]
+    corrected = holm([one.p_value for one in pooled])
+    return [
+        Finding(
+            statement,
+            everything,
+            judge(everything.difference, statement.margin),
+            kept,
+            judge(kept.difference, statement.margin),
+            p_value,
+        )
+        for statement, everything, kept, p_value in zip(found, pooled, healthy, corrected, strict=True)
+    ]
