@@ -67,6 +67,15 @@ def test_no_profile_reruns_for_conda(path: Path) -> None:
     assert sorted(profile["rerun-triggers"]) == ["code", "input", "mtime", "params"]
 
 
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
+def test_no_profile_looks_for_work_every_second(path: Path) -> None:
+    """Snakemake's default of 100/1s takes a growing share of a core, see profiles/default/config.yaml."""
+    most, _, time = yaml.safe_load(path.read_text(encoding="utf-8"))["max-jobs-per-timespan"].partition("/")
+    seconds = int(time[:-1]) * {"s": 1, "m": 60}[time[-1]]
+    assert seconds >= 3
+    assert int(most) / seconds >= 10
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

@@ -272,6 +272,7 @@ def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(projec
         "cluster",
         *("--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"),
         *("--set-threads", "prepare=1", "pretrain=1", "evaluate=1"),
+        *("--max-jobs-per-timespan", "300/3s"),  # the profile's minute would be waited for at the exit
         *("--set-resources", "pretrain:slurm_partition=long", "evaluate:slurm_partition=short"),
     )
     try:
