@@ -164,7 +164,8 @@ class Study(Options):
     paper: list[PaperItem] = Field(default=["table_1", "figure_robustness", "figure_loss_terms", "report"])
     """The tables and figures to draw. Add table_matrix where several methods share a baseline and there are enough
     seeds for confidence intervals, findings and figure_claims for a verdict on each claim of the paper from the same,
-    table_latents for the protocol latents, and table_references where others have published accuracies of the baseline and data."""
+    table_latents for the protocol latents, and table_references where others have published accuracies of the baseline
+    and data."""
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:
