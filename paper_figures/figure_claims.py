@@ -101,7 +101,7 @@ def _draw_row(
                 [other.value], [place - 0.2], marker="d", markersize=4.5, color=style.MUTED, markerfacecolor="none"
             )
     axes.annotate(
-        finding.verdict,
+        finding.shown,
         (1.01, place),
         xycoords=("axes fraction", "data"),
         va="center",

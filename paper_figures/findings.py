@@ -157,7 +157,7 @@ def _summary(findings: Sequence[Finding], with_healthy: bool) -> str:
             str(difference.seeds if difference else 0),
             format_difference(difference, unit) + (f" {unit}" if difference else ""),
             _p_value(finding.p_holm),
-            finding.verdict,
+            finding.shown,
         ]
         if with_healthy:
             counts = f"{len(finding.healthy.comparisons)} of {len(finding.pooled.comparisons)}"
@@ -199,7 +199,7 @@ def _section(finding: Finding, beside: Sequence[PublishedDifference], sources: _
     return {
         "key": statement.key,
         "text": statement.text,
-        "verdict": finding.verdict,
+        "verdict": finding.shown,
         "unit": statement.unit,
         "finding": finding,
         "table": markdown_grid(LABEL_HEADS, heads, rows) if rows else "",

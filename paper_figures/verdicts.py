@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from claims import Statement
-from pooling import Pooled, holm, judge, pool
+from differences import CONFIDENCE
+from pooling import LOWER, SUPPORTED, Pooled, holm, judge, pool
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class Finding:
     healthy: Pooled
     healthy_verdict: str
     p_holm: float
+
+    @property
+    def shown(self) -> str:
+        """The verdict, with a warning where it does not outlive the correction for the number of statements."""
+        is_hint = self.verdict in (SUPPORTED, LOWER) and self.p_holm > 1 - CONFIDENCE
+        return f"{self.verdict} (a hint)" if is_hint else self.verdict
 
     @property
     def changes_without_unhealthy(self) -> bool:

@@ -148,7 +148,7 @@ def test_a_planted_gain_is_supported_and_the_numbers_are_scipy_s() -> None:
     page = page_of(records, make_runs(records))
     [line] = [line for line in page.splitlines() if line.startswith("| a ")]
     assert written in line
-    assert line.rstrip(" |").endswith("supported")
+    assert line.rstrip(" |").endswith("0.060 |               supported (a hint)")
     assert "### a: top-1 on orig is higher than the baseline's\n\n**Verdict: supported.**" in page
 
 
@@ -385,3 +385,26 @@ def test_a_difference_to_the_references_is_given_once_for_all_protocols_that_sha
     page = page_of(both, make_runs(both))
     assert page.count("knn20 and knn200: 25 epochs") == 4
     assert page.count("linear: 25 epochs") == 4
+
+
+def test_the_committed_page_is_what_the_committed_records_say(tmp_path: Path) -> None:
+    root = Path(findings.__file__).resolve().parents[1]
+    measured, page = root / "paper_figures" / "measured" / "photographs_cpu", tmp_path / "findings.md"
+    given = ["--records", str(measured / "records.csv"), "--runs", str(measured / "runs.json")]
+    findings.main([*given, "--study", "photographs_cpu", "--figure", "figure_claims.png", "--output", str(page)])
+    assert page.read_text(encoding="utf-8") == (root / "docs" / "findings.md").read_text(encoding="utf-8")
+
+
+def test_what_does_not_outlive_the_correction_is_a_hint() -> None:
+    records = make_records(noise=0.6)
+    linear_ef = (records["protocol"] == "linear") & (records["part"] == "IR") & (records["perturbation"] == "orig")
+    spread = records.assign(value=records["value"] + linear_ef * (1.0 - 0.05 * (2 + records["seed"])))
+    found = by_key(spread)["e1"]
+    uncorrected = stats.ttest_1samp(list(found.pooled.by_seed.values()), 0.0).pvalue
+    assert found.verdict == SUPPORTED
+    assert uncorrected < 0.05 < found.p_holm
+    assert found.shown == "supported (a hint)"
+    assert "supported (a hint)" in page_of(spread, [])
+    planted = by_key(make_records(gain=5.0, noise=0.01))["a"]
+    assert planted.p_holm < 0.05
+    assert planted.shown == SUPPORTED
