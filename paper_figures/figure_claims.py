@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from pooling import Comparison
+from names import seeds_label
 from sizes import count_parameters
 from verdicts import Finding, find
 
@@ -41,7 +41,7 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
         unit: [finding for finding in findings if finding.statement.unit == unit]
         for unit in dict.fromkeys(finding.statement.unit for finding in findings)
     }
-    looks = style.marks({_method(one) for finding in findings for one in finding.statement.claimed})
+    looks = style.marks({one.method for finding in findings for one in finding.statement.claimed})
     seeds = sorted({len(finding.pooled.by_seed) for finding in findings if finding.pooled.by_seed})
     with style.house_style():
         figure = style.new_figure(8.8, 1.7 + 0.56 * len(findings))
@@ -58,8 +58,8 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
             axes.set_xlabel(AXIS_LABELS.get(unit, unit))
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
-        shown = "no seed" if not seeds else f"{seeds[0]}{f' to {seeds[-1]}' if seeds[-1] > seeds[0] else ''} seed"
-        title = f"What {study} says of the paper's claims ({shown}{'' if seeds == [1] else 's'}, last epoch)"
+        shown = seeds_label(seeds[-1], seeds[0]) if seeds else "no seeds"
+        title = f"What {study} says of the paper's claims ({shown}, last epoch)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         figure.legend(handles=_legend(looks), loc="outside lower left", ncols=2, alignment="left")
     return figure
@@ -83,7 +83,7 @@ def _draw_row(
             [difference.mean], [place], xerr=reach, fmt="o", color=style.INK, capsize=3.5, elinewidth=1.8, zorder=5
         )
     for one in finding.statement.claimed:
-        look, mean = looks[_method(one)], sum(one.by_seed.values()) / len(one.by_seed)
+        look, mean = looks[one.method], sum(one.by_seed.values()) / len(one.by_seed)
         axes.plot(
             [mean],
             [place + 0.2],
@@ -109,11 +109,6 @@ def _draw_row(
         color=style.MUTED,
         annotation_clip=False,
     )
-
-
-def _method(comparison: Comparison) -> str:
-    """Of ``dino+clever − dino`` and of ``dino+clever: ALL − IR``."""
-    return comparison.pair.split(" ")[0].rstrip(":")
 
 
 def _label(finding: Finding) -> str:

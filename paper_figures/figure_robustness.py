@@ -11,7 +11,7 @@ from inputs import read_published, read_records
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from names import METRICS, NOT_PUBLISHED, PIXELS, PROTOCOLS, UNTRAINED, perturbation_rank
+from names import METRICS, NOT_PUBLISHED, PIXELS, PROTOCOLS, UNTRAINED, perturbation_rank, seeds_label
 from summary import Cell, Configuration, Measured, Published, configurations, published_cells, summarise
 
 PublishedCells = Mapping[tuple[Configuration, str], Published]
@@ -67,9 +67,7 @@ def _names(blocks: Sequence[tuple[str, str]]) -> str:
 
 def _title(protocol: str, part: str, cells: Mapping[Cell, Measured]) -> str:
     counts = sorted({measured.seeds for cell, measured in cells.items() if not cell.configuration.is_control})
-    seeds = "" if not counts else f", {counts[0]} seed{'s' if counts[-1] > 1 else ''}"
-    if len(counts) > 1:
-        seeds = f", {counts[0]}–{counts[-1]} seeds"
+    seeds = f", {seeds_label(counts[-1], counts[0])}" if counts else ""
     return f"{PROTOCOLS.get(protocol, protocol)} under perturbation (representation: {part}{seeds})"
 
 

@@ -64,6 +64,7 @@ def method_label(backbone: str, method: str) -> str:
     return "control: untrained" if method == UNTRAINED else method
 
 
-def seeds_label(count: int) -> str:
-    """``1 seed``, ``3 seeds``."""
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+def seeds_label(count: int, fewest: int | None = None) -> str:
+    """``1 seed``, ``3 seeds``; ``2–3 seeds`` where some rows have only ``fewest``."""
+    counted = str(count) if fewest in (None, count) else f"{fewest}–{count}"
+    return f"{counted} seed" if count == 1 else f"{counted} seeds"

@@ -38,6 +38,11 @@ class Comparison:
     claimed: bool = True
 
     @property
+    def method(self) -> str:
+        """The method in question: ``dino+clever`` in ``dino+clever − dino`` and in ``dino+clever: ALL − IR``."""
+        return self.pair.split(" ")[0].rstrip(":")
+
+    @property
     def labels(self) -> tuple[str, str, str, str]:
         """What names it."""
         return self.data, self.backbone, self.augmentation, self.pair

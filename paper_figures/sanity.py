@@ -156,7 +156,7 @@ def not_above_untrained(numbers: Numbers) -> list[str]:
     for one in over_untrained(numbers):
         difference = over_seeds(one.by_seed)
         if difference is not None and difference.mean <= 0:
-            found.append(f"{one.pair.split(' ')[0]}, {one.backbone}, {one.augmentation}")
+            found.append(f"{one.method}, {one.backbone}, {one.augmentation}")
     return found
 
 
