@@ -102,7 +102,7 @@ def _planted_batch(bench: Bench, folder: Path) -> str:
 
 
 def _planted_array(bench: Bench, folder: Path) -> str:
-    root = folder / "root"
+    root = folder / "arrays"
     root.mkdir()
     for split in ("train", "test"):
         np.save(root / f"{split}_images.npy", np.array([_Trap(folder / "sprung")], dtype=object), allow_pickle=True)
