@@ -8,7 +8,7 @@ import pytest
 
 import clever
 from clever.pretraining import history
-from clever.pretraining.history import described, extended, training_sources
+from clever.pretraining.code_history import described, extended, training_sources
 
 
 def test_the_list_grows_only_when_the_code_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
