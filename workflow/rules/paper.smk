@@ -170,7 +170,8 @@ rule report:
 
 # What judges the claims, shared by the page and the figure.
 judging_code = [
-    str(figures / f"{name}.py") for name in ("claims", "differences", "pooled_differences", "parameter_counts", "table_matrix", "verdicts")
+    str(figures / f"{name}.py")
+    for name in ("claims", "differences", "pooled_differences", "parameter_counts", "table_matrix", "verdicts")
 ]
 
 
