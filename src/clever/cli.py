@@ -254,12 +254,13 @@ def _add_collect(commands: _Commands) -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> None:
-    from clever.results import records
+    from clever.results import curves, records, run_description
 
     folder: Path = arguments.output
     records.write_records(records.collect(arguments.evaluations), folder / "records.csv")
-    records.write_curves(records.collect_curves([run / "metrics.csv" for run in arguments.runs]), folder / "curves.csv")
-    records.write_runs(records.collect_runs([run / "run.json" for run in arguments.runs]), folder / "runs.json")
+    curves.write_curves(curves.collect_curves([run / "metrics.csv" for run in arguments.runs]), folder / "curves.csv")
+    runs = run_description.collect_runs([run / "run.json" for run in arguments.runs])
+    run_description.write_runs(runs, folder / "runs.json")
 
 
 def _add_describe(commands: _Commands) -> None:

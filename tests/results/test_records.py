@@ -12,21 +12,9 @@ import pandas as pd
 import pytest
 
 from clever.errors import UserError
-from clever.results.records import (
-    COLUMNS,
-    Record,
-    RunIdentity,
-    collect,
-    collect_curves,
-    collect_runs,
-    read_curves,
-    read_evaluation,
-    read_records,
-    write_curves,
-    write_evaluation,
-    write_records,
-    write_runs,
-)
+from clever.results.records import COLUMNS, Record, RunIdentity, collect, read_evaluation, read_records, write_evaluation, write_records
+from clever.results.curves import collect_curves, read_curves, write_curves
+from clever.results.run_description import collect_runs, write_runs
 
 IDENTITY = RunIdentity("digits", "resnet10t", "dino+clever", "caug", 0, "abc123", "d1", "c1")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from clever.execution.device import held_device
 from clever.options import parse_json
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.records import RunIdentity, write_evaluation
+from clever.results.run_description import read_run
 
 
 def evaluate_run(
@@ -50,7 +50,7 @@ def evaluate_run(
     options = parse_json(known.options, options_json, f"options of {protocol}")
     if threads:
         torch.set_num_threads(threads)
-    run = _read_run(run_folder / "run.json")
+    run = read_run(run_folder / "run.json")
     store = Store.open(store_folder)
     if store.checksum != run["data_checksum"]:
         raise UserError(
@@ -97,19 +97,3 @@ def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
     if predictor is None:
         return {"predictor": None}
     return {"predictor": predictor.to(device), "told": predictor.shape.relative_names}
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    try:
-        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; the run has not finished") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error!r}); train the run anew") from error
-    missing = [key for key in _KEYS if key not in run]
-    if missing:
-        raise UserError(f"{path}: damaged, the key {missing[0]} is missing; train the run anew")
-    return run
-
-
-_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit", "ir_dim")

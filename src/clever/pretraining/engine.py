@@ -29,9 +29,9 @@ from clever.data.store import file_sha256
 from clever.equivariance.predictor import PREDICTOR_FILE, Predictor, find_predictor
 from clever.errors import UserError
 from clever.execution.processes import joined_processes
-from clever.files import write_bytes, write_json
+from clever.files import write_bytes
 from clever.pretraining.code_history import Entry, described, extended
-from clever.pretraining.diagnostics import HEALTHY, assess
+from clever.pretraining.diagnostics import assess
 from clever.pretraining.epoch_metrics import EpochTotals, NotFiniteError
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
 from clever.pretraining.malloc import keep_freed_memory
@@ -41,8 +41,7 @@ from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import StateFolder
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
-
-FORMAT = 1
+from clever.results.run_description import HEALTHY, RUN_FORMAT, RunDescription, TrainingSummary, write_run
 
 
 def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: ExecutionOptions) -> None:
@@ -75,7 +74,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
         with states.locked() if is_main_process() else nullcontext():
             metrics = MetricsFile(states.folder / "metrics.csv")
             if recipe.method is None:
-                backbone, predictor, summary = build_backbone(recipe.backbone, seed=recipe.seed), None, dict(_UNTRAINED)
+                backbone, predictor, summary = build_backbone(recipe.backbone, seed=recipe.seed), None, _UNTRAINED
             else:
                 backbone, predictor, summary = _train(recipe, store, execution, device, states, metrics, interruption)
             if not is_main_process():
@@ -83,10 +82,12 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             if recipe.method is None:
                 metrics.start(["epoch", "iteration"])
             backbone.save(folder / "backbone.safetensors")
-            summary["backbone_sha256"] = file_sha256(folder / "backbone.safetensors")
-            summary["predictor_sha256"] = None if predictor is None else predictor.save(folder / PREDICTOR_FILE)
+            predictor_sha256 = None if predictor is None else predictor.save(folder / PREDICTOR_FILE)
             write_bytes(folder / "metrics.csv", metrics.path.read_bytes())
-            write_json(folder / "run.json", _describe_run(recipe, store, device, backbone) | summary)
+            run = _describe_run(recipe, store, device, backbone, summary)
+            run["backbone_sha256"] = file_sha256(folder / "backbone.safetensors")
+            run["predictor_sha256"] = predictor_sha256
+            write_run(folder / "run.json", run)
             if states.has_refused():
                 # A workflow that died and left this process alone deletes the three files when it is started again.
                 # With the state it gets them back at once.
@@ -104,7 +105,7 @@ def _train(
     states: StateFolder,
     metrics: MetricsFile,
     interruption: Interruption,
-) -> tuple[Backbone, Predictor | None, dict[str, object]]:
+) -> tuple[Backbone, Predictor | None, TrainingSummary]:
     options = recipe.optimisation
     assert options is not None
     say = _Speaker(recipe.run)
@@ -201,7 +202,7 @@ def _train(
 
     seconds = seconds_before + time.monotonic() - started
     split = trainer.objective.split
-    summary: dict[str, object] = {
+    summary: TrainingSummary = {
         "ir_dim": None if split is None else split.ir_dim,
         "epochs": options.epochs,
         "iterations": iteration,
@@ -214,7 +215,7 @@ def _train(
     return trainer.trained_backbone(), find_predictor(trainer.student.layers), summary
 
 
-_UNTRAINED: dict[str, object] = {
+_UNTRAINED: TrainingSummary = {
     "ir_dim": None,
     "epochs": 0,
     "iterations": 0,
@@ -248,10 +249,12 @@ def _check(totals: EpochTotals, last_iteration: int, recipe: RunRecipe, states: 
         ) from error
 
 
-def _describe_run(recipe: RunRecipe, store: Store, device: torch.device, backbone: Backbone) -> dict[str, object]:
+def _describe_run(
+    recipe: RunRecipe, store: Store, device: torch.device, backbone: Backbone, summary: TrainingSummary
+) -> RunDescription:
     commit, dirty = source_commit()
     return {
-        "format": FORMAT,
+        "format": RUN_FORMAT,
         "run": recipe.run,
         "recipe": recipe.model_dump(mode="json"),
         "recipe_digest": recipe.digest,
@@ -261,6 +264,7 @@ def _describe_run(recipe: RunRecipe, store: Store, device: torch.device, backbon
         "versions": package_versions(),
         "hardware": hardware(device) | {"processes": process_count()},
         "data_checksum": store.checksum,
+        **summary,
     }
 
 

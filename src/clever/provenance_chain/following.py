@@ -18,11 +18,11 @@ from clever.provenance_chain.reading import (
     collected_run,
     first_difference,
     read_json,
-    require_run,
     study_folder,
     value_at,
 )
 from clever.results.records import KEY, Evaluation, read_evaluation, read_records
+from clever.results.run_description import require_run
 
 _SHARED = ("commit", "recipe_digest", "data_checksum")
 _RUN_FACTS = ("recipe_digest", "feature_dim", "ir_dim", "epochs", "iterations", "wall_seconds", "images_per_second")
