@@ -9,9 +9,10 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from clever.config import AXIS_PATTERN, parse_study
+from clever.config import parse_study
 from clever.errors import UserError
 from clever.files import expanded
+from clever.results.run_id import AXIS_PATTERN
 from clever.study_file import read_study
 
 min_version("9.27")
