@@ -1,4 +1,4 @@
-"""The sbatch command of a pre-training, as the locked Slurm plugin writes it. ``sbatch`` is a stand-in that records it."""
+"""The sbatch command of a pre-training, as the locked Slurm plugin writes it; a stand-in for ``sbatch`` records it."""
 
 from __future__ import annotations
 
