@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
@@ -51,7 +52,7 @@ def compare(records: pd.DataFrame, references: pd.DataFrame, runs: Sequence[Mapp
     return pairs.assign(epochs=epochs, batch_size=batches, healthy=healthy)[list(CSV_HEADS)]
 
 
-def _batch_size(run: dict[str, object]) -> object:
+def _batch_size(run: Mapping[str, Any]) -> object:
     recipe = run.get("recipe")
     optimisation = recipe.get("optimisation") if isinstance(recipe, dict) else None
     return optimisation.get("batch_size") if isinstance(optimisation, dict) else None

@@ -92,6 +92,8 @@ def make_runs(records: pd.DataFrame, **health: str) -> list[dict[str, Any]]:
             "images_per_second": 1111.1,
             "hardware": {"device": "cpu", "cores": 2},
             "git_commit": "c0ffee",
+            "recipe_digest": "d1935",
+            "data_checksum": "5eed",
             "health": health.get(row["run"], "ok"),
         }
         for row in trained.to_dict("records")

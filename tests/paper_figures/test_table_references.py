@@ -60,7 +60,8 @@ def cells(markdown: str) -> list[list[str]]:
 def test_ours_and_theirs(records: Path, tmp_path: Path) -> None:
     runs = [
         {"run": f"cifar10/resnet18/simsiam/baug/seed{seed}", "epochs": 1000, "health": "ok" if seed else "collapsed"}
-        | {"recipe": {"optimisation": {"batch_size": 256}}}
+        | {"recipe": {"optimisation": {"batch_size": 256}}, "recipe_digest": "d1935", "data_checksum": "5eed"}
+        | {"git_commit": "c0ffee"}
         for seed in (0, 1)
     ]
     (tmp_path / "runs.json").write_text(json.dumps(runs), encoding="utf-8")

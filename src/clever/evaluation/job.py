@@ -13,7 +13,7 @@ from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.execution.device import held_device
-from clever.options import parse_json
+from clever.options import parse, parse_json
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.records import RunIdentity, write_evaluation
 from clever.results.run_description import read_run
@@ -58,7 +58,8 @@ def evaluate_run(
             f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run anew"
         )
     recipe = run["recipe"]
-    backbone = load_backbone(BackboneOptions.model_validate(recipe["backbone"]), run_folder / "backbone.safetensors")
+    built = parse(BackboneOptions, recipe["backbone"], f"{run_folder / 'run.json'}: recipe.backbone")
+    backbone = load_backbone(built, run_folder / "backbone.safetensors")
     identity = RunIdentity(
         data=recipe["data"],
         backbone=recipe["backbone_name"],

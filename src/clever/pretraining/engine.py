@@ -74,7 +74,8 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
         with states.locked() if is_main_process() else nullcontext():
             metrics = MetricsFile(states.folder / "metrics.csv")
             if recipe.method is None:
-                backbone, predictor, summary = build_backbone(recipe.backbone, seed=recipe.seed), None, _UNTRAINED
+                backbone, predictor = build_backbone(recipe.backbone, seed=recipe.seed), None
+                summary = _UNTRAINED.copy()
             else:
                 backbone, predictor, summary = _train(recipe, store, execution, device, states, metrics, interruption)
             if not is_main_process():
@@ -82,12 +83,10 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             if recipe.method is None:
                 metrics.start(["epoch", "iteration"])
             backbone.save(folder / "backbone.safetensors")
-            predictor_sha256 = None if predictor is None else predictor.save(folder / PREDICTOR_FILE)
+            summary["backbone_sha256"] = file_sha256(folder / "backbone.safetensors")
+            summary["predictor_sha256"] = None if predictor is None else predictor.save(folder / PREDICTOR_FILE)
             write_bytes(folder / "metrics.csv", metrics.path.read_bytes())
-            run = _describe_run(recipe, store, device, backbone, summary)
-            run["backbone_sha256"] = file_sha256(folder / "backbone.safetensors")
-            run["predictor_sha256"] = predictor_sha256
-            write_run(folder / "run.json", run)
+            write_run(folder / "run.json", _describe_run(recipe, store, device, backbone, summary))
             if states.has_refused():
                 # A workflow that died and left this process alone deletes the three files when it is started again.
                 # With the state it gets them back at once.

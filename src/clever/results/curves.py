@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clever.errors import UserError
+from clever.parsing import foreign
 from clever.results.run_description import HEALTHY
 from clever.results.run_id import RunId
 from clever.results.tables import read_bytes, read_table, tidy, to_numbers, write_table
@@ -76,6 +77,11 @@ def health_of_curves(curves: pd.DataFrame) -> dict[str, tuple[int, str]]:
 
 def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
     """(epoch, metric, value) of every filled cell of a ``metrics.csv``."""
+    with foreign(path, "is no metrics.csv"):
+        yield from _cells(path)
+
+
+def _cells(path: Path) -> Iterable[tuple[int, str, float]]:
     lines = csv.reader(read_bytes(path).decode("utf-8", errors="replace").splitlines())
     header = next(lines, [])
     if "epoch" not in header:
@@ -84,7 +90,7 @@ def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
         if len(cells) != len(header):
             raise UserError(f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(header)} columns")
         row = dict(zip(header, cells, strict=True))
-        if not row["epoch"].isdecimal():
+        if not row["epoch"].isdecimal() or len(row["epoch"]) > 18:
             raise UserError(f"{path}, line {lines.line_num}: epoch is {row['epoch']!r}, which is no whole number")
         epoch = int(row["epoch"])
         for metric, cell in row.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from clever.errors import UserError
 from clever.files import write_json
+from clever.parsing import decode_json, foreign, read_json_object, read_text, require_kinds
 
 RUN_FORMAT = 1
 HEALTHY = "ok"
@@ -29,6 +29,9 @@ class TrainingSummary(TypedDict, total=False):
     """Of the device where that is a GPU, else of the process."""
     health: str
     """``HEALTHY``, or in which way the run has collapsed."""
+    backbone_sha256: str
+    predictor_sha256: str | None
+    """None where the run has no predictor."""
     trained_by: list[Mapping[str, Any]]
     """The code that trained the run, one entry for each change; see ``pretraining.code_history``."""
 
@@ -50,30 +53,44 @@ class RunDescription(TrainingSummary):
     """Python and packages, by name."""
     hardware: NotRequired[dict[str, str | int]]
     feature_dim: NotRequired[int]
-    backbone_sha256: NotRequired[str]
-    predictor_sha256: NotRequired[str | None]
 
 
-_REQUIRED = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "run": str,
+    "recipe": dict,
+    "recipe_digest": str,
+    "data_checksum": str,
+    "git_commit": str,
+}
+_RECIPE_KINDS: dict[str, type | tuple[type, ...]] = {
+    "data": str,
+    "backbone_name": str,
+    "backbone": dict,
+    "method_name": str,
+    "augmentation_name": str,
+    "seed": int,
+}
 
 
 def require_run(content: object, where: str) -> RunDescription:
     """``content``, which must describe a run. Raises UserError naming ``where`` and the key that is wrong."""
-    for key in _REQUIRED:
-        kind = dict if key == "recipe" else str
+    for key, kind in _KINDS.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):
             raise UserError(f"{where}: does not describe a run, the key {key} is missing or of another type")
     return content  # type: ignore[return-value]
 
 
 def read_run(path: Path) -> RunDescription:
-    """Read a ``run.json``. Raises UserError naming the file when it is missing, damaged or of another kind."""
-    try:
-        return require_run(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; the run has not finished") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error!r}); train the run anew") from error
+    """Read a ``run.json``.
+
+    Raises:
+        UserError: the file is missing or damaged, or a key that identifies the run is missing or of another type.
+    """
+    again = "train the run again"
+    run = read_json_object(path, absent="the run has not finished", advice=again)
+    require_kinds(run, {**_KINDS, "ir_dim": (int, type(None))}, path, again)
+    require_kinds(run["recipe"], _RECIPE_KINDS, path, again)
+    return require_run(run, str(path))
 
 
 def write_run(path: Path, run: RunDescription) -> None:
@@ -104,10 +121,9 @@ def read_runs(path: Path) -> list[RunDescription]:
     """Read ``runs.json``, sorted by run id. Raises UserError where the file is no list of run descriptions."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        runs = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable JSON ({error})") from None
+    with foreign(path, "cannot be read"):
+        text = read_text(path)
+    runs = decode_json(text, path, "not readable JSON")
     if not isinstance(runs, list):
         raise UserError(f"{path}: must be a list of run descriptions")
     return sorted((require_run(run, f"{path}: entry {place}") for place, run in enumerate(runs)), key=lambda r: r["run"])

@@ -11,16 +11,16 @@ import pandas as pd
 
 from clever.errors import UserError
 from clever.files import write_text
+from clever.parsing import foreign, require_regular
 
 _NUMBERS = {"seed": "int64", "n": "int64", "epoch": "int64", "value": "float64"}
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file. Raises UserError naming it."""
-    try:
+    with foreign(path, "cannot be read"):
+        require_regular(path)
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
