@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from clever.baselines import BASELINES
-from clever.config import RunRecipe
+from clever.pretraining.recipe import RunRecipe
 
 SIDE = 16
 
+_BASELINES = (
+    *("dino", "simsiam", "simclr", "dcl", "dclw", "byol", "moco_v3"),
+    *("barlow_twins", "vicreg", "swav", "nnclr", "mv_infonce", "mv_dhel"),
+)
 _TINY: dict[str, dict[str, Any]] = {
     "dino": {"out_dim": 16, "hidden_dim": 12, "bottleneck_dim": 8, "momentum": 0.9},
     "simsiam": {"hidden_dim": 12, "out_dim": 12, "predictor_dim": 6},
@@ -45,7 +48,7 @@ def pinned_recipes() -> dict[str, RunRecipe]:
     """
     found = {
         f"{baseline}+{add_on}": _recipe(baseline, add_on)
-        for add_on, partners in ({name: tuple(BASELINES) for name in ("none", "ddcl", "clever")} | _PARTNERS).items()
+        for add_on, partners in (dict.fromkeys(("none", "ddcl", "clever"), _BASELINES) | _PARTNERS).items()
         for baseline in partners
     }
     found |= {

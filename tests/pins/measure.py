@@ -21,14 +21,14 @@ from torch import nn
 
 from clever import threediebench
 from clever.backbones import BackboneOptions, build_backbone
-from clever.config import RunRecipe
 from clever.data import Batches, DataOptions, Store, prepare
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.records import RunIdentity
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware
+from clever.results.records import RunIdentity
 
 from .cases import PINNED_EVALUATIONS, SIDE, pinned_recipes
 
