@@ -12,13 +12,14 @@ import torch
 from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
 from clever.data.verification import file_sha256
-from clever.device import held_device
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.records import RunIdentity, write_evaluation
-from clever.evaluation.run_description import read_run
-from clever.options import parse_json
+from clever.execution.device import held_device
+from clever.options import parse, parse_json
+from clever.parsing import foreign
 from clever.provenance import hardware, package_versions, source_commit
+from clever.results.records import RunIdentity, write_evaluation
+from clever.results.run_description import read_run
 
 
 def evaluate_run(
@@ -62,7 +63,8 @@ def evaluate_run(
     store.verify(remember=True)
     recipe, weights = run["recipe"], run_folder / "backbone.safetensors"
     _require_content(weights, run)
-    backbone = load_backbone(BackboneOptions.model_validate(recipe["backbone"]), weights)
+    built = parse(BackboneOptions, recipe["backbone"], f"{run_folder / 'run.json'}: recipe.backbone")
+    backbone = load_backbone(built, weights)
     if backbone.feature_dim != run["feature_dim"]:
         raise UserError(
             f"{run_folder / 'run.json'}: feature_dim is {run['feature_dim']}, but the backbone of its recipe has "
@@ -109,10 +111,8 @@ def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _require_content(weights: Path, run: Mapping[str, Any]) -> None:
-    try:
+    with foreign(weights, "cannot be read", "train the run again"):
         found = file_sha256(weights)
-    except OSError as error:
-        raise UserError(f"{weights}: cannot be read ({error.strerror}); train the run again") from error
     if found != run["backbone_sha256"]:
         raise UserError(
             f"{weights}: is not the backbone of {run['run']}: its SHA-256 is {found[:12]}, run.json says "

@@ -14,8 +14,6 @@ import pandas as pd
 from clever.data.store import DESCRIPTION, content_checksum
 from clever.data.verification import file_sha256
 from clever.errors import UserError
-from clever.evaluation.differing import first_difference, value_at
-from clever.evaluation.records import KEY, Evaluation, read_evaluation, read_records
 from clever.provenance_chain.chain import Chain, Link
 from clever.provenance_chain.reading import (
     collected_run,
@@ -23,6 +21,8 @@ from clever.provenance_chain.reading import (
     require_run,
     study_folder,
 )
+from clever.results.differing import first_difference, value_at
+from clever.results.records import KEY, Evaluation, read_evaluation, read_records
 from clever.sealed import KEY as KEY_OF_SEAL
 from clever.sealed import content_sha256
 

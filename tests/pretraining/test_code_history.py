@@ -9,8 +9,8 @@ import torch
 
 import clever
 from clever.errors import UserError
-from clever.pretraining import history
-from clever.pretraining.history import (
+from clever.pretraining import code_history
+from clever.pretraining.code_history import (
     changed,
     described,
     execution,
@@ -24,16 +24,16 @@ TWO = ONE | {"threads": 2}
 
 
 def test_the_list_grows_only_when_the_code_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "source_commit", lambda: ("a" * 40, False))
-    monkeypatch.setattr(history, "training_sources", lambda: "1" * 16)
+    monkeypatch.setattr(code_history, "source_commit", lambda: ("a" * 40, False))
+    monkeypatch.setattr(code_history, "training_sources", lambda: "1" * 16)
     first = extended([], 0, 0, ONE)
     began = {"git_commit": "a" * 40, "git_dirty": False, "sources": "1" * 16, "from_step": 0, "from_epoch": 0}
     assert first == [began | ONE]
     assert extended(first, 7, 2, ONE) == first
-    monkeypatch.setattr(history, "training_sources", lambda: "2" * 16)
+    monkeypatch.setattr(code_history, "training_sources", lambda: "2" * 16)
     second = extended(first, 7, 2, ONE)
     assert [(entry["from_step"], entry["from_epoch"]) for entry in second] == [(0, 0), (7, 2)]
-    monkeypatch.setattr(history, "source_commit", lambda: ("b" * 40, True))
+    monkeypatch.setattr(code_history, "source_commit", lambda: ("b" * 40, True))
     third = extended(second, 9, 3, ONE)
     assert described(third[-1]) == f"commit {'b' * 12} with uncommitted changes, sources {'2' * 16}"
     assert [entry["from_step"] for entry in third] == [0, 7, 9]
@@ -41,7 +41,7 @@ def test_the_list_grows_only_when_the_code_has_changed(monkeypatch: pytest.Monke
 
 
 def test_other_threads_are_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "source_commit", lambda: ("a" * 40, False))
+    monkeypatch.setattr(code_history, "source_commit", lambda: ("a" * 40, False))
     parts = extended(extended([], 0, 0, ONE), 7, 2, TWO)
     assert [(entry["threads"], entry["from_step"], entry["from_epoch"]) for entry in parts] == [(1, 0, 0), (2, 7, 2)]
     assert changed(*parts) == "threads 1 so far, 2 from here on"

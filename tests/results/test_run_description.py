@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clever.errors import UserError
-from clever.evaluation.run_description import check_run, read_run
+from clever.results.run_description import check_run, read_run
 from clever.sealed import sealed
 
 from .test_records import described
@@ -42,16 +42,16 @@ def test_a_description_that_agrees_is_read(tmp_path: Path) -> None:
         ({"recipe_digest": "0" * 16}, "recipe_digest is 0000000000000000, but its recipe gives [0-9a-f]{16}"),
         ({"feature_dim": 128}, "ir_dim is 204, but its recipe gives 102"),
         ({"format": 3}, "has format 3, this version reads 1 and 2"),
-        ({"backbone_sha256": None}, "the key backbone_sha256 is missing or of another type"),
+        ({"backbone_sha256": None}, "the key backbone_sha256 holds a NoneType"),
     ],
 )
 def test_two_statements_that_disagree_are_both_named(changes: dict[str, Any], words: str, resealed: bool) -> None:
     run = changed(**changes)
     with pytest.raises(UserError, match=rf"^a/run\.json: .*{words}"):
-        check_run(sealed(run) if resealed else run, "a/run.json")
+        check_run(sealed(run) if resealed else run, Path("a/run.json"))
 
 
 @pytest.mark.parametrize("changes", [{"health": "collapsed"}, {"git_commit": "abc124"}, {"backbone_sha256": "1" * 64}])
 def test_what_no_other_statement_contradicts_is_known_by_the_checksum(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"run\.json: was changed or damaged: the SHA-256 of its content is"):
-        check_run(changed(**changes), "run.json")
+        check_run(changed(**changes), Path("run.json"))

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from clever.errors import UserError
-from clever.evaluation.records import (
+from clever.results.records import (
     COLUMNS,
     Record,
     RunIdentity,
@@ -106,7 +106,7 @@ def test_a_damaged_evaluation_file_is_named(tmp_path: Path, content: str, words:
 
 
 def test_a_missing_evaluation_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"absent\.json cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"absent\.json: cannot be read \(No such file"):
         read_evaluation(tmp_path / "absent.json")
 
 
@@ -282,6 +282,7 @@ def make_recipe(run: str) -> dict[str, object]:
     return {
         "data": data,
         "backbone_name": backbone,
+        "backbone": {"name": "resnet10t_half"},
         "method_name": method,
         "method": {"baseline": {"name": "dino"}, "equivariance": {"name": "clever", "separation_ratio": 0.8}},
         "augmentation_name": augmentation,

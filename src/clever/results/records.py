@@ -21,9 +21,10 @@ import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clever.errors import UserError
-from clever.evaluation.differing import first_difference, value_at
-from clever.evaluation.run_description import is_sealed, read_run
 from clever.files import write_json, write_text
+from clever.parsing import decode_json, foreign, require_regular
+from clever.results.differing import first_difference, value_at
+from clever.results.run_description import is_sealed, read_run
 from clever.sealed import check_seal, sealed
 
 FORMAT = 2
@@ -185,7 +186,7 @@ def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
     if evaluation.format not in (1, FORMAT):
         raise UserError(f"{path} has format {evaluation.format}, this version reads 1 and {FORMAT}: evaluate again")
     if verify and evaluation.format == FORMAT:
-        check_seal(json.loads(content), path, "restore the file, or evaluate again")
+        check_seal(decode_json(content, path), path, "restore the file, or evaluate again")
     return evaluation
 
 
@@ -290,10 +291,9 @@ def write_runs(runs: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with foreign(path, "cannot be read"):
+        require_regular(path)
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _say_unsealed(paths: Sequence[Path], what: str) -> None:
@@ -339,6 +339,11 @@ def _name(record: Record) -> str:
 
 def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
     """(epoch, metric, value) of every filled cell of a ``metrics.csv``."""
+    with foreign(path, "is no metrics.csv"):
+        yield from _cells(path)
+
+
+def _cells(path: Path) -> Iterable[tuple[int, str, float]]:
     lines = csv.reader(_read(path).decode("utf-8", errors="replace").splitlines())
     header = next(lines, [])
     if "epoch" not in header:
@@ -347,7 +352,7 @@ def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
         if len(cells) != len(header):
             raise UserError(f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(header)} columns")
         row = dict(zip(header, cells, strict=True))
-        if not row["epoch"].isdecimal():
+        if not row["epoch"].isdecimal() or len(row["epoch"]) > 18:
             raise UserError(f"{path}, line {lines.line_num}: epoch is {row['epoch']!r}, which is no whole number")
         epoch = int(row["epoch"])
         for metric, cell in row.items():
