@@ -111,6 +111,7 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
 
 
 RUN = {
+    "format": 1,
     "run": "digits/small/dino/baug/seed0",
     "recipe": {
         "data": "digits",
@@ -120,9 +121,11 @@ RUN = {
         "augmentation_name": "baug",
         "seed": 0,
     },
-    "recipe_digest": "0" * 16,
+    "recipe_digest": "2a63bb8b1c3c9a6e",
     "data_checksum": "0" * 64,
     "git_commit": "unknown",
+    "backbone_sha256": "0" * 64,
+    "feature_dim": 256,
     "ir_dim": None,
 }
 
@@ -143,7 +146,7 @@ def test_a_run_description_of_other_kinds(tmp_path: Path, change: dict[str, obje
     path.write_text(json.dumps(RUN))
     assert read_run(path) == RUN
     path.write_text(json.dumps(RUN | change))
-    with pytest.raises(UserError, match=rf"run\.json: damaged, {message}; train the run again"):
+    with pytest.raises(UserError, match=rf"run\.json: damaged, {message}; restore the file, or train the run again"):
         read_run(path)
 
 

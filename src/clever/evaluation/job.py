@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import torch
 
 from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
+from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.execution.device import held_device
 from clever.options import parse, parse_json
+from clever.parsing import foreign
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.records import RunIdentity, write_evaluation
 from clever.results.run_description import read_run
@@ -41,8 +44,8 @@ def evaluate_run(
         threads: CPU threads of torch; None leaves torch's choice.
 
     Raises:
-        UserError: the protocol is unknown, its options are wrong, the run is unfinished, or the store is not the one
-            that the run was trained on.
+        UserError: the protocol is unknown, its options are wrong, the run is unfinished, the store is not the one
+            that the run was trained on, or a file is not the one that was written (see ``Store.verify``).
     """
     known = PROTOCOLS.get(protocol.partition("+")[0])
     if known is None:
@@ -57,9 +60,16 @@ def evaluate_run(
             f"{store_folder}: its checksum {store.checksum[:12]} is not that of the data of {run['run']} "
             f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run anew"
         )
-    recipe = run["recipe"]
+    store.verify(remember=True)
+    recipe, weights = run["recipe"], run_folder / "backbone.safetensors"
+    _require_content(weights, run)
     built = parse(BackboneOptions, recipe["backbone"], f"{run_folder / 'run.json'}: recipe.backbone")
-    backbone = load_backbone(built, run_folder / "backbone.safetensors")
+    backbone = load_backbone(built, weights)
+    if backbone.feature_dim != run["feature_dim"]:
+        raise UserError(
+            f"{run_folder / 'run.json'}: feature_dim is {run['feature_dim']}, but the backbone of its recipe has "
+            f"{backbone.feature_dim}; train the run again"
+        )
     identity = RunIdentity(
         data=recipe["data"],
         backbone=recipe["backbone_name"],
@@ -98,3 +108,13 @@ def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
     if predictor is None:
         return {"predictor": None}
     return {"predictor": predictor.to(device), "told": predictor.shape.relative_names}
+
+
+def _require_content(weights: Path, run: Mapping[str, Any]) -> None:
+    with foreign(weights, "cannot be read", "train the run again"):
+        found = file_sha256(weights)
+    if found != run["backbone_sha256"]:
+        raise UserError(
+            f"{weights}: is not the backbone of {run['run']}: its SHA-256 is {found[:12]}, run.json says "
+            f"{run['backbone_sha256'][:12]}; restore the file, or train the run again"
+        )

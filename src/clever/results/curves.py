@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,18 +22,27 @@ CURVE_KEY = ("data", "backbone", "method", "augmentation", "seed", "metric", "ep
 _TEXT_METRICS = frozenset({"health"})
 
 
-def collect_curves(paths: Iterable[Path]) -> pd.DataFrame:
+def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """The curves of some runs' ``metrics.csv`` (in the folders ``.../<run id>/``) as one tidy frame.
 
     Columns: run, data, backbone, method, augmentation, seed, epoch, metric, value. Empty cells (a term that the
     method lacks) and the column ``health`` (text; see ``run.json``) leave no row. A resumed run may have
-    written an epoch twice: the later line counts.
+    written an epoch twice: the later line counts. ``runs`` are the descriptions of the runs (``collect_runs``), which
+    name the checksum of each file.
 
-    Raises UserError naming file, line and column of a cell that is no number.
+    Raises UserError naming file, line and column of a cell that is no number, and where a file is not the one that its
+    run wrote.
     """
     rows: dict[tuple[str, int, str], tuple[object, ...]] = {}
+    checksums = {str(run["run"]): run.get("metrics_sha256") for run in runs}
     for path in sorted(paths):
         identity = RunId.parse("/".join(path.absolute().parent.parts[-5:]))
+        expected, found = checksums.get(identity.run), hashlib.sha256(read_bytes(path)).hexdigest()
+        if expected is not None and found != expected:
+            raise UserError(
+                f"{path}: was changed or damaged: its SHA-256 is {found[:12]}, run.json says {str(expected)[:12]}; "
+                "restore the file, or train the run again"
+            )
         axes = (identity.run, identity.data, identity.backbone, identity.method, identity.augmentation, identity.seed)
         for epoch, metric, value in _metrics(path):
             rows[identity.run, epoch, metric] = (*axes, epoch, metric, value)

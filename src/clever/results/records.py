@@ -7,7 +7,7 @@ One evaluation writes one JSON file (``evaluations/<run id>/<protocol>.json``). 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,10 +18,15 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clever.errors import UserError
 from clever.files import write_json
+from clever.parsing import decode_json
+from clever.results.differing import first_difference, value_at
+from clever.results.run_description import warn_of_unsealed
 from clever.results.run_id import RunId
 from clever.results.tables import read_bytes, read_table, require_unique, tidy, to_numbers, write_table
+from clever.sealed import check_seal, sealed
 
-FORMAT = 1
+FORMAT = 2
+"""Of evaluation files. 1: without a checksum of their own content; still read."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,17 @@ SELECTIONS = ("last", "best")
 KEY = ("data", "backbone", "method", "augmentation", "seed", "protocol", "part", "perturbation", "metric", "selection")
 @dataclass(frozen=True)
 class Evaluation:
-    """The content of one evaluation file. ``provenance`` is free: versions, hardware, options, wall time."""
+    """The content of one evaluation file. ``provenance`` is free: versions, hardware, options, wall time.
+
+    ``content_sha256`` is the file's checksum of everything else in it (``clever.sealed``); None in format 1.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     format: int
     provenance: dict[str, Any]
     records: list[Record]
+    content_sha256: str | None = None
 
 
 _EVALUATION = TypeAdapter(Evaluation)
@@ -124,35 +133,51 @@ def write_evaluation(path: Path, records: Sequence[Record], provenance: dict[str
                 f"{path}: {record.metric} of {record.run} ({record.part}, {record.perturbation}) is not finite"
             )
     content = {"format": FORMAT, "provenance": provenance, "records": [asdict(record) for record in records]}
-    write_json(path, content)
+    write_json(path, sealed(content))
 
 
-def read_evaluation(path: Path) -> Evaluation:
-    """Read one evaluation file. Raises UserError naming the file when it is missing, damaged or of another format."""
+def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
+    """Read one evaluation file and, unless ``verify`` is False, compare it with its checksum.
+
+    Raises UserError naming the file when it is missing, damaged, changed or of another format.
+    """
+    content = read_bytes(path)
     try:
-        evaluation = _EVALUATION.validate_json(read_bytes(path))
+        evaluation = _EVALUATION.validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
         raise UserError(f"{path} is no evaluation file: {where + ': ' if where else ''}{first['msg']}") from None
-    if evaluation.format != FORMAT:
-        raise UserError(f"{path} has format {evaluation.format}, this version reads format {FORMAT}: evaluate again")
+    if evaluation.format not in (1, FORMAT):
+        raise UserError(f"{path} has format {evaluation.format}, this version reads 1 and {FORMAT}: evaluate again")
+    if verify and evaluation.format == FORMAT:
+        check_seal(decode_json(content, path), path, "restore the file, or evaluate again")
     return evaluation
 
 
-def collect(paths: Iterable[Path]) -> pd.DataFrame:
+def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """All records of some evaluation files, one row each, sorted, in the columns of `Record`.
 
-    A record that two files hold in exactly the same words counts once. Raises UserError when two records of the
-    same thing differ, naming both files.
+    A record that two files hold in exactly the same words counts once. ``runs`` are the descriptions of the runs
+    (``collect_runs``), with which each file's own copy is compared.
+
+    Raises UserError when two records of the same thing differ, naming both files, and where an evaluation was made of
+    another run than the one described, naming the key and both values.
     """
     seen: dict[tuple[object, ...], tuple[Record, Path]] = {}
+    described = {str(run["run"]): run for run in runs}
+    unsealed: list[Path] = []
     for path in sorted(paths):
-        for record in read_evaluation(path).records:
+        evaluation = read_evaluation(path)
+        if evaluation.content_sha256 is None:
+            unsealed.append(path)
+        _compare_with_run(path, evaluation, described)
+        for record in evaluation.records:
             key = tuple(getattr(record, name) for name in KEY)
             earlier, source = seen.setdefault(key, (record, path))
             if earlier != record:
                 raise UserError(f"{path} and {source} disagree on {_name(record)}: remove the one that is out of date")
+    warn_of_unsealed(unsealed, "evaluation files")
     return tidy(pd.DataFrame([asdict(record) for record, _ in seen.values()], columns=list(COLUMNS)), COLUMNS, KEY)
 
 
@@ -180,6 +205,31 @@ def read_records(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: line {row + 2}: selection is '{table['selection'].iloc[row]}', not last or best")
     require_unique(table, KEY, path, ("run", "protocol", "part", "perturbation", "metric", "selection"))
     return table
+
+
+_SHARED = {"run": "run", "commit": "git_commit", "recipe_digest": "recipe_digest", "data_checksum": "data_checksum"}
+"""Columns of a record, and the keys of run.json that they repeat."""
+
+
+def _compare_with_run(path: Path, evaluation: Evaluation, described: Mapping[str, Mapping[str, Any]]) -> None:
+    """The run that an evaluation holds a copy of, against its own records and the run's description."""
+    run = evaluation.provenance.get("run")
+    if not isinstance(run, dict):
+        return
+    for record in evaluation.records:
+        for column, key in _SHARED.items():
+            if key in run and getattr(record, column) != run[key]:
+                raise UserError(
+                    f"{path}: {column} of a record is {getattr(record, column)}, {key} of the run is {run[key]}; "
+                    "evaluate again"
+                )
+    current = described.get(str(run.get("run")))
+    if current is not None and current != run:
+        key = first_difference(run, current)
+        raise UserError(
+            f"{path}: was measured on another run: its {key} is {value_at(run, key)}, run.json of {run['run']} says "
+            f"{value_at(current, key)}; evaluate again"
+        )
 
 
 def _name(record: Record) -> str:

@@ -38,6 +38,15 @@ class RunId:
         return f"{self.data}/{self.backbone}/{self.method}/{self.augmentation}/seed{self.seed}"
 
     @classmethod
+    def is_run(cls, text: str) -> bool:
+        """Whether a text reads as a run id."""
+        try:
+            cls.parse(text)
+        except UserError:
+            return False
+        return True
+
+    @classmethod
     def parse(cls, run: str) -> Self:
         """Read a run id. Raises UserError when it is none."""
         axes = run.split("/")
