@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def _array(path: Path) -> NDArray[np.generic]:
         raise UserError(f"{path}: cannot be read as an array ({error})") from error
 
 
-def _package():  # type: ignore[no-untyped-def]
+def _package() -> Any:
     try:
         import imagecorruptions
         import imagecorruptions.corruptions
