@@ -11,7 +11,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clever.config import RunRecipe, Study
+from clever.config import Study
+from clever.pretraining.recipe import RunRecipe
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _is_described(path: Path, recipe: RunRecipe) -> bool:
     """Whether there is a run.json, and of this recipe."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("recipe_digest") == recipe.digest
 
