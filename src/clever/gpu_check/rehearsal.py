@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from clever.config import parse_study, read_study
+from clever.config import parse_study
 from clever.files import write_text
+from clever.study_file import read_study
 
 
 def write_small_study(source: Path, target: Path) -> None:

@@ -20,12 +20,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from clever.config import RunRecipe
 from clever.data import Batches, DataOptions, ImageBatch, Store, prepare
 from clever.gpu_check.findings import Findings, attempt, step_parser
 from clever.pretraining.engine import pretrain
 from clever.pretraining.interruption import Interrupted
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
 
 TOLERANCE = 1e-2
 """Most relative difference between the weights of a resumed and a whole run of 12 steps on a GPU."""

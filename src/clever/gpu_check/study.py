@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from clever.config import RunRecipe, load_study
-from clever.evaluation import records
+from clever.config import load_study
 from clever.files import write_bytes
 from clever.gpu_check.findings import Findings, step_parser
+from clever.pretraining.recipe import RunRecipe
+from clever.results import records
 
 _CONTROL_SECONDS = 25.0
 

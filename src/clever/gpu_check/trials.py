@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from clever.baselines import BASELINES
-from clever.config import RunRecipe
 from clever.data import ImageBatch
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.244, 0.262)
