@@ -3,8 +3,9 @@
     python -m clever.gpu_check.install FOLDER [FOLDER ...]
 
 FOLDER is the ``--output`` of a call on a card. Its report, numbers and profile go to
-``paper_figures/measured/gpu_<card>``, and the records of its study to ``paper_figures/measured/<study>``, from where every table and figure is drawn. Several
-folders are calls on the same card and commit (of the study, its further seeds): their records are joined.
+``paper_figures/measured/gpu_<card>``, and the records of its study to ``paper_figures/measured/<study>``, from where
+every table and figure is drawn. Several folders are calls on the same card and commit (of the study, its further
+seeds): their records are joined.
 """
 
 from __future__ import annotations
