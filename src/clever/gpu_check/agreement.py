@@ -21,8 +21,9 @@ from clever.gpu_check.trials import trial_images, trial_recipe, trial_trainer
 
 LOSS, GRADIENT = 1e-3, 1e-2
 """Tolerance between devices in fp32."""
-BF16_LOSS, BF16_COSINE = 5e-2, 0.9
-"""Tolerance of bf16 against fp32: difference of the loss, and least cosine between the gradients."""
+BF16_LOSS, BF16_COSINE = 5e-2, 0.8
+"""Tolerance of bf16 against fp32: difference of the loss, and least cosine between the gradients. At the start of a
+network with BatchNorm the gradients of a small batch are mostly noise: on a CPU, 8 images gave 0.88 to 0.96."""
 
 
 def gradients_of(
