@@ -592,7 +592,7 @@ def test_other_methods_and_accumulated_batches_run_and_resume(
     assert_same_result(tmp_path / "parts", tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("gap", "saved"), [(0.0, [6, 12]), (3600.0, [12])])
+@pytest.mark.parametrize(("gap", "saved"), [(0.0, [6, 12, 18]), (3600.0, [18])])
 def test_the_ends_of_short_epochs_need_not_all_be_saved(
     gap: float,
     saved: list[int],
