@@ -22,6 +22,8 @@ def accumulate(roots: Sequence[Tensor], gradients: Sequence[Tensor], create_grap
     """Add to ``grad`` of every leaf below ``roots``, as ``torch.autograd.backward`` does."""
     for leaf, gradient in _run(roots, gradients, [], create_graph)[1]:
         kept = gradient if create_graph else gradient.detach()
+        if kept.stride() != leaf.stride():  # fused optimisers go through both in order of memory
+            kept = torch.empty_like(leaf, requires_grad=False).copy_(kept)
         leaf.grad = kept if leaf.grad is None else leaf.grad + kept
 
 

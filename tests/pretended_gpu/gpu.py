@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -26,7 +26,6 @@ from unittest import mock
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 import clever
 
@@ -77,6 +76,10 @@ class CudaTensor(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise RuntimeError(f"{func} on a CUDA tensor outside of the pretended GPU")
+
+    def tolist(self) -> Any:
+        """The values as Python numbers, which the host waits for."""
+        return self.cpu().tolist()
 
     def record_stream(self, stream: Stream) -> None:
         """Keep the memory until ``stream`` is done with it."""
@@ -169,7 +172,7 @@ class PretendedGpu(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        tensors = [entry for entry in tree_flatten((args, kwargs))[0] if isinstance(entry, Tensor)]
+        tensors = [*_tensors_in(args), *_tensors_in(kwargs.values())]
         on_gpu = [tensor for tensor in tensors if isinstance(tensor, CudaTensor)]
         pinned = kwargs.pop("pin_memory", None)
         target = None if kwargs.get("device") is None else torch.device(kwargs["device"]).type
@@ -180,7 +183,8 @@ class PretendedGpu(TorchDispatchMode):
         self._check_reads(func, args, kwargs)
         for tensor in on_gpu:
             self._check_stream(tensor)
-        result = func(*tree_map(_value_of, args), **tree_map(_value_of, kwargs))
+        values = {name: _values_of(entry) for name, entry in kwargs.items()}
+        result = func(*(_values_of(entry) for entry in args), **values)
         if func in _TO_HOST or target == "cpu":
             return result
         stream = self.stream
@@ -188,6 +192,8 @@ class PretendedGpu(TorchDispatchMode):
         known = {id(tensor.value): tensor for tensor in on_gpu}
 
         def wrapped(entry: Any) -> Any:
+            if isinstance(entry, list | tuple):
+                return type(entry)(map(wrapped, entry))
             if not isinstance(entry, Tensor):
                 return entry
             if id(entry) not in known:
@@ -198,7 +204,7 @@ class PretendedGpu(TorchDispatchMode):
             written.stream, written.launched = stream, stream.launched
             return written
 
-        return tree_map(wrapped, result)
+        return wrapped(result)
 
     def _check_devices(
         self, func: Any, args: Any, kwargs: Any, tensors: Sequence[Tensor], on_gpu: Sequence[CudaTensor], target: Any
@@ -301,7 +307,9 @@ def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
         with _one_graph_task():
             accumulate(roots, given or [torch.ones_like(root) for root in roots], create_graph)
 
-    def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, *_: Any, create_graph: bool = False, **__: Any) -> Any:
+    def grad(
+        outputs: Any, inputs: Any, grad_outputs: Any = None, *_: Any, create_graph: bool = False, **__: Any
+    ) -> Any:
         roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         given = [grad_outputs] if isinstance(grad_outputs, Tensor) else grad_outputs
@@ -359,9 +367,19 @@ def _place() -> str:
     return "the test"
 
 
-def _value_of(entry: Any) -> Any:
+def _tensors_in(entries: Iterable[Any]) -> Iterator[Tensor]:
+    for entry in entries:
+        if isinstance(entry, Tensor):
+            yield entry
+        elif isinstance(entry, list | tuple):
+            yield from _tensors_in(entry)
+
+
+def _values_of(entry: Any) -> Any:
     if isinstance(entry, CudaTensor):
         return entry.value
+    if isinstance(entry, list | tuple):
+        return type(entry)(map(_values_of, entry))
     if isinstance(entry, torch.device) and entry.type == "cuda":
         return torch.device("cpu")
     return entry
