@@ -299,9 +299,7 @@ def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
 
             return super().submit(run)
 
-    def backward(
-        tensors: Any, grad_tensors: Any = None, retain_graph: Any = None, create_graph: bool = False, **_: Any
-    ) -> None:
+    def backward(tensors: Any, grad_tensors: Any = None, _: Any = None, create_graph: bool = False, **__: Any) -> None:
         roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
         given = [grad_tensors] if isinstance(grad_tensors, Tensor) else grad_tensors
         with _one_graph_task():
@@ -328,18 +326,18 @@ def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
     return {
         "torch.cuda._lazy_init": lambda: None,
         "torch.cuda.is_available": lambda: True,
-        "torch.cuda.is_bf16_supported": lambda including_emulation=True: True,
+        "torch.cuda.is_bf16_supported": lambda *_: True,
         "torch.cuda.is_current_stream_capturing": lambda: False,
         "torch.cuda.device_count": lambda: 1,
         "torch.cuda.current_device": lambda: 0,
-        "torch.cuda.set_device": lambda device: None,
-        "torch.cuda.get_device_name": lambda device=None: "pretended GPU",
-        "torch.cuda.mem_get_info": lambda device=None: (60 * 10**9, 80 * 10**9),
-        "torch.cuda.max_memory_allocated": lambda device=None: 0,
-        "torch.cuda.synchronize": lambda device=None: gpu.wait("synchronize"),
-        "torch.cuda.device": lambda device: nullcontext(),
+        "torch.cuda.set_device": lambda *_: None,
+        "torch.cuda.get_device_name": lambda *_: "pretended GPU",
+        "torch.cuda.mem_get_info": lambda *_: (60 * 10**9, 80 * 10**9),
+        "torch.cuda.max_memory_allocated": lambda *_: 0,
+        "torch.cuda.synchronize": lambda *_: gpu.wait("synchronize"),
+        "torch.cuda.device": lambda *_: nullcontext(),
         "torch.cuda.Stream": Stream,
-        "torch.cuda.current_stream": lambda device=None: gpu.stream,
+        "torch.cuda.current_stream": lambda *_: gpu.stream,
         "torch.cuda.stream": gpu.on,
         "torch.Tensor.pin_memory": lambda tensor, *_: gpu.pin(tensor),
         "torch.autograd.backward": chosen(backward, engine_backward),
@@ -352,7 +350,7 @@ def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
 def _one_graph_task() -> Iterator[None]:
     """Let activation checkpointing see one backward pass: it recomputes once for each."""
     task = object()
-    with mock.patch("torch._C._current_graph_task_id", lambda: id(task)):
+    with mock.patch("torch._C._current_graph_task_id", return_value=id(task)):
         yield
 
 

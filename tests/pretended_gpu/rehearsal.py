@@ -18,7 +18,7 @@ from .gpu import DEVICE, CudaTensor, pretended_gpu
 EPOCH_END = {
     "pretraining/epoch_metrics.py:EpochTotals.check": "the sums of the steps since the last look, in one copy",
     "pretraining/diagnostics.py:diagnose_features": "one number for metrics.csv at a time",
-    "pretraining/diagnostics.py:effective_rank": "whether features are finite, before their singular values are computed",
+    "pretraining/diagnostics.py:effective_rank": "whether features are finite, and their singular values",
     "pretraining/trainer.py:Trainer.diagnose.<locals>.<dictcomp>": "one number for metrics.csv at a time",
 }
 """Where the loop may wait for the device at the end of an epoch, and for what."""

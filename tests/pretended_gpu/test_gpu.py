@@ -45,11 +45,11 @@ WAITS: dict[str, Callable[[Tensor], object]] = {
     "singular values": lambda x: torch.linalg.svdvals(x),
     "from a list": lambda x: x * torch.tensor([1.0, 2.0, 3.0], device=DEVICE),
     "new from a list": lambda x: x.new_tensor([1.0, 2.0]),
-    "scalar": lambda x: torch.tensor(2.0, device=DEVICE),
-    "from pageable memory": lambda x: torch.rand(3).to(DEVICE, non_blocking=True),
-    "from pinned memory, at once": lambda x: torch.rand(3).pin_memory().to(DEVICE),
+    "scalar": lambda _: torch.tensor(2.0, device=DEVICE),
+    "from pageable memory": lambda _: torch.rand(3).to(DEVICE, non_blocking=True),
+    "from pinned memory, at once": lambda _: torch.rand(3).pin_memory().to(DEVICE),
     "index on the host": lambda x: x[torch.tensor([0, 1])],
-    "synchronize": lambda x: torch.cuda.synchronize(),
+    "synchronize": lambda _: torch.cuda.synchronize(),
 }
 
 
@@ -96,13 +96,15 @@ MIXED: dict[str, Callable[[Tensor], object]] = {
 
 
 @pytest.mark.parametrize("name", MIXED)
-def test_a_tensor_on_the_wrong_device_is_caught(name: str, gpu: PretendedGpu) -> None:
+@pytest.mark.usefixtures("gpu")
+def test_a_tensor_on_the_wrong_device_is_caught(name: str) -> None:
     x = on_gpu(2, 3)
     with pytest.raises(WrongDeviceError, match="on the host"):
         MIXED[name](x)
 
 
-def test_a_race_between_streams_is_caught(gpu: PretendedGpu) -> None:
+@pytest.mark.usefixtures("gpu")
+def test_a_race_between_streams_is_caught() -> None:
     copies: Any = torch.cuda.Stream(DEVICE)
     with torch.cuda.stream(copies):
         x: Any = torch.ones(3).pin_memory().to(DEVICE, non_blocking=True)
@@ -116,7 +118,8 @@ def test_a_race_between_streams_is_caught(gpu: PretendedGpu) -> None:
     assert (x + 1).value.tolist() == [2.0, 2.0, 2.0]
 
 
-def test_gradients_are_those_of_torch_s_engine(gpu: PretendedGpu) -> None:
+@pytest.mark.usefixtures("gpu")
+def test_gradients_are_those_of_torch_s_engine() -> None:
     """Broadcasting, a function of its own, several uses of a leaf, a cast, and the gradient of a gradient."""
 
     class Cube(torch.autograd.Function):

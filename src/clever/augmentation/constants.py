@@ -14,6 +14,6 @@ Numbers = tuple[float, ...] | tuple[tuple[float, ...], ...]
 def constant(values: Numbers, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """A vector or matrix of these numbers, the same tensor at every call: do not write to it.
 
-    ``torch.tensor(values, device=device)`` makes the host wait for a GPU's queue, so a step of training must not call it.
+    ``torch.tensor(values, device=device)`` makes the host wait for a GPU's queue: a step of training must not call it.
     """
     return torch.tensor(values, device=device, dtype=dtype)
