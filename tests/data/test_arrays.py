@@ -49,6 +49,7 @@ LABELS = np.arange(20) % 4
         ({"train_labels": LABELS - 1}, "label -1 of row 0 is negative"),
         ({"test_labels": np.full(7, 9)}, "test_labels.npy: label 9 of row 0 has no training image"),
         ({"train_labels": np.where(LABELS == 2, 3, LABELS)}, "no training image of class 2"),
+        ({"train_labels": LABELS + 10**9}, "label 1000000000 of row 0 is too large for 20 training images"),
         ({"train_labels": LABELS.astype(object)}, "train_labels.npy: not a whole .npy array without pickles"),
     ],
 )

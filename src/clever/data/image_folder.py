@@ -11,6 +11,7 @@ import numpy as np
 from clever.data.options import DataOptions
 from clever.data.source import SPLITS, FileSplit, Source, SplitName
 from clever.errors import UserError
+from clever.files import expanded
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Files that count as images (upper or lower case): the list of torchvision's ``ImageFolder``."""
@@ -26,7 +27,7 @@ def read_image_folder(options: DataOptions) -> Source:
     that one split has and the other lacks. Files are not opened yet.
     """
     assert options.root is not None
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source image_folder)")
     folders: dict[SplitName, Path] = {"train": root / "train", "test": root / "val"}

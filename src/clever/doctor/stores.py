@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from clever.data import DataOptions
+from clever.data.array_files import load_array
 from clever.data.digits import DEFAULT_SIZE
 from clever.data.image_folder import EXTENSIONS
 from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES
+from clever.errors import UserError
+from clever.files import expanded
 
 COUNTS = {
     "digits": (1437, 360),
@@ -60,18 +61,17 @@ def _of_arrays(options: DataOptions) -> tuple[int, int] | None:
         return None
     try:
         return _array_shape(options, "train")[0], _array_shape(options, "test")[0]
-    except (OSError, ValueError, EOFError):  # the preparation says what is wrong with them
+    except UserError:  # the preparation says what is wrong with them
         return None
 
 
 def _array_shape(options: DataOptions, split: str) -> tuple[int, ...]:
-    path = Path(options.root or "").expanduser() / f"{split}_images.npy"
-    shape: tuple[int, ...] = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    return shape
+    path = expanded(options.root or "") / f"{split}_images.npy"
+    return load_array(path, memory_mapped=True).shape
 
 
 def _of_folder(options: DataOptions) -> int | None:
-    root, end = Path(options.root or "").expanduser(), time.monotonic() + LISTING_SECONDS
+    root, end = expanded(options.root or ""), time.monotonic() + LISTING_SECONDS
     second = "val" if (root / "val").is_dir() else "test"
     total = 0.0
     for split, limit in (("train", options.train_limit), (second, options.test_limit)):

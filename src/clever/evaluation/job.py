@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ import torch
 
 from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
+from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.execution.device import held_device
-from clever.options import parse_json
+from clever.options import parse, parse_json
+from clever.parsing import foreign
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.records import RunIdentity, write_evaluation
+from clever.results.run_description import read_run
 
 
 def evaluate_run(
@@ -41,8 +44,8 @@ def evaluate_run(
         threads: CPU threads of torch; None leaves torch's choice.
 
     Raises:
-        UserError: the protocol is unknown, its options are wrong, the run is unfinished, or the store is not the one
-            that the run was trained on.
+        UserError: the protocol is unknown, its options are wrong, the run is unfinished, the store is not the one
+            that the run was trained on, or a file is not the one that was written (see ``Store.verify``).
     """
     known = PROTOCOLS.get(protocol.partition("+")[0])
     if known is None:
@@ -50,15 +53,23 @@ def evaluate_run(
     options = parse_json(known.options, options_json, f"options of {protocol}")
     if threads:
         torch.set_num_threads(threads)
-    run = _read_run(run_folder / "run.json")
+    run = read_run(run_folder / "run.json")
     store = Store.open(store_folder)
     if store.checksum != run["data_checksum"]:
         raise UserError(
             f"{store_folder}: its checksum {store.checksum[:12]} is not that of the data of {run['run']} "
             f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run anew"
         )
-    recipe = run["recipe"]
-    backbone = load_backbone(BackboneOptions.model_validate(recipe["backbone"]), run_folder / "backbone.safetensors")
+    store.verify(remember=True)
+    recipe, weights = run["recipe"], run_folder / "backbone.safetensors"
+    _require_content(weights, run)
+    built = parse(BackboneOptions, recipe["backbone"], f"{run_folder / 'run.json'}: recipe.backbone")
+    backbone = load_backbone(built, weights)
+    if backbone.feature_dim != run["feature_dim"]:
+        raise UserError(
+            f"{run_folder / 'run.json'}: feature_dim is {run['feature_dim']}, but the backbone of its recipe has "
+            f"{backbone.feature_dim}; train the run again"
+        )
     identity = RunIdentity(
         data=recipe["data"],
         backbone=recipe["backbone_name"],
@@ -99,17 +110,11 @@ def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
     return {"predictor": predictor.to(device), "told": predictor.shape.relative_names}
 
 
-def _read_run(path: Path) -> dict[str, Any]:
-    try:
-        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; the run has not finished") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error!r}); train the run anew") from error
-    missing = [key for key in _KEYS if key not in run]
-    if missing:
-        raise UserError(f"{path}: damaged, the key {missing[0]} is missing; train the run anew")
-    return run
-
-
-_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit", "ir_dim")
+def _require_content(weights: Path, run: Mapping[str, Any]) -> None:
+    with foreign(weights, "cannot be read", "train the run again"):
+        found = file_sha256(weights)
+    if found != run["backbone_sha256"]:
+        raise UserError(
+            f"{weights}: is not the backbone of {run['run']}: its SHA-256 is {found[:12]}, run.json says "
+            f"{run['backbone_sha256'][:12]}; restore the file, or train the run again"
+        )

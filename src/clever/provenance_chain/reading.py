@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from clever.errors import UserError
+from clever.parsing import decode_json, foreign, read_text
 
 _RUN_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
 
@@ -23,12 +22,9 @@ def study_folder(path: Path, kind: str) -> Path | None:
 
 def read_json(path: Path, kind: type = dict) -> Any:
     """A JSON file that holds a ``kind``, dict or list. Raises UserError naming the file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error})") from None
+    with foreign(path, "cannot be read"):
+        text = read_text(path)
+    content = decode_json(text, path, "is not JSON")
     if not isinstance(content, kind):
         raise UserError(f"{path}: must hold a JSON {'object' if kind is dict else 'list'}")
     return content
@@ -51,23 +47,3 @@ def collected_run(path: Path, run: str) -> dict[str, Any] | None:
     entries = read_json(path, list)
     found = [entry for entry in entries if isinstance(entry, dict) and entry.get("run") == run]
     return require_run(found[0], str(path)) if found else None
-
-
-def first_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """The dotted name of the first key in which two differing mappings differ."""
-    absent = object()
-    for key in sorted({*first, *second}):
-        one, other = first.get(key, absent), second.get(key, absent)
-        if one != other:
-            nested = isinstance(one, Mapping) and isinstance(other, Mapping)
-            return f"{key}.{first_difference(one, other)}" if nested else key
-    raise AssertionError("the two do not differ")
-
-
-def value_at(content: Mapping[str, Any], dotted: str) -> object:
-    """What stands at a dotted name, as ``first_difference`` gives it."""
-    for key in dotted.split("."):
-        if key not in content:
-            return "nothing"
-        content = content[key]
-    return content
