@@ -1,4 +1,4 @@
-"""Where a number comes from: source files, commit, package versions, hardware."""
+"""Where a number comes from: commit, package versions, hardware."""
 
 from __future__ import annotations
 
@@ -7,28 +7,11 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
 PACKAGES = ("clever-ssl", "torch", "torchvision", "timm", "numpy", "scikit-learn")
-
-
-def source_files(*objects: type, packages: tuple[str, ...]) -> list[Path]:
-    """The files that classes are written in, and those of everything that these use from ``packages``.
-
-    A package's ``__init__`` does not count: it is there to list what its files define.
-    """
-    waiting, found = {kind.__module__ for kind in objects}, set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name not in found and name.rpartition(".")[0] in packages:
-            found.add(name)
-            used = vars(sys.modules[name]).values()
-            waiting |= {x.__name__ if isinstance(x, ModuleType) else str(getattr(x, "__module__", "")) for x in used}
-    return sorted(Path(str(sys.modules[name].__file__)) for name in found)
 
 
 @functools.cache

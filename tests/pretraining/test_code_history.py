@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
 
-import clever
 from clever.errors import UserError
+from clever.job_code import digest, training_code
 from clever.pretraining import code_history
 from clever.pretraining.code_history import (
     changed,
@@ -18,6 +18,7 @@ from clever.pretraining.code_history import (
     refuse_other_threads,
     training_sources,
 )
+from clever.pretraining.recipe import RunRecipe
 
 ONE = {"device": "cpu", "threads": 1, "processes": 1}
 TWO = ONE | {"threads": 2}
@@ -25,16 +26,16 @@ TWO = ONE | {"threads": 2}
 
 def test_the_list_grows_only_when_the_code_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code_history, "source_commit", lambda: ("a" * 40, False))
-    monkeypatch.setattr(code_history, "training_sources", lambda: "1" * 16)
-    first = extended([], 0, 0, ONE)
+    monkeypatch.setattr(code_history, "training_sources", lambda _: "1" * 16)
+    first = extended([], 0, 0, ONE, None)
     began = {"git_commit": "a" * 40, "git_dirty": False, "sources": "1" * 16, "from_step": 0, "from_epoch": 0}
     assert first == [began | ONE]
-    assert extended(first, 7, 2, ONE) == first
-    monkeypatch.setattr(code_history, "training_sources", lambda: "2" * 16)
-    second = extended(first, 7, 2, ONE)
+    assert extended(first, 7, 2, ONE, None) == first
+    monkeypatch.setattr(code_history, "training_sources", lambda _: "2" * 16)
+    second = extended(first, 7, 2, ONE, None)
     assert [(entry["from_step"], entry["from_epoch"]) for entry in second] == [(0, 0), (7, 2)]
     monkeypatch.setattr(code_history, "source_commit", lambda: ("b" * 40, True))
-    third = extended(second, 9, 3, ONE)
+    third = extended(second, 9, 3, ONE, None)
     assert described(third[-1]) == f"commit {'b' * 12} with uncommitted changes, sources {'2' * 16}"
     assert [entry["from_step"] for entry in third] == [0, 7, 9]
     assert changed(*third[-2:]).startswith("the code has changed (commit aaaaaaaaaaaa, sources 2222222222222222; now")
@@ -42,10 +43,10 @@ def test_the_list_grows_only_when_the_code_has_changed(monkeypatch: pytest.Monke
 
 def test_other_threads_are_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code_history, "source_commit", lambda: ("a" * 40, False))
-    parts = extended(extended([], 0, 0, ONE), 7, 2, TWO)
+    parts = extended(extended([], 0, 0, ONE, None), 7, 2, TWO, None)
     assert [(entry["threads"], entry["from_step"], entry["from_epoch"]) for entry in parts] == [(1, 0, 0), (2, 7, 2)]
     assert changed(*parts) == "threads 1 so far, 2 from here on"
-    on_gpu = extended(parts, 9, 3, {"device": "cuda", "threads": None, "processes": 1})
+    on_gpu = extended(parts, 9, 3, {"device": "cuda", "threads": None, "processes": 1}, None)
     assert changed(*on_gpu[-2:]) == "device cpu so far, cuda from here on, threads 2 so far, None from here on"
 
 
@@ -67,19 +68,7 @@ def test_threads_count_on_a_cpu_alone() -> None:
     assert execution(torch.device("cuda:1"), 1) == {"device": "cuda", "threads": None, "processes": 1}
 
 
-def test_sources_are_those_that_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = Path(clever.__file__).parent
-    for path in package.rglob("*.py"):
-        copied = tmp_path / path.relative_to(package)
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        copied.write_bytes(path.read_bytes())
-    before = training_sources()
-    monkeypatch.setattr(clever, "__file__", str(tmp_path / "__init__.py"))
-    assert training_sources() == before  # wherever the package lies
-    (tmp_path / "evaluation" / "knn.py").write_text("# edited")
-    assert training_sources() == before
-    (tmp_path / "baselines" / "dino.py").write_text("# edited")
-    changed = training_sources()
-    assert changed != before
-    (tmp_path / "randomness.py").write_text("# edited")
-    assert training_sources() not in (before, changed)
+def test_sources_are_those_that_train(make_recipe: Callable[..., RunRecipe]) -> None:
+    method = make_recipe(equivariance="ddcl").method
+    assert training_sources(method) == digest(training_code("dino", "ddcl"))
+    assert training_sources(None) == digest(training_code(None, None)) != training_sources(method)

@@ -98,6 +98,9 @@ def test_an_edit_of_the_study_reruns_what_it_touches(
     ("file", "expected"),
     [
         ("src/clever/pretraining/trainer.py", {"pretrain": 2, "evaluate": 2} | LATER),
+        ("src/clever/collectives.py", {"pretrain": 2, "evaluate": 2} | LATER),
+        ("src/clever/pretraining/reporting.py", {}),
+        ("src/clever/errors.py", {}),
         ("src/clever/equivariance/ddcl.py", {"pretrain": 1, "evaluate": 1} | LATER),
         ("src/clever/evaluation/linear.py", {"evaluate": 2} | LATER),
         ("paper_figures/table_1.py", {"table_1": 1, "report": 1}),

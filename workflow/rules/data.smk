@@ -1,24 +1,10 @@
 # One prepared store a data set: store.json is renamed into place together with the arrays beside it.
-import inspect
-
-from clever.data import SOURCES
-
-# What every store depends on, and the file of the source that its data set comes from.
-preparation_code = [
-    str(package / "data" / f"{name}.py")
-    for name in ("arrays", "decoding", "moments", "preparation", "subset", "writing")
-]
-# Formulas and names that a source shares with the augmentation.
-formulas = {name: [str(package / f"{name}.py")] for name in ("spirograph", "threediebench")}
-source_code = {
-    name: [os.path.relpath(inspect.getfile(SOURCES[options.source])), *formulas.get(options.source, [])]
-    for name, options in study.data.items()
-}
+from clever.job_code import preparation_code
 
 
 rule prepare:
     input:
-        code=lambda wildcards: sorted({*preparation_code, *source_code[wildcards.data]}),
+        code=lambda wildcards: preparation_code(study.data[wildcards.data].source, package.parent),
     output:
         store="<results>/data/{data}/store.json",
     log:

@@ -1,26 +1,11 @@
 # One job a run and protocol.
 
-# Every protocol's options, and what its result depends on beside the backbone. A variant, <protocol>+<name>, is the same
-# code with other options.
+# Every protocol's options. A variant, <protocol>+<name>, is the same code with other options.
 import re
 
+from clever.job_code import evaluation_code
+
 protocols = study.evaluation_options()
-further_code = {
-    "linear": ["standardisation.py"],
-    "parameters": ["regression.py", "standardisation.py"],
-    "latents": ["regression.py"],
-    "relative_rotation": ["relative.py"],
-    "relative_colour": ["regression.py", "relative.py"],
-    "retrieval": ["relative.py"],
-}
-protocol_code = {
-    name: [
-        str(package / "evaluation" / file)
-        for file in (f"{name}.py", "averaging.py", "features.py", "parts.py", *further_code.get(name, []))
-    ]
-    + [str(package / "augmentation" / file) for file in ("perturbations.py", "probe.py")]
-    for name in {protocol.partition("+")[0] for protocol in protocols}
-}
 
 
 rule evaluate:
@@ -28,7 +13,7 @@ rule evaluate:
         backbone=f"<results>/runs/{run_id}/backbone.safetensors",
         description=f"<results>/runs/{run_id}/run.json",
         store="<results>/data/{data}/store.json",
-        code=lambda wildcards: protocol_code[wildcards.protocol.partition("+")[0]],
+        code=lambda wildcards: evaluation_code(wildcards.protocol.partition("+")[0], package.parent),
     output:
         records=f"<results>/evaluations/{run_id}/{{protocol}}.json",
     log:

@@ -1,11 +1,9 @@
 # One rule a table or figure of the paper, named as its script and its outputs. Each is redrawn alone when it is asked for.
 
+from clever.job_code import drawing_code
+
 figures = source / "paper_figures"
 published = sorted(str(file) for file in (figures / "published").glob("*.csv"))
-# What the scripts share.
-drawing_code = [
-    str(figures / f"{name}.py") for name in ("arguments", "names", "published_values", "style", "summary", "tables")
-]
 
 
 rule table_1:
@@ -14,7 +12,7 @@ rule table_1:
         records="<results>/records.csv",
         runs="<results>/runs.json",
         published=published,
-        code=drawing_code,
+        code=drawing_code(figures / "table_1.py", package.parent),
     output:
         report(
             multiext("<results>/paper/table_1", ".md", ".csv", ".tex"),
@@ -36,7 +34,7 @@ rule table_matrix:
         script=figures / "table_matrix.py",
         records="<results>/records.csv",
         runs="<results>/runs.json",
-        code=[*drawing_code, str(figures / "differences.py")],
+        code=drawing_code(figures / "table_matrix.py", package.parent),
     output:
         report(
             multiext("<results>/paper/table_matrix", ".md", ".csv", ".tex"),
@@ -58,7 +56,7 @@ rule table_latents:
         script=figures / "table_latents.py",
         records="<results>/records.csv",
         runs="<results>/runs.json",
-        code=[*drawing_code, str(figures / "differences.py"), str(figures / "table_matrix.py")],
+        code=drawing_code(figures / "table_latents.py", package.parent),
     output:
         report(
             multiext("<results>/paper/table_latents", ".md", ".csv", ".tex"),
@@ -81,7 +79,7 @@ rule table_references:
         records="<results>/records.csv",
         runs="<results>/runs.json",
         published=published,
-        code=[*drawing_code, str(figures / "references.py"), str(figures / "table_1.py")],
+        code=drawing_code(figures / "table_references.py", package.parent),
     output:
         report(
             multiext("<results>/paper/table_references", ".md", ".csv", ".tex"),
@@ -103,7 +101,7 @@ rule figure_robustness:
         script=figures / "figure_robustness.py",
         records="<results>/records.csv",
         published=published,
-        code=drawing_code,
+        code=drawing_code(figures / "figure_robustness.py", package.parent),
     output:
         report(
             multiext("<results>/paper/figure_robustness", ".pdf", ".png"),
@@ -125,7 +123,7 @@ rule figure_loss_terms:
         script=figures / "figure_loss_terms.py",
         curves="<results>/curves.csv",
         runs="<results>/runs.json",
-        code=drawing_code,
+        code=drawing_code(figures / "figure_loss_terms.py", package.parent),
     output:
         report(
             multiext("<results>/paper/figure_loss_terms", ".pdf", ".png"),
@@ -154,7 +152,7 @@ rule report:
             "<results>/paper/figure_loss_terms.png",
         ],
         published=published,
-        code=[*drawing_code, str(figures / "table_1.py"), str(figures / "table_provenance.py")],
+        code=drawing_code(figures / "report.py", package.parent),
     output:
         report("<results>/paper/report.html", caption="../report/report.rst", category="Report"),
     log:
@@ -170,20 +168,13 @@ rule report:
         " --figures {input.figures:q} --title {params.title:q} --output {output:q} > {log:q} 2>&1"
 
 
-# What judges the claims, shared by the page and the figure.
-judging_code = [
-    str(figures / f"{name}.py")
-    for name in ("claims", "differences", "pooled_differences", "parameter_counts", "table_matrix", "verdicts")
-]
-
-
 rule figure_claims:
     input:
         script=figures / "figure_claims.py",
         records="<results>/records.csv",
         runs="<results>/runs.json",
         published=published,
-        code=[*drawing_code, *judging_code],
+        code=drawing_code(figures / "figure_claims.py", package.parent),
     output:
         report(
             multiext("<results>/paper/figure_claims", ".pdf", ".png"),
@@ -210,11 +201,7 @@ rule findings:
         records="<results>/records.csv",
         runs="<results>/runs.json",
         published=published,
-        code=[
-            *drawing_code,
-            *judging_code,
-            *(str(figures / f"{name}.py") for name in ("baseline_checks", "references", "table_provenance")),
-        ],
+        code=drawing_code(figures / "findings.py", package.parent),
     output:
         report("<results>/paper/findings.md", caption="../report/findings.rst", category="Report"),
     log:

@@ -1,48 +1,16 @@
 # One job a run, the control runs (no epochs) included. The training state lives in state/ beside the outputs, where
 # Snakemake does not delete it: a job that was stopped goes on when it is started again.
 
-from clever.baselines import BASELINES
-from clever.equivariance import EQUIVARIANCES
-from clever.provenance import source_files
+from clever.job_code import training_code
 
-# What every run's result depends on. Perturbations and probe views belong to the evaluation.
-training_code = sorted(
-    str(file)
-    for folder in ("augmentation", "backbones", "pretraining")
-    for file in (package / folder).glob("*.py")
-    if file.stem not in ("__init__", "describe", "perturbations", "probe")
-)
-training_code += [
-    str(package / file)
-    for file in (
-        "buffers.py",
-        "data/loading.py",
-        "data/pairs.py",
-        "data/store.py",
-        "randomness.py",
-        "spirograph.py",
-        "threediebench.py",
-    )
-]
-
-# Each method's own files, so that a new method leaves the runs of the others alone.
-method_code = {
-    name: [
-        os.path.relpath(file)
-        for file in source_files(
-            BASELINES[method.baseline.name][0],
-            EQUIVARIANCES[method.equivariance.name][0],
-            packages=("clever.baselines", "clever.equivariance"),
-        )
-    ]
-    for name, method in study.methods.items()
-}
+# The names of every method's baseline and add-on, so that a new method leaves the runs of the others alone.
+method_names = {name: (method.baseline.name, method.equivariance.name) for name, method in study.methods.items()}
 
 
 rule pretrain:
     input:
         store="<results>/data/{data}/store.json",
-        code=lambda wildcards: training_code + method_code.get(wildcards.method, []),
+        code=lambda wildcards: training_code(*method_names.get(wildcards.method, (None, None)), package.parent),
     output:
         backbone=f"<results>/runs/{run_id}/backbone.safetensors",
         description=f"<results>/runs/{run_id}/run.json",

@@ -1,5 +1,7 @@
 # Everything that was measured in three files: collected here, or committed by somebody who ran the study.
 
+from clever.job_code import collection_code
+
 if study.from_measured:
     measured = source / "paper_figures" / "measured" / study.study
     # A long file is committed compressed.
@@ -32,7 +34,7 @@ else:
             ],
             descriptions=[f"<results>/runs/{run}/run.json" for run in study.recipes()],
             metrics=[f"<results>/runs/{run}/metrics.csv" for run in study.recipes()],
-            code=package / "results" / "records.py",
+            code=collection_code(package.parent),
         output:
             records="<results>/records.csv",
             curves="<results>/curves.csv",

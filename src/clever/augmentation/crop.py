@@ -173,3 +173,23 @@ def _native(pixels: Tensor, rows: Tensor, box: Box, flip: Tensor, size: int, int
         kept = crop[0, :, down : down + size, right : right + size]
         result[index] = (kept.flip(2) if mirrored else kept).permute(1, 2, 0)
     return result.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
+
+
+def centre_window(sizes: Tensor, resize_size: int, image_size: int) -> Box:
+    """Torchvision's ``Resize(resize_size)`` and ``CenterCrop(image_size)`` of whole images as one box."""
+    height, width = sizes.unbind(1)
+    shorter = torch.minimum(height, width)
+    # torchvision truncates resize_size * longer / shorter; whole numbers do so without rounding errors.
+    full_height = resize_size * height // shorter
+    full_width = resize_size * width // shorter
+    zero = torch.zeros_like(height)
+    return Box(
+        top=zero,
+        left=zero,
+        height=height,
+        width=width,
+        full_height=full_height,
+        full_width=full_width,
+        offset_top=((full_height - image_size) / 2.0).round().long(),
+        offset_left=((full_width - image_size) / 2.0).round().long(),
+    )

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from clever import threediebench
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_
-from clever.augmentation.crop import crop_bytes, lay_out, resized_crop
-from clever.augmentation.perturbations import centre_window
+from clever.augmentation.crop import centre_window, crop_bytes, lay_out, resized_crop
 from clever.augmentation.pixels import check_normalisation, check_pixels, normalise_
 from clever.augmentation.sample import Table
 from clever.augmentation.tables import upload

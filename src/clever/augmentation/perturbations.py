@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clever.augmentation import colour
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_
-from clever.augmentation.crop import Box, Interpolation, crop_bytes, lay_out, resized_crop
+from clever.augmentation.crop import Interpolation, centre_window, crop_bytes, lay_out, resized_crop
 from clever.augmentation.elastic import elastic
 from clever.augmentation.pixels import check_pixels, normalise_
 from clever.augmentation.rotate import rotate
@@ -168,23 +168,3 @@ def definition_of(name: str) -> PerturbationOptions:
     if name not in PERTURBATIONS:
         raise UserError(f"perturbation {name!r} is unknown; choose one of {', '.join(PERTURBATIONS)}")
     return PERTURBATIONS[name]
-
-
-def centre_window(sizes: Tensor, resize_size: int, image_size: int) -> Box:
-    """Torchvision's ``Resize(resize_size)`` and ``CenterCrop(image_size)`` of whole images as one box."""
-    height, width = sizes.unbind(1)
-    shorter = torch.minimum(height, width)
-    # torchvision truncates resize_size * longer / shorter; whole numbers do so without rounding errors.
-    full_height = resize_size * height // shorter
-    full_width = resize_size * width // shorter
-    zero = torch.zeros_like(height)
-    return Box(
-        top=zero,
-        left=zero,
-        height=height,
-        width=width,
-        full_height=full_height,
-        full_width=full_width,
-        offset_top=((full_height - image_size) / 2.0).round().long(),
-        offset_left=((full_width - image_size) / 2.0).round().long(),
-    )

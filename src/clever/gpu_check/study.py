@@ -22,7 +22,8 @@ from clever.config import load_study
 from clever.files import write_bytes
 from clever.gpu_check.findings import Findings, step_parser
 from clever.pretraining.recipe import RunRecipe
-from clever.results import records
+from clever.results import curves as curve_tables
+from clever.results import records, run_description
 
 _CONTROL_SECONDS = 25.0
 
@@ -51,10 +52,12 @@ def collect(results: Path, runs: list[str], protocols: list[str], output: Path) 
     if whole:
         folders = [results / "runs" / run for run in whole]
         records.write_records(records.collect([path for run in whole for path in files[run]]), output / "records.csv")
-        records.write_runs(records.collect_runs([folder / "run.json" for folder in folders]), output / "runs.json")
+        run_description.write_runs(
+            run_description.collect_runs([folder / "run.json" for folder in folders]), output / "runs.json"
+        )
         trained = [folder / "metrics.csv" for folder in folders]
         plain = results / "curves.csv"
-        records.write_curves(records.collect_curves(trained), plain)
+        curve_tables.write_curves(curve_tables.collect_curves(trained), plain)
         write_bytes(output / "curves.csv.gz", gzip.compress(plain.read_bytes(), mtime=0))
     return len(whole)
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import clever
 from clever.errors import UserError
+from clever.job_code import digest, training_code
+from clever.pretraining.recipe import MethodOptions
 from clever.provenance import source_commit
-
-_FOLDERS = ("augmentation", "backbones", "baselines", "equivariance", "pretraining")
-_FILES = (
-    *("data/decoding.py", "data/loading.py", "data/pairs.py", "data/store.py"),
-    *("buffers.py", "randomness.py", "spirograph.py", "threediebench.py"),
-)
 
 Entry = Mapping[str, Any]
 
 
-def training_sources() -> str:
-    """First 16 hexadecimal digits of a SHA-256 over the names and contents of all files that train."""
-    root = Path(clever.__file__).parent
-    files = [path for folder in _FOLDERS for path in (root / folder).glob("*.py")] + [root / name for name in _FILES]
-    whole = hashlib.sha256()
-    for path in sorted(files):
-        whole.update(path.relative_to(root).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()[:16]
+def training_sources(method: MethodOptions | None) -> str:
+    """A digest of the files that train a run of this method (``clever.job_code.training_code``)."""
+    names = (None, None) if method is None else (method.baseline.name, method.equivariance.name)
+    return digest(training_code(*names))
 
 
 def execution(device: torch.device, processes: int) -> dict[str, Any]:
@@ -43,7 +32,9 @@ def execution(device: torch.device, processes: int) -> dict[str, Any]:
     return {"device": device.type, "threads": threads, "processes": processes}
 
 
-def extended(history: Sequence[Entry], step: int, epoch: int, executed: Mapping[str, Any]) -> list[Entry]:
+def extended(
+    history: Sequence[Entry], step: int, epoch: int, executed: Mapping[str, Any], method: MethodOptions | None
+) -> list[Entry]:
     """The history with what this process trains with, where that is not the last entry in it already.
 
     An entry holds ``git_commit``, ``git_dirty``, ``sources`` (:func:`training_sources`), ``device``, ``threads`` and
@@ -54,9 +45,10 @@ def extended(history: Sequence[Entry], step: int, epoch: int, executed: Mapping[
         step: from which this process trains.
         epoch: of that step.
         executed: of :func:`execution`.
+        method: of the run.
     """
     commit, dirty = source_commit()
-    now = {"git_commit": commit, "git_dirty": dirty, "sources": training_sources(), **executed}
+    now = {"git_commit": commit, "git_dirty": dirty, "sources": training_sources(method), **executed}
     if history and all(history[-1].get(key) == value for key, value in now.items()):
         return list(history)
     return [*history, now | {"from_step": step, "from_epoch": epoch}]

@@ -11,10 +11,9 @@ import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from clever import __version__
 from clever.backbones import Backbone, build_backbone
@@ -40,6 +39,7 @@ from clever.pretraining.malloc import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
+from clever.pretraining.reporting import ProgressReport
 from clever.pretraining.state import StateFolder
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
@@ -95,7 +95,9 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             if states.has_refused():
                 # A workflow that died and left this process alone deletes the three files when it is started again.
                 # With the state it gets them back at once.
-                _Speaker(recipe.run).line("another trainer was refused meanwhile; the state is kept for its next start")
+                ProgressReport(recipe.run).line(
+                    "another trainer was refused meanwhile; the state is kept for its next start"
+                )
             elif not execution.keep_state:
                 states.clear()
                 metrics.path.unlink()
@@ -112,7 +114,7 @@ def _train(
 ) -> tuple[Backbone, Predictor | None, TrainingSummary]:
     options = recipe.optimisation
     assert options is not None
-    say = _Speaker(recipe.run)
+    say = ProgressReport(recipe.run)
     assert recipe.augmentation is not None
     batches = Batches(
         store.split("train"),
@@ -130,7 +132,7 @@ def _train(
     totals = EpochTotals(trainer.guard.names, options.non_finite == "skip")
     iteration, seconds_before, health = 0, 0.0, HEALTHY
     executed = how_executed(device, process_count())
-    trained_by = extended([], 0, 0, executed)
+    trained_by = extended([], 0, 0, executed, recipe.method)
     with warnings.catch_warnings(record=True) as damaged:
         warnings.simplefilter("always")
         saved = states.load(device)
@@ -140,7 +142,7 @@ def _train(
         iteration, payload = saved
         if not execution.accept_other_threads:
             refuse_other_threads(payload["trained_by"], executed, states.folder)
-        trained_by = extended(payload["trained_by"], iteration, iteration // steps, executed)
+        trained_by = extended(payload["trained_by"], iteration, iteration // steps, executed, recipe.method)
         _restore(trainer, payload["trainer"], states, trained_by)
         totals.load_state_dict(payload["totals"])
         seconds_before, health = payload["seconds"], payload["health"]
@@ -285,27 +287,3 @@ def _peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-class _Speaker:
-    """A bar on a terminal, one line an epoch elsewhere."""
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-        self.on_terminal = sys.stderr.isatty() and is_main_process()
-
-    def line(self, text: str) -> None:
-        if is_main_process():
-            tqdm.write(f"{self.run}: {text}", file=sys.stderr)
-
-    def bar(self, total: int, done: int) -> tqdm[NoReturn]:
-        return tqdm(total=total, initial=done, unit="step", desc=self.run, disable=not self.on_terminal)
-
-    def epoch(self, epoch: int, epochs: int, row: dict[str, float], health: str, seconds_left: float) -> None:
-        where = f"epoch {epoch + 1}/{epochs}"
-        if health != HEALTHY:
-            self.line(f"{where}: WARNING, {health}")
-        if not self.on_terminal:
-            terms = ", ".join(f"{k.removeprefix('loss_')} {v:.4f}" for k, v in row.items() if k.startswith("loss"))
-            left = f"{seconds_left / 60:.1f} min left"
-            self.line(f"{where}: {terms}; {row['images_per_second']:.0f} images/s, {left}")

@@ -1,0 +1,163 @@
+"""The files that a piece of code consists of: its static import closure, read from the syntax trees.
+
+Nothing is imported and nothing but the standard library is needed. Imports inside functions count; imports under
+``if TYPE_CHECKING`` do not, since they run nothing. A name that a package's ``__init__`` only passes on leads to the
+module that defines it, so that a package's other modules do not count because of one of them. Where an ``__init__``
+defines the name itself (a registry, a function), it counts with those of its imports that its own code uses.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent
+"""The folder that the package lies in."""
+
+_Imported = tuple[str, str | None]
+"""A module, and the name that is taken from it; None for the module itself."""
+
+
+def code_closure(entries: Iterable[str], cut: Sequence[str] = (), roots: Sequence[Path] = (SOURCE,)) -> dict[str, Path]:
+    """The modules that ``entries`` consist of, and their files.
+
+    Args:
+        entries: dotted names of modules.
+        cut: borders, as patterns (``clever.results*``): modules that neither count nor are followed.
+        roots: the folders in which modules are looked for; what is in none of them (a library) does not count.
+
+    Returns:
+        Module to file, sorted by module.
+
+    Raises:
+        ModuleNotFoundError: an entry is in none of the folders.
+    """
+    found: dict[str, Path] = {}
+    waiting = list(entries)
+    for entry in waiting:
+        if _find(entry, tuple(roots)) is None:
+            raise ModuleNotFoundError(f"no module {entry} below {', '.join(map(str, roots))}")
+    while waiting:
+        module = waiting.pop()
+        file = _find(module, tuple(roots))
+        if module in found or file is None or any(fnmatchcase(module, pattern) for pattern in cut):
+            continue
+        found[module] = file
+        waiting += _followed(module, file, tuple(roots))
+    return dict(sorted(found.items()))
+
+
+def registered(package: str, registry: str, key: str, root: Path = SOURCE) -> set[str]:
+    """The modules that define what a registry, a dict at the top of a module, holds for one key.
+
+    Raises:
+        KeyError: there is no such registry or key.
+    """
+    roots = (root,)
+    file = _find(package, roots)
+    if file is None:
+        raise ModuleNotFoundError(f"no module {package} below {root}")
+    tree = _parse(file)
+    bound = _bindings(package, file)
+    for statement in tree.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        value = getattr(statement, "value", None)
+        if not isinstance(value, ast.Dict) or not any(isinstance(t, ast.Name) and t.id == registry for t in targets):
+            continue
+        for name, entry in zip(value.keys, value.values, strict=True):
+            if isinstance(name, ast.Constant) and name.value == key:
+                used = {node.id for node in ast.walk(entry) if isinstance(node, ast.Name)}
+                return {module for each in used & bound.keys() for module in _resolved(*bound[each], roots)}
+    raise KeyError(f"{package}.{registry} has no {key}")
+
+
+@functools.cache
+def _find(module: str, roots: tuple[Path, ...]) -> Path | None:
+    for root in roots:
+        base = root.joinpath(*module.split("."))
+        for file in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+            if file.is_file():
+                return file
+    return None
+
+
+@functools.cache
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes(), filename=str(file))
+
+
+@functools.cache
+def _followed(module: str, file: Path, roots: tuple[Path, ...]) -> tuple[str, ...]:
+    """The modules that one module's code leads to."""
+    if file.name == "__init__.py":
+        bound = _bindings(module, file)
+        used = {
+            node.id
+            for statement in _parse(file).body
+            if not isinstance(statement, ast.Import | ast.ImportFrom)
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name)
+        }
+        inner = [found for _, _, found in _imports(module, file, top=False)]
+        imported = [bound[name] for name in sorted(used & bound.keys())] + inner
+    else:
+        imported = [found for _, _, found in _imports(module, file)]
+    return tuple(dict.fromkeys(name for found in imported for name in _resolved(*found, roots)))
+
+
+def _resolved(module: str, name: str | None, roots: tuple[Path, ...]) -> Iterator[str]:
+    """The module that an import leads to: where the name is defined, if the module is a package that passes it on."""
+    file = _find(module, roots)
+    if file is None:
+        return
+    if name is not None and _find(f"{module}.{name}", roots) is not None:
+        yield f"{module}.{name}"
+    elif name is not None and file.name == "__init__.py" and name in (bound := _bindings(module, file)):
+        yield from _resolved(*bound[name], roots)
+    else:
+        yield module
+
+
+@functools.cache
+def _bindings(module: str, file: Path) -> dict[str, _Imported]:
+    """The names that a module's top level imports, also for type checkers alone, as a lazy package does."""
+    return {bound: found for bound, inside, found in _imports(module, file, typing=True) if not inside}
+
+
+def _imports(module: str, file: Path, typing: bool = False, top: bool = True) -> Iterator[tuple[str, bool, _Imported]]:
+    """(bound name, whether inside a function, what) of every import of a file.
+
+    Args:
+        module, file: whose imports.
+        typing: those under ``if TYPE_CHECKING`` too.
+        top: those outside of functions too.
+    """
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+
+    def walk(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool, _Imported]]:
+        if isinstance(node, ast.Import) and (top or inside):
+            for alias in node.names:
+                yield alias.asname or alias.name.partition(".")[0], inside, (alias.name, None)
+        elif isinstance(node, ast.ImportFrom) and (top or inside):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield alias.asname or alias.name, inside, (source, None if alias.name == "*" else alias.name)
+        elif isinstance(node, ast.If) and _asks_for_typing(node.test):
+            for statement in [*(node.body if typing else []), *node.orelse]:
+                yield from walk(statement, inside)
+        else:
+            inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for child in ast.iter_child_nodes(node):
+                yield from walk(child, inside)
+
+    yield from walk(_parse(file), False)
+
+
+def _asks_for_typing(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )

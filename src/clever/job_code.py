@@ -1,0 +1,110 @@
+"""Which code counts for a job: the files whose change makes its result out of date.
+
+The workflow lists them as inputs of its rules, and ``run.json`` holds a digest of those that trained the run. They are
+computed (see ``clever.code_closure``); what is declared here are only the entries and the borders.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from clever.code_closure import SOURCE, code_closure, registered
+
+READING = (
+    "clever",  # the version
+    "clever.errors",
+    "clever.files",
+    "clever.options",
+    "clever.parsing",
+    "clever.provenance",
+    "clever.sealed",
+)
+"""Borders of every job: what reads, writes and refuses files, and words messages. Options count by their values, which
+are parameters of the rules."""
+BORDERS = (
+    *READING,
+    "clever.code_closure",
+    "clever.job_code",
+    "clever.data.verification",
+    "clever.execution*",
+    "clever.results*",
+    "clever.pretraining.code_history",
+    "clever.pretraining.interruption",
+    "clever.pretraining.malloc",
+    "clever.pretraining.reporting",
+)
+"""Borders of the jobs that compute: also what reports, describes or places a job but computes nothing of its result, so
+that rewording a progress line makes no run train again."""
+METHODS = ("clever.baselines*", "clever.equivariance*")
+"""Shared code is cut at the methods: a run depends on its own method's files only."""
+
+
+@functools.cache
+def training_code(baseline: str | None, equivariance: str | None, source: Path = SOURCE) -> tuple[Path, ...]:
+    """The files that decide the result of a run.
+
+    Args:
+        baseline, equivariance: of the run's method, by their names in the registries; None for a control run.
+        source: the folder of the package, as the paths are to begin.
+
+    Raises:
+        KeyError: a registry has no such name.
+    """
+    roots = (source,)
+    found = code_closure(["clever.pretraining.engine"], (*BORDERS, *METHODS), roots)
+    for package, registry, name in (
+        ("clever.baselines", "BASELINES", baseline),
+        ("clever.equivariance", "EQUIVARIANCES", equivariance),
+    ):
+        if name is not None:
+            found |= code_closure(registered(package, registry, name, source), BORDERS, roots)
+    return tuple(sorted(found.values()))
+
+
+@functools.cache
+def preparation_code(name: str, source: Path = SOURCE) -> tuple[Path, ...]:
+    """The files that decide the content of a store, by the name of its source of images.
+
+    Raises:
+        KeyError: the registry has no such source.
+    """
+    found = code_closure(["clever.data.preparation"], (*BORDERS, "clever.data.registry"), (source,))
+    found |= code_closure(registered("clever.data.registry", "SOURCES", name, source), BORDERS, (source,))
+    return tuple(sorted(found.values()))
+
+
+@functools.cache
+def evaluation_code(protocol: str, source: Path = SOURCE) -> tuple[Path, ...]:
+    """The files that decide the records of a protocol, beside the run's and the store's.
+
+    Raises:
+        KeyError: the registry has no such protocol.
+    """
+    # A predictor's code has trained the run that it belongs to, which is an input.
+    found = code_closure(["clever.evaluation.job"], (*BORDERS, *METHODS, "clever.evaluation"), (source,))
+    found |= code_closure(registered("clever.evaluation", "PROTOCOLS", protocol, source), BORDERS, (source,))
+    return tuple(sorted(found.values()))
+
+
+@functools.cache
+def collection_code(source: Path = SOURCE) -> tuple[Path, ...]:
+    """The files that decide the tables collected from a study's runs."""
+    entries = [f"clever.results.{name}" for name in ("curves", "records", "run_description")]
+    return tuple(sorted(code_closure(entries, READING, (source,)).values()))
+
+
+@functools.cache
+def drawing_code(script: Path, source: Path = SOURCE) -> tuple[Path, ...]:
+    """The files that decide what a script of tables or figures draws; its modules lie in its own folder."""
+    return tuple(sorted(code_closure([script.stem], READING, (script.parent, source)).values()))
+
+
+def digest(files: Iterable[Path], source: Path = SOURCE) -> str:
+    """First 16 hexadecimal digits of a SHA-256 over the names (from the package on) and contents of source files."""
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        whole.update(path.relative_to(source).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:16]

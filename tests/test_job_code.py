@@ -1,0 +1,227 @@
+"""Which code counts for a job: compared with what runs, and one edit of every file in turn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clever.baselines import BASELINES
+from clever.code_closure import SOURCE, code_closure
+from clever.config import parse_study
+from clever.data import SOURCES
+from clever.equivariance import EQUIVARIANCES
+from clever.evaluation import PROTOCOLS
+from clever.job_code import (
+    BORDERS,
+    READING,
+    collection_code,
+    digest,
+    drawing_code,
+    evaluation_code,
+    preparation_code,
+    training_code,
+)
+
+PACKAGE = SOURCE / "clever"
+FIGURES = SOURCE.parent / "paper_figures"
+METHODS = [*((name, "none") for name in BASELINES), *(("vicreg", name) for name in EQUIVARIANCES)]
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import clever.cli  # before the trace: an import runs every package's __init__
+import clever.pretraining.engine, clever.evaluation.job
+used = set()
+def trace(frame, event, argument):
+    if event == "call":
+        used.add(frame.f_code.co_filename)
+import threading
+threading.setprofile(trace)
+sys.setprofile(trace)
+status = clever.cli.main(sys.argv[1:])
+sys.setprofile(None)
+print("USED " + json.dumps(sorted(used)))
+sys.exit(status)
+"""
+
+STUDY = """
+study: trace
+data:
+  digits: {source: digits, image_size: 16, train_limit: 24, test_limit: 12}
+backbones:
+  tiny: {name: resnet10t_half, image_size: 16}
+augmentations:
+  caug: {name: caug, global_size: 16, local_size: 8, local_views: 0}
+methods:
+  vicreg+sie:
+    baseline: {name: vicreg, out_dim: 16, hidden_dim: 16}
+    equivariance: {name: sie}
+pretrainings:
+  - data: digits
+    backbones: [tiny]
+    methods: [vicreg+sie]
+    augmentations: [caug]
+    optimisation: {epochs: 1, batch_size: 12, warmup_epochs: 0}
+evaluations:
+  linear: {perturbations: [orig, cj], epochs: 1}
+"""
+
+
+def names(files: tuple[Path, ...]) -> set[str]:
+    return {file.relative_to(PACKAGE).as_posix() for file in files}
+
+
+def is_border(file: str) -> bool:
+    module = ".".join(Path(file).relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    return any(fnmatchcase(module, pattern) for pattern in BORDERS)
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Files of the package that had a function called, by job: a preparation, a training and an evaluation."""
+    folder = tmp_path_factory.mktemp("traced")
+    study = parse_study(yaml.safe_load(STUDY), "study")
+    recipe = study.recipe("digits/tiny/vicreg+sie/caug/seed0")
+    store = ("--store", "store", "--device", "cpu")
+    jobs = {
+        "prepare": ["--options", study.data_options("digits").canonical(), "--output", "store"],
+        "pretrain": ["--recipe", recipe.canonical(), *store, "--output", "run"],
+        "evaluate": [
+            *("--protocol", "linear", "--options", study.evaluation_options()["linear"].canonical()),
+            *("--run", "run", *store, "--output", "linear.json"),
+        ],
+    }
+    used = {}
+    for job, arguments in jobs.items():
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, job, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        listed = json.loads(done.stdout.rpartition("USED ")[2])
+        used[job] = {file for file in listed if Path(file).is_relative_to(PACKAGE)}
+        assert len(used[job]) > 5
+    return used
+
+
+@pytest.mark.parametrize(
+    ("job", "counted"),
+    [
+        ("prepare", preparation_code("digits")),
+        ("pretrain", training_code("vicreg", "sie")),
+        ("evaluate", evaluation_code("linear")),
+    ],
+)
+def test_all_that_runs_counts_or_is_behind_a_border(
+    traced: dict[str, set[str]], job: str, counted: tuple[Path, ...]
+) -> None:
+    beyond = {Path(file).relative_to(PACKAGE).as_posix() for file in traced[job] if not is_border(file)}
+    assert beyond - names(counted) == {"cli.py"}
+
+
+def test_gradients_of_several_processes_count() -> None:
+    assert "collectives.py" in names(training_code("simclr", "none"))
+    assert "collectives.py" in names(training_code(None, None))
+
+
+@pytest.mark.parametrize(("baseline", "equivariance"), METHODS)
+def test_a_run_depends_on_its_own_methods_files_alone(baseline: str, equivariance: str) -> None:
+    own = set(training_code(baseline, equivariance)) - set(training_code(None, None))
+    kinds = BASELINES[baseline][0], EQUIVARIANCES[equivariance][0]
+    needed = {Path(str(sys.modules[kind.__module__].__file__)) for kind in kinds}
+    inherited = {Path(str(sys.modules[c.__module__].__file__)) for kind in kinds for c in kind.__mro__[:-1]}
+    assert needed | {file for file in inherited if file.is_relative_to(PACKAGE)} <= own
+    others = {Path(str(sys.modules[kind.__module__].__file__)) for kind, _ in BASELINES.values()} - inherited
+    assert "baselines/__init__.py" not in names(tuple(own))
+    assert "equivariance/__init__.py" not in names(tuple(own))
+    assert len(own & others) <= 1  # a baseline that shares another one's projector
+
+
+def test_a_control_run_depends_on_no_method() -> None:
+    assert not [file for file in names(training_code(None, None)) if file.startswith(("baselines/", "equivariance/"))]
+
+
+def test_training_does_without_evaluation_study_and_tables() -> None:
+    closure = code_closure(["clever.pretraining.engine"])
+    rooms = ("clever.evaluation", "clever.config", "clever.study_file", "clever.doctor", "clever.progress")
+    assert not [module for module in closure if module.startswith((*rooms, "clever.results.records"))]
+    program = "import sys, clever.pretraining.engine; print([m for m in sys.modules if m.split('.')[0] in "
+    program += "('pandas', 'snakemake') or m.startswith(('clever.evaluation', 'clever.config'))])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_results_and_the_code_closure_need_no_torch() -> None:
+    program = (
+        "import sys, clever.results.records, clever.results.curves, clever.job_code; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("pattern", sorted({*BORDERS, *READING}))
+def test_every_border_is_there(pattern: str) -> None:
+    everything = [".".join(file.relative_to(SOURCE).with_suffix("").parts) for file in PACKAGE.rglob("*.py")]
+    assert [module for module in everything if fnmatchcase(module.removesuffix(".__init__"), pattern)]
+
+
+def test_one_edit_of_every_file_in_turn(tmp_path: Path) -> None:
+    """The digest in run.json changes with every file that counts, and with no other."""
+    shutil.copytree(SOURCE / "clever", tmp_path / "clever", ignore=shutil.ignore_patterns("__pycache__"))
+    counted = training_code("dino", "clever", tmp_path)
+    assert names(training_code("dino", "clever")) == {f.relative_to(tmp_path / "clever").as_posix() for f in counted}
+    before = digest(counted, tmp_path)
+    assert before == digest(training_code("dino", "clever"))  # wherever the package lies
+    changed = set()
+    for file in sorted((tmp_path / "clever").rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(f"{text}# Edited.\n", encoding="utf-8")
+        if digest(counted, tmp_path) != before:
+            changed.add(file)
+        file.write_text(text, encoding="utf-8")
+    assert changed == set(counted)
+    assert {file.name for file in changed} >= {"dino.py", "ddcl.py", "collectives.py", "trainer.py", "crop.py"}
+    assert not {file.name for file in changed} & {"reporting.py", "knn.py", "byol.py", "config.py", "probe.py"}
+
+
+def test_a_new_file_counts_without_being_named(tmp_path: Path) -> None:
+    shutil.copytree(SOURCE / "clever", tmp_path / "clever", ignore=shutil.ignore_patterns("__pycache__"))
+    schedules = tmp_path / "clever" / "pretraining" / "schedules.py"
+    schedules.with_name("new.py").write_text("")
+    schedules.write_text(schedules.read_text(encoding="utf-8") + "\nimport clever.pretraining.new\n")
+    assert schedules.with_name("new.py") in training_code("dino", "none", tmp_path)
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_a_store_depends_on_its_own_source(name: str) -> None:
+    found = names(preparation_code(name))
+    own = Path(sys.modules[SOURCES[name].__module__].__file__ or "").name
+    sources = {Path(sys.modules[read.__module__].__file__ or "").name for read in SOURCES.values()}
+    read = {file.removeprefix("data/") for file in found} & sources
+    assert own in read
+    assert read - {own} <= {"arrays.py"}  # CIFAR's files are read as arrays
+    assert {"data/preparation.py", "data/writing.py"} <= found
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_an_evaluation_depends_on_its_own_protocol(name: str) -> None:
+    found = names(evaluation_code(name))
+    own = Path(sys.modules[PROTOCOLS[name].evaluate.__module__].__file__ or "")
+    assert {own.relative_to(PACKAGE).as_posix(), "evaluation/job.py", "evaluation/features.py"} <= found
+    others = {f"evaluation/{other}.py" for other in PROTOCOLS if other != name}
+    assert not found & others
+
+
+def test_tables_and_figures_depend_on_what_reads_the_records() -> None:
+    assert {"results/records.py", "results/curves.py", "results/tables.py"} <= names(collection_code())
+    for script in ("table_1", "report", "findings"):
+        found = drawing_code(FIGURES / f"{script}.py")
+        assert {FIGURES / f"{script}.py", FIGURES / "tables.py", PACKAGE / "results" / "records.py"} <= set(found)
+    assert FIGURES / "verdicts.py" in drawing_code(FIGURES / "findings.py")
+    assert FIGURES / "verdicts.py" not in drawing_code(FIGURES / "table_1.py")
