@@ -9,8 +9,9 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from clever.config import AXIS_PATTERN, parse_study, read_study
+from clever.config import parse_study, read_study
 from clever.errors import UserError
+from clever.results.run_id import AXIS_PATTERN
 
 min_version("9.27")
 

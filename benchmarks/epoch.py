@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from clever.backbones import BackboneOptions, build_backbone
-from clever.config import RunRecipe
 from clever.data import Batches, DataOptions, Store, prepare
-from clever.pretraining.memory import keep_freed_memory
+from clever.pretraining.malloc import keep_freed_memory
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 

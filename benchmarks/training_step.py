@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from clever.config import RunRecipe
 from clever.data import ImageBatch
 from clever.pretraining import trainer as trainer_module
-from clever.pretraining.memory import keep_freed_memory
+from clever.pretraining.malloc import keep_freed_memory
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clever.config import RunRecipe
 from clever.data import DataOptions
+from clever.pretraining.recipe import RunRecipe
 from faults.job import Job, Preparation
 from faults.row import expect
 

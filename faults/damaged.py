@@ -165,9 +165,9 @@ def _other_code(bench: Bench, folder: Path) -> str:
     output = bench.copy_halfway(folder)
 
     def change() -> None:
-        from clever.pretraining import history
+        from clever.pretraining import code_history
 
-        history.training_sources = lambda: "0123456789abcdef"
+        code_history.training_sources = lambda: "0123456789abcdef"
 
     said = bench.pretrain(output, prepare=change).must_end(0, "the code has changed")
     entries = json.loads((output / "run.json").read_text())["trained_by"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from names import UNTRAINED, part_rank
-from pooling import Comparison
+from pooled_differences import Comparison
 from table_matrix import reference_of
 
 MARGIN_POINTS = 0.5

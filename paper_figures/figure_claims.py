@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from names import seeds_label
-from sizes import count_parameters
+from parameter_counts import count_parameters
 from verdicts import Finding, find
 
 AXIS_LABELS = {"points": "difference in top-1 accuracy (points)", "R²": "difference in R² of the rotation angle"}

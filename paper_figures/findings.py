@@ -11,6 +11,17 @@ from typing import Any
 import jinja2
 import pandas as pd
 from arguments import PUBLISHED_FOLDER, add_records, add_runs, check_suffixes, make_parser, run_script
+from baseline_checks import (
+    LABEL_HEADS,
+    Schedule,
+    beside_references,
+    not_above_untrained,
+    pixels_accuracy,
+    reasons,
+    references_table,
+    schedules,
+    untrained_table,
+)
 from claims import (
     MARGIN_POINTS,
     MARGIN_R2,
@@ -25,22 +36,11 @@ from claims import (
 from differences import CONFIDENCE
 from inputs import REFERENCE_FILE, read_published, read_records, read_runs, unhealthy_runs
 from names import NOT_PUBLISHED, UNTRAINED
-from origins import origin_facts
-from pooling import Comparison, format_difference, over_seeds, pool
+from parameter_counts import count_parameters
+from pooled_differences import Comparison, format_difference, over_seeds, pool
 from references import read_references
-from sanity import (
-    LABEL_HEADS,
-    Schedule,
-    beside_references,
-    not_above_untrained,
-    pixels_accuracy,
-    reasons,
-    references_table,
-    schedules,
-    untrained_table,
-)
 from scipy import stats
-from sizes import count_parameters
+from table_provenance import origin_facts
 from tables import Row, escape_markdown, markdown_grid
 from verdicts import Finding, find
 

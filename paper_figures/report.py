@@ -13,9 +13,9 @@ import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
 from inputs import HEALTHY, health_of_curves, numeric_curves, read_curves, read_published, read_records, read_runs
 from names import METRICS, PROTOCOLS, part_rank
-from origins import Facts, commit_text, duration, flat, origin_facts
 from summary import published_cells, summarise
 from table_1 import build_tables
+from table_provenance import Facts, commit_text, duration, flat, origin_facts
 from tables import Table
 
 from clever.errors import UserError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from claims import Statement
 from differences import CONFIDENCE
-from pooling import LOWER, SUPPORTED, Pooled, holm, judge, pool
+from pooled_differences import LOWER, SUPPORTED, Pooled, holm, judge, pool
 
 
 @dataclass(frozen=True)

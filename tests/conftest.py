@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from clever.config import RunRecipe
 from clever.data import DataOptions, Store, prepare
+from clever.pretraining.recipe import RunRecipe
 from clever.randomness import make_generator
 
 RecipeMaker = Callable[..., RunRecipe]

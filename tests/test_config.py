@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from clever.config import RunRecipe, Study, load_study, parse_study
+from clever.config import Study, load_study, parse_study
 from clever.errors import UserError
 from clever.options import parse_json
+from clever.pretraining.recipe import RunRecipe
 
 # The right study and the table of mistakes are those of `make faults`.
 TABLE = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.yaml").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ import torchvision
 from PIL import Image
 
 from clever.cli import main
-from clever.config import RunRecipe, Study, parse_study
+from clever.config import Study, parse_study
 from clever.data import DataOptions, Store, prepare
 from clever.doctor import Finding, examine, gpus, machine, software, study
 from clever.doctor.needs import activation_bytes, run_need
@@ -29,6 +29,7 @@ from clever.doctor.stores import store_bytes
 from clever.equivariance import EQUIVARIANCES
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 RecipeMaker = Callable[..., RunRecipe]

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from clever.backbones import load_backbone
-from clever.config import RunRecipe
 from clever.data import DataOptions, Store, prepare
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.records import RunIdentity
 from clever.pretraining.engine import pretrain
 from clever.pretraining.interruption import Interrupted, Interruption
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
+from clever.results.records import RunIdentity
 
 BACKBONES = ("vit_tiny", "vit_small", "resnet18", "resnet50", "vmamba_tiny")
 # On a photograph of 64 px the ImageNet stem is the quicker one; drop path as in the paper.

@@ -14,7 +14,8 @@ from clever import __version__
 from clever.errors import UserError
 
 if TYPE_CHECKING:
-    from clever.config import RunRecipe, Study
+    from clever.config import Study
+    from clever.pretraining.recipe import RunRecipe
 
 # torch takes seconds to import: each command imports what it needs, so that --help and a wrong flag answer at once.
 
@@ -253,7 +254,7 @@ def _add_collect(commands: _Commands) -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> None:
-    from clever.evaluation import records
+    from clever.results import records
 
     folder: Path = arguments.output
     records.write_records(records.collect(arguments.evaluations), folder / "records.csv")
@@ -405,8 +406,8 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_recipe(arguments: argparse.Namespace) -> RunRecipe:
-    from clever.config import RunRecipe
     from clever.options import parse_json
+    from clever.pretraining.recipe import RunRecipe
 
     if arguments.recipe is not None:
         return parse_json(RunRecipe, arguments.recipe, "--recipe")

@@ -2,80 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, StringConstraints, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
-from clever.augmentation import VIEW_MAKERS, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.backbones.options import OWN_NAMES
-from clever.baselines import BASELINES, BaselineOptions
+from clever.baselines import BASELINES
 from clever.data import DataOptions
-from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
-from clever.equivariance.ddcl import SplitOptions
-from clever.equivariance.none import NoneOptions
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.options import Options, nearest, parse
 from clever.pretraining.options import OptimisationOptions
-
-AXIS_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
-"""What the name of a data set, backbone, method or augmentation may look like: it becomes a folder."""
-
-UNTRAINED = "untrained"
-"""The method axis of a control run: the backbone as initialised."""
-PIXELS = "pixels"
-"""The backbone axis of a control run: the image itself."""
-NO_AUGMENTATION = "none"
-"""The augmentation axis of a control run."""
-
-Name = Annotated[str, StringConstraints(pattern=f"^{AXIS_PATTERN}$")]
-
-
-def _one_of(options: Iterable[type[Options]]) -> Any:
-    """The type of "any of these blocks, chosen by its ``name``"."""
-    options = tuple(options)
-    return Annotated[Union[options], Field(discriminator="name")] if len(options) > 1 else options[0]  # noqa: UP007
-
+from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
+from clever.results.run_id import NO_AUGMENTATION, PIXELS, UNTRAINED, Name
 
 if TYPE_CHECKING:
-    BaselineChoice = BaselineOptions
-    EquivarianceChoice = EquivarianceOptions
-    AugmentationChoice = ViewOptions
     EvaluationOptions = Options
 else:
-    BaselineChoice = _one_of(options for _, options in BASELINES.values())
-    EquivarianceChoice = _one_of(options for _, options in EQUIVARIANCES.values())
-    AugmentationChoice = _one_of(VIEW_MAKERS)
     EvaluationOptions = create_model(
         "EvaluationOptions",
         __base__=Options,
         **{name: (protocol.options | None, None) for name, protocol in PROTOCOLS.items()},
     )
-
-
-class MethodOptions(Options):
-    """A method: one baseline, and what is learned beside invariance."""
-
-    baseline: BaselineChoice
-    """How two views are compared."""
-    equivariance: EquivarianceChoice = NoneOptions()
-    """What is learned besides; none leaves the baseline alone."""
-
-    @model_validator(mode="after")
-    def _ef_baseline_fits(self) -> Self:
-        if isinstance(self.equivariance, SplitOptions):
-            _, kind = BASELINES[self.baseline.name]
-            try:
-                parse(kind, self.baseline.model_dump() | self.equivariance.ef_baseline, "equivariance.ef_baseline")
-            except UserError as error:  # pydantic adds the place of this block to a ValueError only
-                raise ValueError(str(error)) from error
-        return self
 
 
 class PretrainingOptions(Options):
@@ -93,34 +46,6 @@ class PretrainingOptions(Options):
     """One run a seed; three or more where the table should show a spread."""
     optimisation: OptimisationOptions = OptimisationOptions()
     """Optimiser and schedules of these runs."""
-
-
-class RunRecipe(Options):
-    """Everything that decides the result of one run, and nothing else.
-
-    The prepared data are not in it: they are an input of their own, known by their checksum.
-    """
-
-    data: Name
-    backbone_name: Name
-    backbone: BackboneOptions
-    method_name: Name
-    method: MethodOptions | None
-    """None for a control run, which is not trained."""
-    augmentation_name: Name
-    augmentation: AugmentationChoice | None
-    optimisation: OptimisationOptions | None
-    seed: int
-
-    @property
-    def run(self) -> str:
-        """The run's id, a path that a person can read."""
-        return f"{self.data}/{self.backbone_name}/{self.method_name}/{self.augmentation_name}/seed{self.seed}"
-
-    @property
-    def digest(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the recipe's canonical JSON."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
 
 PaperItem = Literal[

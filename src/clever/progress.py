@@ -11,7 +11,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clever.config import RunRecipe, Study
+from clever.config import Study
+from clever.pretraining.recipe import RunRecipe
 
 
 @dataclass(frozen=True)

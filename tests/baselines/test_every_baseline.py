@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from clever.baselines import BASELINES
 from clever.baselines.mlp import PredictionHead
-from clever.config import MethodOptions, RunRecipe
 from clever.data import Batches, Store
 from clever.equivariance import EQUIVARIANCES, Encoded, Equivariance
 from clever.pretraining.composition import build_objective
+from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 
 TINY: dict[str, dict[str, Any]] = {

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from clever.baselines import BASELINES, HeadOutput
-from clever.distribution import average_over_processes, gather_rows, joined_processes, process_count, process_rank
+from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
+from clever.execution.processes import joined_processes
 
 ROWS, WIDTH, VIEWS = 8, 6, 2
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from clever.augmentation import AugmentationOptions, ParameterSpace, View, parameter_space
 from clever.baselines import HeadOutput
-from clever.config import MethodOptions
 from clever.equivariance import Encoded, Equivariance
 from clever.equivariance.augself import AugselfOptions
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective
+from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded
 
 WIDTH, ROWS = 6, 5

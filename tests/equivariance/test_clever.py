@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
 from clever.baselines.dino import Dino
-from clever.config import MethodOptions
 from clever.equivariance import Encoded, Equivariance
 from clever.equivariance.clever import head_norm_difference
 from clever.errors import UserError
 from clever.pretraining.composition import build_objective
+from clever.pretraining.recipe import MethodOptions
 
 WIDTH, ROWS, VIEWS = 10, 4, 5
 BASELINE = {"name": "dino", "out_dim": 16, "hidden_dim": 12, "bottleneck_dim": 6}

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from clever.augmentation import ExtraView, ParameterSpace, View, chunk_views
 from clever.baselines import HeadOutput
-from clever.config import MethodOptions, RunRecipe, parse_study
+from clever.config import parse_study
 from clever.data import Store
 from clever.equivariance import Encoded, Equivariance
 from clever.equivariance.equimod import EquimodOptions
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective
+from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator, seeded
 

@@ -15,13 +15,13 @@ from clever.augmentation import AugmentationOptions, ExtraView, View
 from clever.augmentation.views import Normalisation
 from clever.backbones import BackboneOptions
 from clever.baselines import HeadOutput
-from clever.config import MethodOptions
 from clever.equivariance import Encoded, Equivariance
 from clever.equivariance.essl import EsslOptions
 from clever.equivariance.transformations import CLASSES, GROUPS, GroupName
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective
+from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded
 
 WIDTH, ROWS = 6, 5

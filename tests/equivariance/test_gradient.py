@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from clever.augmentation.differentiable import differentiable_jitter
-from clever.config import RunRecipe
 from clever.data import Store
 from clever.equivariance.gradient import GradientOptions, first_order_change
 from clever.errors import UserError
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator, seeded
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clever.config import RunRecipe
 from clever.pretraining.composition import compose
+from clever.pretraining.recipe import RunRecipe
 
 
 def paper_recipe(seed: int) -> RunRecipe:

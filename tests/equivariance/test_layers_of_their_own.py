@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from clever.config import RunRecipe
 from clever.data import Batches, ImageBatch, Store
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 ADD_ONS: dict[str, dict[str, Any]] = {

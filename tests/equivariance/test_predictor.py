@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clever.config import RunRecipe
 from clever.data import Batches, Store
 from clever.equivariance import Predictor, load_predictor
 from clever.equivariance.predictor import PREDICTOR_FILE, PredictorShape, find_predictor
@@ -18,6 +17,7 @@ from clever.errors import UserError
 from clever.files import write_json
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator, seeded
 

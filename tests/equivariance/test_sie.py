@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace, View
 from clever.baselines import HeadOutput
-from clever.config import MethodOptions, RunRecipe
 from clever.data import Batches, Store
 from clever.equivariance import Encoded
 from clever.equivariance.predictor import Predictor, find_predictor
@@ -19,6 +18,7 @@ from clever.equivariance.sie import Sie
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective
+from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator, seeded
 

@@ -20,8 +20,8 @@ from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.averaging import AveragingOptions, to_bytes
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor, FeatureOptions
-from clever.evaluation.records import RunIdentity
 from clever.randomness import make_generator
+from clever.results.records import RunIdentity
 
 from .toys import SIDE, TwoParts, coloured, store_of
 

@@ -20,7 +20,7 @@ from clever.data import Split, Store
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
-from clever.evaluation.records import RunIdentity
+from clever.results.records import RunIdentity
 
 from .toys import SIDE, Blocks, TwoParts, coloured, store_of
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from clever.config import RunRecipe
 from clever.data import Store
 from clever.evaluation.job import evaluate_run
-from clever.evaluation.records import read_evaluation
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
+from clever.results.records import read_evaluation
 
 from .objects import SIDE, objects_store
 

@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from clever.evaluation.knn import KnnOptions, evaluate, vote
-from clever.evaluation.records import RunIdentity
+from clever.results.records import RunIdentity
 
 from .toys import Blocks, TwoParts, coloured
 

@@ -17,8 +17,8 @@ from clever.data import DataOptions, Store, prepare
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor
 from clever.evaluation.latents import LatentsOptions, evaluate
-from clever.evaluation.records import Record, RunIdentity
 from clever.evaluation.regression import ridge
+from clever.results.records import Record, RunIdentity
 
 from .toys import TwoParts, coloured
 

@@ -26,8 +26,8 @@ from clever.evaluation.linear import (
     train_epoch,
 )
 from clever.evaluation.parts import Selection, part_selections
-from clever.evaluation.records import Record, RunIdentity
 from clever.randomness import make_generator
+from clever.results.records import Record, RunIdentity
 
 from .toys import Blocks, Columns, TwoParts, coloured, store_of
 

@@ -25,8 +25,8 @@ from clever.evaluation.parameters import (
     flip_accuracy,
     parameter_targets,
 )
-from clever.evaluation.records import Record, RunIdentity
 from clever.randomness import make_generator
+from clever.results.records import Record, RunIdentity
 
 from .toys import TwoParts, coloured, store_of
 

@@ -9,7 +9,7 @@ import pytest
 from clever.backbones import BackboneOptions, build_backbone
 from clever.data import DataOptions, Store, prepare
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.records import Record, RunIdentity, collect, read_records, write_evaluation, write_records
+from clever.results.records import Record, RunIdentity, collect, read_records, write_evaluation, write_records
 
 
 @pytest.fixture(scope="module")

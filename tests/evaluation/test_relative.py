@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.records import Record, RunIdentity
 from clever.evaluation.relative import RelativeOptions, make_head, pooled_r2
 from clever.evaluation.relative_colour import relative_colour
 from clever.evaluation.relative_rotation import relative_rotation
+from clever.results.records import Record, RunIdentity
 
 from .objects import HIGH, IR_DIM, LOW, BlockColours, objects_store
 from .toys import TwoParts, coloured

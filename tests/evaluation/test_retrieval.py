@@ -16,7 +16,6 @@ from clever import threediebench
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor
-from clever.evaluation.records import RunIdentity
 from clever.evaluation.retrieval import (
     ROTATION,
     ROTATION_AND_COLOUR,
@@ -29,6 +28,7 @@ from clever.evaluation.retrieval import (
     retrieval_error,
     view_ranks,
 )
+from clever.results.records import RunIdentity
 
 from .objects import IR_DIM, BlockColours, objects_store
 from .toys import TwoParts, coloured

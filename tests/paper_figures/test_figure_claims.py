@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from pooling import NOT_MEASURED, ONE_SEED, SUPPORTED, Comparison
+from pooled_differences import NOT_MEASURED, ONE_SEED, SUPPORTED, Comparison
 from scipy import stats
 from style import INK, METHOD_MARKS, MUTED
 from synthetic_study import MakeStudy

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from arguments import PUBLISHED_FOLDER
+from baseline_checks import beside_references, schedules
 from claims import MARGIN_POINTS, Numbers, other_parameters, published_differences, statements
 from findings import render
 from inputs import RECORD_COLUMNS, read_published
-from pooling import LOWER, NOT_MEASURED, ONE_SEED, SUPPORTED, UNDECIDED, WITHIN
+from pooled_differences import LOWER, NOT_MEASURED, ONE_SEED, SUPPORTED, UNDECIDED, WITHIN
 from references import read_references
-from sanity import beside_references, schedules
 from scipy import stats
 from verdicts import Finding, find
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from clever.config import RunRecipe, parse_study
+from clever.config import parse_study
 from clever.data import Batches, Store
 from clever.errors import UserError
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 SIMSIAM = {"name": "simsiam", "hidden_dim": 12, "out_dim": 12, "predictor_dim": 6}

@@ -20,18 +20,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from clever.config import RunRecipe
-from clever.data import Batches, ImageBatch, Store
-from clever.distribution import (
+from clever.collectives import (
     any_process,
     average_over_processes,
     gather_rows,
     is_main_process,
-    joined_processes,
     process_count,
     process_rank,
 )
+from clever.data import Batches, ImageBatch, Store
 from clever.errors import UserError
+from clever.execution.processes import joined_processes
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 VIT = {"name": "test_vit", "image_size": 16, "patch_size": 8}

@@ -23,7 +23,6 @@ from safetensors.torch import load_file
 
 import clever
 from clever.backbones import build_backbone, load_backbone
-from clever.config import RunRecipe
 from clever.data import Store
 from clever.equivariance import Term
 from clever.equivariance.clever import Clever
@@ -32,6 +31,7 @@ from clever.pretraining.composition import compose
 from clever.pretraining.engine import pretrain
 from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import StateFolder
 from clever.pretraining.trainer import Trainer
 
@@ -388,7 +388,7 @@ def test_code_that_changed_while_a_run_waited_is_said_and_written_down(
     with pytest.raises(Interrupted):
         pretrain(recipe, digits_store, tmp_path, execution())
     with monkeypatch.context() as changed:
-        changed.setattr("clever.pretraining.history.training_sources", lambda: "0123456789abcdef")
+        changed.setattr("clever.pretraining.code_history.training_sources", lambda: "0123456789abcdef")
         pretrain(recipe, digits_store, tmp_path, execution())
     assert capsys.readouterr().err.count("the code has changed (") == 1
     first, second = json.loads((tmp_path / "run.json").read_text())["trained_by"]
@@ -404,7 +404,7 @@ def test_a_state_that_no_longer_fits_the_program_is_one_line(
     during_step(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         pretrain(recipe, digits_store, tmp_path, execution())
-    monkeypatch.setattr("clever.pretraining.history.training_sources", lambda: "0123456789abcdef")
+    monkeypatch.setattr("clever.pretraining.code_history.training_sources", lambda: "0123456789abcdef")
     original = Trainer.load_state_dict
     monkeypatch.setattr(
         Trainer, "load_state_dict", lambda self, state: original(self, state | {"student": {"a": torch.zeros(1)}})

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from clever.backbones import Backbone, BackboneOptions, DecayRule, build_backbone
-from clever.config import MethodOptions, RunRecipe
 from clever.data import Batches, Store
 from clever.pretraining.composition import build_objective
 from clever.pretraining.network import Network
 from clever.pretraining.optimiser import build_optimiser, clip_each, set_schedules, update_teacher, weight_decay_groups
 from clever.pretraining.options import OptimisationOptions
+from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 
 RESNET = BackboneOptions(name="resnet10t_half", image_size=16)

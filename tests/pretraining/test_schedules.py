@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from clever.config import RunRecipe
 from clever.data import Store
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.schedules import warmup_cosine
 from clever.pretraining.trainer import Trainer
 

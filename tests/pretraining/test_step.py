@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clever.config import RunRecipe
 from clever.data import Batches, ImageBatch, Store
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 STEPS = 6

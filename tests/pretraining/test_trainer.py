@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from clever.augmentation import Augmentation
-from clever.config import RunRecipe
 from clever.data import Batches, ImageBatch, Store
 from clever.pretraining.optimiser import clip_each
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from clever.baselines import BASELINES
-from clever.config import RunRecipe, load_study
+from clever.config import load_study
+from clever.pretraining.recipe import RunRecipe
 
 from .conftest import ROOT, Snakemake, planned_jobs
 

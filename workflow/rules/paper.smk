@@ -152,7 +152,7 @@ rule report:
             "<results>/paper/figure_loss_terms.png",
         ],
         published=published,
-        code=[*drawing_code, str(figures / "table_1.py"), str(figures / "origins.py")],
+        code=[*drawing_code, str(figures / "table_1.py"), str(figures / "table_provenance.py")],
     output:
         report("<results>/paper/report.html", caption="../report/report.rst", category="Report"),
     log:
@@ -170,7 +170,8 @@ rule report:
 
 # What judges the claims, shared by the page and the figure.
 judging_code = [
-    str(figures / f"{name}.py") for name in ("claims", "differences", "pooling", "sizes", "table_matrix", "verdicts")
+    str(figures / f"{name}.py")
+    for name in ("claims", "differences", "pooled_differences", "parameter_counts", "table_matrix", "verdicts")
 ]
 
 
@@ -210,7 +211,7 @@ rule findings:
         code=[
             *drawing_code,
             *judging_code,
-            *(str(figures / f"{name}.py") for name in ("origins", "references", "sanity")),
+            *(str(figures / f"{name}.py") for name in ("baseline_checks", "references", "table_provenance")),
         ],
     output:
         report("<results>/paper/findings.md", caption="../report/findings.rst", category="Report"),

@@ -32,7 +32,7 @@ else:
             ],
             descriptions=[f"<results>/runs/{run}/run.json" for run in study.recipes()],
             metrics=[f"<results>/runs/{run}/metrics.csv" for run in study.recipes()],
-            code=package / "evaluation" / "records.py",
+            code=package / "results" / "records.py",
         output:
             records="<results>/records.csv",
             curves="<results>/curves.csv",

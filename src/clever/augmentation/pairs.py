@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from clever import threediebench
-from clever.augmentation.chunks import in_chunks, put_rows_
+from clever.augmentation.cpu_chunks import in_chunks, put_rows_
 from clever.augmentation.crop import crop_bytes, lay_out, resized_crop
 from clever.augmentation.perturbations import centre_window
 from clever.augmentation.pixels import check_normalisation, check_pixels, normalise_

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from clever.augmentation import colour
-from clever.augmentation.chunks import in_chunks, put_rows_
+from clever.augmentation.cpu_chunks import in_chunks, put_rows_
 from clever.augmentation.crop import Box, Interpolation, crop_bytes, lay_out, resized_crop
 from clever.augmentation.elastic import elastic
 from clever.augmentation.pixels import check_pixels, normalise_

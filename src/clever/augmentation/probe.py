@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clever.augmentation.chunks import in_chunks, put_rows_
+from clever.augmentation.cpu_chunks import in_chunks, put_rows_
 from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
 from clever.augmentation.pixels import check_pixels, normalise_
 from clever.augmentation.sample import Distributions, draw_uniforms, make_table

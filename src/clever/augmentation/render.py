@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clever.augmentation import colour
 from clever.augmentation.blur import gaussian_blur, kernel_half_width
-from clever.augmentation.chunks import in_chunks, put_rows_, set_rows, take_rows
+from clever.augmentation.cpu_chunks import in_chunks, put_rows_, set_rows, take_rows
 from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
 from clever.augmentation.differentiable import FACTORS, differentiable_jitter, luma
 from clever.augmentation.elastic import elastic

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clever.augmentation.sample import Table
+from clever.errors import UserError
 from clever.options import Options
 
 Kind = Literal["global", "local", "extra"]
@@ -178,3 +179,21 @@ def _starts(rows: int, parts: int) -> range:
     if rows % parts:
         raise ValueError(f"{rows} rows do not divide into {parts} parts")
     return range(0, rows, rows // parts)
+
+
+def varied_space(name: str, space: ParameterSpace | None) -> ParameterSpace:
+    """The space, if views differ in it.
+
+    Args:
+        name: of the add-on, for the message.
+        space: of the run's views.
+
+    Raises:
+        UserError: there is none, or no parameter of the views ever changes.
+    """
+    if space is None or not space.names:
+        raise UserError(
+            f"{name} reads what was drawn for each view, and of these views nothing is; let the augmentation change "
+            "something (crop, flip, colour)"
+        )
+    return space

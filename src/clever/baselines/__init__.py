@@ -2,7 +2,7 @@
 
 The losses are our own, in one style, and lightly's are their oracle in the tests: as a dependency it would bring
 PyTorch Lightning and Hydra into every training job, for losses that know neither the other processes' rows as
-``clever.distribution`` gathers them nor the similarity that the orthogonality term needs.
+``clever.collectives`` gathers them nor the similarity that the orthogonality term needs.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two
 from clever.baselines.cosine import diagnose_cosines
 from clever.baselines.decorrelation import diagonal_products, off_diagonal_energy, standardise
 from clever.baselines.mlp import ProjectionHead, make_mlp
-from clever.distribution import gather_rows
+from clever.collectives import gather_rows
 from clever.errors import UserError
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
 from clever.baselines.mlp import ProjectionHead, make_mlp
-from clever.distribution import gather_rows
+from clever.collectives import gather_rows
 from clever.errors import UserError
 
 

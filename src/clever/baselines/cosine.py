@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clever.baselines.baseline import HeadOutput
-from clever.distribution import gather_rows
+from clever.collectives import gather_rows
 
 
 def mean_cosine(first: Tensor, second: Tensor) -> Tensor:

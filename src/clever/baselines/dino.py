@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
 from clever.baselines.distillation import cosine, cross_entropy, teacher_distribution
-from clever.distribution import average_over_processes
+from clever.collectives import average_over_processes
 
 
 class DinoOptions(BaselineOptions):

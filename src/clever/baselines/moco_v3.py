@@ -15,7 +15,7 @@ from clever.baselines.contrast import scaled_products
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
 from clever.baselines.momentum import rising_momentum
-from clever.distribution import gather_rows, process_rank
+from clever.collectives import gather_rows, process_rank
 from clever.errors import UserError
 
 

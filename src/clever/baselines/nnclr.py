@@ -14,7 +14,7 @@ from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two
 from clever.baselines.contrast import gather_projections, scaled_products
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
-from clever.distribution import gather_rows, process_rank
+from clever.collectives import gather_rows, process_rank
 
 
 class NnclrOptions(BaselineOptions):

@@ -16,7 +16,7 @@ from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
 from clever.baselines.cosine import spread
 from clever.baselines.mlp import make_mlp
 from clever.baselines.sinkhorn import sinkhorn
-from clever.distribution import gather_rows, process_rank
+from clever.collectives import gather_rows, process_rank
 
 
 class SwavOptions(BaselineOptions):

@@ -14,7 +14,7 @@ from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
 from clever.baselines.decorrelation import off_diagonal_energy
 from clever.baselines.mlp import ProjectionHead, make_mlp
-from clever.distribution import gather_rows
+from clever.collectives import gather_rows
 from clever.errors import UserError
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from clever.augmentation import parameter_space
 from clever.backbones import Backbone, BackboneOptions, build_backbone
 from clever.backbones.describe import saved_bytes
-from clever.config import RunRecipe
 from clever.equivariance import Equivariance
 from clever.pretraining.composition import build_objective
 from clever.pretraining.network import Network
+from clever.pretraining.recipe import RunRecipe
 
 MOMENTS = {"adamw": 2, "sgd": 1, "lars": 1}
 """Numbers that an optimiser keeps for each trained parameter."""

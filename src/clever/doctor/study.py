@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from clever.config import RunRecipe, Study
+from clever.config import Study
 from clever.data import Store
 from clever.data.store import DESCRIPTION
 from clever.doctor.finding import Finding, gigabytes
@@ -18,6 +18,7 @@ from clever.doctor.machine import existing, usable_cores
 from clever.doctor.needs import Need, activation_bytes, run_need
 from clever.doctor.stores import store_bytes
 from clever.errors import UserError
+from clever.pretraining.recipe import RunRecipe
 
 _Counted = TypeVar("_Counted")
 

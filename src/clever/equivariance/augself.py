@@ -17,11 +17,11 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace, View
+from clever.augmentation.views import varied_space
 from clever.baselines.mlp import make_mlp
-from clever.distribution import gather_rows
+from clever.collectives import gather_rows
 from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
 from clever.equivariance.none import NoEquivariance
-from clever.equivariance.space import varied_space
 
 
 class AugselfOptions(EquivarianceOptions):

@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
+from clever.augmentation.views import varied_space
 from clever.backbones import BackboneOptions
 from clever.baselines import HeadOutput
 from clever.baselines.contrast import gather_projections
@@ -24,7 +25,6 @@ from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
 from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
 from clever.equivariance.none import NoEquivariance
-from clever.equivariance.space import varied_space
 
 UNAUGMENTED = "unaugmented"
 

@@ -30,12 +30,12 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace, View
+from clever.augmentation.views import varied_space
 from clever.backbones.representation import Split
 from clever.baselines.vicreg import covariance, variance_hinge
-from clever.distribution import gather_rows, process_count
+from clever.collectives import gather_rows, process_count
 from clever.equivariance.equivariance import Encoded, Equivariance, EquivarianceOptions, MakeBaseline, Term
 from clever.equivariance.predictor import Predictor, PredictorShape
-from clever.equivariance.space import varied_space
 from clever.errors import UserError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clever.evaluation import knn, latents, linear, parameters, relative_colour, relative_rotation, retrieval
 from clever.evaluation.features import ExtractionOptions
-from clever.evaluation.records import Record
+from clever.results.records import Record
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 
 from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
-from clever.device import held_device
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.records import RunIdentity, write_evaluation
+from clever.execution.device import held_device
 from clever.options import parse_json
 from clever.provenance import hardware, package_versions, source_commit
+from clever.results.records import RunIdentity, write_evaluation
 
 
 def evaluate_run(

@@ -18,7 +18,7 @@ from clever.backbones import Backbone
 from clever.data import Store
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
 from clever.evaluation.parts import part_selections
-from clever.evaluation.records import Record, RunIdentity
+from clever.results.records import Record, RunIdentity
 
 _CHUNK_ELEMENTS = 2**25
 """Similarities held at once (128 MB of float32)."""

@@ -22,9 +22,9 @@ from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
 from clever.evaluation.parts import part_selections
-from clever.evaluation.records import Record, RunIdentity
 from clever.evaluation.regression import mean_squared_error, r2, ridge
 from clever.options import nearest
+from clever.results.records import Record, RunIdentity
 
 
 class LatentsOptions(FeatureOptions):

@@ -25,9 +25,9 @@ from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
 from clever.evaluation.parts import Selection, part_selections
-from clever.evaluation.records import Record, RunIdentity
 from clever.evaluation.standardisation import Standardisation
 from clever.randomness import make_generator
+from clever.results.records import Record, RunIdentity
 
 
 class LinearOptions(FeatureOptions):

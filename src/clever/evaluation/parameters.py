@@ -32,10 +32,10 @@ from clever.errors import UserError
 from clever.evaluation.averaging import first_view_only
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
 from clever.evaluation.parts import Selection, part_selections
-from clever.evaluation.records import Record, RunIdentity
 from clever.evaluation.regression import r2, ridge_selected
 from clever.evaluation.standardisation import Standardisation
 from clever.randomness import make_generator
+from clever.results.records import Record, RunIdentity
 
 Target = Literal[
     "angle",

@@ -24,8 +24,8 @@ from clever.data.pairs import Pairs
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor, FeatureOptions, SplitName
 from clever.evaluation.parts import part_selections
-from clever.evaluation.records import Record, RunIdentity
 from clever.randomness import derive_seed, make_generator, seeded
+from clever.results.records import Record, RunIdentity
 
 Targets = Callable[[Tensor, Tensor], Tensor]
 """Latents of the first and of the second photographs, [N, 7] each, to float32 [N, T]."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from clever import threediebench
 from clever.backbones import Backbone
 from clever.data import Store
-from clever.evaluation.records import Record, RunIdentity
 from clever.evaluation.regression import r2
 from clever.evaluation.relative import RelativeOptions, evaluate_relative, pooled_r2
+from clever.results.records import Record, RunIdentity
 
 
 class RelativeColourOptions(RelativeOptions):

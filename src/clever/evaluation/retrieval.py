@@ -30,8 +30,8 @@ from clever.backbones import Backbone
 from clever.data import Split, Store
 from clever.errors import UserError
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
-from clever.evaluation.records import Record, RunIdentity
 from clever.evaluation.relative import require_threediebench
+from clever.results.records import Record, RunIdentity
 
 Predictor = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Features [N, D] and relative parameters [N, R] to the features' embeddings and the predicted ones, [N, E] each."""

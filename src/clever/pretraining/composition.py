@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from clever.augmentation import ParameterSpace, parameter_space
 from clever.backbones import BackboneOptions, build_backbone
 from clever.baselines import BASELINES, Baseline
-from clever.config import MethodOptions, RunRecipe
 from clever.equivariance import EQUIVARIANCES, Equivariance
 from clever.options import parse
 from clever.pretraining.network import Network
+from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.randomness import derive_seed, seeded
 
 

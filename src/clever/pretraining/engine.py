@@ -17,28 +17,28 @@ from tqdm import tqdm
 
 from clever import __version__
 from clever.backbones import Backbone, build_backbone
-from clever.config import RunRecipe
-from clever.data import Batches, Store
-from clever.data.store import file_sha256
-from clever.distribution import (
+from clever.collectives import (
     any_process,
     gather_rows,
     is_main_process,
-    joined_processes,
     process_count,
     process_rank,
 )
+from clever.data import Batches, Store
+from clever.data.store import file_sha256
 from clever.equivariance.predictor import PREDICTOR_FILE, Predictor, find_predictor
 from clever.errors import UserError
+from clever.execution.processes import joined_processes
 from clever.files import write_bytes, write_json
+from clever.pretraining.code_history import Entry, described, extended
 from clever.pretraining.diagnostics import HEALTHY, assess
-from clever.pretraining.history import Entry, described, extended
+from clever.pretraining.epoch_metrics import EpochTotals, NotFiniteError
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
-from clever.pretraining.memory import keep_freed_memory
+from clever.pretraining.malloc import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
 from clever.pretraining.options import ExecutionOptions
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import StateFolder
-from clever.pretraining.totals import EpochTotals, NotFiniteError
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
 

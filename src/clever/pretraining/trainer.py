@@ -16,16 +16,16 @@ from torch.nn.parallel import DistributedDataParallel
 from clever.augmentation import View, chunk_views, make_view_maker
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
-from clever.config import RunRecipe
+from clever.collectives import average_over_processes, gather_rows, is_distributed, process_count, process_rank
 from clever.data import ImageBatch
-from clever.distribution import average_over_processes, gather_rows, is_distributed, process_count, process_rank
 from clever.equivariance import Encoded
 from clever.errors import UserError
 from clever.pretraining.composition import compose
 from clever.pretraining.diagnostics import diagnose_features
-from clever.pretraining.guard import Guard
 from clever.pretraining.network import Network
+from clever.pretraining.nonfinite_guard import Guard
 from clever.pretraining.optimiser import build_optimiser, clip_each, set_schedules, update_teacher
+from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.schedules import warmup_cosine
 from clever.randomness import derive_seed, make_generator
 

@@ -13,7 +13,6 @@ import pandas as pd
 
 from clever.data.store import DESCRIPTION, content_checksum, file_sha256
 from clever.errors import UserError
-from clever.evaluation.records import KEY, Evaluation, read_evaluation, read_records
 from clever.provenance_chain.chain import Chain, Link
 from clever.provenance_chain.reading import (
     collected_run,
@@ -23,6 +22,7 @@ from clever.provenance_chain.reading import (
     study_folder,
     value_at,
 )
+from clever.results.records import KEY, Evaluation, read_evaluation, read_records
 
 _SHARED = ("commit", "recipe_digest", "data_checksum")
 _RUN_FACTS = ("recipe_digest", "feature_dim", "ir_dim", "epochs", "iterations", "wall_seconds", "images_per_second")

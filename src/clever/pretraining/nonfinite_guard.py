@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from clever.distribution import average_over_processes
+from clever.collectives import average_over_processes
 
 
 class Guard:

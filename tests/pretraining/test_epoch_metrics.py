@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clever.errors import UserError
-from clever.pretraining.totals import SKIPPED_IN_A_ROW, EpochTotals, NotFiniteError
+from clever.pretraining.epoch_metrics import SKIPPED_IN_A_ROW, EpochTotals, NotFiniteError
 
 
 def add(totals: EpochTotals, *losses: float) -> None:

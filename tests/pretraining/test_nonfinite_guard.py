@@ -11,7 +11,7 @@ from timm.optim import Lars
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clever.pretraining.guard import Guard
+from clever.pretraining.nonfinite_guard import Guard
 
 BAD = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clever.augmentation.chunks import in_chunks, put_rows_, set_rows, take_rows
+from clever.augmentation.cpu_chunks import in_chunks, put_rows_, set_rows, take_rows
 
 CPU = torch.device("cpu")
 

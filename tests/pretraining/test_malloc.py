@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys, torch
-from clever.pretraining.memory import keep_freed_memory
+from clever.pretraining.malloc import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 torch.ones(64 * 2**20)  # the memory that is to be used again

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from clever.errors import UserError
-from clever.evaluation.records import (
+from clever.results.records import (
     COLUMNS,
     Record,
     RunIdentity,

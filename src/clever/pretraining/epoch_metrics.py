@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clever.distribution import average_over_processes
+from clever.collectives import average_over_processes
 from clever.errors import UserError
 
 SKIPPED_IN_A_ROW = 10

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from claims import Numbers
 from names import PIXELS, UNTRAINED
-from pooling import Comparison, format_difference, over_seeds
+from pooled_differences import Comparison, format_difference, over_seeds
 from tables import Row, escape_markdown, markdown_grid
 
 LABEL_HEADS = ("data", "backbone", "augmentation", "comparison")

@@ -1,52 +1,16 @@
-"""Several processes that train one network together, one a GPU, as torchrun starts them.
+"""Collective operations of several processes that train one network together.
 
-The collective operations below are the identity in a process of its own, so that no caller asks whether it is alone.
-Every process must call each of them, in the same order.
+In a single process they return their argument, so that no caller needs to ask. Every process must call each of them, in
+the same order.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-from clever.device import held_device
-from clever.errors import UserError
-
-
-@contextmanager
-def joined_processes(device: str) -> Iterator[torch.device]:
-    """Join the processes that torchrun started for as long as the block lasts; nothing to join without torchrun.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1`` for a process of its own.
-
-    Yields:
-        The device of this process: of several on one machine, each gets a GPU of its own.
-
-    Raises:
-        UserError: the device is not there, or is one GPU for several processes.
-    """
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if not alone and device.startswith("cuda:"):
-        raise UserError(f"device {device} is one GPU, but several processes were started; give auto")
-    with held_device(device) as chosen:
-        if alone:
-            yield chosen
-            return
-        if chosen.type == "cuda":
-            dist.init_process_group("nccl", device_id=chosen)
-        else:
-            dist.init_process_group("gloo")
-        try:
-            yield chosen
-        finally:
-            dist.destroy_process_group()
 
 
 def is_distributed() -> bool:

@@ -12,14 +12,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from clever.device import held_device
 from clever.errors import UserError
-from clever.leases import assigned, lease_folder, leased
+from clever.execution.device import held_device
+from clever.execution.leases import assigned, lease_folder, leased
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from clever.leases import leased
+from clever.execution.leases import leased
 
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
 print("ready", flush=True)
@@ -168,7 +168,7 @@ def test_processes_of_one_run_hold_a_gpu_each(clean_environment: pytest.MonkeyPa
     clean_environment.setenv("LOCAL_WORLD_SIZE", "2")
     with held_device("auto") as one, held_device("auto") as two:
         assert {one.index, two.index} == {0, 1}
-        clean_environment.setattr("clever.device._SECONDS_FOR_SEVERAL", 0.0)
+        clean_environment.setattr("clever.execution.device._SECONDS_FOR_SEVERAL", 0.0)
         with pytest.raises(UserError, match="none of 2 GPUs became free"), held_device("auto"):
             pass
     clean_environment.setenv("SLURM_JOB_ID", "17")

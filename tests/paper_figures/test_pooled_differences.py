@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from differences import Difference
-from pooling import (
+from pooled_differences import (
     LOWER,
     NOT_MEASURED,
     ONE_SEED,

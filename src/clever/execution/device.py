@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from clever.errors import UserError
-from clever.leases import assigned, leased
+from clever.execution.leases import assigned, leased
 
 _SECONDS_FOR_SEVERAL = 60.0
 

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 import clever
-from clever.pretraining import history
-from clever.pretraining.history import described, extended, training_sources
+from clever.pretraining import code_history
+from clever.pretraining.code_history import described, extended, training_sources
 
 
 def test_the_list_grows_only_when_the_code_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "source_commit", lambda: ("a" * 40, False))
-    monkeypatch.setattr(history, "training_sources", lambda: "1" * 16)
+    monkeypatch.setattr(code_history, "source_commit", lambda: ("a" * 40, False))
+    monkeypatch.setattr(code_history, "training_sources", lambda: "1" * 16)
     first = extended([], 0)
     assert first == [{"git_commit": "a" * 40, "git_dirty": False, "sources": "1" * 16, "from_step": 0}]
     assert extended(first, 7) == first
-    monkeypatch.setattr(history, "training_sources", lambda: "2" * 16)
+    monkeypatch.setattr(code_history, "training_sources", lambda: "2" * 16)
     second = extended(first, 7)
     assert [entry["from_step"] for entry in second] == [0, 7]
-    monkeypatch.setattr(history, "source_commit", lambda: ("b" * 40, True))
+    monkeypatch.setattr(code_history, "source_commit", lambda: ("b" * 40, True))
     third = extended(second, 9)
     assert described(third[-1]) == f"commit {'b' * 12} with uncommitted changes, sources {'2' * 16}"
     assert [entry["from_step"] for entry in third] == [0, 7, 9]

@@ -1,0 +1,83 @@
+"""The recipe of one run: everything that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union
+
+from pydantic import Field, model_validator
+
+from clever.augmentation import VIEW_MAKERS, ViewOptions
+from clever.backbones import BackboneOptions
+from clever.baselines import BASELINES, BaselineOptions
+from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
+from clever.equivariance.ddcl import SplitOptions
+from clever.equivariance.none import NoneOptions
+from clever.errors import UserError
+from clever.options import Options, parse
+from clever.pretraining.options import OptimisationOptions
+from clever.results.run_id import Name
+
+
+def _one_of(options: Iterable[type[Options]]) -> Any:
+    """The type of "any of these blocks, chosen by its ``name``"."""
+    options = tuple(options)
+    return Annotated[Union[options], Field(discriminator="name")] if len(options) > 1 else options[0]  # noqa: UP007
+
+
+if TYPE_CHECKING:
+    BaselineChoice = BaselineOptions
+    EquivarianceChoice = EquivarianceOptions
+    AugmentationChoice = ViewOptions
+else:
+    BaselineChoice = _one_of(options for _, options in BASELINES.values())
+    EquivarianceChoice = _one_of(options for _, options in EQUIVARIANCES.values())
+    AugmentationChoice = _one_of(VIEW_MAKERS)
+
+
+class MethodOptions(Options):
+    """A method: one baseline, and what is learned beside invariance."""
+
+    baseline: BaselineChoice
+    """How two views are compared."""
+    equivariance: EquivarianceChoice = NoneOptions()
+    """What is learned besides; none leaves the baseline alone."""
+
+    @model_validator(mode="after")
+    def _ef_baseline_fits(self) -> Self:
+        if isinstance(self.equivariance, SplitOptions):
+            _, kind = BASELINES[self.baseline.name]
+            try:
+                parse(kind, self.baseline.model_dump() | self.equivariance.ef_baseline, "equivariance.ef_baseline")
+            except UserError as error:  # pydantic adds the place of this block to a ValueError only
+                raise ValueError(str(error)) from error
+        return self
+
+
+class RunRecipe(Options):
+    """Everything that decides the result of one run, and nothing else.
+
+    The prepared data are not in it: they are an input of their own, known by their checksum.
+    """
+
+    data: Name
+    backbone_name: Name
+    backbone: BackboneOptions
+    method_name: Name
+    method: MethodOptions | None
+    """None for a control run, which is not trained."""
+    augmentation_name: Name
+    augmentation: AugmentationChoice | None
+    optimisation: OptimisationOptions | None
+    seed: int
+
+    @property
+    def run(self) -> str:
+        """The run's id, a path that a person can read."""
+        return f"{self.data}/{self.backbone_name}/{self.method_name}/{self.augmentation_name}/seed{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the recipe's canonical JSON."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
