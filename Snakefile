@@ -9,9 +9,11 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from clever.config import parse_study, read_study
+from clever.config import parse_study
 from clever.errors import UserError
+from clever.files import expanded
 from clever.results.run_id import AXIS_PATTERN
+from clever.study_file import read_study
 
 min_version("9.27")
 
@@ -31,7 +33,7 @@ try:
         options = study.data_options(name)
         prepared = Path("results", study.study, "data", name, "store.json").exists()
         needless = study.from_measured or prepared or options.download
-        if options.root and not (needless or Path(options.root).expanduser().is_dir()):
+        if options.root and not (needless or expanded(options.root).is_dir()):
             absent = f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER"
             # A plan needs no data. Snakemake itself knows only after this file whether it is to plan or to run.
             if not {"-n", "--dry-run", "--dryrun"}.intersection(sys.argv):

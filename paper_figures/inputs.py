@@ -163,7 +163,7 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: no such file")
     try:
         runs = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable JSON ({error})") from None
     if not isinstance(runs, list) or not all(isinstance(run, dict) and isinstance(run.get("run"), str) for run in runs):
         raise UserError(f"{path}: must be a list of objects, each with the key 'run'")

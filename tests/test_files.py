@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clever.errors import UserError
-from clever.files import append_text, replacing, write_json, write_text
+from clever.files import append_text, expanded, replacing, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -118,3 +118,10 @@ def test_appending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clever.files.os.fsync", fail)
     with pytest.raises(UserError, match=r"log\.csv: could not be written \(the disk or quota is full\)"):
         append_text(path, "three\n")
+
+
+def test_the_home_of_nobody_is_one_line() -> None:
+    assert expanded("~") == Path.home()
+    assert expanded("pictures") == Path("pictures")
+    with pytest.raises(UserError, match="~nosuchuser/pictures: there is no home folder ~nosuchuser; give the folder"):
+        expanded("~nosuchuser/pictures")

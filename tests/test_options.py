@@ -97,3 +97,22 @@ def test_nearest() -> None:
     assert nearest("clevr", ["none", "ddcl", "clever"]) == "; did you mean 'clever'?"
     assert nearest("xyz", ["none", "ddcl"]) == "; there are: none, ddcl"
     assert nearest("xyz", [f"name{n}" for n in range(50)]).count(",") == 11
+
+
+@pytest.mark.parametrize("lives", [True, "3", "1e3", 3.0, 10**11, -(10**11), 10**4000])
+def test_a_whole_number_is_one_that_is_written_as_one(lives: object) -> None:
+    with pytest.raises(UserError, match=r"^zoo\.yaml: cages\.a\.0\.lives: input should be "):
+        parse(Zoo, {"cages": {"a": [{"lives": lives}]}}, "zoo.yaml")
+
+
+def test_a_truth_is_no_number_but_yaml_s_text_is() -> None:
+    with pytest.raises(UserError, match=r"^zoo\.yaml: size: input should be a number, got true$"):
+        parse(Zoo, {"size": True}, "zoo.yaml")
+    assert parse(Zoo, {"size": "1e-3"}, "zoo.yaml").size == 0.001
+    assert parse(Zoo, {"size": 2}, "zoo.yaml").size == 2
+
+
+def test_a_long_value_is_shown_short() -> None:
+    with pytest.raises(UserError) as raised:
+        parse(Zoo, {"size": "x" * 10_000}, "zoo.yaml")
+    assert len(str(raised.value)) < 400

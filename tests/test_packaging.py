@@ -78,7 +78,8 @@ def test_conda_gets_the_versions_of_the_lock() -> None:
     for name, requirement in pinned.items():
         assert _pinned_version(requirement) == _pinned_version(lock[name])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["paper"]
+    extras = project["project"]["optional-dependencies"]
+    wanted = project["project"]["dependencies"] + extras["evaluation"] + extras["paper"]
     # The package itself is built in this environment, without isolation.
     assert _needed(wanted + project["build-system"]["requires"]) == set(pinned)
 

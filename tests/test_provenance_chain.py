@@ -297,7 +297,7 @@ def test_committed_records_agree_with_their_runs(capsys: pytest.CaptureFixture[s
     [
         (["records.csv", "--run", "nobody"], "no record of run nobody there"),
         (["knn.json", "--metric", "top7"], "no record of metric top7 there"),
-        (["absent.json"], "absent.json cannot be read"),
+        (["absent.json"], "absent.json: cannot be read"),
         (["store.json"], "is no evaluation file"),
         (["runs.json"], "is no evaluation file"),
     ],

@@ -6,12 +6,14 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clever import __version__
 from clever.errors import UserError
+from clever.parsing import lacks_memory
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -31,14 +33,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed.command(parsed)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(error, parsed.debug)
+    except (MemoryError, OSError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output (head) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        elif lacks_memory(error):
+            return _refuse(error, parsed.debug, f"{parsed.name}: {_MEMORY}")
+        else:
+            raise
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output (head) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return parsed.status if hasattr(parsed, "status") else 0
+
+
+_MEMORY = (
+    "the memory is not enough; raise this process's limit (ulimit -v, or the scheduler's), free some, or lower the "
+    "batch size"
+)
+
+
+def _refuse(error: BaseException, debug: bool, text: str | None = None) -> int:
+    if debug:
+        traceback.print_exception(error)
+    line = "\\n".join((text or str(error)).splitlines())  # a file's name may hold a line break
+    print(f"error: {line}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         description="CLeVER: contrastive learning via equivariant representation. Each job of a study is one of these "
         "commands; `snakemake --cores all` runs them in order.",
     )
+    parser.set_defaults(debug=False)
+    _add_debug(parser)
     parser.add_argument("--version", action="version", version=f"clever {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_check(commands)
@@ -68,7 +90,18 @@ if TYPE_CHECKING:
 
 
 def _add(commands: _Commands, name: str, summary: str, details: str = "") -> argparse.ArgumentParser:
-    return commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}".strip())
+    description = f"{summary[0].upper()}{summary[1:]}. {details}".strip()
+    parser = commands.add_parser(name, help=summary, description=description)
+    parser.set_defaults(name=name)
+    _add_debug(parser)
+    return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    # Before the command or behind it: a default here would undo what was given before.
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="print the traceback behind an error's line"
+    )
 
 
 def _add_study(parser: argparse.ArgumentParser, item: str) -> None:

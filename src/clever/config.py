@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import yaml
 from pydantic import Field, create_model, model_validator
 
 from clever.backbones import BackboneOptions
@@ -20,6 +19,7 @@ from clever.options import Options, nearest, parse
 from clever.pretraining.options import OptimisationOptions
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
 from clever.results.run_id import NO_AUGMENTATION, PIXELS, UNTRAINED, Name
+from clever.study_file import read_study
 
 if TYPE_CHECKING:
     EvaluationOptions = Options
@@ -278,22 +278,6 @@ def load_study(path: Path) -> Study:
     return parse_study(read_study(path), str(path))
 
 
-def read_study(path: Path) -> object:
-    """The content of a study file, not yet checked.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or repeats a key.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-
-
 def parse_study(content: object, source: str) -> Study:
     """Check an already parsed study.
 
@@ -307,19 +291,3 @@ def parse_study(content: object, source: str) -> Study:
     if not isinstance(content, dict):
         raise UserError(f"{source}: a study is a mapping of keys, this is a {type(content).__name__}")
     return parse(Study, content, source)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader that refuses a key given twice, which YAML itself would resolve in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice (line {line})")
-            seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -76,6 +76,19 @@ def describe_failure(error: OSError) -> str:
     return "the disk or quota is full" if full else error.strerror or str(error)
 
 
+def expanded(folder: str | Path) -> Path:
+    """A path with a leading ``~`` or ``~name`` replaced by that home folder.
+
+    Raises:
+        UserError: there is no such user, or no home folder is known.
+    """
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        name = Path(folder).parts[0]
+        raise UserError(f"{folder}: there is no home folder {name}; give the folder in full, or as ./{name}") from None
+
+
 def sync_folder(folder: Path) -> None:
     """Push the names in a folder through to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -7,9 +7,35 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
 from clever.errors import UserError
+from clever.parsing import decode_json, reason
+
+WHOLE_LIMIT = 2**31 - 1
+"""Largest whole number of any option: more images, pixels, widths or steps than any machine holds."""
+
+
+def _numbers_alone(schema: Any) -> Any:
+    """A core schema, and all below it, in which whole numbers are bounded, and ``true`` and ``'3'`` are none."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_numbers_alone(part) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "int":
+        least = {} if {"ge", "gt"} & set(schema) else {"ge": -WHOLE_LIMIT}
+        return {"le": WHOLE_LIMIT, **least, **schema, "strict": True}
+    if schema.get("type") == "float":
+        # A string stays a number here: YAML itself takes 1e-3 for one.
+        return core_schema.no_info_before_validator_function(_refuse_truth, schema)
+    return {key: _numbers_alone(part) for key, part in schema.items()}
+
+
+def _refuse_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"input should be a number, got {str(value).lower()}")
+    return value
 
 
 class Options(BaseModel):
@@ -19,6 +45,12 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """pydantic's schema, in which a number is a number: not ``true``, and a whole one not ``'3'`` either."""
+        schema: CoreSchema = _numbers_alone(handler(source))
+        return schema
 
     def canonical(self, exclude: set[str] | None = None) -> str:
         """Sorted JSON without spaces, ``exclude`` left out: equal blocks give equal text."""
@@ -46,6 +78,8 @@ def parse(kind: type[_Kind], content: object, source: str) -> _Kind:
         faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise UserError(f"{source}: {_describe(kind, faults[0])}{more}") from error
+    except (RecursionError, OverflowError, ValueError) as error:  # numbers that Python will not write out
+        raise UserError(f"{source}: cannot be read ({reason(error)})") from error
 
 
 def parse_json(kind: type[_Kind], text: str, source: str) -> _Kind:
@@ -54,11 +88,7 @@ def parse_json(kind: type[_Kind], text: str, source: str) -> _Kind:
     Raises:
         UserError: the text is not JSON, or what :func:`parse` raises.
     """
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{source}: not valid JSON ({error})") from error
-    return parse(kind, content, source)
+    return parse(kind, decode_json(text, source), source)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -66,6 +96,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names[:12])}"
+
+
+def _shown(value: object) -> str:
+    """A value for a message: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # a whole number of more digits than Python writes, a mapping nested too deeply
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _describe(kind: type[Options], fault: Any) -> str:
@@ -83,11 +122,13 @@ def _describe(kind: type[Options], fault: Any) -> str:
         case "union_tag_invalid":
             tag = fault["ctx"]["tag"]
             known = fault["ctx"]["expected_tags"].strip("'").split("', '")
-            return f"{where}.name: {tag!r} is unknown{nearest(tag, known)}"
+            return f"{where}.name: {_shown(tag)} is unknown{nearest(str(tag), known)}"
+        case "list_type":
+            return f"{place}a list is expected, got {_shown(fault['input'])}; write [{_shown(fault['input'])}]"
         case "value_error":
             return f"{place}{fault['ctx']['error']}"
         case _:
-            return f"{place}{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+            return f"{place}{fault['msg'][0].lower()}{fault['msg'][1:]}, got {_shown(fault['input'])}"
 
 
 def _walk(kind: Any, location: Sequence[Any]) -> tuple[list[str], type[Options] | None]:

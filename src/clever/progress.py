@@ -145,7 +145,7 @@ def _is_described(path: Path, recipe: RunRecipe) -> bool:
     """Whether there is a run.json, and of this recipe."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("recipe_digest") == recipe.digest
 

@@ -73,7 +73,12 @@ def test_missing_store(tmp_path: Path) -> None:
         ({"format": "webdataset"}, "not the description of a clever-store"),
         ({"version": 2}, "store version 2, this program reads version 1"),
         ({"layout": "tar"}, "is incomplete"),
-        ({"mean": None}, "is incomplete"),
+        ({"mean": None}, "the key mean is missing"),
+        ({"mean": [0.1, 0.2]}, "is incomplete"),
+        ({"splits": {}}, "the key count is missing"),
+        ({"splits": []}, "the key splits holds a list"),
+        ({"files": {"train_images.npy": []}}, "damaged"),
+        ({"classes": {"a": 1}}, "the key classes holds a dict"),
     ],
 )
 def test_other_formats_and_versions(store: Store, change: dict[str, Any], message: str) -> None:
@@ -87,7 +92,7 @@ def test_other_formats_and_versions(store: Store, change: dict[str, Any], messag
 def test_damaged_description(store: Store) -> None:
     path = store.folder / "store.json"
     path.write_text(path.read_text()[:100])
-    with pytest.raises(UserError, match=r"store\.json: cannot be read as JSON"):
+    with pytest.raises(UserError, match=r"store\.json: damaged, not valid JSON"):
         Store.open(store.folder)
 
 

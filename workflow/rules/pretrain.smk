@@ -60,6 +60,8 @@ rule pretrain:
         # GPUs of one run, with a process for each (torchrun); all of its machines together.
         gpu=lambda wildcards: 1 if wildcards.method in study.methods else 0,
         nodes=1,
+        # For a GPU job the Slurm plugin reads `tasks` as tasks per GPU unless this is given; 0 keeps it a total.
+        tasks_per_gpu=0,
         # What a scheduler is asked for. A job that is tried again may have lacked memory, or only time: no more than threefold.
         mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
         runtime=1440,

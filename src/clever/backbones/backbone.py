@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clever.errors import UserError
 from clever.files import replacing
+from clever.parsing import decode_json, foreign
 
 FORMAT = 1
 
@@ -119,10 +120,8 @@ class Backbone(nn.Module):
         for key in ("backbone", "create_model", "stem"):
             if saved.get(key) != mine[key]:
                 raise UserError(f"{path}: was saved with {key} {saved.get(key)}, but {mine[key]} is asked for")
-        try:
+        with foreign(path, f"does not fit {self.name}"):
             self._load_network_state(load_file(path))
-        except (RuntimeError, SafetensorError) as error:
-            raise UserError(f"{path}: does not fit {self.name}: {' '.join(str(error).split())}") from error
 
     def _lacks(self, what: str) -> NoReturn:
         raise UserError(f"backbone {self.name} has no {what}: choose vit_tiny, vit_small or another timm ViT")
@@ -149,14 +148,13 @@ def read_description(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; give the backbone.safetensors of a finished run")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("clever")
-    except SafetensorError as error:
-        raise UserError(f"{path}: is damaged or no safetensors file ({error})") from error
+    with foreign(path, "is damaged or no safetensors file"), safe_open(path, framework="pt") as file:
+        header = (file.metadata() or {}).get("clever")
     if header is None:
         raise UserError(f"{path}: was not saved by this package: its header has no entry 'clever'")
-    description: dict[str, Any] = json.loads(header)
+    description = decode_json(header, path, "is damaged, its header's entry 'clever' is no JSON")
+    if not isinstance(description, dict):
+        raise UserError(f"{path}: is damaged, its header's entry 'clever' holds no JSON object")
     if description.get("format") != FORMAT:
         raise UserError(f"{path}: has format {description.get('format')}, this version reads format {FORMAT}")
     return description

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from clever.data.array_files import load_array
 from clever.data.options import DataOptions
 from clever.data.source import SPLITS, ArraySplit, Source
 from clever.errors import UserError
+from clever.files import expanded
+from clever.parsing import foreign, read_text
 
 
 def read_arrays(options: DataOptions) -> Source:
@@ -24,7 +26,7 @@ def read_arrays(options: DataOptions) -> Source:
     images, labels without a class and classes without a training image.
     """
     assert options.root is not None
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source {options.source})")
     return read_arrays_in(root, class_names(root), square=options.image_size is None)
@@ -35,7 +37,9 @@ def read_arrays_in(root: Path, classes: tuple[str, ...] | None, *, square: bool)
     splits = {name: _read_split(root, name, square) for name in SPLITS}
     train, test = splits["train"], splits["test"]
     if classes is None:
-        classes = tuple(str(label) for label in range(int(train.labels.max()) + 1))
+        # Every class has a training image, so no label reaches their number. Names for all labels up to one of 10**9
+        # would fill the memory.
+        classes = tuple(str(label) for label in range(min(int(train.labels.max()) + 1, len(train.labels))))
         beyond = "has no training image"
     else:
         beyond = f"is beyond the {len(classes)} classes"
@@ -44,6 +48,8 @@ def read_arrays_in(root: Path, classes: tuple[str, ...] | None, *, square: bool)
         if len(wrong):
             label = int(split.labels[wrong[0]])
             why = "is negative" if label < 0 else beyond
+            if name == "train" and label >= len(train.labels):
+                why = f"is too large for {len(train.labels)} training images, of which every class has one"
             raise UserError(
                 f"{root / f'{name}_labels.npy'}: label {label} of row {wrong[0]} {why}; "
                 f"labels are 0 to {len(classes) - 1} ({len(wrong)} such rows)"
@@ -64,10 +70,8 @@ def class_names(root: Path) -> tuple[str, ...] | None:
     path = root / "classes.txt"
     if not path.exists():
         return None
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    with foreign(path, "cannot be read as UTF-8 text"):
+        names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not names or len(set(names)) != len(names):
         raise UserError(f"{path}: must hold one class name a line, each once")
     return names
@@ -106,17 +110,3 @@ def _read_split(root: Path, split: str, square: bool) -> ArraySplit:
     # Grey becomes three equal channels in the view alone.
     pixels = np.broadcast_to(images.view(np.uint8), (*images.shape[:3], 3))
     return ArraySplit(pixels, labels.astype(np.int64))
-
-
-def load_array(path: Path, *, memory_mapped: bool) -> NDArray[np.generic]:
-    """``np.load`` without pickles; raises :class:`UserError` where the file is missing, damaged or truncated."""
-    try:
-        array = np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a whole .npy array without pickles ({' '.join(str(error).split())})") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: not a single .npy array")
-    # A plain array over the same mapping: np.memmap's own indexing is slow.
-    return np.asarray(array)

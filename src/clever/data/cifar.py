@@ -15,6 +15,7 @@ from clever.data.arrays import class_names, read_arrays_in
 from clever.data.options import DataOptions
 from clever.data.source import ArraySplit, Source
 from clever.errors import UserError
+from clever.files import expanded
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -32,7 +33,7 @@ def read_cifar(options: DataOptions) -> Source:
     Raises :class:`UserError` where the data is missing, damaged or cannot be downloaded.
     """
     assert options.root is not None
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if (root / "train_images.npy").exists():
         return _from_arrays(options, root)
     return _from_torchvision(options, root)

@@ -24,6 +24,7 @@ from clever.data.folder_layout import (
 from clever.data.options import DataOptions
 from clever.data.source import NO_LABEL, FileSplit, Source
 from clever.errors import UserError
+from clever.files import expanded
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Files that count as images (upper or lower case): the list of torchvision's ``ImageFolder``."""
@@ -42,7 +43,7 @@ def read_image_folder(options: DataOptions) -> Source:
     that one split has and the other lacks, and an image without a label. Files are not opened yet.
     """
     assert options.root is not None
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source image_folder)")
     train, test = find_split(root, "train"), find_split(root, "test")
@@ -117,9 +118,7 @@ def _list_annotated(
     unnamed = [file for file in files if image_key(file.name) not in annotated]
     if unnamed:
         first = unnamed[0].relative_to(root).as_posix()
-        raise UserError(
-            f"{labels}: names no class of {first} ({len(unnamed)} such images); correct it or `test_labels`"
-        )
+        raise UserError(f"{labels}: has no class for {first} ({len(unnamed)} such images); correct one of them")
     keys = [image_key(file.name) for file in files]
     twice = sorted({key for key, count in Counter(keys).items() if count > 1})
     if twice:

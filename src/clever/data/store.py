@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clever.data.array_files import load_array
 from clever.data.decoding import UnreadableError, bound_shorter_side, decode_rgb
 from clever.data.moments import Triple
 from clever.data.source import SPLITS, SplitName
 from clever.errors import UserError
+from clever.parsing import foreign, read_json_object, require_kinds
 
 FORMAT = "clever-store"
 VERSION = 1
@@ -162,10 +165,7 @@ class Split:
 
     def _load(self, what: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
         path = self.folder / f"{self.name}_{what}.npy"
-        try:
-            array: NDArray[Any] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"{path}: missing or damaged; prepare the data set again") from error
+        array: NDArray[Any] = load_array(path, memory_mapped=True, advice="prepare the data set again")
         if array.dtype != dtype or array.shape != shape:
             raise UserError(f"{path}: holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}")
         return array
@@ -177,7 +177,8 @@ class Split:
         monotonic = self._offsets[0] == 0 and bool((np.diff(self._offsets) > 0).all())
         if not path.is_file() or not monotonic or path.stat().st_size != self._offsets[-1]:
             raise UserError(f"{path}: does not match its offsets; prepare the data set again")
-        return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+        with foreign(path, "cannot be mapped", "prepare the data set again"):
+            return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
 
 
 @dataclass(frozen=True)
@@ -263,23 +264,39 @@ def file_sha256(path: Path) -> str:
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path.parent}: not a prepared store (no {path.name}); prepare the data set first") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON; prepare the data set again") from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
+    again = "prepare the data set again"
+    if not path.exists():
+        raise UserError(f"{path.parent}: not a prepared store (no {path.name}); prepare the data set first")
+    info = read_json_object(path, absent="prepare the data set first", advice=again)
+    if info.get("format") != FORMAT:
         raise UserError(f"{path}: not the description of a {FORMAT}; point to a folder that was prepared by clever")
     if info.get("version") != VERSION:
         raise UserError(
             f"{path}: store version {info.get('version')}, this program reads version {VERSION}; prepare it again"
         )
-    needed = ("layout", "image_size", "classes", "mean", "std", "splits", "files", "checksum")
-    missing = [key for key in needed if key not in info]
-    if missing or info["layout"] not in LAYOUTS or not _files_fit(info):
+    require_kinds(info, _KINDS, path, again)
+    with foreign(path, "damaged", again):
+        for name in SPLITS:
+            require_kinds(info["splits"].get(name, {}), {"count": int, "largest": list, "per_class": list}, path, again)
+        for recorded in info["files"].values():
+            require_kinds(recorded, {"bytes": int, "sha256": str}, path, again)
+        numbers = [*info["mean"], *info["std"]]
+        triples = len(info["mean"]) == len(info["std"]) == 3 and all(math.isfinite(number) for number in numbers)
+    if info["layout"] not in LAYOUTS or not triples or not _files_fit(info):
         raise UserError(f"{path}: is incomplete; prepare the data set again")
     return info
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "layout": str,
+    "image_size": (int, type(None)),
+    "classes": list,
+    "mean": list,
+    "std": list,
+    "splits": dict,
+    "files": dict,
+    "checksum": str,
+}
 
 
 def _files_fit(info: dict[str, Any]) -> bool:

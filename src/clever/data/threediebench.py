@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from clever.data.arrays import load_array
+from clever.data.array_files import load_array
 from clever.data.options import DataOptions
 from clever.data.source import FileSplit, Source, SplitName
 from clever.data.subset import ranks_within_class
 from clever.errors import UserError
+from clever.files import expanded
 from clever.threediebench import NAMES
 
 VIEWS = 50
@@ -44,7 +45,7 @@ def read_threediebench(options: DataOptions) -> Source:
     split, and lists that are damaged, name an object twice, or are only one of the two.
     """
     assert options.root is not None
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source threediebench)")
     listed = [name for name in LISTS.values() if (root / name).exists()]

@@ -18,6 +18,7 @@ from clever.doctor.machine import existing, usable_cores
 from clever.doctor.needs import Need, activation_bytes, run_need
 from clever.doctor.stores import store_bytes
 from clever.errors import UserError
+from clever.files import expanded
 from clever.pretraining.recipe import RunRecipe
 
 _Counted = TypeVar("_Counted")
@@ -59,7 +60,7 @@ def check_data(study: Study, name: str, results: Path, verify: bool) -> Finding:
         return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}")
     if options.root is None:
         return Finding(subject, "ok", f"source {options.source} needs no files")
-    root = Path(options.root).expanduser()
+    root = expanded(options.root)
     if root.is_dir():
         if not os.access(root, os.R_OK | os.X_OK):
             return Finding(subject, "FAIL", f"{root} may not be read; get the right to")

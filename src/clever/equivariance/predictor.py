@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ from clever.equivariance.hypernetwork import Hypernetwork
 from clever.errors import UserError
 from clever.files import write_bytes
 from clever.options import Options, parse_json
+from clever.parsing import decode_json, foreign, read_json_object, require_kinds
 
 FORMAT = 1
 
@@ -123,13 +124,10 @@ def load_predictor(run_folder: Path) -> Predictor | None:
         UserError: the run is unfinished or damaged, or the file is missing, damaged or another run's.
     """
     described, path = run_folder / "run.json", run_folder / PREDICTOR_FILE
-    try:
-        run = json.loads(described.read_text(encoding="utf-8"))
-        name, expected = run["run"], run.get("predictor_sha256")
-    except FileNotFoundError:
-        raise UserError(f"{described}: missing; the run has not finished") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{described}: damaged ({error!r}); train the run anew") from error
+    again = "train the run anew"
+    run = read_json_object(described, absent="the run has not finished", advice=again)
+    require_kinds(run, {"run": str}, described, again)
+    name, expected = run["run"], run.get("predictor_sha256")
     if expected is None:
         return None
     try:
@@ -143,19 +141,16 @@ def load_predictor(run_folder: Path) -> Predictor | None:
             f"{str(expected)[:12]}; train the run anew"
         )
     predictor = Predictor(_read_shape(path))
-    try:
+    with foreign(path, "does not fit its own description"):
         predictor.load_state_dict(load(content))
-    except (RuntimeError, SafetensorError) as error:
-        raise UserError(f"{path}: does not fit its own description: {' '.join(str(error).split())}") from error
     return predictor.requires_grad_(False).eval()
 
 
 def _read_shape(path: Path) -> PredictorShape:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["clever"])
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: was not saved by this package ({error!r})") from error
+    with foreign(path, "was not saved by this package"), safe_open(path, framework="pt") as file:
+        header = decode_json((file.metadata() or {})["clever"], path)
+    if not isinstance(header, dict):
+        raise UserError(f"{path}: was not saved by this package (its header's entry 'clever' is no JSON object)")
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: has format {header.get('format')}, this version reads format {FORMAT}")
     return parse_json(PredictorShape, json.dumps(header.get("shape")), str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.execution.device import held_device
-from clever.options import parse_json
+from clever.options import parse, parse_json
+from clever.parsing import read_json_object, require_kinds
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.records import RunIdentity, write_evaluation
 
@@ -58,7 +58,8 @@ def evaluate_run(
             f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run anew"
         )
     recipe = run["recipe"]
-    backbone = load_backbone(BackboneOptions.model_validate(recipe["backbone"]), run_folder / "backbone.safetensors")
+    built = parse(BackboneOptions, recipe["backbone"], f"{run_folder / 'run.json'}: recipe.backbone")
+    backbone = load_backbone(built, run_folder / "backbone.safetensors")
     identity = RunIdentity(
         data=recipe["data"],
         backbone=recipe["backbone_name"],
@@ -100,16 +101,26 @@ def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _read_run(path: Path) -> dict[str, Any]:
-    try:
-        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; the run has not finished") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error!r}); train the run anew") from error
-    missing = [key for key in _KEYS if key not in run]
-    if missing:
-        raise UserError(f"{path}: damaged, the key {missing[0]} is missing; train the run anew")
+    again = "train the run anew"
+    run = read_json_object(path, absent="the run has not finished", advice=again)
+    require_kinds(run, _KINDS, path, again)
+    require_kinds(run["recipe"], _RECIPE_KINDS, path, again)
     return run
 
 
-_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit", "ir_dim")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "run": str,
+    "recipe": dict,
+    "recipe_digest": str,
+    "data_checksum": str,
+    "git_commit": (str, type(None)),
+    "ir_dim": (int, type(None)),
+}
+_RECIPE_KINDS: dict[str, type | tuple[type, ...]] = {
+    "data": str,
+    "backbone_name": str,
+    "backbone": dict,
+    "method_name": str,
+    "augmentation_name": str,
+    "seed": int,
+}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from clever.errors import UserError
+from clever.parsing import decode_json, foreign, read_text
 
 _RUN_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
 
@@ -23,12 +23,9 @@ def study_folder(path: Path, kind: str) -> Path | None:
 
 def read_json(path: Path, kind: type = dict) -> Any:
     """A JSON file that holds a ``kind``, dict or list. Raises UserError naming the file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error})") from None
+    with foreign(path, "cannot be read"):
+        text = read_text(path)
+    content = decode_json(text, path, "is not JSON")
     if not isinstance(content, kind):
         raise UserError(f"{path}: must hold a JSON {'object' if kind is dict else 'list'}")
     return content

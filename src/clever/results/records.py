@@ -8,7 +8,6 @@ inputs give the same bytes, in whatever order they are named.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clever.errors import UserError
 from clever.files import write_json, write_text
+from clever.parsing import decode_json, foreign, require_regular
 
 FORMAT = 1
 
@@ -228,10 +228,7 @@ def collect_runs(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """
     runs: dict[str, tuple[dict[str, Any], Path]] = {}
     for path in sorted(paths):
-        try:
-            run = json.loads(_read(path))
-        except ValueError as error:
-            raise UserError(f"{path} is no run.json: {error}") from None
+        run = decode_json(_read(path), path, "no run.json")
         if not isinstance(run, dict) or not isinstance(run.get("run"), str):
             raise UserError(f"{path} is no run.json: the key 'run' must hold the run id")
         if run["run"] in runs:
@@ -246,10 +243,9 @@ def write_runs(runs: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with foreign(path, "cannot be read"):
+        require_regular(path)
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _name(record: Record) -> str:
@@ -261,6 +257,11 @@ def _name(record: Record) -> str:
 
 def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
     """(epoch, metric, value) of every filled cell of a ``metrics.csv``."""
+    with foreign(path, "is no metrics.csv"):
+        yield from _cells(path)
+
+
+def _cells(path: Path) -> Iterable[tuple[int, str, float]]:
     lines = csv.reader(_read(path).decode("utf-8", errors="replace").splitlines())
     header = next(lines, [])
     if "epoch" not in header:
@@ -269,7 +270,7 @@ def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
         if len(cells) != len(header):
             raise UserError(f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(header)} columns")
         row = dict(zip(header, cells, strict=True))
-        if not row["epoch"].isdecimal():
+        if not row["epoch"].isdecimal() or len(row["epoch"]) > 18:
             raise UserError(f"{path}, line {lines.line_num}: epoch is {row['epoch']!r}, which is no whole number")
         epoch = int(row["epoch"])
         for metric, cell in row.items():

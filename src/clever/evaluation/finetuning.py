@@ -1,0 +1,190 @@
+"""Fine-tuning: backbone and a linear head trained together on labelled images.
+
+The paper's settings (clever's eval_linear_ds.py) are the defaults of :class:`FineTuningRecipe`: SGD with momentum 0.9
+on backbone and head at 0.001 for a batch of 256, weight decay 1e-4 on everything, a cosine by epoch to 0 over 200
+epochs, the network in training mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clever.backbones import Backbone
+from clever.errors import UserError
+from clever.evaluation.linear import cosine_rate
+from clever.evaluation.parts import Selection
+from clever.evaluation.resumption import ResumableState
+from clever.randomness import derive_seed, make_generator
+
+
+@dataclass(frozen=True)
+class FineTuningRecipe:
+    """How long, how fast. Learning rates are for a batch of 256; they are multiplied by ``batch_size`` / 256."""
+
+    epochs: int = 200
+    batch_size: int = 256
+    head_rate: float = 0.001
+    backbone_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    precision: str = "fp32"
+
+
+class Classifier(nn.Module):
+    """A backbone and a linear layer on some columns of its features.
+
+    Args:
+        backbone: trained in place.
+        columns: which of the ``blocks * feature_dim`` columns the layer sees (:func:`part_selections`).
+        blocks: how many last blocks of a transformer give their class token; 1 takes the output vector.
+        classes: outputs.
+        seed: draws the layer's weights from N(0, 0.01); the bias is 0.
+    """
+
+    def __init__(self, backbone: Backbone, columns: Selection, blocks: int, classes: int, seed: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self._blocks = blocks
+        chosen = torch.arange(blocks * backbone.feature_dim)[columns]
+        self.register_buffer("columns", chosen, persistent=False)
+        self.head = nn.Linear(len(chosen), classes)
+        with torch.no_grad():
+            self.head.weight.normal_(0.0, 0.01, generator=make_generator(seed, "fine-tuning", "weights"))
+            self.head.bias.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images [N, 3, H, W] to logits [N, classes]."""
+        if self._blocks == 1:
+            features: Tensor = self.backbone(images)
+        else:
+            features = torch.cat(self.backbone.last_blocks(images, self._blocks), dim=1)
+        logits: Tensor = self.head(features[:, self.get_buffer("columns")])
+        return logits
+
+
+@dataclass
+class Progress:
+    """What has been reached: finished epochs, the mean loss and what was measured after each of them."""
+
+    epochs: int = 0
+    losses: list[float] = field(default_factory=list)
+    measured: list[dict[str, float]] = field(default_factory=list)
+
+
+def fine_tune(
+    model: Classifier,
+    batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
+    recipe: FineTuningRecipe,
+    *,
+    seed: int,
+    run: str,
+    measure: Callable[[Classifier], dict[str, float]] | None = None,
+    state: ResumableState | None = None,
+    save_every: int = 1,
+    report: Callable[[Progress], None] | None = None,
+) -> Progress:
+    """Train ``model`` in place and say how it went.
+
+    A killed training goes on from its last saved epoch and ends with the same bits on the same machine, as long as
+    ``batches(epoch)`` is a function of the epoch alone. A batch of a single image is passed over where the epoch has
+    others, since batch normalisation cannot be trained on it.
+
+    Args:
+        model: on its device; left in evaluation mode.
+        batches: epoch (from 0) to batches of normalised images [N, 3, H, W] and labels int64 [N] on that device.
+        recipe: its ``batch_size`` scales the learning rates; the batches themselves come from ``batches``.
+        seed: of what the network draws (stochastic depth), epoch by epoch.
+        run: names the run in messages.
+        measure: called in evaluation mode, without gradients, after each epoch; numbers to keep, such as test accuracy.
+        state: where to save; None: nowhere.
+        save_every: epochs between two states; the last epoch is always saved.
+        report: called after each epoch.
+
+    Raises:
+        UserError: the loss is no longer finite, or the state cannot be read or written.
+    """
+    device = next(model.head.parameters()).device
+    scale = recipe.batch_size / 256
+    parameters = list(model.backbone.parameters())
+    # A rate of 0 freezes the backbone: weight decay and the running statistics of batch normalisation leave it alone.
+    frozen = recipe.backbone_rate == 0.0 or not parameters
+    for parameter in parameters:
+        parameter.requires_grad_(not frozen)
+    groups = [{"params": list(model.head.parameters()), "peak": recipe.head_rate * scale}]
+    if not frozen:
+        groups.append({"params": parameters, "peak": recipe.backbone_rate * scale})
+    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    progress = Progress()
+    saved = state.load(device) if state else None
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        progress = Progress(saved["epochs"], list(saved["losses"]), [dict(each) for each in saved["measured"]])
+
+    while progress.epochs < recipe.epochs:
+        epoch = progress.epochs
+        for group in optimiser.param_groups:
+            group["lr"] = cosine_rate(group["peak"], epoch, recipe.epochs)
+        model.train()
+        if frozen:
+            model.backbone.eval()
+        loss = _epoch(model, optimiser, batches(epoch), derive_seed(seed, "fine-tuning", epoch), recipe.precision)
+        if not loss < float("inf"):
+            raise UserError(
+                f"{run}: fine-tuning diverged in epoch {epoch + 1} (loss {loss}); lower the learning rates "
+                f"(backbone {recipe.backbone_rate}, head {recipe.head_rate})"
+            )
+        model.eval()
+        measured: dict[str, float] = {}
+        if measure is not None:
+            with torch.no_grad():
+                measured = measure(model)
+        progress.epochs += 1
+        progress.losses.append(loss)
+        progress.measured.append(measured)
+        if state and (progress.epochs % save_every == 0 or progress.epochs == recipe.epochs):
+            state.save(
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "epochs": progress.epochs,
+                    "losses": progress.losses,
+                    "measured": progress.measured,
+                }
+            )
+        if report is not None:
+            report(progress)
+    model.eval()
+    return progress
+
+
+def _epoch(
+    model: Classifier,
+    optimiser: torch.optim.Optimizer,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    seed: int,
+    precision: str,
+) -> float:
+    """Train one epoch; the mean loss over its images, not a number when the epoch has none."""
+    device = next(model.head.parameters()).device
+    total, images_seen = torch.zeros((), device=device), 0
+    on_gpu = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=on_gpu):
+        torch.manual_seed(seed)
+        for images, labels in batches:
+            if len(images) == 1 and images_seen:
+                continue
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+                logits = model(images)
+            loss = F.cross_entropy(logits.float(), labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += loss.detach() * len(images)
+            images_seen += len(images)
+    return float(total) / images_seen if images_seen else float("nan")

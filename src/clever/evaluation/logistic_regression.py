@@ -1,0 +1,193 @@
+"""Multinomial logistic regression by L-BFGS in float64, its penalty chosen on validation images.
+
+The linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021, ssl-transfer's linear.py):
+45 penalties w from 1e-6 to 1e5, each minimising
+
+    sum over images of the cross-entropy + (w / 2) |W|^2,
+
+the choice by accuracy on validation images, and one refit on training and validation images together. The bias is not
+penalised. This is scikit-learn's ``LogisticRegression(C=1 / w)``; here the objective is computed by torch, on a GPU
+where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from clever.errors import UserError
+
+PENALTIES: tuple[float, ...] = tuple(float(w) for w in np.logspace(-6, 5, 45))
+"""The 45 penalties of Kornblith et al. (2019), ascending."""
+
+_CHUNK_ELEMENTS = 2**24
+"""Logits held at once (128 MB of float64)."""
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """A fitted classifier: ``weight`` float64 [classes, width], ``bias`` float64 [classes], on the features' device.
+
+    ``converged`` is False when L-BFGS stopped at its largest number of iterations; ``iterations`` counts them.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    penalty: float
+    converged: bool
+    iterations: int
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features [N, width] to logits float64 [N, classes]."""
+        return torch.addmm(self.bias, features.to(self.weight), self.weight.t())
+
+    def predict(self, features: Tensor) -> Tensor:
+        """The class of each row of features [N, width], int64 [N]; of equal logits the lower class."""
+        rows = max(1, _CHUNK_ELEMENTS // max(1, len(self.bias)))
+        return torch.cat([self.logits(chunk).argmax(dim=1) for chunk in torch.split(features, rows)])
+
+
+@dataclass(frozen=True)
+class PenaltySearch:
+    """A classifier refitted on all images, and how its penalty was found.
+
+    ``scores`` holds the accuracy on the validation images, in percent, of each penalty in ``penalties`` (ascending);
+    ``unconverged`` counts the fits that stopped at the largest number of iterations, the refit among them.
+    """
+
+    classifier: LogisticRegression
+    penalties: tuple[float, ...]
+    scores: tuple[float, ...]
+    unconverged: int
+
+
+def fit(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    penalty: float,
+    *,
+    start: LogisticRegression | None = None,
+    max_iterations: int = 1000,
+    tolerance: float = 1e-5,
+) -> LogisticRegression:
+    """Minimise the penalised cross-entropy of features [N, width] with labels int64 [N].
+
+    Args:
+        classes: how many classes there are; one without an image keeps whatever lowers the objective.
+        penalty: w, positive.
+        start: begin there (the objective is convex: this saves time only); None begins at zero.
+        max_iterations: of L-BFGS.
+        tolerance: largest entry of the gradient of objective / N at which the search ends.
+
+    Raises:
+        UserError: the features are not finite.
+    """
+    if not bool(features.isfinite().all()):
+        raise UserError("logistic regression: some features are not finite; the backbone's weights are damaged")
+    n, width = features.shape
+    device = features.device
+    rows = max(1, _CHUNK_ELEMENTS // max(classes, width))
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters = torch.from_numpy(flat).to(device).view(classes, width + 1)
+        weight, bias = parameters[:, :width], parameters[:, width]
+        loss = torch.zeros((), dtype=torch.float64, device=device)
+        gradient = torch.zeros_like(parameters)
+        for chunk, right in zip(torch.split(features, rows), torch.split(labels, rows), strict=True):
+            chunk = chunk.double()
+            log_probability = torch.addmm(bias, chunk, weight.t()).log_softmax(dim=1)
+            loss -= log_probability.gather(1, right[:, None]).sum()
+            residual = log_probability.exp_()
+            residual.scatter_add_(1, right[:, None], residual.new_full((len(right), 1), -1.0))
+            gradient[:, :width] += residual.t() @ chunk
+            gradient[:, width] += residual.sum(dim=0)
+        loss += penalty / 2 * weight.square().sum()
+        gradient[:, :width] += penalty * weight
+        # The mean instead of the sum: the same minimum, and one tolerance for any number of images.
+        return float(loss / n), (gradient / n).flatten().cpu().numpy()
+
+    first = np.zeros(classes * (width + 1))
+    if start is not None:
+        first = torch.cat([start.weight, start.bias[:, None]], dim=1).flatten().cpu().numpy()
+    options = {"maxiter": max_iterations, "maxfun": 4 * max_iterations, "gtol": tolerance, "ftol": 0.0, "maxcor": 10}
+    found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options)
+    solution = torch.from_numpy(found.x).to(device).view(classes, width + 1)
+    # Status 1 is a limit that was reached. Status 2 is a line search that float64 lets get no further: an optimum.
+    return LogisticRegression(
+        solution[:, :width].clone(), solution[:, width].clone(), penalty, found.status != 1, int(found.nit)
+    )
+
+
+def search_penalty(
+    features: Tensor,
+    labels: Tensor,
+    validation: Tensor,
+    classes: int,
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    score: Callable[[Tensor, Tensor], float] | None = None,
+    max_iterations: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
+) -> PenaltySearch:
+    """Choose the penalty on held-out rows, then refit on all rows.
+
+    From the largest penalty to the smallest, each fit starts from the one before. Of equal scores the larger penalty
+    is taken. The refit starts from the chosen fit.
+
+    Args:
+        features: [N, width], training and validation rows; labels: int64 [N].
+        validation: bool [N], True for the rows that choose the penalty.
+        penalties: positive numbers, in any order.
+        score: of (predictions, labels), larger is better, in percent; None takes :func:`accuracy`.
+        max_iterations: of each fit.
+        progress: called with the fits done and all fits, after each.
+
+    Raises:
+        UserError: there are no training or no validation rows, or features are not finite.
+    """
+    if not 0 < int(validation.sum()) < len(labels):
+        raise UserError(
+            f"logistic: {int(validation.sum())} of {len(labels)} training images are for validation; "
+            "both parts need at least one: use more training images or another share"
+        )
+    judge = score or accuracy
+    ascending = tuple(sorted(set(penalties)))
+    train_features, train_labels = features[~validation], labels[~validation]
+    held_features, held_labels = features[validation], labels[validation]
+    fits: dict[float, tuple[LogisticRegression, float]] = {}
+    last: LogisticRegression | None = None
+    for done, penalty in enumerate(reversed(ascending), start=1):
+        last = fit(train_features, train_labels, classes, penalty, start=last, max_iterations=max_iterations)
+        fits[penalty] = last, judge(last.predict(held_features), held_labels)
+        if progress is not None:
+            progress(done, len(ascending) + 1)
+    # max keeps the first of equals, and the fits go from the largest penalty down.
+    best = max(fits.values(), key=lambda pair: pair[1])[0]
+    final = fit(features, labels, classes, best.penalty, start=best, max_iterations=max_iterations)
+    if progress is not None:
+        progress(len(ascending) + 1, len(ascending) + 1)
+    unconverged = sum(not each.converged for each in [final, *(pair[0] for pair in fits.values())])
+    return PenaltySearch(final, ascending, tuple(fits[w][1] for w in ascending), unconverged)
+
+
+def accuracy(predictions: Tensor, labels: Tensor) -> float:
+    """Percent of predictions int64 [N] that equal the labels int64 [N]."""
+    return 100.0 * int((predictions == labels).sum()) / len(labels)
+
+
+def mean_class_accuracy(predictions: Tensor, labels: Tensor) -> float:
+    """The mean over classes of each class's accuracy, in percent; classes without an image are left out.
+
+    The field's metric for FGVC-Aircraft, Caltech-101, Oxford Flowers and Oxford-IIIT Pets, whose test classes differ
+    in size.
+    """
+    images = torch.bincount(labels)
+    right = torch.bincount(labels[predictions == labels], minlength=len(images))
+    present = images > 0
+    return 100.0 * float((right[present].double() / images[present]).mean())

@@ -1,0 +1,1 @@
+"""What jobs leave behind and what is read from it: run ids, run descriptions, records and curves. Needs no torch."""
