@@ -17,7 +17,7 @@ STUDY = "workflow/studies/tiny_imagenet_trial.yaml"
 
 
 def draw(root: Path, classes: list[str]) -> list[str]:
-    """Fourteen training and four validation images a class, in one colour a class; the classes in the order of val."""
+    """Fourteen training and four validation images a class, in one colour a class; the classes of the sorted files of val."""
     rng = np.random.default_rng(0)
 
     def image(path: Path, label: int) -> None:
@@ -35,7 +35,7 @@ def draw(root: Path, classes: list[str]) -> list[str]:
     lines = [f"val_{number}.JPEG\t{name}\t0\t0\t63\t63\n" for number, name in enumerate(order)]
     (root / "val" / "val_annotations.txt").write_text("".join(lines))
     image(root / "test" / "images" / "test_0.JPEG", 0)
-    return order
+    return [order[number] for number in sorted(range(len(order)), key=lambda number: f"val_{number}.JPEG")]
 
 
 def test_from_the_downloaded_folder_to_the_report(snakemake: Snakemake, project: Path, tmp_path: Path) -> None:
