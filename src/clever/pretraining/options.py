@@ -72,6 +72,8 @@ class ExecutionOptions(Options):
     """auto takes a GPU when there is one; cpu or cuda:1 force it."""
     threads: PositiveInt | None = None
     """CPU threads of torch; null leaves torch's choice. The bits of a CPU run depend on it."""
+    accept_other_threads: bool = False
+    """Take up a run on a CPU with another number of threads or processes than it was trained with so far."""
     placement: Literal["auto", "device", "host", "stream"] = "auto"
     """Where the training images live; auto chooses by their size and the free memory, and says what it chose."""
     workers: int = Field(default=0, ge=0)
