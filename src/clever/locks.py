@@ -240,11 +240,11 @@ def _boot() -> str:
 
 
 def _namespace() -> str:
-    return os.readlink("/proc/self/ns/pid")
+    return str(Path("/proc/self/ns/pid").readlink())
 
 
 def _started(process: int) -> str:
-    """The start time of a living process in clock ticks since boot; "" where it has ended or the kernel does not say."""
+    """The start time of a living process in clock ticks since boot; "" where it has ended."""
     try:
         # The command's name in brackets may hold spaces and brackets.
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -17,7 +17,7 @@ STUDY = "workflow/studies/tiny_imagenet_trial.yaml"
 
 
 def draw(root: Path, classes: list[str]) -> list[str]:
-    """Fourteen training and four validation images a class, in one colour a class; the classes of the sorted files of val."""
+    """Fourteen training and four validation images a class, one colour a class; returns the classes of val by file."""
     rng = np.random.default_rng(0)
 
     def image(path: Path, label: int) -> None:
