@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from clever.errors import UserError
 from clever.parsing import decode_json, foreign, read_text
-
-_RUN_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
+from clever.results.run_description import RunDescription, require_run
 
 
 def study_folder(path: Path, kind: str) -> Path | None:
@@ -31,40 +29,10 @@ def read_json(path: Path, kind: type = dict) -> Any:
     return content
 
 
-def require_run(run: object, where: str) -> dict[str, Any]:
-    """``run``, which must describe one. Raises UserError naming ``where`` and the key that is wrong."""
-    for key in _RUN_KEYS:
-        kind = dict if key == "recipe" else str
-        if not isinstance(run, dict) or not isinstance(run.get(key), kind):
-            raise UserError(f"{where}: does not describe a run, the key {key} is missing or of another type")
-    assert isinstance(run, dict)
-    return run
-
-
-def collected_run(path: Path, run: str) -> dict[str, Any] | None:
+def collected_run(path: Path, run: str) -> RunDescription | None:
     """What a study's ``runs.json`` says of one run; None where there is no such file or entry."""
     if not path.is_file():
         return None
     entries = read_json(path, list)
     found = [entry for entry in entries if isinstance(entry, dict) and entry.get("run") == run]
     return require_run(found[0], str(path)) if found else None
-
-
-def first_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """The dotted name of the first key in which two differing mappings differ."""
-    absent = object()
-    for key in sorted({*first, *second}):
-        one, other = first.get(key, absent), second.get(key, absent)
-        if one != other:
-            nested = isinstance(one, Mapping) and isinstance(other, Mapping)
-            return f"{key}.{first_difference(one, other)}" if nested else key
-    raise AssertionError("the two do not differ")
-
-
-def value_at(content: Mapping[str, Any], dotted: str) -> object:
-    """What stands at a dotted name, as ``first_difference`` gives it."""
-    for key in dotted.split("."):
-        if key not in content:
-            return "nothing"
-        content = content[key]
-    return content
