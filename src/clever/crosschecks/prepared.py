@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +82,4 @@ def same_options(info: Mapping[str, Any], options: DataOptions) -> bool:
     stored, wanted = info.get("options"), options.model_dump(mode="json", exclude={"root", "download"})
     if not isinstance(stored, dict):
         return False
-    return all(
-        json.dumps(stored.get(key), sort_keys=True) == json.dumps(value, sort_keys=True)
-        for key, value in wanted.items()
-    )
+    return {key: stored.get(key) for key in wanted} == wanted
