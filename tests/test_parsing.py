@@ -21,8 +21,8 @@ from clever.backbones.backbone import read_description
 from clever.data import Store
 from clever.data.array_files import load_array
 from clever.errors import UserError
-from clever.evaluation.job import _read_run
 from clever.parsing import decode_json, foreign, lacks_memory, read_json_object
+from clever.results.run_description import read_run
 
 FUZZED = settings(
     max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -111,6 +111,7 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
 
 
 RUN = {
+    "format": 1,
     "run": "digits/small/dino/baug/seed0",
     "recipe": {
         "data": "digits",
@@ -120,9 +121,11 @@ RUN = {
         "augmentation_name": "baug",
         "seed": 0,
     },
-    "recipe_digest": "0" * 16,
+    "recipe_digest": "2a63bb8b1c3c9a6e",
     "data_checksum": "0" * 64,
     "git_commit": None,
+    "backbone_sha256": "0" * 64,
+    "feature_dim": 256,
     "ir_dim": None,
 }
 
@@ -141,10 +144,10 @@ RUN = {
 def test_a_run_description_of_other_kinds(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(json.dumps(RUN))
-    assert _read_run(path) == RUN
+    assert read_run(path) == RUN
     path.write_text(json.dumps(RUN | change))
-    with pytest.raises(UserError, match=rf"run\.json: damaged, {message}; train the run anew"):
-        _read_run(path)
+    with pytest.raises(UserError, match=rf"run\.json: damaged, {message}; restore the file, or train the run again"):
+        read_run(path)
 
 
 @pytest.mark.parametrize("header", ["[1, 2]", "3", "null", DEEP, "{"])

@@ -181,6 +181,12 @@ def _add_pretrain(commands: _Commands) -> None:
         "last bits of a CPU run depend on it",
     )
     parser.add_argument(
+        "--accept-other-threads",
+        action="store_true",
+        help="go on with a run on the CPU whose state was trained with another number of threads or processes: its "
+        "last bits will differ, and run.json lists each part",
+    )
+    parser.add_argument(
         "--placement",
         default="auto",
         choices=("auto", "device", "host", "stream"),
@@ -221,6 +227,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
             # A control run is only initialised: no reason to wait for a GPU.
             "device": arguments.device if recipe.method else "cpu",
             "threads": _share(arguments.threads),
+            "accept_other_threads": arguments.accept_other_threads,
             "placement": arguments.placement,
             "workers": _share(arguments.workers),
             "compile": arguments.compile,
@@ -297,9 +304,12 @@ def _collect(arguments: argparse.Namespace) -> None:
     from clever.results import records
 
     folder: Path = arguments.output
-    records.write_records(records.collect(arguments.evaluations), folder / "records.csv")
-    records.write_curves(records.collect_curves([run / "metrics.csv" for run in arguments.runs]), folder / "curves.csv")
-    records.write_runs(records.collect_runs([run / "run.json" for run in arguments.runs]), folder / "runs.json")
+    runs = records.collect_runs([run / "run.json" for run in arguments.runs])
+    collected = records.collect(arguments.evaluations, runs)
+    curves = records.collect_curves([run / "metrics.csv" for run in arguments.runs], runs)
+    records.write_records(collected, folder / "records.csv")
+    records.write_curves(curves, folder / "curves.csv")
+    records.write_runs(runs, folder / "runs.json")
 
 
 def _add_describe(commands: _Commands) -> None:

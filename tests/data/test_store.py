@@ -117,11 +117,27 @@ def test_one_flipped_bit_is_found(store: Store) -> None:
         opened.verify()
 
 
-def test_changed_description_is_found(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mean": [0.5, 0.5, 0.5]}, "does not match its checksum"),
+        ({"classes": ["a", "b", "c", "e"]}, "does not match its checksum"),
+        ({"checksum": "0" * 64}, "does not match its checksum"),
+        ({"origin": "elsewhere"}, "was changed or damaged: the SHA-256 of its content"),
+        ({"files": {}}, "is incomplete"),
+    ],
+)
+def test_changed_description_is_found(store: Store, changes: dict[str, Any], words: str) -> None:
     path = store.folder / "store.json"
-    path.write_text(json.dumps(store.info | {"mean": [0.5, 0.5, 0.5]}))
-    with pytest.raises(UserError, match=r"store\.json: does not match its checksum"):
-        Store.open(store.folder).verify()
+    path.write_text(json.dumps(store.info | changes))
+    with pytest.raises(UserError, match=rf"store\.json: {words}"):
+        Store.open(store.folder)
+
+
+def test_a_store_of_an_older_version_is_read_without_a_checksum_of_the_rest(store: Store) -> None:
+    path = store.folder / "store.json"
+    path.write_text(json.dumps({key: value for key, value in store.info.items() if key != "content_sha256"}))
+    assert Store.open(store.folder).checksum == store.checksum
 
 
 def test_unknown_split(store: Store) -> None:

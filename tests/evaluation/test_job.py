@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clever.data import Store
+from clever.errors import UserError
 from clever.evaluation.job import evaluate_run
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
@@ -98,3 +101,51 @@ def test_two_names_of_a_protocol_stay_two_in_a_variant(objects: Store, runs: Pat
     )  # fmt: skip
     found = read_evaluation(tmp_path / "out.json").records
     assert {record.protocol for record in found} == {"knn2+other", "knn3+other"}
+
+
+def _evaluate(objects: Store, run: Path, output: Path) -> None:
+    options = '{"perturbations": ["orig"], "neighbours": [5]}'
+    evaluate_run("knn", options, run_folder=run, store_folder=objects.folder, output=output, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ir_dim": 100}, "ir_dim is 100, but its recipe gives 128"),
+        ({"recipe": {"seed": 7}}, r"run is .*seed0, but its recipe gives .*seed7"),
+        ({"health": "fine"}, "was changed or damaged: the SHA-256 of its content is"),
+    ],
+)
+def test_a_changed_run_description_is_refused(
+    objects: Store, runs: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    shutil.copytree(runs / "vicreg+sie", tmp_path / "run")
+    run = json.loads((runs / "vicreg+sie" / "run.json").read_text())
+    if "recipe" in changes:
+        changes = {"recipe": run["recipe"] | changes["recipe"]}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run | changes))
+    with pytest.raises(UserError, match=rf"run\.json: {words}"):
+        _evaluate(objects, tmp_path / "run", tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_one_flipped_bit_of_the_backbone_is_refused(objects: Store, runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "vicreg", tmp_path / "run")
+    weights = tmp_path / "run" / "backbone.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match=r"backbone\.safetensors: is not the backbone of .*; restore the file"):
+        _evaluate(objects, tmp_path / "run", tmp_path / "out.json")
+    weights.unlink()
+    with pytest.raises(UserError, match=r"backbone\.safetensors: cannot be read"):
+        _evaluate(objects, tmp_path / "run", tmp_path / "out.json")
+
+
+def test_a_changed_store_is_refused(objects: Store, runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(objects.folder, tmp_path / "store")
+    images = bytearray((tmp_path / "store" / "test_images.npy").read_bytes())
+    images[-1] ^= 1
+    (tmp_path / "store" / "test_images.npy").write_bytes(images)
+    with pytest.raises(UserError, match=r"test_images\.npy: sha256 is"):
+        _evaluate(Store.open(tmp_path / "store"), runs / "vicreg", tmp_path / "out.json")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -394,8 +396,75 @@ def test_code_that_changed_while_a_run_waited_is_said_and_written_down(
     first, second = json.loads((tmp_path / "run.json").read_text())["trained_by"]
     assert (first["from_step"], second["from_step"]) == (0, 4)
     assert first["sources"] != second["sources"] == "0123456789abcdef"
-    assert set(first) == {"git_commit", "git_dirty", "sources", "from_step"}
+    assert set(first) == {
+        *("git_commit", "git_dirty", "sources", "device", "threads", "processes", "from_step", "from_epoch")
+    }
     assert_same_result(tmp_path, uninterrupted)
+
+
+def test_another_number_of_threads_is_refused_or_written_down(
+    recipe: RunRecipe,
+    digits_store: Store,
+    tmp_path: Path,
+    during_step: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    during_step(STEPS + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        pretrain(recipe, digits_store, tmp_path, execution())
+    states = sorted(path.read_bytes() for path in (tmp_path / "state").glob("*.pt"))
+    with pytest.raises(UserError, match=r"was trained with 1 threads, this process has 2: .*--accept-other-threads"):
+        pretrain(recipe, digits_store, tmp_path, execution(threads=2))
+    assert sorted(path.read_bytes() for path in (tmp_path / "state").glob("*.pt")) == states
+    capsys.readouterr()
+    pretrain(recipe, digits_store, tmp_path, execution(threads=2, accept_other_threads=True))
+    assert "threads 1 so far, 2 from here on: the result may differ" in capsys.readouterr().err
+    parts = json.loads((tmp_path / "run.json").read_text())["trained_by"]
+    assert [(part["threads"], part["from_epoch"], part["from_step"]) for part in parts] == [
+        (1, 0, 0),
+        (2, 1, STEPS + 2),
+    ]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut", "a digit changed"])
+def test_metrics_that_were_damaged_while_a_run_waited_are_restored(
+    uninterrupted: Path,
+    recipe: RunRecipe,
+    digits_store: Store,
+    tmp_path: Path,
+    during_step: Any,
+    capsys: pytest.CaptureFixture[str],
+    damage: str,
+) -> None:
+    during_step(2 * STEPS + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        pretrain(recipe, digits_store, tmp_path, execution())
+    path = tmp_path / "state" / "metrics.csv"
+    header, first, *rest = path.read_text().splitlines()
+    if damage == "deleted":
+        path.unlink()
+    elif damage == "cut":
+        path.write_text(f"{header}\n{first}\n")
+    else:
+        path.write_text("\n".join([header, first.replace("1", "2"), *rest]) + "\n")
+    pretrain(recipe, digits_store, tmp_path, execution())
+    assert "metrics.csv: was changed or damaged; it is restored" in capsys.readouterr().err
+    assert_same_result(tmp_path, uninterrupted)
+    written = json.loads((tmp_path / "run.json").read_text())["metrics_sha256"]
+    assert written == hashlib.sha256((tmp_path / "metrics.csv").read_bytes()).hexdigest()
+
+
+def test_a_store_that_was_changed_is_refused_before_anything_is_trained(
+    recipe: RunRecipe, digits_store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "store"
+    shutil.copytree(digits_store.folder, folder)
+    labels = bytearray((folder / "train_labels.npy").read_bytes())
+    labels[-8] ^= 1
+    (folder / "train_labels.npy").write_bytes(labels)
+    with pytest.raises(UserError, match=r"train_labels\.npy: sha256 is .* changed or damaged, prepare the data set"):
+        pretrain(recipe, Store.open(folder), tmp_path / "run", execution())
+    assert not list((tmp_path / "run").glob("*.*"))
 
 
 def test_a_state_that_no_longer_fits_the_program_is_one_line(
@@ -521,3 +590,24 @@ def test_other_methods_and_accumulated_batches_run_and_resume(
         pretrain(recipe, digits_store, tmp_path / "parts", execution())
     pretrain(recipe, digits_store, tmp_path / "parts", execution())
     assert_same_result(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("gap", "saved"), [(0.0, [6, 12, 18]), (3600.0, [18])])
+def test_the_ends_of_short_epochs_need_not_all_be_saved(
+    gap: float,
+    saved: list[int],
+    recipe: RunRecipe,
+    digits_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    iterations = []
+    save = StateFolder.save
+
+    def noting(self: StateFolder, iteration: int, payload: Any) -> Path:
+        iterations.append(iteration)
+        return save(self, iteration, payload)
+
+    monkeypatch.setattr(StateFolder, "save", noting)
+    pretrain(recipe, digits_store, tmp_path / "run", execution(state_gap_seconds=gap))
+    assert iterations == saved

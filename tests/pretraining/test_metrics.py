@@ -86,6 +86,39 @@ def test_a_torn_header_is_dropped(tmp_path: Path) -> None:
     assert lines(metrics) == LINES[:2]
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("\n".join(LINES[:3]) + "\n", False),
+        ("\n".join(LINES) + "\n", False),  # a later epoch than the state's
+        ("\n".join(LINES[:3]) + "\n2,18,0.", False),
+        (None, True),
+        ("", True),
+        ("\n".join(LINES[:2]) + "\n", True),
+        ("\n".join(LINES[:3]).replace("3.1415927", "3.1415926") + "\n", True),
+        ("\n".join(LINES[:3]), True),
+    ],
+)
+def test_the_lines_that_a_state_has_kept_are_restored(tmp_path: Path, found: str | None, said: bool) -> None:
+    metrics = filled(tmp_path, 2)
+    saved = metrics.text()
+    metrics.path.unlink()
+    if found is not None:
+        metrics.path.write_text(found)
+    assert metrics.restore(saved) == said
+    assert metrics.text() == saved
+    metrics.append(row(2))
+    assert lines(metrics) == LINES
+
+
+def test_a_state_from_before_the_first_epoch_has_no_lines(tmp_path: Path) -> None:
+    metrics = filled(tmp_path, 1)
+    assert not metrics.restore("")
+    assert not metrics.path.exists()
+    assert not metrics.restore("")
+    assert metrics.text() == ""
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -27,6 +28,7 @@ from clever.results.records import (
     write_records,
     write_runs,
 )
+from clever.sealed import sealed
 
 IDENTITY = RunIdentity("digits", "resnet10t", "dino+clever", "caug", 0, "abc123", "d1", "c1")
 
@@ -86,7 +88,8 @@ def damaged(changes: dict[str, object]) -> str:
         ("", "is no evaluation file"),
         ('{"format": 1', "is no evaluation file"),
         ('{"format": 1, "provenance": {}}', "records: Field required"),
-        ('{"format": 2, "provenance": {}, "records": []}', "has format 2"),
+        ('{"format": 3, "provenance": {}, "records": []}', "has format 3"),
+        ('{"format": 2, "provenance": {}, "records": []}', "content_sha256 is missing"),
         (damaged({"value": "high"}), r"records\.0\.value"),
         (damaged({"value": math.nan}), r"records\.0\.value"),
         (damaged({"selection": "first"}), r"records\.0\.selection"),
@@ -253,11 +256,45 @@ def test_a_damaged_metrics_file_is_named(tmp_path: Path, text: str, words: str) 
     assert str(path) in str(caught.value)
 
 
+def described(run: str, **changes: object) -> dict[str, object]:
+    """A run.json that agrees with itself."""
+    recipe = make_recipe(run)
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    return sealed(
+        {
+            "format": 2,
+            "run": run,
+            "recipe": recipe,
+            "recipe_digest": digest,
+            "data_checksum": "c1",
+            "git_commit": "abc123",
+            "backbone_sha256": "0" * 64,
+            "feature_dim": 256,
+            "ir_dim": 204,
+            "health": "ok",
+        }
+        | changes
+    )
+
+
+def make_recipe(run: str) -> dict[str, object]:
+    data, backbone, method, augmentation, seed = run.split("/")
+    return {
+        "data": data,
+        "backbone_name": backbone,
+        "backbone": {"name": "resnet10t_half"},
+        "method_name": method,
+        "method": {"baseline": {"name": "dino"}, "equivariance": {"name": "clever", "separation_ratio": 0.8}},
+        "augmentation_name": augmentation,
+        "seed": int(seed.removeprefix("seed")),
+    }
+
+
 def test_runs_are_listed_by_id(tmp_path: Path) -> None:
     paths = []
     for name in ("b/b/b/b/seed0", "a/a/a/a/seed0"):
         paths.append(tmp_path / f"{name[0]}.json")
-        paths[-1].write_text(json.dumps({"format": 1, "run": name, "health": "ok"}))
+        paths[-1].write_text(json.dumps(described(name)))
     runs = collect_runs(paths)
     assert [run["run"] for run in runs] == ["a/a/a/a/seed0", "b/b/b/b/seed0"]
     write_runs(runs, tmp_path / "runs.json")
@@ -267,8 +304,62 @@ def test_runs_are_listed_by_id(tmp_path: Path) -> None:
         collect_runs([*paths, tmp_path / "c.json"])
 
 
+def test_a_run_in_the_folder_of_another_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "a/a/a/a/seed0" / "run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(described("a/a/a/a/seed7")))
+    with pytest.raises(UserError, match="describes the run a/a/a/a/seed7 in the folder of a/a/a/a/seed0"):
+        collect_runs([path])
+
+
+def test_files_of_an_older_version_are_read_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        old = described(f"a/a/a/a/seed{number}", format=1)
+        del old["content_sha256"]
+        (tmp_path / f"run{number}.json").write_text(json.dumps(old))
+        (tmp_path / f"knn{number}.json").write_text(
+            json.dumps({"format": 1, "provenance": {}, "records": [asdict(record(seed=number))]})
+        )
+    assert len(collect_runs(tmp_path.glob("run*.json"))) == 2
+    assert len(collect(tmp_path.glob("knn*.json"))) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("WARNING: 2 run.json of an older version carry no checksum of their content")
+    assert second.startswith("WARNING: 2 evaluation files of an older version")
+
+
+def test_a_changed_digit_of_an_evaluation_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "linear.json"
+    write_evaluation(path, [record(value=62.5)], {})
+    path.write_text(path.read_text().replace("62.5", "63.5"))
+    with pytest.raises(UserError, match=r"linear\.json: was changed or damaged: the SHA-256 .*; restore the file"):
+        collect([path])
+
+
+def test_an_evaluation_of_another_run_is_refused_with_both_values(tmp_path: Path) -> None:
+    run = described(IDENTITY.run)
+    origin = {"run": run}
+    made = record(commit="abc123", recipe_digest=str(run["recipe_digest"]), data_checksum="c1")
+    write_evaluation(tmp_path / "a.json", [made], origin)
+    assert len(collect([tmp_path / "a.json"], [run])) == 1
+    with pytest.raises(UserError, match=r"its ir_dim is 204, run\.json of .* says 100; evaluate again"):
+        collect([tmp_path / "a.json"], [run | {"ir_dim": 100}])
+    write_evaluation(tmp_path / "b.json", [replace(made, seed=7, run=made.run.replace("seed0", "seed7"))], origin)
+    with pytest.raises(UserError, match=r"run of a record is .*seed7, run of the run is .*seed0; evaluate again"):
+        collect([tmp_path / "b.json"])
+
+
+def test_metrics_that_their_run_did_not_write_are_refused(tmp_path: Path) -> None:
+    run = "digits/r/dino/caug/seed0"
+    path = metrics(tmp_path, run, "epoch,loss\n0,1.5\n1,1.25\n")
+    written = described(run, metrics_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(collect_curves([path], [written])) == 2
+    path.write_text("epoch,loss\n0,1.5\n")
+    with pytest.raises(UserError, match=r"metrics\.csv: was changed or damaged: .*run\.json says"):
+        collect_curves([path], [written])
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"run": 3}'])
 def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(UserError, match=r"run\.json(:| is) no run\.json"):
+    with pytest.raises(UserError, match=r"run\.json: damaged"):
         collect_runs([tmp_path / "run.json"])

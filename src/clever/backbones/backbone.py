@@ -78,6 +78,16 @@ class Backbone(nn.Module):
         """
         self._lacks("attention keys (keys)")
 
+    def last_map(self, images: Tensor) -> Tensor:
+        """The last map before pooling [N, C, H', W']; a ViT's patch tokens laid out as rows and columns (C = D).
+
+        C is D where pooling alone leads to the representation (ResNet, VMamba, ViT).
+
+        Raises:
+            UserError: when the backbone has none.
+        """
+        raise UserError(f"backbone {self.name} has no feature map (last_map): choose a ResNet, a VMamba or a ViT")
+
     def no_weight_decay_names(self, rule: DecayRule = "standard") -> set[str]:
         """Names, as in ``named_parameters()``, of the parameters that weight decay leaves alone.
 

@@ -51,6 +51,12 @@ class TimmBackbone(Backbone):
         features: Tensor = self.network(images)
         return features
 
+    def last_map(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network.forward_features(images)
+        if features.ndim != 4:  # tokens of a transformer without a [CLS] token
+            return super().last_map(images)
+        return features.permute(0, 3, 1, 2) if getattr(self.network, "output_fmt", "NCHW") == "NHWC" else features
+
     def _undecayed_by_design(self) -> set[str]:
         own = getattr(self.network, "no_weight_decay", set)
         # timm also lists parameters that this variant of the model does not have.
@@ -90,6 +96,11 @@ class TimmTransformer(TimmBackbone):
     def patch_tokens(self, images: Tensor) -> Tensor:
         [(patches, _)] = self._normed(images, 1)
         return patches
+
+    def last_map(self, images: Tensor) -> Tensor:
+        tokens = self.patch_tokens(images)
+        rows = images.shape[2] // self.network.patch_embed.patch_size[0]
+        return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[2], rows, -1)
 
     def attention(self, images: Tensor) -> Tensor:
         query, key = self._last_query_and_key(images)

@@ -59,9 +59,12 @@ class VMamba(Backbone):
                     nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.last_map(images).mean((2, 3))
+
+    def last_map(self, images: Tensor) -> Tensor:
         maps = self.layers(self.patch_embed(images.contiguous(memory_format=torch.channels_last)))
-        features: Tensor = self.classifier(maps).mean((2, 3))
-        return features
+        normed: Tensor = self.classifier(maps)
+        return normed
 
     def _undecayed_by_design(self) -> set[str]:
         # Decaying these would pull decay rates to -1 and step sizes to softplus(0): a choice of time scale, not a

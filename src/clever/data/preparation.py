@@ -33,12 +33,13 @@ from clever.data.store import (
     Store,
     content_checksum,
     file_names,
-    file_sha256,
 )
 from clever.data.subset import balanced_subset, whole_groups
 from clever.data.threads import available_cores, ordered_map
+from clever.data.verification import file_sha256
 from clever.data.writing import ArrayFile, sync, whole_folder, write_array
 from clever.errors import UserError
+from clever.sealed import sealed
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
@@ -341,4 +342,4 @@ def _describe(
     if source.latent_names:
         info["latent_names"] = list(source.latent_names)
     info["checksum"] = content_checksum(info)
-    return info
+    return sealed(info)

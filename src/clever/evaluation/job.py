@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import torch
 
 from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
+from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.execution.device import held_device
 from clever.options import parse, parse_json
-from clever.parsing import read_json_object, require_kinds
+from clever.parsing import foreign
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.records import RunIdentity, write_evaluation
+from clever.results.run_description import read_run
 
 
 def evaluate_run(
@@ -41,8 +44,8 @@ def evaluate_run(
         threads: CPU threads of torch; None leaves torch's choice.
 
     Raises:
-        UserError: the protocol is unknown, its options are wrong, the run is unfinished, or the store is not the one
-            that the run was trained on.
+        UserError: the protocol is unknown, its options are wrong, the run is unfinished, the store is not the one
+            that the run was trained on, or a file is not the one that was written (see ``Store.verify``).
     """
     known = PROTOCOLS.get(protocol.partition("+")[0])
     if known is None:
@@ -50,16 +53,23 @@ def evaluate_run(
     options = parse_json(known.options, options_json, f"options of {protocol}")
     if threads:
         torch.set_num_threads(threads)
-    run = _read_run(run_folder / "run.json")
+    run = read_run(run_folder / "run.json")
     store = Store.open(store_folder)
     if store.checksum != run["data_checksum"]:
         raise UserError(
             f"{store_folder}: its checksum {store.checksum[:12]} is not that of the data of {run['run']} "
             f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run anew"
         )
-    recipe = run["recipe"]
+    store.verify(remember=True)
+    recipe, weights = run["recipe"], run_folder / "backbone.safetensors"
+    _require_content(weights, run)
     built = parse(BackboneOptions, recipe["backbone"], f"{run_folder / 'run.json'}: recipe.backbone")
-    backbone = load_backbone(built, run_folder / "backbone.safetensors")
+    backbone = load_backbone(built, weights)
+    if backbone.feature_dim != run["feature_dim"]:
+        raise UserError(
+            f"{run_folder / 'run.json'}: feature_dim is {run['feature_dim']}, but the backbone of its recipe has "
+            f"{backbone.feature_dim}; train the run again"
+        )
     identity = RunIdentity(
         data=recipe["data"],
         backbone=recipe["backbone_name"],
@@ -100,27 +110,11 @@ def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
     return {"predictor": predictor.to(device), "told": predictor.shape.relative_names}
 
 
-def _read_run(path: Path) -> dict[str, Any]:
-    again = "train the run anew"
-    run = read_json_object(path, absent="the run has not finished", advice=again)
-    require_kinds(run, _KINDS, path, again)
-    require_kinds(run["recipe"], _RECIPE_KINDS, path, again)
-    return run
-
-
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "run": str,
-    "recipe": dict,
-    "recipe_digest": str,
-    "data_checksum": str,
-    "git_commit": (str, type(None)),
-    "ir_dim": (int, type(None)),
-}
-_RECIPE_KINDS: dict[str, type | tuple[type, ...]] = {
-    "data": str,
-    "backbone_name": str,
-    "backbone": dict,
-    "method_name": str,
-    "augmentation_name": str,
-    "seed": int,
-}
+def _require_content(weights: Path, run: Mapping[str, Any]) -> None:
+    with foreign(weights, "cannot be read", "train the run again"):
+        found = file_sha256(weights)
+    if found != run["backbone_sha256"]:
+        raise UserError(
+            f"{weights}: is not the backbone of {run['run']}: its SHA-256 is {found[:12]}, run.json says "
+            f"{run['backbone_sha256'][:12]}; restore the file, or train the run again"
+        )

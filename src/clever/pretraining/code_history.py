@@ -1,4 +1,4 @@
-"""Which code trained a run: one entry for the code that began it, and one for each that took it up changed."""
+"""What trained a run: one entry for the code and machine that began it, and one for each that took it up changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import clever
+from clever.errors import UserError
 from clever.provenance import source_commit
 
 _FOLDERS = ("augmentation", "backbones", "baselines", "equivariance", "pretraining")
@@ -29,20 +32,65 @@ def training_sources() -> str:
     return whole.hexdigest()[:16]
 
 
-def extended(history: Sequence[Entry], step: int) -> list[Entry]:
-    """The history with the code of this process, where that is not the last one in it already.
+def execution(device: torch.device, processes: int) -> dict[str, Any]:
+    """How this process trains, as far as the last bits of a run depend on it.
 
-    An entry holds ``git_commit``, ``git_dirty``, ``sources`` (:func:`training_sources`) and ``from_step``.
+    Returns:
+        ``device`` (cpu, cuda), ``processes``, and ``threads`` of each process; None on a GPU, where no bit of the
+        result depends on them.
+    """
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    return {"device": device.type, "threads": threads, "processes": processes}
+
+
+def extended(history: Sequence[Entry], step: int, epoch: int, executed: Mapping[str, Any]) -> list[Entry]:
+    """The history with what this process trains with, where that is not the last entry in it already.
+
+    An entry holds ``git_commit``, ``git_dirty``, ``sources`` (:func:`training_sources`), ``device``, ``threads`` and
+    ``processes`` (:func:`execution`), ``from_step``, and ``from_epoch``, the epoch of that step; both count from 0.
 
     Args:
         history: of the state that is taken up; empty at the start of a run.
         step: from which this process trains.
+        epoch: of that step.
+        executed: of :func:`execution`.
     """
     commit, dirty = source_commit()
-    now = {"git_commit": commit, "git_dirty": dirty, "sources": training_sources()}
-    if history and all(history[-1][key] == value for key, value in now.items()):
+    now = {"git_commit": commit, "git_dirty": dirty, "sources": training_sources(), **executed}
+    if history and all(history[-1].get(key) == value for key, value in now.items()):
         return list(history)
-    return [*history, now | {"from_step": step}]
+    return [*history, now | {"from_step": step, "from_epoch": epoch}]
+
+
+def refuse_other_threads(history: Sequence[Entry], executed: Mapping[str, Any], where: object) -> None:
+    """Whether the last bits of a run on a CPU would change because it is taken up with other threads.
+
+    Raises:
+        UserError: they would; the message has both numbers.
+    """
+    before = history[-1] if history else {}
+    if before.get("device") != "cpu" or executed["device"] != "cpu":
+        return
+    for key, option in (("threads", "--threads"), ("processes", "torchrun --nproc-per-node")):
+        if before[key] != executed[key]:
+            raise UserError(
+                f"{where}: was trained with {before[key]} {key}, this process has {executed[key]}: the last bits of "
+                f"the result would differ; start again with {option} {before[key]}, or go on with "
+                "--accept-other-threads, which run.json will list"
+            )
+
+
+def changed(before: Entry, now: Entry) -> str:
+    """What differs between two entries that follow each other, in words for one line."""
+    parts = []
+    if any(before.get(key) != now[key] for key in ("git_commit", "git_dirty", "sources")):
+        parts.append(f"the code has changed ({described(before)}; now {described(now)})")
+    parts += [
+        f"{key} {before[key]} so far, {now[key]} from here on"
+        for key in ("device", "threads", "processes")
+        if key in before and before[key] != now[key]
+    ]
+    return ", ".join(parts)
 
 
 def described(entry: Entry) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import resource
 import sys
@@ -25,12 +26,13 @@ from clever.collectives import (
     process_rank,
 )
 from clever.data import Batches, Store
-from clever.data.store import file_sha256
+from clever.data.verification import file_sha256
 from clever.equivariance.predictor import PREDICTOR_FILE, Predictor, find_predictor
 from clever.errors import UserError
 from clever.execution.processes import joined_processes
 from clever.files import write_bytes, write_json
-from clever.pretraining.code_history import Entry, described, extended
+from clever.pretraining.code_history import Entry, changed, described, extended, refuse_other_threads
+from clever.pretraining.code_history import execution as how_executed
 from clever.pretraining.diagnostics import HEALTHY, assess
 from clever.pretraining.epoch_metrics import EpochTotals, NotFiniteError
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
@@ -41,8 +43,10 @@ from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import StateFolder
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
+from clever.sealed import sealed
 
-FORMAT = 1
+FORMAT = 2
+"""Of run.json. 1: without a checksum of its own content."""
 
 
 def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: ExecutionOptions) -> None:
@@ -73,6 +77,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
         identity = {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum[:16], "version": __version__}
         states = StateFolder(folder / "state", identity)
         with states.locked() if is_main_process() else nullcontext():
+            store.verify(remember=True)
             metrics = MetricsFile(states.folder / "metrics.csv")
             if recipe.method is None:
                 backbone, predictor, summary = build_backbone(recipe.backbone, seed=recipe.seed), None, dict(_UNTRAINED)
@@ -85,8 +90,10 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             backbone.save(folder / "backbone.safetensors")
             summary["backbone_sha256"] = file_sha256(folder / "backbone.safetensors")
             summary["predictor_sha256"] = None if predictor is None else predictor.save(folder / PREDICTOR_FILE)
-            write_bytes(folder / "metrics.csv", metrics.path.read_bytes())
-            write_json(folder / "run.json", _describe_run(recipe, store, device, backbone) | summary)
+            content = metrics.path.read_bytes()
+            summary["metrics_sha256"] = hashlib.sha256(content).hexdigest()
+            write_bytes(folder / "metrics.csv", content)
+            write_json(folder / "run.json", sealed(_describe_run(recipe, store, device, backbone) | summary))
             if states.has_refused():
                 # A workflow that died and left this process alone deletes the three files when it is started again.
                 # With the state it gets them back at once.
@@ -124,7 +131,8 @@ def _train(
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
     totals = EpochTotals(trainer.guard.names, options.non_finite == "skip")
     iteration, seconds_before, health = 0, 0.0, HEALTHY
-    trained_by = extended([], 0)
+    executed = how_executed(device, process_count())
+    trained_by = extended([], 0, 0, executed)
     with warnings.catch_warnings(record=True) as damaged:
         warnings.simplefilter("always")
         saved = states.load(device)
@@ -132,20 +140,25 @@ def _train(
         say.line(f"WARNING, {warning.message}")
     if saved is not None:
         iteration, payload = saved
-        trained_by = extended(payload["trained_by"], iteration)
+        if not execution.accept_other_threads:
+            refuse_other_threads(payload["trained_by"], executed, states.folder)
+        trained_by = extended(payload["trained_by"], iteration, iteration // steps, executed)
         _restore(trainer, payload["trainer"], states, trained_by)
         totals.load_state_dict(payload["totals"])
         seconds_before, health = payload["seconds"], payload["health"]
         say.line(f"resumes at step {iteration} of {trainer.total_steps}")
         if len(trained_by) > len(payload["trained_by"]):
-            before, now = (described(entry) for entry in trained_by[-2:])
-            say.line(f"the code has changed ({before}; now {now}): the result may differ, and run.json will list both")
+            say.line(f"{changed(*trained_by[-2:])}: the result may differ, and run.json will list both")
     elif states.newest_iteration() is not None:
         say.line(f"no state in {states.folder} is intact; starts anew at step 0")
     if len(set(gather_rows(torch.tensor([iteration], device=device)).tolist())) > 1:
         raise UserError(f"{states.folder}: the processes found different training states; give all the same folder")
     if is_main_process():
-        metrics.keep_epochs(iteration // steps)
+        kept = None if saved is None else saved[1].get("metrics")
+        if kept is None:  # a new run, or a state of an earlier version
+            metrics.keep_epochs(iteration // steps)
+        elif metrics.restore(kept):
+            say.line(f"WARNING, {metrics.path}: was changed or damaged; it is restored from the training state")
     if options.precision == "bf16" and device.type == "cpu":
         say.line("WARNING: bf16 on a CPU is slow, and some of its convolutions are wrong on 1x1 maps; use fp32")
     say.line(f"{options.epochs} epochs of {steps} steps; images on {batches.placement} ({batches.reason}); {device}")
@@ -188,11 +201,13 @@ def _train(
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
                     say.epoch(epoch, options.epochs, row, health, left)
                     totals = totals.next_epoch()
-                if epoch_ends or save_due or stop:
+                rested = time.monotonic() - last_saved >= execution.state_gap_seconds
+                if (epoch_ends and (rested or iteration == trainer.total_steps)) or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
                     state: dict[str, Any] = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
                     if is_main_process():
                         state |= {"trained_by": trained_by, "seconds": seconds, "health": health}
+                        state["metrics"] = metrics.text()
                         states.save(iteration, state)
                     last_saved = time.monotonic()
                 if stop and iteration < trainer.total_steps:

@@ -50,6 +50,24 @@ class MetricsFile:
         writer.writerows(kept)
         write_text(self.path, text.getvalue())
 
+    def text(self) -> str:
+        """All that the file holds; empty where there is none. A training state keeps it."""
+        return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+
+    def restore(self, saved: str) -> bool:
+        """Bring the file back to what a state has kept of it; later lines are dropped.
+
+        Returns:
+            Whether lines that the state has kept were missing or changed.
+        """
+        found = self.path.read_bytes() if self.path.exists() else b""
+        if found != saved.encode():
+            if saved:
+                write_text(self.path, saved)
+            else:
+                self.path.unlink()
+        return not found.startswith(saved.encode())
+
     def _header(self) -> list[str] | None:
         if not self.path.exists():
             return None

@@ -11,20 +11,27 @@ from typing import Any
 
 import pandas as pd
 
-from clever.data.store import DESCRIPTION, content_checksum, file_sha256
+from clever.data.store import DESCRIPTION, content_checksum
+from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.provenance_chain.chain import Chain, Link
 from clever.provenance_chain.reading import (
     collected_run,
-    first_difference,
     read_json,
     require_run,
     study_folder,
-    value_at,
 )
+from clever.results.differing import first_difference, value_at
 from clever.results.records import KEY, Evaluation, read_evaluation, read_records
+from clever.sealed import KEY as KEY_OF_SEAL
+from clever.sealed import content_sha256
 
 _SHARED = ("commit", "recipe_digest", "data_checksum")
+_RUN_FILES = {
+    "backbone_sha256": "backbone.safetensors",
+    "metrics_sha256": "metrics.csv",
+    "predictor_sha256": "predictor.safetensors",
+}
 _RUN_FACTS = ("recipe_digest", "feature_dim", "ir_dim", "epochs", "iterations", "wall_seconds", "images_per_second")
 
 
@@ -57,7 +64,7 @@ def _follow_file(path: Path, chosen: Mapping[str, str]) -> Iterator[Chain]:
             _follow_run(chain, run, str(path), path.parent, study_folder(path, "runs"))
             yield chain
     else:
-        evaluation = read_evaluation(path)
+        evaluation = read_evaluation(path, verify=False)
         records = [record for record in map(asdict, evaluation.records) if _fits(record, chosen)]
         if records:
             folder = study_folder(path, "evaluations")
@@ -71,7 +78,7 @@ def _follow_table(path: Path, chosen: Mapping[str, str]) -> Iterator[Chain]:
         table = table[table[column] == value]
     for run, rows in table.groupby("run", sort=True):
         evaluations = path.parent / "evaluations" / str(run)
-        read = {file: read_evaluation(file) for file in sorted(evaluations.glob("*.json"))}
+        read = {file: read_evaluation(file, verify=False) for file in sorted(evaluations.glob("*.json"))}
         for (source, protocol), records in _by_file(_rows(rows), read).items():
             if source is not None:
                 yield _follow_evaluation(source, read[source], records, path.parent, path)
@@ -132,6 +139,7 @@ def _follow_evaluation(
                 f"{chain.run}: {_name(record)}: the table says {record['value']!r}, {path} has no such record"
             )
     _compare_records(chain, measured, run, str(path), embedded)
+    _compare_content(chain, path, read_json(path))
     if folder is not None:
         found = path.absolute().relative_to(folder.absolute()).as_posix()
         chain.compare("place", ("the file's path", found), ("its content", f"evaluations/{run['run']}/{protocol}.json"))
@@ -166,12 +174,15 @@ def _follow_run(chain: Chain, run: Mapping[str, Any], where: str, run_folder: Pa
 
     canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(canonical).hexdigest()[:16]
+    _compare_content(chain, where, run)
     chain.compare("recipe digest", (where, run["recipe_digest"]), ("the recipe in it", digest))
     axes = [recipe.get(key) for key in ("data", "backbone_name", "method_name", "augmentation_name")]
     chain.compare("run id", (where, run["run"]), ("the recipe in it", "/".join([*map(str, axes), f"seed{seed}"])))
     if run_folder is not None:
-        for key in sorted(key for key in run if key.endswith("_sha256") and run[key] is not None):
-            file = run_folder / f"{key.removesuffix('_sha256')}.safetensors"
+        for key, name in _RUN_FILES.items():
+            file = run_folder / name
+            if run.get(key) is None:
+                continue
             if file.is_file():
                 chain.compare("SHA-256", (file, file_sha256(file)), (where, run[key]))
             else:
@@ -196,6 +207,14 @@ def _follow_store(chain: Chain, run: Mapping[str, Any], where: str, folder: Path
     chain.links.append(Link("store", str(file), facts))
     chain.compare("data checksum", (where, run["data_checksum"]), (file, checksum))
     chain.compare("data checksum", (file, checksum), ("the files listed in it", computed))
+    _compare_content(chain, file, store)
+
+
+def _compare_content(chain: Chain, where: object, content: Mapping[str, Any]) -> None:
+    """A JSON file against the checksum in it; files of older versions carry none."""
+    if KEY_OF_SEAL in content:
+        sides = (f"{where}, {KEY_OF_SEAL}", content[KEY_OF_SEAL]), ("the rest of it", content_sha256(content))
+        chain.compare("SHA-256 of the content", *sides)
 
 
 def _compare_records(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,23 +47,3 @@ def collected_run(path: Path, run: str) -> dict[str, Any] | None:
     entries = read_json(path, list)
     found = [entry for entry in entries if isinstance(entry, dict) and entry.get("run") == run]
     return require_run(found[0], str(path)) if found else None
-
-
-def first_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """The dotted name of the first key in which two differing mappings differ."""
-    absent = object()
-    for key in sorted({*first, *second}):
-        one, other = first.get(key, absent), second.get(key, absent)
-        if one != other:
-            nested = isinstance(one, Mapping) and isinstance(other, Mapping)
-            return f"{key}.{first_difference(one, other)}" if nested else key
-    raise AssertionError("the two do not differ")
-
-
-def value_at(content: Mapping[str, Any], dotted: str) -> object:
-    """What stands at a dotted name, as ``first_difference`` gives it."""
-    for key in dotted.split("."):
-        if key not in content:
-            return "nothing"
-        content = content[key]
-    return content

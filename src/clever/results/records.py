@@ -8,8 +8,11 @@ inputs give the same bytes, in whatever order they are named.
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,8 +23,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from clever.errors import UserError
 from clever.files import write_json, write_text
 from clever.parsing import decode_json, foreign, require_regular
+from clever.results.differing import first_difference, value_at
+from clever.results.run_description import is_sealed, read_run
+from clever.sealed import check_seal, sealed
 
-FORMAT = 1
+FORMAT = 2
+"""Of evaluation files. 1: without a checksum of their own content; still read."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,15 @@ class RunIdentity:
     def run(self) -> str:
         """The run's id, for example ``cifar10/resnet18/dino+clever/caug/seed0``."""
         return f"{self.data}/{self.backbone}/{self.method}/{self.augmentation}/seed{self.seed}"
+
+    @classmethod
+    def is_run(cls, text: str) -> bool:
+        """Whether a text reads as a run id."""
+        try:
+            cls.parse(text)
+        except UserError:
+            return False
+        return True
 
     @classmethod
     def parse(cls, run: str) -> RunIdentity:
@@ -128,13 +144,17 @@ _TEXT_METRICS = frozenset({"health"})
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The content of one evaluation file. ``provenance`` is free: versions, hardware, options, wall time."""
+    """The content of one evaluation file. ``provenance`` is free: versions, hardware, options, wall time.
+
+    ``content_sha256`` is the file's checksum of everything else in it (``clever.sealed``); None in format 1.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     format: int
     provenance: dict[str, Any]
     records: list[Record]
+    content_sha256: str | None = None
 
 
 _EVALUATION = TypeAdapter(Evaluation)
@@ -148,35 +168,51 @@ def write_evaluation(path: Path, records: Sequence[Record], provenance: dict[str
                 f"{path}: {record.metric} of {record.run} ({record.part}, {record.perturbation}) is not finite"
             )
     content = {"format": FORMAT, "provenance": provenance, "records": [asdict(record) for record in records]}
-    write_json(path, content)
+    write_json(path, sealed(content))
 
 
-def read_evaluation(path: Path) -> Evaluation:
-    """Read one evaluation file. Raises UserError naming the file when it is missing, damaged or of another format."""
+def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
+    """Read one evaluation file and, unless ``verify`` is False, compare it with its checksum.
+
+    Raises UserError naming the file when it is missing, damaged, changed or of another format.
+    """
+    content = _read(path)
     try:
-        evaluation = _EVALUATION.validate_json(_read(path))
+        evaluation = _EVALUATION.validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
         raise UserError(f"{path} is no evaluation file: {where + ': ' if where else ''}{first['msg']}") from None
-    if evaluation.format != FORMAT:
-        raise UserError(f"{path} has format {evaluation.format}, this version reads format {FORMAT}: evaluate again")
+    if evaluation.format not in (1, FORMAT):
+        raise UserError(f"{path} has format {evaluation.format}, this version reads 1 and {FORMAT}: evaluate again")
+    if verify and evaluation.format == FORMAT:
+        check_seal(decode_json(content, path), path, "restore the file, or evaluate again")
     return evaluation
 
 
-def collect(paths: Iterable[Path]) -> pd.DataFrame:
+def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """All records of some evaluation files, one row each, sorted, in the columns of `Record`.
 
-    A record that two files hold in exactly the same words counts once. Raises UserError when two records of the
-    same thing differ, naming both files.
+    A record that two files hold in exactly the same words counts once. ``runs`` are the descriptions of the runs
+    (`collect_runs`), with which each file's own copy is compared.
+
+    Raises UserError when two records of the same thing differ, naming both files, and where an evaluation was made of
+    another run than the one described, naming the key and both values.
     """
     seen: dict[tuple[object, ...], tuple[Record, Path]] = {}
+    described = {str(run["run"]): run for run in runs}
+    unsealed: list[Path] = []
     for path in sorted(paths):
-        for record in read_evaluation(path).records:
+        evaluation = read_evaluation(path)
+        if evaluation.content_sha256 is None:
+            unsealed.append(path)
+        _compare_with_run(path, evaluation, described)
+        for record in evaluation.records:
             key = tuple(getattr(record, name) for name in KEY)
             earlier, source = seen.setdefault(key, (record, path))
             if earlier != record:
                 raise UserError(f"{path} and {source} disagree on {_name(record)}: remove the one that is out of date")
+    _say_unsealed(unsealed, "evaluation files")
     return _tidy(pd.DataFrame([asdict(record) for record, _ in seen.values()], columns=list(COLUMNS)), COLUMNS, KEY)
 
 
@@ -193,18 +229,27 @@ def read_records(path: Path) -> pd.DataFrame:
     return _read_table(path, COLUMNS, KEY)
 
 
-def collect_curves(paths: Iterable[Path]) -> pd.DataFrame:
+def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """The curves of some runs' ``metrics.csv`` (in the folders ``.../<run id>/``) as one tidy frame.
 
     Columns: run, data, backbone, method, augmentation, seed, epoch, metric, value. Empty cells (a term that the
     method lacks) and the column ``health`` (text; see ``run.json``) leave no row. A resumed run may have
-    written an epoch twice: the later line counts.
+    written an epoch twice: the later line counts. ``runs`` are the descriptions of the runs (`collect_runs`), which
+    name the checksum of each file.
 
-    Raises UserError naming file, line and column of a cell that is no number.
+    Raises UserError naming file, line and column of a cell that is no number, and where a file is not the one that its
+    run wrote.
     """
     rows: dict[tuple[str, int, str], tuple[object, ...]] = {}
+    checksums = {str(run["run"]): run.get("metrics_sha256") for run in runs}
     for path in sorted(paths):
         identity = RunIdentity.parse("/".join(path.absolute().parent.parts[-5:]))
+        expected, found = checksums.get(identity.run), hashlib.sha256(_read(path)).hexdigest()
+        if expected is not None and found != expected:
+            raise UserError(
+                f"{path}: was changed or damaged: its SHA-256 is {found[:12]}, run.json says {str(expected)[:12]}; "
+                "restore the file, or train the run again"
+            )
         axes = (identity.run, identity.data, identity.backbone, identity.method, identity.augmentation, identity.seed)
         for epoch, metric, value in _metrics(path):
             rows[identity.run, epoch, metric] = (*axes, epoch, metric, value)
@@ -224,16 +269,19 @@ def read_curves(path: Path) -> pd.DataFrame:
 def collect_runs(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """The contents of some ``run.json``, sorted by run id.
 
-    Raises UserError naming the file that is damaged, has no run id, or repeats the run of another file.
+    Raises UserError naming the file that is damaged (see ``check_run``), describes another run than the one whose
+    folder it is in, or repeats the run of another file.
     """
     runs: dict[str, tuple[dict[str, Any], Path]] = {}
     for path in sorted(paths):
-        run = decode_json(_read(path), path, "no run.json")
-        if not isinstance(run, dict) or not isinstance(run.get("run"), str):
-            raise UserError(f"{path} is no run.json: the key 'run' must hold the run id")
+        run = read_run(path)
+        place = "/".join(path.absolute().parent.parts[-5:])
+        if RunIdentity.is_run(place) and place != run["run"]:
+            raise UserError(f"{path}: describes the run {run['run']} in the folder of {place}; train the run again")
         if run["run"] in runs:
             raise UserError(f"{path} and {runs[run['run']][1]} both describe the run {run['run']}")
         runs[run["run"]] = (run, path)
+    _say_unsealed([path for run, path in runs.values() if not is_sealed(run)], "run.json")
     return [runs[name][0] for name in sorted(runs)]
 
 
@@ -246,6 +294,40 @@ def _read(path: Path) -> bytes:
     with foreign(path, "cannot be read"):
         require_regular(path)
         return path.read_bytes()
+
+
+def _say_unsealed(paths: Sequence[Path], what: str) -> None:
+    if paths:
+        print(
+            f"WARNING: {len(paths)} {what} of an older version carry no checksum of their content (the first is "
+            f"{paths[0]}): damage to them would go unnoticed",
+            file=sys.stderr,
+        )
+
+
+_SHARED = {"run": "run", "commit": "git_commit", "recipe_digest": "recipe_digest", "data_checksum": "data_checksum"}
+"""Columns of a record, and the keys of run.json that they repeat."""
+
+
+def _compare_with_run(path: Path, evaluation: Evaluation, described: Mapping[str, Mapping[str, Any]]) -> None:
+    """The run that an evaluation holds a copy of, against its own records and the run's description."""
+    run = evaluation.provenance.get("run")
+    if not isinstance(run, dict):
+        return
+    for record in evaluation.records:
+        for column, key in _SHARED.items():
+            if key in run and getattr(record, column) != run[key]:
+                raise UserError(
+                    f"{path}: {column} of a record is {getattr(record, column)}, {key} of the run is {run[key]}; "
+                    "evaluate again"
+                )
+    current = described.get(str(run.get("run")))
+    if current is not None and current != run:
+        key = first_difference(run, current)
+        raise UserError(
+            f"{path}: was measured on another run: its {key} is {value_at(run, key)}, run.json of {run['run']} says "
+            f"{value_at(current, key)}; evaluate again"
+        )
 
 
 def _name(record: Record) -> str:
