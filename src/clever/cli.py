@@ -215,7 +215,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from clever.execution.threads import require_threads
     from clever.options import parse
     from clever.pretraining.engine import pretrain
-    from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
+    from clever.pretraining.interruption import REQUEUE_STATUS, STOPPED_STATUS, Interrupted
     from clever.pretraining.options import ExecutionOptions
 
     require_threads(arguments.threads, "--threads")
@@ -241,7 +241,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         pretrain(recipe, Store.open(arguments.store), arguments.output, execution)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
-        arguments.status = REQUEUE_STATUS
+        arguments.status = STOPPED_STATUS if interruption.by_hand else REQUEUE_STATUS
 
 
 def _share(threads: int | None) -> int | None:
