@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clever.job_code import collection_code, drawing_code, evaluation_code, preparation_code, training_code
+
 from .conftest import MINIATURE, Snakemake, planned_jobs
 
 RUN = "digits/tiny/dino+clever/caug/seed0"
@@ -113,6 +115,27 @@ def test_an_edit_of_the_code_reruns_what_depends_on_it(
 ) -> None:
     with edited(project / file, "from __future__", "# Edited.\nfrom __future__"):
         assert plan(snakemake) == expected
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_graph_lists_the_code_that_counts(project: Path, snakemake: Snakemake) -> None:
+    """Every job's Python inputs, as Snakemake lists them, are those of ``clever.job_code``."""
+    listed = snakemake("--detailed-summary", "--configfile", "mini.yaml")
+    assert listed.returncode == 0, listed.stdout
+    rows = [line.split("\t") for line in listed.stdout.splitlines() if line.startswith("results/mini/")]
+    found = {row[0].removeprefix("results/mini/"): {f for f in row[4].split(",") if f.endswith(".py")} for row in rows}
+    scripts = project / "paper_figures"
+    expected = {
+        "data/digits/store.json": preparation_code("digits", project / "src"),
+        "runs/digits/tiny/dino+clever/caug/seed0/run.json": training_code("dino", "clever", project / "src"),
+        "runs/digits/tiny/untrained/none/seed0/run.json": training_code(None, None, project / "src"),
+        "evaluations/digits/tiny/dino+clever/caug/seed0/linear.json": evaluation_code("linear", project / "src"),
+        "records.csv": collection_code(project / "src"),
+        "paper/table_1.md": drawing_code(scripts / "table_1.py", project / "src"),
+        "paper/report.html": drawing_code(scripts / "report.py", project / "src"),
+    }
+    for output, files in expected.items():
+        assert found[output] == {str(file.relative_to(project)) for file in files}, output
 
 
 def test_a_folder_that_has_moved_is_not_prepared_again(project: Path, snakemake: Snakemake, tmp_path: Path) -> None:
