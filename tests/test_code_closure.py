@@ -55,6 +55,7 @@ def test_what_a_module_consists_of(tree: Path, entry: str, cut: tuple[str, ...],
 def test_an_entry_of_a_registry_leads_to_its_own_modules(tree: Path) -> None:
     assert registered("a", "REGISTRY", "first", tree) == {"a.one", "a.three"}
     assert registered("a", "REGISTRY", "second", tree) == {"a.two"}
+    assert registered("a", "REGISTRY", root=tree) == {"a.one", "a.two", "a.three"}
     with pytest.raises(KeyError, match="third"):
         registered("a", "REGISTRY", "third", tree)
 

@@ -50,8 +50,8 @@ def code_closure(entries: Iterable[str], cut: Sequence[str] = (), roots: Sequenc
     return dict(sorted(found.items()))
 
 
-def registered(package: str, registry: str, key: str, root: Path = SOURCE) -> set[str]:
-    """The modules that define what a registry, a dict at the top of a module, holds for one key.
+def registered(package: str, registry: str, key: str | None = None, root: Path = SOURCE) -> set[str]:
+    """The modules that define what a registry, a dict at the top of a module, holds for a key; for all, if it is None.
 
     Raises:
         KeyError: there is no such registry or key.
@@ -67,10 +67,14 @@ def registered(package: str, registry: str, key: str, root: Path = SOURCE) -> se
         value = getattr(statement, "value", None)
         if not isinstance(value, ast.Dict) or not any(isinstance(t, ast.Name) and t.id == registry for t in targets):
             continue
-        for name, entry in zip(value.keys, value.values, strict=True):
-            if isinstance(name, ast.Constant) and name.value == key:
-                used = {node.id for node in ast.walk(entry) if isinstance(node, ast.Name)}
-                return {module for each in used & bound.keys() for module in _resolved(*bound[each], roots)}
+        entries = [
+            entry
+            for name, entry in zip(value.keys, value.values, strict=True)
+            if key is None or (isinstance(name, ast.Constant) and name.value == key)
+        ]
+        if entries:
+            used = {node.id for entry in entries for node in ast.walk(entry) if isinstance(node, ast.Name)}
+            return {module for name in used & bound.keys() for module in _resolved(*bound[name], roots)}
     raise KeyError(f"{package}.{registry} has no {key}")
 
 

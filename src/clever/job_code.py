@@ -38,8 +38,8 @@ BORDERS = (
 )
 """Borders of the jobs that compute: also what reports, describes or places a job but computes nothing of its result, so
 that rewording a progress line makes no run train again."""
-METHODS = ("clever.baselines*", "clever.equivariance*")
-"""Shared code is cut at the methods: a run depends on its own method's files only."""
+METHODS = (("clever.baselines", "BASELINES"), ("clever.equivariance", "EQUIVARIANCES"))
+"""The registries of methods. Shared code is cut at them and at what they hold: a run depends on its own method."""
 
 
 @functools.cache
@@ -54,11 +54,8 @@ def training_code(baseline: str | None, equivariance: str | None, source: Path =
         KeyError: a registry has no such name.
     """
     roots = (source,)
-    found = code_closure(["clever.pretraining.engine"], (*BORDERS, *METHODS), roots)
-    for package, registry, name in (
-        ("clever.baselines", "BASELINES", baseline),
-        ("clever.equivariance", "EQUIVARIANCES", equivariance),
-    ):
+    found = code_closure(["clever.pretraining.engine"], (*BORDERS, *_methods(source)), roots)
+    for (package, registry), name in zip(METHODS, (baseline, equivariance), strict=True):
         if name is not None:
             found |= code_closure(registered(package, registry, name, source), BORDERS, roots)
     return tuple(sorted(found.values()))
@@ -83,8 +80,7 @@ def evaluation_code(protocol: str, source: Path = SOURCE) -> tuple[Path, ...]:
     Raises:
         KeyError: the registry has no such protocol.
     """
-    # A predictor's code has trained the run that it belongs to, which is an input.
-    found = code_closure(["clever.evaluation.job"], (*BORDERS, *METHODS, "clever.evaluation"), (source,))
+    found = code_closure(["clever.evaluation.job"], (*BORDERS, *_methods(source), "clever.evaluation"), (source,))
     found |= code_closure(registered("clever.evaluation", "PROTOCOLS", protocol, source), BORDERS, (source,))
     return tuple(sorted(found.values()))
 
@@ -108,3 +104,9 @@ def digest(files: Iterable[Path], source: Path = SOURCE) -> str:
     for path in sorted(files):
         whole.update(path.relative_to(source).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:16]
+
+
+def _methods(source: Path) -> set[str]:
+    """The registries of methods, and every module that they lead to."""
+    modules = {module for package, registry in METHODS for module in registered(package, registry, root=source)}
+    return modules | {package for package, _ in METHODS}
