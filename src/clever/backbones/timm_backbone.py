@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from clever.backbones.backbone import Backbone
+from clever.backbones.facts import default_patch
 from clever.backbones.options import BackboneOptions
 from clever.errors import UserError
 
@@ -181,7 +182,7 @@ def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTra
     """
     _refuse_stem(options)
     size = options.image_size
-    patch = options.patch_size or (4 if size <= 32 else 8 if size <= 64 else 16)
+    patch = options.patch_size or default_patch(size)
     if size % patch:
         raise UserError(f"backbone {options.name}: image_size {size} is no multiple of patch_size {patch}")
     network, given = _create(options, {**arguments, "img_size": size, "patch_size": patch, "dynamic_img_size": True})
