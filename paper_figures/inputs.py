@@ -32,6 +32,7 @@ RECORD_COLUMNS = (
     "recipe_digest",
     "data_checksum",
 )
+_NAMES = ("run", "data", "backbone", "method", "augmentation", "protocol", "part", "perturbation", "metric")
 CURVE_COLUMNS = ("run", "data", "backbone", "method", "augmentation", "seed", "epoch", "metric", "value")
 PUBLISHED_COLUMNS = (
     "item",
@@ -54,6 +55,8 @@ PUBLISHED_COLUMNS = (
 )
 REFERENCE_FILE = "reference_accuracies.csv"
 """In the folder of the published values: what others than the authors have published (see references.py)."""
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.+/-]*"
+"""What names in records and curves look like; a run's id has slashes between them."""
 SELECTIONS = ("last", "best")
 HEALTHY = "ok"
 
@@ -83,6 +86,18 @@ def _read_text_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=header, dtype=str)
 
 
+def _check_names(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Refuse what no name of ours looks like: in a foreign file it may be markup, or forge lines of a page."""
+    for column in columns:
+        wrong = ~table[column].str.fullmatch(NAME)
+        if bool(wrong.any()):
+            row = int(np.flatnonzero(wrong)[0])
+            raise UserError(
+                f"{path}: line {row + 2}: {column} is {table[column].iloc[row][:80]!r}; a name has letters, digits and "
+                "_ . + - only"
+            )
+
+
 def _to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may_be_empty: bool = False) -> pd.Series:
     """One column as numbers; the first value that is none is named with its line."""
     text = table[column].str.strip()
@@ -106,6 +121,7 @@ def read_records(path: Path) -> pd.DataFrame:
     empty or malformed file and for a number that is recorded twice.
     """
     table = _read_text_table(path, RECORD_COLUMNS)
+    _check_names(table, _NAMES, path)
     table["value"] = _to_numbers(table, "value", path, whole=False)
     for column in ("seed", "n", "epoch"):
         table[column] = _to_numbers(table, column, path, whole=True)
@@ -131,6 +147,7 @@ def read_curves(path: Path) -> pd.DataFrame:
     ``value`` stays text, because the metric ``health`` is text; see ``numeric_curves`` and ``health_of_curves``.
     """
     table = _read_text_table(path, CURVE_COLUMNS)
+    _check_names(table, ("run", "data", "backbone", "method", "augmentation", "metric"), path)
     for column in ("seed", "epoch"):
         table[column] = _to_numbers(table, column, path, whole=True)
     return table

@@ -262,6 +262,7 @@ def _add_evaluate(commands: _Commands) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from clever.evaluation.job import evaluate_run
+    from clever.pretraining.state import drop_finished_state
 
     if arguments.options is not None:
         content = arguments.options
@@ -281,6 +282,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         threads=arguments.threads,
     )
+    drop_finished_state(arguments.run)
 
 
 def _add_collect(commands: _Commands) -> None:
