@@ -169,26 +169,47 @@ def _list_split(root: Path, folder: Path, classes: tuple[str, ...]) -> FileSplit
 
 
 def _image_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Image files at any depth in ImageFolder's order, and the folders that could not be entered with the reason."""
+    """Image files at any depth in ImageFolder's order, and the folders that could not be entered with the reason.
+
+    Links are followed, but no folder is entered twice: links within linked folders would make 2**n ways of n of them.
+    """
     broken: list[tuple[Path, str]] = []
     visits: list[tuple[str, list[str]]] = []
+    entered: dict[str, Path] = {}
 
     def failed(error: OSError) -> None:
         broken.append((Path(error.filename), error.strerror or "cannot be listed"))
 
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed):
-        # A link to a folder above itself would be walked forty times over, with each image as often.
-        above = {os.path.realpath(path) for path in (Path(parent), *Path(parent).parents)}
-        for name in list(folders):
-            child = Path(parent, name)
-            if child.is_symlink() and os.path.realpath(child) in above:
-                folders.remove(name)
-                broken.append((child, "a symbolic link to a folder that contains it"))
-        visits.append((parent, sorted(files)))
+    waiting = [folder]
+    while waiting:
+        links: list[Path] = []
+        for parent, folders, files in os.walk(waiting.pop(0), onerror=failed):
+            entered[os.path.realpath(parent)] = Path(parent)
+            for name in list(folders):
+                child = Path(parent, name)
+                if child.is_symlink():
+                    links.append(child)
+                elif os.path.realpath(child) in entered:
+                    folders.remove(name)
+                    broken.append((child, _second_way(folder, entered[os.path.realpath(child)])))
+            visits.append((parent, sorted(files)))
+        for link in sorted(links):
+            real = os.path.realpath(link)
+            if real in {os.path.realpath(path) for path in link.parents}:
+                broken.append((link, "a symbolic link to a folder that contains it"))
+            elif real in entered:
+                broken.append((link, _second_way(folder, entered[real])))
+            else:
+                entered[real] = link
+                waiting.append(link)
     images = [
         Path(parent, name) for parent, files in sorted(visits) for name in files if name.lower().endswith(EXTENSIONS)
     ]
     return images, sorted(broken)
+
+
+def _second_way(folder: Path, first: Path) -> str:
+    return f"the same folder as {first.relative_to(folder.parent).as_posix()}, whose images would count twice"
 
 
 def _listed(names: list[str], at_most: int = 10) -> str:
