@@ -30,6 +30,7 @@ BORDERS = (
     "clever.job_code",
     "clever.data.verification",
     "clever.execution*",
+    "clever.locks",
     "clever.results*",
     "clever.pretraining.code_history",
     "clever.pretraining.interruption",

@@ -8,6 +8,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from clever.collectives import is_main_process
+from clever.errors import one_line
 from clever.results.run_description import HEALTHY
 
 
@@ -21,7 +22,7 @@ class ProgressReport:
     def line(self, text: str) -> None:
         """One line about the run."""
         if is_main_process():
-            tqdm.write(f"{self.run}: {text}", file=sys.stderr)
+            tqdm.write(one_line(f"{self.run}: {text}"), file=sys.stderr)
 
     def bar(self, total: int, done: int) -> tqdm[NoReturn]:
         """A bar of ``total`` steps, ``done`` of them behind it; without a terminal it shows nothing."""
