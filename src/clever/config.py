@@ -12,6 +12,7 @@ from pydantic import Field, create_model, model_validator
 from clever.backbones import BackboneOptions
 from clever.backbones.options import OWN_NAMES
 from clever.baselines import BASELINES
+from clever.crosschecks import refuse_contradictions
 from clever.data import DataOptions
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
@@ -135,6 +136,17 @@ class Study(Options):
             raise ValueError(f"pretrainings: the run {repeated[0]} stands there twice; remove one of them")
         return self
 
+    @model_validator(mode="after")
+    def _labels_suffice(self) -> Self:
+        used = {block.data for block in self.pretrainings}
+        unlabelled = sorted(name for name, options in self.data.items() if name in used and not options.labelled)
+        for name, protocol in PROTOCOLS.items():
+            if unlabelled and protocol.needs_labels and getattr(self.evaluations, name) is not None:
+                raise ValueError(
+                    f"evaluations.{name}: needs labels, but data.{unlabelled[0]} has `labelled: false`; leave it out"
+                )
+        return self
+
     def _check_method(self, where: str, block: PretrainingOptions, method: str) -> None:
         """Refuse a method that cannot work with the views or backbones of its block."""
         baseline, equivariance = self.methods[method].baseline.name, self.methods[method].equivariance
@@ -155,6 +167,19 @@ class Study(Options):
                 raise ValueError(
                     f"{where}: methods.{method}: {equivariance.name} needs further views of every image, which "
                     f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
+                )
+            if equivariance.shared_draws > 1 and not views.augments:
+                raise ValueError(
+                    f"{where}: methods.{method}: {equivariance.name} needs images that share what is drawn for a view, "
+                    f"which augmentations.{augmentation} ({views.name}) cannot do; use one of baug, caug, caug_plus"
+                )
+        images = block.optimisation.batch_size // block.optimisation.accumulate
+        for group in (equivariance.shared_draws, *(view.shared_draws for view in equivariance.extra_views())):
+            if images % group:
+                raise ValueError(
+                    f"{where}: methods.{method}: {equivariance.name} lets {group} images share what is drawn for a "
+                    f"view, and batch_size / accumulate = {images} is not a multiple of {group}; change "
+                    "optimisation.batch_size"
                 )
         if equivariance.redraws and block.optimisation.accumulate > 1:
             raise ValueError(
@@ -275,8 +300,11 @@ def parse_study(content: object, source: str) -> Study:
         source: the file's name, for messages.
 
     Raises:
-        UserError: one line that names the key, the value, and what would be right.
+        UserError: one line that names the key, the value, and what would be right; also where parts that are each
+            right cannot end well together.
     """
     if not isinstance(content, dict):
         raise UserError(f"{source}: a study is a mapping of keys, this is a {type(content).__name__}")
-    return parse(Study, content, source)
+    study = parse(Study, content, source)
+    refuse_contradictions(study, source)
+    return study

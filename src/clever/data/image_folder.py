@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from clever.data.folder_layout import (
+    check_case,
+    find_split,
+    folders_in,
+    has_images,
+    image_key,
+    labels_file,
+    lacking_classes,
+    lacking_train,
+    read_labels,
+)
 from clever.data.options import DataOptions
-from clever.data.source import SPLITS, FileSplit, Source, SplitName
+from clever.data.source import NO_LABEL, FileSplit, Source
 from clever.errors import UserError
 from clever.files import expanded
 
@@ -18,53 +31,117 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 
 
 def read_image_folder(options: DataOptions) -> Source:
-    """``root/train/<class>/**`` and ``root/val/<class>/**``, or ``root/test/<class>/**`` where there is no ``val``.
+    """``root/train/<class>/**`` and ``root/val/<class>/**``; ``valid``, ``validation`` or ``test`` where there is no
+    ``val``, each in any case.
 
     Classes and files come in the order of torchvision's ``ImageFolder`` (sorted names; symbolic links are followed);
-    hidden class folders are passed over. Whichever folder it came from, the second split is called ``test``.
+    hidden class folders are passed over. Whichever folder it came from, the second split is called ``test``. Where its
+    images are in no class folders, their classes come from the file ``test_labels`` or from Tiny-ImageNet's
+    ``val_annotations.txt`` in it. With ``labelled: false`` all images of a split count, whatever folders they are in.
 
-    Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images and a class
-    that one split has and the other lacks. Files are not opened yet.
+    Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images, a class
+    that one split has and the other lacks, and an image without a label. Files are not opened yet.
     """
     assert options.root is not None
     root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source image_folder)")
-    folders: dict[SplitName, Path] = {"train": root / "train", "test": root / "val"}
-    if not folders["test"].is_dir():
-        folders["test"] = root / "test"
-    if not folders["train"].is_dir():
-        raise UserError(f"{root}: has no folder train; expected train/<class>/* and val/<class>/* (or test/<class>/*)")
-    if not folders["test"].is_dir():
+    train, test = find_split(root, "train"), find_split(root, "test")
+    if not options.labelled:
+        return _read_unlabelled(root, train, test)
+    if train is None:
+        raise UserError(lacking_train(root, EXTENSIONS))
+    if test is None:
         raise UserError(f"{root}: has neither val nor test; expected train/<class>/* and val/<class>/*")
+    classes = _chosen_classes(options.classes, folders_in(train), train)
+    images = _list_split(root, train, classes)
+    labels = root / options.test_labels if options.test_labels is not None else labels_file(test)
+    if labels is None:
+        _check_test_classes(options, train, test, classes)
+        second, origin = _list_split(root, test, classes), test.name
+    else:
+        second, origin = _list_annotated(root, test, labels, classes, options), f"{test.name} by {labels.name}"
+    return Source(classes, images, second, f"image folder, {train.name} and {origin}")
 
-    found = {name: _class_folders(folder) for name, folder in folders.items()}
-    classes = _chosen_classes(options.classes, found["train"], folders["train"])
-    if options.classes is None:
-        unknown = sorted(set(found["test"]) - set(classes))
-        if unknown:
+
+def _read_unlabelled(root: Path, train: Path | None, test: Path | None) -> Source:
+    if train is None and test is not None:
+        raise UserError(f"{root}: has {test.name} but no train; expected training images in train, or all in {root}")
+    images, further = _list_unlabelled(root, train or root), _list_unlabelled(root, test)
+    if not len(images.labels):
+        raise UserError(f"{train or root}: no image there or below; images end in {', '.join(EXTENSIONS)}")
+    where = "" if train is None else f", {train.name}" if test is None else f", {train.name} and {test.name}"
+    return Source((), images, further, origin=f"image folder without labels{where}")
+
+
+def _list_unlabelled(root: Path, folder: Path | None) -> FileSplit:
+    files, broken = ([], []) if folder is None else _image_files(folder)
+    return FileSplit(
+        root,
+        [file.relative_to(root).as_posix() for file in files],
+        np.full(len(files), NO_LABEL, dtype=np.int64),
+        [(file.relative_to(root).as_posix(), reason) for file, reason in broken],
+    )
+
+
+def _check_test_classes(options: DataOptions, train: Path, test: Path, classes: tuple[str, ...]) -> None:
+    found = folders_in(test)
+    if not set(found) & set(classes) and has_images(test, EXTENSIONS):
+        raise UserError(lacking_classes(test, "test", EXTENSIONS))
+    unknown = [] if options.classes is not None else sorted(set(found) - set(classes))
+    missing = sorted(set(classes) - set(found))
+    for here in [*unknown, *missing]:
+        others = [name for name in (classes if here in unknown else found) if name.casefold() == here.casefold()]
+        if others:
+            places = (test.name, train.name) if here in unknown else (train.name, test.name)
             raise UserError(
-                f"{folders['test']}: class {_listed(unknown)} has no folder in train; remove it or list `classes`"
+                f"{test.parent}: class {here} of {places[0]} is called {others[0]} in {places[1]}; "
+                "give both one name, in the same case"
             )
-    missing = sorted(set(classes) - set(found["test"]))
+    if unknown:
+        raise UserError(f"{test}: class {_listed(unknown)} has no folder in train; remove it or list `classes`")
     if missing:
-        raise UserError(f"{folders['test']}: has no folder for class {_listed(missing)}, which train has")
-    splits = {name: _list_split(root, folders[name], classes) for name in SPLITS}
-    return Source(classes, splits["train"], splits["test"], origin=f"image folder, train and {folders['test'].name}")
+        raise UserError(f"{test}: has no folder for class {_listed(missing)}, which train has")
 
 
-def _class_folders(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
+def _list_annotated(
+    root: Path, folder: Path, labels: Path, classes: tuple[str, ...], options: DataOptions
+) -> FileSplit:
+    """The images of a split whose classes are in a file; those of classes that were not chosen are left out."""
+    annotated = read_labels(labels, classes)
+    unknown = sorted(set(annotated.values()) - set(classes))
+    if unknown and options.classes is None:
+        raise UserError(f"{labels}: class {_listed(unknown)} has no folder in train; list `classes` to leave it out")
+    files, broken = _image_files(folder)
+    if not files:
+        raise UserError(f"{folder}: no image there or below; images end in {', '.join(EXTENSIONS)}")
+    unnamed = [file for file in files if image_key(file.name) not in annotated]
+    if unnamed:
+        first = unnamed[0].relative_to(root).as_posix()
+        raise UserError(f"{labels}: has no class for {first} ({len(unnamed)} such images); correct one of them")
+    keys = [image_key(file.name) for file in files]
+    twice = sorted({key for key, count in Counter(keys).items() if count > 1})
+    if twice:
+        raise UserError(f"{folder}: two images are called {twice[0]}, so {labels.name} does not say which it means")
+    index = {name: label for label, name in enumerate(classes)}
+    chosen = [(file, index[annotated[key]]) for file, key in zip(files, keys, strict=True) if annotated[key] in index]
+    absent = sorted(key for key in set(annotated) - set(keys) if annotated[key] in index)
+    return FileSplit(
+        root,
+        [file.relative_to(root).as_posix() for file, _ in chosen],
+        np.asarray([label for _, label in chosen], dtype=np.int64),
+        [(file.relative_to(root).as_posix(), reason) for file, reason in broken]
+        + [(f"{folder.name}/{key}", f"is in {labels.name}, but there is no such image") for key in absent],
+    )
 
 
 def _chosen_classes(wanted: list[str] | None, found: list[str], folder: Path) -> tuple[str, ...]:
     if wanted is None:
-        if not found:
-            raise UserError(f"{folder}: has no class folders; expected {folder.name}/<class>/*")
+        if not set(found) - {"images"}:
+            raise UserError(lacking_classes(folder, "train", EXTENSIONS))
+        same = check_case(folder, found)
+        if same:
+            print(f"note: {same}", file=sys.stderr)
         return tuple(found)
     absent = sorted(set(wanted) - set(found))
     if absent:
@@ -92,26 +169,47 @@ def _list_split(root: Path, folder: Path, classes: tuple[str, ...]) -> FileSplit
 
 
 def _image_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Image files at any depth in ImageFolder's order, and the folders that could not be entered with the reason."""
+    """Image files at any depth in ImageFolder's order, and the folders that could not be entered with the reason.
+
+    Links are followed, but no folder is entered twice: links within linked folders would make 2**n ways of n of them.
+    """
     broken: list[tuple[Path, str]] = []
     visits: list[tuple[str, list[str]]] = []
+    entered: dict[str, Path] = {}
 
     def failed(error: OSError) -> None:
         broken.append((Path(error.filename), error.strerror or "cannot be listed"))
 
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed):
-        # A link to a folder above itself would be walked forty times over, with each image as often.
-        above = {os.path.realpath(path) for path in (Path(parent), *Path(parent).parents)}
-        for name in list(folders):
-            child = Path(parent, name)
-            if child.is_symlink() and os.path.realpath(child) in above:
-                folders.remove(name)
-                broken.append((child, "a symbolic link to a folder that contains it"))
-        visits.append((parent, sorted(files)))
+    waiting = [folder]
+    while waiting:
+        links: list[Path] = []
+        for parent, folders, files in os.walk(waiting.pop(0), onerror=failed):
+            entered[os.path.realpath(parent)] = Path(parent)
+            for name in list(folders):
+                child = Path(parent, name)
+                if child.is_symlink():
+                    links.append(child)
+                elif os.path.realpath(child) in entered:
+                    folders.remove(name)
+                    broken.append((child, _second_way(folder, entered[os.path.realpath(child)])))
+            visits.append((parent, sorted(files)))
+        for link in sorted(links):
+            real = os.path.realpath(link)
+            if real in {os.path.realpath(path) for path in link.parents}:
+                broken.append((link, "a symbolic link to a folder that contains it"))
+            elif real in entered:
+                broken.append((link, _second_way(folder, entered[real])))
+            else:
+                entered[real] = link
+                waiting.append(link)
     images = [
         Path(parent, name) for parent, files in sorted(visits) for name in files if name.lower().endswith(EXTENSIONS)
     ]
     return images, sorted(broken)
+
+
+def _second_way(folder: Path, first: Path) -> str:
+    return f"the same folder as {first.relative_to(folder.parent).as_posix()}, whose images would count twice"
 
 
 def _listed(names: list[str], at_most: int = 10) -> str:
