@@ -46,8 +46,10 @@ class TimmBackbone(Backbone):
         return features
 
     @property
-    def feature_map_count(self) -> int:
-        return len(self.network.feature_info) if hasattr(self.network, "forward_intermediates") else 0
+    def feature_map_widths(self) -> tuple[int, ...]:
+        if not hasattr(self.network, "forward_intermediates"):
+            return ()
+        return tuple(entry["num_chs"] for entry in self.network.feature_info)
 
     def forward_with_maps(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
         self.require_maps(numbers)
