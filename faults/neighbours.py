@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from clever.data import Store
+from clever.data import Store, writing
 from faults.bench import DATA, OFTEN, Bench, newest
 from faults.job import ended_at_last
 from faults.row import Row, expect
@@ -109,16 +109,15 @@ def _killed_while_replacing(bench: Bench, before: bool, folder: Path) -> str:
     bench.prepare(DATA, store, folder).must_end(0)
 
     def die_at_the_exchange() -> None:
-        from clever.data import writing
 
-        original = writing.exchange
+        original = writing.exchange  # type: ignore[attr-defined]
 
         def exchange(one: Path, other: Path) -> bool:
             done = False if before else original(one, other)
             os.kill(os.getpid(), signal.SIGKILL)
             return done
 
-        writing.exchange = exchange
+        writing.exchange = exchange  # type: ignore[attr-defined]
 
     job = bench.prepare(DATA | {"train_limit": 32}, store, folder, die_at_the_exchange)
     job.wait()
