@@ -23,31 +23,31 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     """Without flock, then a preparation killed while it replaces a store, then names that forge lines."""
     return [
         Row(
-            12,
+            14,
             "SIGKILL of a trainer on a file system without flock",
             "the next start on this host knows that it is dead, and resumes to the same bits",
             [partial(_killed_without_flock, bench, seed) for seed in range(tries or 5)],
         ),
         Row(
-            12,
+            14,
             "two trainers on a file system without flock",
             "the second refuses, names the first and the file to delete should it be dead; the first ends well",
             [partial(_second_without_flock, bench, seed) for seed in range(tries or 3)],
         ),
         Row(
-            12,
+            14,
             "the claim of a trainer on another host, without flock and with it",
             "refused with host, process and the file to delete; once it is deleted, resumed to the same bits",
             [partial(_elsewhere, bench, hook) for hook in (_refuse_flock, None)][:tries],
         ),
         Row(
-            12,
+            14,
             "SIGKILL of `clever prepare` at each rename with which it replaces a store",
             "there is a whole store after every one of them",
             [partial(_killed_while_replacing, bench, before) for before in (True, False)][:tries],
         ),
         Row(
-            12,
+            14,
             "an image whose name has line breaks and a terminal's escape codes",
             "one line names it, with the breaks written out; no line of its own making",
             [partial(_forged, bench, name) for name in _FORGED][:tries],
