@@ -15,6 +15,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from clever.collectives import is_main_process
+from clever.errors import one_line
 from clever.results.run_description import HEALTHY
 
 
@@ -49,9 +50,9 @@ class RunReport:
         """The metrics file was not as the state knows it."""
         self._line(f"WARNING, {path}: was changed or damaged; it is restored from the training state")
 
-    def state_kept(self) -> None:
-        """The state outlives the run for a trainer that was refused."""
-        self._line("another trainer was refused meanwhile; the state is kept for its next start")
+    def state_kept(self, reason: str) -> None:
+        """The state outlives the run, because the run may be started again."""
+        self._line(f"{reason}; the state is kept until an evaluation has read the run")
 
     def bf16_on_cpu(self) -> None:
         """The precision does not suit the device."""
@@ -87,4 +88,4 @@ class RunReport:
 
     def _line(self, text: str) -> None:
         if is_main_process():
-            tqdm.write(f"{self.run}: {text}", file=sys.stderr)
+            tqdm.write(one_line(f"{self.run}: {text}"), file=sys.stderr)

@@ -54,4 +54,4 @@ rule evaluate:
         "evaluate {params.run}: {wildcards.protocol}; log: {log}"
     shell:
         "clever evaluate --protocol {wildcards.protocol:q} --options {params.options:q} --run {params.run:q}"
-        " --store {params.store:q} --output {output.records:q} --threads {threads} > {log:q} 2>&1"
+        " --store {params.store:q} --output {output.records:q} --threads {threads} >> {log:q} 2>&1"
