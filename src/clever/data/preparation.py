@@ -38,7 +38,7 @@ from clever.data.subset import balanced_subset, whole_groups
 from clever.data.threads import available_cores, ordered_map
 from clever.data.verification import file_sha256
 from clever.data.writing import ArrayFile, sync, whole_folder, write_array
-from clever.errors import UserError
+from clever.errors import UserError, one_line
 from clever.sealed import sealed
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
@@ -93,7 +93,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
     )
     if left_out:
         line += f"; left out {len(left_out)} unreadable ones, named in {DESCRIPTION}"
-    print(line, file=sys.stderr)
+    print(one_line(line), file=sys.stderr)
     return Store.open(folder)
 
 
