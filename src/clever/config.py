@@ -16,6 +16,7 @@ from clever.crosschecks import refuse_contradictions
 from clever.data import DataOptions
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.external import ExternalOptions
 from clever.options import Options, nearest, parse
 from clever.pretraining.options import OptimisationOptions
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
@@ -258,11 +259,16 @@ class Study(Options):
         return options.model_copy(update={"root": str(Path(self.data_root) / options.root)})
 
     def evaluation_options(self) -> dict[str, Options]:
-        """The protocols of the study and their options; a variant of a protocol is called <protocol>+<variant>."""
+        """The protocols of the study and their options; a variant of a protocol is called <protocol>+<variant>.
+
+        The root of a data set that a protocol reads is joined to ``data_root``.
+        """
         found: dict[str, Options] = {}
         for name in PROTOCOLS:
             options = getattr(self.evaluations, name)
             for variant, settings in ({} if options is None else options.expanded()).items():
+                if isinstance(settings, ExternalOptions):
+                    settings = settings.model_copy(update={"root": str(Path(self.data_root) / settings.root)})
                 found[name if variant is None else f"{name}+{variant}"] = settings
         return found
 

@@ -1,0 +1,82 @@
+"""Protocols with data sets of their own in a study: their roots, what is refused when it is read, what doctor says."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from clever.config import Study, parse_study
+from clever.crosschecks.protocol_needs import need_faults
+from clever.doctor.evaluations import check_evaluations
+from clever.errors import UserError
+
+TABLE = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.yaml").read_text(encoding="utf-8"))
+
+
+def study(evaluations: dict[str, Any]) -> Study:
+    content = copy.deepcopy(yaml.safe_load(TABLE["right"]))
+    content["evaluations"], content["paper"] = evaluations, ["figure_loss_terms"]
+    return parse_study(content, "study.yaml")
+
+
+def test_a_root_starts_from_the_studys_data_root_unless_it_is_absolute() -> None:
+    variants = {"pets": {"root": "pets", "layout": "pets"}, "duts": {"root": "/srv/duts", "layout": "duts"}}
+    whole = study({"saliency": {"root": "ECSSD", "variants": variants}}).model_copy(update={"data_root": "elsewhere"})
+    roots = {name: getattr(options, "root", None) for name, options in whole.evaluation_options().items()}
+    assert roots == {
+        "saliency": "elsewhere/ECSSD",
+        "saliency+pets": "elsewhere/pets",
+        "saliency+duts": "/srv/duts",
+    }
+
+
+@pytest.mark.parametrize("protocol", ["saliency", "video", "attention", "detection"])
+def test_a_backbone_without_a_map_is_refused_when_the_study_is_read(protocol: str) -> None:
+    whole = study({protocol: {"root": "somewhere"}})
+    assert list(need_faults(whole)) == []
+    mixers = {name: backbone.model_copy(update={"name": "mixer_s32_224"}) for name, backbone in whole.backbones.items()}
+    name = whole.pretrainings[0].backbones[0]
+    fault = next(need_faults(whole.model_copy(update={"backbones": mixers})))
+    assert fault.startswith(f"evaluations.{protocol}: backbones.{name}: backbone mixer_s32_224 has no feature map")
+
+
+def test_images_too_small_to_corrupt_are_refused_when_the_study_is_read() -> None:
+    content = yaml.safe_load(TABLE["right"])
+    content |= {"evaluations": {"corruption": {}}, "paper": ["figure_loss_terms"]}
+    for data in content["data"]:
+        content["data"][data] = {"source": "digits", "image_size": 16}
+    with pytest.raises(UserError, match=r"evaluations\.corruption: the images of data\.\w+ have 16 px"):
+        parse_study(content, "study.yaml")
+
+
+def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / "ECSSD" / folder).mkdir(parents=True)
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "ECSSD" / folder / "a.png")
+    whole = study(
+        {
+            "knn": {},
+            "saliency": {"root": "ECSSD"},
+            "video": {"root": "ECSSD"},
+            "attention": {"root": "ECSSD"},
+            "corruption": {},
+        }
+    ).model_copy(update={"data_root": str(tmp_path)})
+    found = {finding.subject: finding for finding in check_evaluations(whole)}
+    assert {name: finding.state for name, finding in found.items()} == {
+        "evaluation saliency": "ok",
+        "evaluation video": "FAIL",
+        "evaluation attention": "ok",
+        "evaluation corruption": "ok",
+    }
+    assert "does not hold DAVIS" in found["evaluation video"].text
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    found = {finding.subject: finding for finding in check_evaluations(whole)}
+    assert found["evaluation corruption"].text == "needs imagecorruptions; pip install 'clever-ssl[evaluation]'"
+    assert found["evaluation attention"].state == "FAIL"
