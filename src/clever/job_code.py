@@ -35,7 +35,7 @@ BORDERS = (
     "clever.pretraining.code_history",
     "clever.pretraining.interruption",
     "clever.pretraining.malloc",
-    "clever.pretraining.reporting",
+    "clever.run_report",
 )
 """Borders of the jobs that compute: also what reports, describes or places a job but computes nothing of its result, so
 that rewording a progress line makes no run train again."""
