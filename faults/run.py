@@ -13,7 +13,19 @@ import torch
 
 from clever.files import write_text
 from clever.provenance import hardware
-from faults import damaged, disk, hostile, images, killed, not_finite, studies, surroundings, unreadable, workflow
+from faults import (
+    damaged,
+    disk,
+    hostile,
+    images,
+    killed,
+    neighbours,
+    not_finite,
+    studies,
+    surroundings,
+    unreadable,
+    workflow,
+)
 from faults.bench import Bench
 from faults.job import import_what_jobs_import
 from faults.mounts import can_mount
@@ -26,6 +38,7 @@ GROUPS = (
     disk.rows,
     damaged.rows,
     images.rows,
+    neighbours.rows,
     not_finite.rows,
     studies.rows,
     hostile.rows,

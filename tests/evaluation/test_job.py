@@ -149,3 +149,18 @@ def test_a_changed_store_is_refused(objects: Store, runs: Path, tmp_path: Path) 
     (tmp_path / "store" / "test_images.npy").write_bytes(images)
     with pytest.raises(UserError, match=r"test_images\.npy: sha256 is"):
         _evaluate(Store.open(tmp_path / "store"), runs / "vicreg", tmp_path / "out.json")
+
+
+def test_a_protocol_of_subjects_leaves_its_notes_and_no_state(objects: Store, runs: Path, tmp_path: Path) -> None:
+    options = {"shares": [0.5], "parts": ["ALL"], "epochs": 1, "batch_size": 8, "perturbations": ["orig"]}
+    evaluate_run(
+        "semi+half", json.dumps(options), run_folder=runs / "vicreg", store_folder=objects.folder,
+        output=tmp_path / "semi+half.json", device="cpu",
+    )  # fmt: skip
+    evaluation = read_evaluation(tmp_path / "semi+half.json")
+    assert {record.protocol for record in evaluation.records} == {"semi50+half"}
+    [(name, rows)] = evaluation.provenance["notes"].items()
+    assert name == "semi50: rows of the labelled training images"
+    assert rows == sorted(set(rows))
+    assert 0 < len(rows) < len(objects.split("train"))
+    assert not (tmp_path / "state").exists()
