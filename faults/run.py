@@ -13,7 +13,7 @@ import torch
 
 from clever.files import write_text
 from clever.provenance import hardware
-from faults import damaged, disk, hostile, images, killed, not_finite, studies, surroundings, workflow
+from faults import damaged, disk, flips, hostile, images, killed, not_finite, studies, surroundings, workflow
 from faults.bench import Bench
 from faults.job import import_what_jobs_import
 from faults.mounts import can_mount
@@ -22,6 +22,7 @@ from faults.table import page
 
 GROUPS = (
     workflow.rows,
+    flips.rows,
     killed.rows,
     disk.rows,
     damaged.rows,
