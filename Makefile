@@ -3,7 +3,7 @@
 # is missing or was made from another lock.
 PYTHON ?= python3
 
-.PHONY: demo test lint faults environment
+.PHONY: demo test lint faults gpu gpu-rehearsal environment
 
 demo: environment
 	@.venv/bin/snakemake --cores all
@@ -19,6 +19,13 @@ test: environment
 
 faults: environment
 	@OMP_NUM_THREADS=1 .venv/bin/python -m faults.run --output docs/faults.md
+
+# What a GPU can tell in nine minutes; gpu_data/cifar10.npz is made by clever.gpu_check.slice (see benchmarks/README.md).
+gpu: environment
+	@.venv/bin/python -m clever.gpu_check --output results/gpu
+
+gpu-rehearsal: environment
+	@.venv/bin/python -m clever.gpu_check --rehearse --output results/gpu_rehearsal
 
 lint: environment
 	@.venv/bin/ruff check .

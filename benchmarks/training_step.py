@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,7 +173,8 @@ def matmul_ceiling(device: torch.device, dtype: torch.dtype, repeats: int = 20) 
     return best
 
 
-def main() -> None:
+def parser() -> ArgumentParser:
+    """The flags of this benchmark."""
     parser = rounds.parser(__doc__)
     parser.add_argument("--backbone", default="vit_tiny")
     parser.add_argument("--views", choices=list(VIEWS), default="ten", help="of 224 and 96, or of 32 px")
@@ -184,12 +185,19 @@ def main() -> None:
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="torch.compile the student's backbone")
     parser.add_argument("--checkpoint-activations", action="store_true")
-    arguments = rounds.parse(parser)
+    return parser
+
+
+def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
+    """All rows of the report, and DINO+CLeVER's stepper for whoever wants to look further."""
     device = torch.device(arguments.device)
 
     if device.type == "cpu":
         keep_freed_memory()  # as pre-training does
+    started = time.perf_counter()
     steppers = {"dino+clever": Stepper(arguments, "clever"), "dino": Stepper(arguments, "none")}
+    first_step = rounds.seconds_of(steppers["dino+clever"], device)
+    built = time.perf_counter() - started
     seconds = rounds.alternate(steppers, arguments.rounds, device)
     # On a GPU, alternating networks share its memory: the speed of the one in question is measured on its own.
     del steppers["dino"]
@@ -233,9 +241,19 @@ def main() -> None:
         rounds.row("model FLOP/s", achieved / 1e12, "TFLOP/s", f"{flops / arguments.images / 1e9:.1f} GFLOP an image"),
         rounds.row("MFU", achieved / ceiling, "of the ceiling", f"{ceiling / 1e12:.3g} TFLOP/s of {dtype}", mfu_goal),
     ]
+    rows += [
+        rounds.row("seconds to build both and take the first step", built, "s", "compilation included"),
+        rounds.row("seconds of the first step", first_step, "s", "compilation included"),
+    ]
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 2**30
         rows.append(rounds.row("peak memory", peak, "GiB", "allocated by torch"))
+    return rows, clever
+
+
+def main() -> None:
+    arguments = rounds.parse(parser())
+    rows, _ = measure(arguments)
     rounds.report(arguments, rows)
 
 

@@ -35,14 +35,17 @@ def source_files(*objects: type, packages: tuple[str, ...]) -> list[Path]:
 def source_commit() -> tuple[str, bool | None]:
     """The git commit of the installed source and whether it had uncommitted changes.
 
-    ("unknown", None) where the package does not run from a git checkout.
+    Where the package does not run from a git checkout: what the environment variables CLEVER_COMMIT and CLEVER_DIRTY
+    (0 or 1) say of the checkout that it was copied from, or ("unknown", None).
     """
     folder = Path(__file__).resolve().parent
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "--", str(folder)))
     except (OSError, subprocess.CalledProcessError):
-        return "unknown", None
+        copied = os.environ.get("CLEVER_COMMIT")
+        dirty = {"0": False, "1": True}.get(os.environ.get("CLEVER_DIRTY", ""))
+        return (copied, dirty) if copied else ("unknown", None)
 
 
 def package_versions() -> dict[str, str]:

@@ -592,3 +592,24 @@ def test_other_methods_and_accumulated_batches_run_and_resume(
         pretrain(recipe, digits_store, tmp_path / "parts", execution())
     pretrain(recipe, digits_store, tmp_path / "parts", execution())
     assert_same_result(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("gap", "saved"), [(0.0, [6, 12, 18]), (3600.0, [18])])
+def test_the_ends_of_short_epochs_need_not_all_be_saved(
+    gap: float,
+    saved: list[int],
+    recipe: RunRecipe,
+    digits_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    iterations = []
+    save = StateFolder.save
+
+    def noting(self: StateFolder, iteration: int, payload: Any) -> Path:
+        iterations.append(iteration)
+        return save(self, iteration, payload)
+
+    monkeypatch.setattr(StateFolder, "save", noting)
+    pretrain(recipe, digits_store, tmp_path / "run", execution(state_gap_seconds=gap))
+    assert iterations == saved

@@ -201,7 +201,8 @@ def _train(
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
                     say.epoch(epoch, options.epochs, row, health, left)
                     totals = totals.next_epoch()
-                if epoch_ends or save_due or stop:
+                rested = time.monotonic() - last_saved >= execution.state_gap_seconds
+                if (epoch_ends and (rested or iteration == trainer.total_steps)) or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
                     state: dict[str, Any] = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
                     if is_main_process():

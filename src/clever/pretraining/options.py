@@ -84,5 +84,8 @@ class ExecutionOptions(Options):
     """Steps between two looks at the loss (each one waits for the device)."""
     state_every_seconds: float = Field(default=300.0, gt=0)
     """Most time between two saved states; the end of an epoch saves one too."""
+    state_gap_seconds: float = Field(default=0.0, ge=0)
+    """Least time between the states of two epoch ends; raise it where an epoch takes a second or two, so that saving
+    does not take as long as training. The last epoch's end always saves one."""
     keep_state: bool = False
     """Keep the last training state after the run has ended well."""

@@ -1,0 +1,108 @@
+"""``python -m clever.gpu_check``: see the package."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+import clever.gpu_check
+from clever.errors import UserError
+from clever.gpu_check.journal import Journal
+from clever.gpu_check.plan import Plan
+from clever.gpu_check.sizes import sizes_for
+from clever.provenance import hardware, package_versions, source_commit
+
+SECTIONS = ("correctness", "speed", "study")
+_ROOM = 8e9
+"""Bytes that training states, weights and compiled code may take."""
+
+
+def main() -> int:
+    """Run the sections that are asked for.
+
+    Returns:
+        0 where every step ended well; 1 where one did not; 2 where nothing could be begun.
+    """
+    arguments = _parser().parse_args()
+    device = "cpu" if arguments.rehearse else "cuda"
+    if device == "cuda" and not torch.cuda.is_available():
+        print("no GPU here: nothing was run. `make gpu-rehearsal` runs the same steps at tiny sizes on this CPU")
+        return 2
+    unknown = [name for name in arguments.only if name not in SECTIONS]
+    if unknown:
+        print(f"error: --only {unknown[0]}: there are {', '.join(SECTIONS)}", file=sys.stderr)
+        return 2
+    commit, dirty = source_commit()
+    described = hardware(torch.device(device)) | package_versions()
+    facts = {
+        "commit": commit,
+        "dirty": dirty,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "machine": described,
+        "minutes": arguments.minutes,
+        "rehearsal": arguments.rehearse,
+        "decision": None,
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_scratch(), ignore_cleanup_errors=True) as work:
+        journal = Journal(arguments.output, Path(work), facts)
+        journal.say(f"{described.get('gpu', described['processor'])}, torch {torch.__version__}, commit {commit}")
+        try:
+            plan = Plan(sizes_for(device), journal, arguments.minutes, arguments.data, arguments.only)
+            plan.follow(arguments.study, arguments.first_seed)
+        except UserError as error:
+            journal.say(f"error: {error}")
+            return 2
+        finally:
+            journal.write()
+            journal.pack()
+    journal.say(f"written to {arguments.output}")
+    return 0 if all(outcome.good for outcome in journal.outcomes.values()) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m clever.gpu_check",
+        description=clever.gpu_check.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the few files go")
+    parser.add_argument("--minutes", type=float, default=9.0, help="the whole ends within these (default 9)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("gpu_data"),
+        metavar="FOLDER",
+        help="folder of cifar10.npz, the slice that clever.gpu_check.slice makes (default gpu_data)",
+    )
+    parser.add_argument("--rehearse", action="store_true", help="all steps at tiny sizes on the CPU")
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        default=list(SECTIONS),
+        metavar="SECTIONS",
+        help=", ".join(SECTIONS),
+    )
+    parser.add_argument("--study", metavar="NAME", help="run this study whatever the trial before it says")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, metavar="N", help="begin with this seed, to go on from an earlier call"
+    )
+    return parser
+
+
+def _scratch() -> str | None:
+    """Memory where there is plenty, for states that are written every few seconds; else the usual place."""
+    memory = Path("/dev/shm")
+    with_room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM
+    return str(memory) if with_room else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

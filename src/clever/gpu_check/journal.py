@@ -1,0 +1,78 @@
+"""The few files that come back, written anew after every step, so that a kill leaves the last state of each."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clever.files import replacing, write_json, write_text
+from clever.gpu_check.report import render
+from clever.gpu_check.steps import Outcome
+
+KEPT = ("run.json", "metrics.csv", ".log", ".json")
+"""Ends of the names that the archive keeps: no weights and no training states."""
+
+
+class Journal:
+    """results.json, report.md, log.txt, profile.txt and rest.tar.gz in one folder.
+
+    Args:
+        output: the folder that comes back.
+        work: the folder of logs, findings, runs and evaluations.
+        facts: what is known from the start: machine, commit, minutes.
+    """
+
+    def __init__(self, output: Path, work: Path, facts: dict[str, Any]) -> None:
+        self.output, self.work = output, work
+        self.facts = facts
+        self.outcomes: dict[str, Outcome] = {}
+        self.lines: list[str] = []
+        self.started = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line, printed and kept, with the seconds since the start."""
+        line = f"[{time.monotonic() - self.started:5.0f} s] {text}"
+        print(line, flush=True)
+        self.lines.append(line)
+
+    def note(self, outcome: Outcome) -> None:
+        """Keep how a step ended, or how far it is."""
+        self.outcomes[outcome.name] = outcome
+        if outcome.status != "running":
+            missed = [row["what"] for row in outcome.rows if row["met"] is False]
+            more = f"; missed: {'; '.join(missed)}" if missed else ""
+            self.say(f"{outcome.section}: {outcome.name} {outcome.status}, {outcome.seconds:.0f} s{more}")
+            if outcome.log:
+                print(outcome.log[-800:], file=sys.stderr, flush=True)
+        self.write()
+
+    def decide(self, words: str) -> None:
+        """Keep a decision that the script has made."""
+        self.facts["decision"] = words
+        self.say(words)
+        self.write()
+
+    def write(self) -> None:
+        """All files but the study's records, which the study writes itself."""
+        steps = [asdict(outcome) for outcome in self.outcomes.values()]
+        results = self.facts | {"seconds": round(time.monotonic() - self.started, 1), "steps": steps}
+        write_json(self.output / "results.json", results)
+        write_text(self.output / "report.md", render(results))
+        write_text(self.output / "log.txt", "\n".join(self.lines) + "\n")
+        profiles = [f"== {step['name']}\n{step['facts']['kernels']}" for step in steps if "kernels" in step["facts"]]
+        write_text(self.output / "profile.txt", "\n\n".join(profiles) + "\n")
+
+    def pack(self) -> None:
+        """Logs, findings, evaluations and descriptions of the runs in one archive."""
+        with replacing(self.output / "rest.tar.gz") as temporary, tarfile.open(temporary, "w:gz") as archive:
+            for path in sorted(self.work.rglob("*")):
+                if path.is_file() and path.name.endswith(KEPT) and "data" not in path.relative_to(self.work).parts[:1]:
+                    content = path.read_bytes()
+                    entry = tarfile.TarInfo(path.relative_to(self.work).as_posix())
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))

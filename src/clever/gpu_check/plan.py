@@ -1,0 +1,159 @@
+"""Which step comes when, and what time it may take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from clever.gpu_check.benchmarks import checkout
+from clever.gpu_check.journal import Journal
+from clever.gpu_check.rehearsal import write_small_study
+from clever.gpu_check.sizes import Sizes
+from clever.gpu_check.steps import Step, run_together
+from clever.gpu_check.variants import NAMES, choose, open_study, predicted_seconds, study_file, trained_images
+
+ACCELERATOR_TESTS = "accelerator or never_waits or gpu_makes or on_a_gpu"
+"""Tests that are skipped where there is no GPU (pytest -k)."""
+_TEST_FILES = (
+    "tests/augmentation/test_elastic.py",
+    "tests/augmentation/test_recipes.py",
+    "tests/data/test_latents.py",
+    "tests/data/test_loading.py",
+    "tests/pretraining/test_trainer.py",
+)
+_PACKING = 8.0
+"""Seconds kept for the end."""
+_SHARING = 50.0
+_WARM_UPS = (("vit_small_compiled", 0.45), ("vit_tiny_compiled", 0.33), ("resnet18_compiled", 0.12))
+"""Cases that are compiled while correctness is checked, each in a share of the card's memory."""
+
+
+class Plan:
+    """The sections, one after the other, within the minutes.
+
+    Args:
+        sizes: of the card or of the rehearsal.
+        journal: what comes back.
+        minutes: the whole ends within these.
+        data: the folder of the carried slice.
+        sections: which of them to run.
+    """
+
+    def __init__(self, sizes: Sizes, journal: Journal, minutes: float, data: Path, sections: Sequence[str]) -> None:
+        self.sizes, self.journal, self.sections = sizes, journal, sections
+        self.rehearsal = sizes.device == "cpu"
+        self.work = journal.work
+        self.end = time.monotonic() + 60 * minutes - _PACKING
+        self.slice = data / "cifar10.npz"
+        self.root, self.store = self.work / "data" / "root", self.work / "data" / "store"
+        self.studies = {name: self._study_path(name) for name in NAMES}
+
+    def follow(self, study: str | None, first_seed: int) -> None:
+        """All sections; ``study`` names one of ``NAMES`` where the trial is not to choose."""
+        if study is not None and study not in self.studies:
+            self.journal.say(f"study {study} is unknown (there are {', '.join(NAMES)}); the trial chooses")
+            study = None
+        if not self.rehearsal and "study" in self.sections and not self.slice.is_file():
+            self.journal.say(f"{self.slice} is missing, so there will be no study; make it with clever.gpu_check.slice")
+            self.sections = [name for name in self.sections if name != "study"]
+        if "correctness" in self.sections:
+            self._run([*self._data(), *self._correctness(), *self._warm_ups()], self.sizes.correctness_seconds)
+        elif "study" in self.sections:
+            self._run(self._data(), 60.0)
+        if "speed" in self.sections:
+            seconds = min(self.sizes.speed_seconds, self._left() - self._kept_for_study())
+            deadline = time.monotonic() + seconds
+            for step in self._speed():
+                self._run([step], deadline - time.monotonic())
+        if "study" in self.sections:
+            self._study(study, first_seed)
+
+    def _left(self) -> float:
+        return self.end - time.monotonic()
+
+    def _kept_for_study(self) -> float:
+        return self.sizes.study_seconds + _SHARING / 2 if "study" in self.sections else 0.0
+
+    def _run(self, steps: Sequence[Step], seconds: float) -> None:
+        deadline = min(time.monotonic() + seconds, self.end)
+        run_together(steps, deadline, self.work, self.journal.note, self.journal.say)
+        self.journal.pack()
+
+    def _step(self, name: str, section: str, module: str, seconds: float, *more: str, threads: int = 4) -> Step:
+        command = (sys.executable, "-m", f"clever.gpu_check.{module}", "--device", self.sizes.device)
+        environment = {"OMP_NUM_THREADS": "1" if self.rehearsal else str(threads)}
+        # Compiled code is shared between the warm-up and the measurement.
+        environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.work / "data" / "inductor")
+        return Step(name, section, (*command, "--findings", "FINDINGS", *more), seconds, environment)
+
+    def _data(self) -> list[Step]:
+        if "study" not in self.sections:
+            return []
+        more = ["--study", str(self.studies["cifar10_gpu"]), "--root", str(self.root), "--store", str(self.store)]
+        more += [] if self.rehearsal else ["--slice", str(self.slice)]
+        return [self._step("data", "study", "data", 60.0, *more)]
+
+    def _correctness(self) -> list[Step]:
+        limit = self.sizes.correctness_seconds
+        tests = [str(checkout() / name) for name in _TEST_FILES]
+        flags = ("-q", "-rfEs", "-p", "no:cacheprovider", "--rootdir", str(checkout()), "-k", ACCELERATOR_TESTS)
+        command = (sys.executable, "-m", "pytest", *flags, *tests)
+        return [
+            Step("tests", "correctness", command, limit, {"OMP_NUM_THREADS": "1"}),
+            self._step("agreement", "correctness", "agreement", limit, threads=8),
+            self._step("waits", "correctness", "waits", limit, threads=1),
+            self._step("resume", "correctness", "resume", limit, threads=1),
+        ]
+
+    def _warm_ups(self) -> list[Step]:
+        if "speed" not in self.sections or self.rehearsal:
+            return []
+        limit = self.sizes.correctness_seconds
+        return [
+            self._step(f"compile_{name}", "speed", "speed", limit, "--case", name, "--warm-up", str(share))
+            for name, share in _WARM_UPS
+        ]
+
+    def _speed(self) -> list[Step]:
+        cases = [
+            self._step(case.name, "speed", "speed", case.seconds, "--case", case.name, threads=8)
+            for case in self.sizes.speed
+        ]
+        if self.sizes.vmamba:
+            cases.insert(3, self._step("vmamba", "speed", "vmamba", 40.0, threads=8))
+        return cases
+
+    def _study_path(self, name: str) -> Path:
+        if not self.rehearsal:
+            return study_file(name)
+        small = self.work / "data" / f"{name}.yaml"
+        small.parent.mkdir(parents=True, exist_ok=True)
+        write_small_study(study_file(name), small)
+        return small
+
+    def _study(self, name: str | None, first_seed: int) -> None:
+        if not (self.store / "store.json").is_file():
+            self.journal.say("the study has no store (see data), so it is left out")
+            return
+        common = ("--store", str(self.store))
+        trial = self._step(
+            "sharing", "study", "sharing", _SHARING, "--study", str(self.studies["cifar10_gpu"]), *common
+        )
+        self._run([trial], _SHARING)
+        found = self.journal.outcomes["sharing"].facts
+        rate, processes = found.get("images a second"), found.get("processes", 2)
+        studies = {key: open_study(key, self.root) for key in NAMES}
+        seconds = self._left()
+        chosen = name or (choose(studies, rate, seconds) if rate else NAMES[-1])
+        images = trained_images(studies[chosen])
+        # One seed's methods in turns of as many as share the card: what one run takes beside the others.
+        expected = predicted_seconds(images, rate) * processes / 4 if rate else 60.0
+        measured = f"{rate:.0f} images/s by {processes} processes" if rate else "no trial"
+        why = "as asked" if name else "by the rule of clever.gpu_check.variants"
+        self.journal.decide(f"{chosen} {why}: {measured}, {seconds:.0f} s left, seeds from {first_seed}")
+        more = ["--study", str(self.studies[chosen]), "--results", str(self.work / "study" / chosen)]
+        more += ["--output", str(self.journal.output), "--processes", str(processes), "--first-seed", str(first_seed)]
+        more += ["--seconds", f"{self._left() - 4:.1f}", "--expected", "5" if self.rehearsal else f"{expected:.1f}"]
+        self._run([self._step("study", "study", "study", self._left(), *more, *common)], self._left())
