@@ -149,3 +149,19 @@ def test_a_changed_store_is_refused(objects: Store, runs: Path, tmp_path: Path) 
     (tmp_path / "store" / "test_images.npy").write_bytes(images)
     with pytest.raises(UserError, match=r"test_images\.npy: sha256 is"):
         _evaluate(Store.open(tmp_path / "store"), runs / "vicreg", tmp_path / "out.json")
+
+
+def test_neighbours_beyond_the_training_images_are_said_and_written_down(
+    objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = len(objects.split("train"))
+    options = json.dumps({"perturbations": ["orig"], "neighbours": [5, count, count + 1]})
+    evaluate_run(
+        "knn", options, run_folder=runs / "vicreg", store_folder=objects.folder, output=tmp_path / "out.json",
+        device="cpu",
+    )  # fmt: skip
+    expected = (
+        f"objects/tiny/vicreg/pairs/seed0: of {count + 1} neighbours only {count} vote, one for each training image"
+    )
+    assert read_evaluation(tmp_path / "out.json").provenance["notes"] == [expected]
+    assert capsys.readouterr().err.count(f"note: {expected}") == 1

@@ -6,7 +6,7 @@ from clever.data import SOURCES
 # What every store depends on, and the file of the source that its data set comes from.
 preparation_code = [
     str(package / "data" / f"{name}.py")
-    for name in ("arrays", "decoding", "moments", "preparation", "subset", "writing")
+    for name in ("arrays", "decoding", "image_files", "moments", "preparation", "subset", "writing")
 ]
 # Formulas and names that a source shares with the augmentation.
 formulas = {name: [str(package / f"{name}.py")] for name in ("spirograph", "threediebench")}

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from clever.data.image_files import EXTENSIONS, described, is_junk, list_images
 from clever.data.options import DataOptions
 from clever.data.source import SPLITS, FileSplit, Source, SplitName
 from clever.errors import UserError
 from clever.files import expanded
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Files that count as images (upper or lower case): the list of torchvision's ``ImageFolder``."""
 
 
 def read_image_folder(options: DataOptions) -> Source:
     """``root/train/<class>/**`` and ``root/val/<class>/**``, or ``root/test/<class>/**`` where there is no ``val``.
 
     Classes and files come in the order of torchvision's ``ImageFolder`` (sorted names; symbolic links are followed);
-    hidden class folders are passed over. Whichever folder it came from, the second split is called ``test``.
+    hidden class folders, and what systems and editors leave behind, are passed over. Whichever folder it came from, the
+    second split is called ``test``.
 
     Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images and a class
     that one split has and the other lacks. Files are not opened yet.
@@ -50,15 +50,24 @@ def read_image_folder(options: DataOptions) -> Source:
     if missing:
         raise UserError(f"{folders['test']}: has no folder for class {_listed(missing)}, which train has")
     splits = {name: _list_split(root, folders[name], classes) for name in SPLITS}
-    return Source(classes, splits["train"], splits["test"], origin=f"image folder, train and {folders['test'].name}")
+    unread = root / "test"
+    notes = []
+    if folders["test"].name != "test" and unread.is_dir():
+        notes.append(f"{folders['test'].name} is the test split; the folder test is there too and is not read")
+    origin = f"image folder, train and {folders['test'].name}"
+    return Source(classes, splits["train"], splits["test"], origin, notes=tuple(notes))
 
 
 def _class_folders(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            return sorted(entry.name for entry in entries if entry.is_dir() and not _is_hidden(entry.name))
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or is_junk(name)
 
 
 def _chosen_classes(wanted: list[str] | None, found: list[str], folder: Path) -> tuple[str, ...]:
@@ -79,39 +88,19 @@ def _list_split(root: Path, folder: Path, classes: tuple[str, ...]) -> FileSplit
     labels: list[int] = []
     unreadable: list[tuple[str, str]] = []
     empty: list[str] = []
+    passed_over = Counter[str]()
     for label, name in enumerate(classes):
-        files, broken = _image_files(folder / name)
-        if not files:
+        found = list_images(folder / name)
+        if not found.images:
             empty.append(name)
-        paths += [file.relative_to(root).as_posix() for file in files]
-        labels += [label] * len(files)
-        unreadable += [(file.relative_to(root).as_posix(), reason) for file, reason in broken]
+        paths += [file.relative_to(root).as_posix() for file in found.images]
+        labels += [label] * len(found.images)
+        unreadable += [(file.relative_to(root).as_posix(), reason) for file, reason in found.broken]
+        passed_over += found.passed_over
     if empty:
-        raise UserError(f"{folder}: no image in class {_listed(empty)}; images end in {', '.join(EXTENSIONS)}")
-    return FileSplit(root, paths, np.asarray(labels, dtype=np.int64), unreadable)
-
-
-def _image_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Image files at any depth in ImageFolder's order, and the folders that could not be entered with the reason."""
-    broken: list[tuple[Path, str]] = []
-    visits: list[tuple[str, list[str]]] = []
-
-    def failed(error: OSError) -> None:
-        broken.append((Path(error.filename), error.strerror or "cannot be listed"))
-
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed):
-        # A link to a folder above itself would be walked forty times over, with each image as often.
-        above = {os.path.realpath(path) for path in (Path(parent), *Path(parent).parents)}
-        for name in list(folders):
-            child = Path(parent, name)
-            if child.is_symlink() and os.path.realpath(child) in above:
-                folders.remove(name)
-                broken.append((child, "a symbolic link to a folder that contains it"))
-        visits.append((parent, sorted(files)))
-    images = [
-        Path(parent, name) for parent, files in sorted(visits) for name in files if name.lower().endswith(EXTENSIONS)
-    ]
-    return images, sorted(broken)
+        others = f" (passed over in {folder.name}: {described(passed_over)})" if passed_over else ""
+        raise UserError(f"{folder}: no image in class {_listed(empty)}; images end in {', '.join(EXTENSIONS)}{others}")
+    return FileSplit(root, paths, np.asarray(labels, dtype=np.int64), unreadable, passed_over=passed_over)
 
 
 def _listed(names: list[str], at_most: int = 10) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from clever.data import DataOptions
 from clever.data.array_files import load_array
 from clever.data.digits import DEFAULT_SIZE
-from clever.data.image_folder import EXTENSIONS
+from clever.data.image_files import EXTENSIONS
 from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES
 from clever.errors import UserError
 from clever.files import expanded

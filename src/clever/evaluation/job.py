@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from clever.data import Store
 from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.notes import collected_notes
 from clever.execution.device import held_device
 from clever.options import parse, parse_json
 from clever.parsing import foreign
@@ -80,11 +82,13 @@ def evaluate_run(
         recipe_digest=run["recipe_digest"],
         data_checksum=store.checksum,
     )
-    with held_device(device) as chosen:
+    with held_device(device) as chosen, collected_notes() as notes:
         further = _predictor(run_folder, chosen) if known.needs_predictor else {}
         records = known.evaluate(
             backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=options.seed, **further
         )
+    for text in notes:
+        print(f"note: {text}", file=sys.stderr)
     commit, dirty = source_commit()
     provenance = {
         "run": run,
@@ -94,6 +98,7 @@ def evaluate_run(
         "git_dirty": dirty,
         "versions": package_versions(),
         "hardware": hardware(chosen),
+        "notes": notes,
     }
     # A protocol may give its records several names (knn20, knn200): a variant's name comes behind them.
     variant = protocol.removeprefix(protocol.partition("+")[0])
