@@ -185,6 +185,7 @@ def parser() -> ArgumentParser:
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="torch.compile the student's backbone")
     parser.add_argument("--checkpoint-activations", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="no DINO beside: its compilation takes as long again")
     return parser
 
 
@@ -195,12 +196,13 @@ def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
     if device.type == "cpu":
         keep_freed_memory()  # as pre-training does
     started = time.perf_counter()
-    steppers = {"dino+clever": Stepper(arguments, "clever"), "dino": Stepper(arguments, "none")}
+    contenders = {"dino+clever": "clever"} if arguments.alone else {"dino+clever": "clever", "dino": "none"}
+    steppers = {name: Stepper(arguments, equivariance) for name, equivariance in contenders.items()}
     first_step = rounds.seconds_of(steppers["dino+clever"], device)
     built = time.perf_counter() - started
     seconds = rounds.alternate(steppers, arguments.rounds, device)
     # On a GPU, alternating networks share its memory: the speed of the one in question is measured on its own.
-    del steppers["dino"]
+    steppers.pop("dino", None)
     clever = steppers["dino+clever"]
     # Without memory pressure from elsewhere, and as the trainer does it: no waiting between steps.
     several = 1 if device.type == "cpu" else 10
@@ -213,26 +215,27 @@ def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
     speed = arguments.images / statistics.median(per_step)
     what = f"{arguments.backbone}, {arguments.views} views, {arguments.augmentation}, {arguments.images} images"
     speed_goal = GOALS.get((arguments.backbone, arguments.views)) if device.type == "cuda" else None
-    rows = [
-        rounds.row(
-            f"cost of CLeVER over DINO, {what}",
-            rounds.median_ratio(seconds["dino+clever"], seconds["dino"]),
-            "x",
-            "DINO's step",
-            1.15,
-            most=True,
-        ),
-        rounds.row("source images a second, DINO+CLeVER", speed, "images/s", "", speed_goal),
-    ]
+    rows = []
+    if "dino" in seconds:
+        cost = rounds.median_ratio(seconds["dino+clever"], seconds["dino"])
+        rows.append(rounds.row(f"cost of CLeVER over DINO, {what}", cost, "x", "DINO's step", 1.15, most=True))
+    rows.append(rounds.row("source images a second, DINO+CLeVER", speed, "images/s", what, speed_goal))
 
-    stages = [stage_seconds(clever) for _ in range(arguments.rounds)]
+    # The hooks that tell the stages apart would make a compiled backbone compile once more.
+    stages = [] if arguments.compile else [stage_seconds(clever) for _ in range(arguments.rounds)]
     totals = [sum(step.values()) for step in stages]
-    for name in stages[0]:
+    for name in stages[0] if stages else ():
         share = statistics.median(step[name] / total for step, total in zip(stages, totals, strict=True))
         goal = 0.1 if name == "augmentation" and device.type == "cuda" else None
         rows.append(rounds.row(f"share of {name}", share, "of the step", "synchronised stages", goal, most=True))
 
-    flops = model_flops(clever)
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**30
+        rows.append(rounds.row("peak memory", peak, "GiB", "allocated by torch"))
+    # Operations inside a compiled graph may not be counted: those of the same step without it are.
+    counted = Stepper(Namespace(**vars(arguments) | {"compile": False}), "clever") if arguments.compile else clever
+    flops = model_flops(counted)
+    del counted
     dtype = torch.bfloat16 if arguments.precision == "bf16" else torch.float32
     ceiling = matmul_ceiling(device, dtype)
     achieved = flops * speed / arguments.images
@@ -245,9 +248,6 @@ def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
         rounds.row("seconds to build both and take the first step", built, "s", "compilation included"),
         rounds.row("seconds of the first step", first_step, "s", "compilation included"),
     ]
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device) / 2**30
-        rows.append(rounds.row("peak memory", peak, "GiB", "allocated by torch"))
     return rows, clever
 
 

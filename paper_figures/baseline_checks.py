@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 from claims import Numbers
-from names import PIXELS, UNTRAINED
 from pooled_differences import Comparison, format_difference, over_seeds
 from tables import Row, escape_markdown, markdown_grid
+
+from clever.results.run_id import PIXELS, UNTRAINED
 
 LABEL_HEADS = ("data", "backbone", "augmentation", "comparison")
 PUBLISHED_TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000}

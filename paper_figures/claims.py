@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from names import UNTRAINED, part_rank
+from names import part_rank
 from pooled_differences import Comparison
 from table_matrix import reference_of
+
+from clever.results.run_id import UNTRAINED
 
 MARGIN_POINTS = 0.5
 """Accuracy differences within this are taken for none: the smallest gain on unchanged images that the authors' README

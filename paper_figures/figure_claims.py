@@ -10,14 +10,17 @@ import style
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
 from claims import Numbers, PublishedDifference, published_differences, statements
 from differences import CONFIDENCE
-from inputs import read_published, read_records, read_runs, unhealthy_runs
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from names import seeds_label
 from parameter_counts import count_parameters
+from published_values import read_published
 from verdicts import Finding, find
+
+from clever.results.records import read_records
+from clever.results.run_description import read_runs, unhealthy_runs
 
 AXIS_LABELS = {"points": "difference in top-1 accuracy (points)", "R²": "difference in R² of the rotation angle"}
 LABEL_WIDTH = 52

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import style
 from arguments import add_runs, check_suffixes, make_parser, run_script
-from inputs import health_of_curves, numeric_curves, read_curves, read_runs, unhealthy_runs
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,6 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from names import configuration_rank
 
 from clever.errors import UserError
+from clever.results.curves import health_of_curves, numeric_curves, read_curves
+from clever.results.run_description import read_runs, unhealthy_runs
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import style
 from arguments import add_protocol, add_records, check_suffixes, make_parser, run_script
-from inputs import read_published, read_records
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from names import METRICS, NOT_PUBLISHED, PIXELS, PROTOCOLS, UNTRAINED, perturbation_rank, seeds_label
+from names import METRICS, NOT_PUBLISHED, PROTOCOLS, perturbation_rank, seeds_label
+from published_values import read_published
 from summary import Cell, Configuration, Measured, Published, configurations, published_cells, summarise
+
+from clever.results.records import read_records
+from clever.results.run_id import PIXELS, UNTRAINED
 
 PublishedCells = Mapping[tuple[Configuration, str], Published]
 

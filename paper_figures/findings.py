@@ -34,10 +34,10 @@ from claims import (
     statements,
 )
 from differences import CONFIDENCE
-from inputs import REFERENCE_FILE, read_published, read_records, read_runs, unhealthy_runs
-from names import NOT_PUBLISHED, UNTRAINED
+from names import NOT_PUBLISHED
 from parameter_counts import count_parameters
 from pooled_differences import Comparison, format_difference, over_seeds, pool
+from published_values import REFERENCE_FILE, read_published
 from references import read_references
 from scipy import stats
 from table_provenance import origin_facts
@@ -46,6 +46,9 @@ from verdicts import Finding, find
 
 from clever.errors import UserError
 from clever.files import write_text
+from clever.results.records import read_records
+from clever.results.run_description import read_runs, unhealthy_runs
+from clever.results.run_id import UNTRAINED
 
 SUFFIXES = (".md",)
 NOTHING = "–"

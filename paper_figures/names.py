@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from clever.results.run_id import PIXELS, UNTRAINED
+
 PERTURBATIONS = {
     "orig": "unchanged",
     "cj": "colour jitter",
@@ -29,8 +31,6 @@ PROTOCOLS = {
     "retrieval": "Retrieval",
 }
 NOT_PUBLISHED = "not published in the sources we have"
-UNTRAINED = "untrained"
-PIXELS = "pixels"
 
 
 def perturbation_rank(name: str) -> tuple[int, str]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from names import PIXELS
+
+from clever.results.run_id import PIXELS
 
 
 def count_parameters(runs: Sequence[Mapping[str, Any]]) -> dict[str, int]:

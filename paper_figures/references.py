@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 from arguments import PUBLISHED_FOLDER
-from inputs import PUBLISHED_COLUMNS, REFERENCE_FILE, read_published_file
+from published_values import PUBLISHED_COLUMNS, REFERENCE_FILE, read_published_file
 
 from clever.errors import UserError
 
@@ -52,7 +52,7 @@ def references_beside(records: pd.DataFrame, references: pd.DataFrame) -> pd.Dat
     Nothing is said about whether augmentation, schedule or protocol agree: the columns and ``note`` do.
 
     Args:
-        records: as of ``inputs.read_records``.
+        records: as of ``clever.results.records.read_records``.
         references: as of ``read_references``.
 
     Returns:

@@ -11,8 +11,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
-from inputs import HEALTHY, health_of_curves, numeric_curves, read_curves, read_published, read_records, read_runs
 from names import METRICS, PROTOCOLS, part_rank
+from published_values import read_published
 from summary import published_cells, summarise
 from table_1 import build_tables
 from table_provenance import Facts, commit_text, duration, flat, origin_facts
@@ -20,6 +20,9 @@ from tables import Table
 
 from clever.errors import UserError
 from clever.files import write_text
+from clever.results.curves import health_of_curves, numeric_curves, read_curves
+from clever.results.records import read_records
+from clever.results.run_description import HEALTHY, read_runs
 
 SUFFIXES = (".html",)
 FIGURE_CAPTIONS = {

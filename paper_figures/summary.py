@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
-from names import PIXELS, UNTRAINED, configuration_rank
+from names import configuration_rank
 
 from clever.errors import UserError
+from clever.results.run_id import PIXELS, UNTRAINED
 
 MAIN_ITEMS = ("clever_readme", "ddcl_readme")
 """The published tables that the main table stands beside; the others hold the same cells again or other schedules."""

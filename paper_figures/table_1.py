@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arguments import add_protocol, add_records, add_runs, check_suffixes, make_parser, run_script
-from inputs import read_published, read_records, read_runs, unhealthy_runs
 from names import METRICS, NOT_PUBLISHED, PERTURBATIONS, PROTOCOLS, method_label, perturbation_rank, seeds_label
+from published_values import read_published
 from summary import Cell, Configuration, Measured, Published, configurations, elsewhere, published_cells, summarise
 from tables import Kind, Row, Table, to_latex, to_markdown
 
 from clever.files import write_text
+from clever.results.records import read_records
+from clever.results.run_description import read_runs, unhealthy_runs
 
 SUFFIXES = (".md", ".csv", ".tex")
 LABEL_HEADS = ("backbone", "method", "augmentation", "values")

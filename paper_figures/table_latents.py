@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
-from inputs import read_records, read_runs, unhealthy_runs
 from table_matrix import SUFFIXES, Wording, compare, write_comparison
 
 from clever.errors import UserError
+from clever.results.records import read_records
+from clever.results.run_description import read_runs, unhealthy_runs
 
 PROTOCOL = "latents"
 METRIC = "mean_mse"

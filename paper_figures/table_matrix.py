@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 from arguments import add_protocol, add_records, add_runs, check_suffixes, make_parser, run_script
 from differences import Difference, paired_difference
-from inputs import read_records, read_runs, unhealthy_runs
-from names import METRICS, PERTURBATIONS, PIXELS, PROTOCOLS, UNTRAINED, method_label, perturbation_rank, seeds_label
+from names import METRICS, PERTURBATIONS, PROTOCOLS, method_label, perturbation_rank, seeds_label
 from tables import Kind, Row, Table, to_latex, to_markdown
 
 from clever.errors import UserError
 from clever.files import write_text
+from clever.results.records import read_records
+from clever.results.run_description import read_runs, unhealthy_runs
+from clever.results.run_id import PIXELS, UNTRAINED
 
 SUFFIXES = (".md", ".csv", ".tex")
 LABEL_HEADS = ("backbone", "augmentation", "method", "seeds")

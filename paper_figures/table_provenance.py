@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from names import UNTRAINED
+
+from clever.results.run_id import UNTRAINED
 
 NOT_RECORDED = "not recorded"
 Facts = tuple[tuple[str, str], ...]

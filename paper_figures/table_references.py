@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
-from inputs import REFERENCE_FILE, read_records, read_runs, unhealthy_runs
-from names import METRICS, NOT_PUBLISHED, PIXELS, UNTRAINED, seeds_label
+from names import METRICS, NOT_PUBLISHED, seeds_label
+from published_values import REFERENCE_FILE
 from references import BESIDE_COLUMNS, read_references, references_beside
 from table_1 import UNHEALTHY_MARK
 from tables import Row, Table, to_latex, to_markdown
 
 from clever.files import write_text
+from clever.results.records import read_records
+from clever.results.run_description import read_runs, unhealthy_runs
+from clever.results.run_id import PIXELS, UNTRAINED
 
 SUFFIXES = (".md", ".csv", ".tex")
 LABEL_HEADS = ("backbone", "what", "protocol", "values")
@@ -30,7 +34,7 @@ DIFFER = (
 )
 
 
-def compare(records: pd.DataFrame, references: pd.DataFrame, runs: Sequence[dict[str, object]]) -> pd.DataFrame:
+def compare(records: pd.DataFrame, references: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The pairs of ``references.references_beside``, and of our row its schedule and whether its runs were healthy.
 
     Columns ``CSV_HEADS``; ``epochs`` and ``batch_size`` are NaN, and ``healthy`` empty, where ``runs`` do not say.
@@ -48,7 +52,7 @@ def compare(records: pd.DataFrame, references: pd.DataFrame, runs: Sequence[dict
     return pairs.assign(epochs=epochs, batch_size=batches, healthy=healthy)[list(CSV_HEADS)]
 
 
-def _batch_size(run: dict[str, object]) -> object:
+def _batch_size(run: Mapping[str, Any]) -> object:
     recipe = run.get("recipe")
     optimisation = recipe.get("optimisation") if isinstance(recipe, dict) else None
     return optimisation.get("batch_size") if isinstance(optimisation, dict) else None

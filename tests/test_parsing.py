@@ -123,7 +123,7 @@ RUN = {
     },
     "recipe_digest": "2a63bb8b1c3c9a6e",
     "data_checksum": "0" * 64,
-    "git_commit": None,
+    "git_commit": "unknown",
     "backbone_sha256": "0" * 64,
     "feature_dim": 256,
     "ir_dim": None,

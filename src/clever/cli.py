@@ -294,15 +294,17 @@ def _add_collect(commands: _Commands) -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> None:
-    from clever.results import records
+    from clever.results.curves import collect_curves, write_curves
+    from clever.results.records import collect, write_records
+    from clever.results.run_description import collect_runs, write_runs
 
     folder: Path = arguments.output
-    runs = records.collect_runs([run / "run.json" for run in arguments.runs])
-    collected = records.collect(arguments.evaluations, runs)
-    curves = records.collect_curves([run / "metrics.csv" for run in arguments.runs], runs)
-    records.write_records(collected, folder / "records.csv")
-    records.write_curves(curves, folder / "curves.csv")
-    records.write_runs(runs, folder / "runs.json")
+    runs = collect_runs([run / "run.json" for run in arguments.runs])
+    collected = collect(arguments.evaluations, runs)
+    curves = collect_curves([run / "metrics.csv" for run in arguments.runs], runs)
+    write_records(collected, folder / "records.csv")
+    write_curves(curves, folder / "curves.csv")
+    write_runs(runs, folder / "runs.json")
 
 
 def _add_describe(commands: _Commands) -> None:

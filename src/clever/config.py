@@ -135,6 +135,17 @@ class Study(Options):
             raise ValueError(f"pretrainings: the run {repeated[0]} stands there twice; remove one of them")
         return self
 
+    @model_validator(mode="after")
+    def _labels_suffice(self) -> Self:
+        used = {block.data for block in self.pretrainings}
+        unlabelled = sorted(name for name, options in self.data.items() if name in used and not options.labelled)
+        for name, protocol in PROTOCOLS.items():
+            if unlabelled and protocol.needs_labels and getattr(self.evaluations, name) is not None:
+                raise ValueError(
+                    f"evaluations.{name}: needs labels, but data.{unlabelled[0]} has `labelled: false`; leave it out"
+                )
+        return self
+
     def _check_method(self, where: str, block: PretrainingOptions, method: str) -> None:
         """Refuse a method that cannot work with the views or backbones of its block."""
         baseline, equivariance = self.methods[method].baseline.name, self.methods[method].equivariance

@@ -123,6 +123,8 @@ def _describe(kind: type[Options], fault: Any) -> str:
             tag = fault["ctx"]["tag"]
             known = fault["ctx"]["expected_tags"].strip("'").split("', '")
             return f"{where}.name: {_shown(tag)} is unknown{nearest(str(tag), known)}"
+        case "list_type":
+            return f"{place}a list is expected, got {_shown(fault['input'])}; write [{_shown(fault['input'])}]"
         case "value_error":
             return f"{place}{fault['ctx']['error']}"
         case _:

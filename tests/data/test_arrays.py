@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clever.data import DataOptions
+from clever.data import DataOptions, prepare
 from clever.data.arrays import read_arrays
 from clever.errors import UserError
 
@@ -38,8 +38,9 @@ LABELS = np.arange(20) % 4
         ({"train_images": None}, "train_images.npy: no such file"),
         ({"test_labels": None}, "test_labels.npy: no such file"),
         ({"train_images": IMAGES.astype(np.float32)}, "train_images.npy: dtype is float32; images must be uint8"),
-        ({"train_images": IMAGES[..., 0]}, "shape is [20, 6, 6]; images must be [N, height, width, 3]"),
-        ({"train_images": IMAGES.transpose(0, 3, 1, 2)}, "images must be [N, height, width, 3]"),
+        ({"train_images": IMAGES[0, ..., 0]}, "shape is [6, 6]; images must be [N, height, width, 3]"),
+        ({"train_images": IMAGES[..., :2]}, "images must be [N, height, width, 3] (grey: [N, height, width])"),
+        ({"train_images": IMAGES.transpose(0, 3, 1, 2)}, "bring the channels behind with .transpose(0, 2, 3, 1)"),
         ({"test_images": IMAGES[:0]}, "test_images.npy: shape is [0, 6, 6, 3]; there is no image"),
         ({"train_images": IMAGES[:, :4]}, "4 x 6 (height x width); set image_size"),
         ({"test_images": np.zeros((7, 8, 8, 3), dtype=np.uint8)}, "set image_size to bring both to one size"),
@@ -91,3 +92,13 @@ def test_missing_folder(tmp_path: Path) -> None:
 def test_image_size_lifts_the_demand_for_squares(make_arrays: ArraysMaker) -> None:
     root = make_arrays(train_images=IMAGES[:, :4])
     assert read(root, image_size=5).train.images.shape == (20, 4, 6, 3)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 6, 1)])
+def test_grey_arrays_become_three_equal_channels(make_arrays: ArraysMaker, tmp_path: Path, shape: tuple[int]) -> None:
+    grey = np.random.default_rng(1).integers(0, 256, (20, *shape), dtype=np.uint8)
+    root = make_arrays(train_images=grey, test_images=grey[:7])
+    store = prepare(DataOptions(source="arrays", root=str(root)), tmp_path / "store")
+    expected = np.stack([grey.reshape(20, 6, 6)] * 3, axis=-1)
+    np.testing.assert_array_equal(np.load(store.folder / "train_images.npy"), expected)
+    np.testing.assert_allclose(store.mean, [grey.astype(np.float64).mean() / 255] * 3, rtol=1e-12)

@@ -104,7 +104,19 @@ def test_an_archive_that_reaches_outside_is_refused(
 def test_changed_batch_is_never_unpickled(archive: Path) -> None:
     path = archive.parent / CIFAR10.base_folder / "data_batch_2"
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(UserError, match=r"torchvision could not read cifar10 \(Dataset not found or corrupted"):
+    wanted = dict(CIFAR10.train_list)["data_batch_2"]
+    with pytest.raises(UserError, match=rf"data_batch_2: md5 is [0-9a-f]{{32}}, {wanted} was published: it is damaged"):
+        read_cifar(options(archive.parent))
+
+
+@pytest.mark.parametrize("name", ["test_batch", "batches.meta"])
+def test_a_missing_or_changed_file_of_cifar_is_named(archive: Path, name: str) -> None:
+    path = archive.parent / CIFAR10.base_folder / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"{name}: md5 is .*unpack .* again, or set `download: true`"):
+        read_cifar(options(archive.parent))
+    path.unlink()
+    with pytest.raises(UserError, match=rf"{name}: cannot be read \(No such file"):
         read_cifar(options(archive.parent))
 
 

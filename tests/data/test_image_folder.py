@@ -60,7 +60,7 @@ def test_chosen_classes_leave_the_others_out(make_folder: FolderMaker) -> None:
 def test_missing_folders(make_folder: FolderMaker, tmp_path: Path) -> None:
     refuses(tmp_path / "nowhere", "nowhere: no such folder")
     root = make_folder()
-    (root / "val").rename(root / "validation")
+    (root / "val").rename(root / "held_out")
     refuses(root, "has neither val nor test")
     (root / "train").rename(root / "training")
     refuses(root, "has no folder train")

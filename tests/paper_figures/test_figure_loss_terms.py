@@ -8,13 +8,14 @@ import figure_loss_terms
 import numpy as np
 import pandas as pd
 import pytest
-from inputs import numeric_curves, read_curves, read_runs
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from style import ALARM
 from synthetic_study import COLLAPSED, MakeStudy
 
 from clever.errors import UserError
+from clever.results.curves import numeric_curves, read_curves
+from clever.results.run_description import read_runs
 
 
 def _crosses(axes: Axes) -> list[tuple[float, float]]:

@@ -8,13 +8,15 @@ import figure_robustness
 import numpy as np
 import pytest
 from arguments import PUBLISHED_FOLDER
-from inputs import read_published, read_records
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from published_values import read_published
 from style import METHOD_MARKS
 from summary import published_cells, summarise
 from synthetic_study import PERTURBATIONS, MakeStudy, Study
+
+from clever.results.records import read_records
 
 CHOICE = {"protocol": "linear", "part": "ALL", "metric": "top1"}
 

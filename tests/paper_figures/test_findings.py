@@ -16,13 +16,14 @@ from arguments import PUBLISHED_FOLDER
 from baseline_checks import beside_references, schedules
 from claims import MARGIN_POINTS, Numbers, other_parameters, published_differences, statements
 from findings import render
-from inputs import RECORD_COLUMNS, read_published
 from pooled_differences import LOWER, NOT_MEASURED, ONE_SEED, SUPPORTED, UNDECIDED, WITHIN
+from published_values import read_published
 from references import read_references
 from scipy import stats
 from verdicts import Finding, find
 
 from clever.errors import UserError
+from clever.results.records import COLUMNS
 
 BACKBONES = {"resnet10t_half": 1_200_000, "vit_micro": 140_000}
 METHODS = ("dino", "dino+clever", "simsiam", "simsiam+ddcl", "simsiam+clever")
@@ -48,7 +49,7 @@ def make_records(
         names = dict(zip(("protocol", "part", "perturbation", "metric"), what, strict=True))
         run = f"cifar10/{backbone}/{method}/{augmentation}/seed{seed}"
         rows.append(
-            dict.fromkeys(RECORD_COLUMNS, "x")
+            dict.fromkeys(COLUMNS, "x")
             | {"run": run, "data": "cifar10", "backbone": backbone, "method": method, "augmentation": augmentation}
             | {"seed": seed, "value": value, "n": 3000, "selection": "last", "epoch": 9, **names}
         )
@@ -91,6 +92,8 @@ def make_runs(records: pd.DataFrame, **health: str) -> list[dict[str, Any]]:
             "images_per_second": 1111.1,
             "hardware": {"device": "cpu", "cores": 2},
             "git_commit": "c0ffee",
+            "recipe_digest": "d1935",
+            "data_checksum": "5eed",
             "health": health.get(row["run"], "ok"),
         }
         for row in trained.to_dict("records")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from arguments import PUBLISHED_FOLDER
-from inputs import PUBLISHED_COLUMNS, REFERENCE_FILE, read_published
+from published_values import PUBLISHED_COLUMNS, REFERENCE_FILE, read_published
 
 from clever.errors import UserError
 

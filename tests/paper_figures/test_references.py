@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from inputs import read_published
+from published_values import read_published
 from references import BESIDE_COLUMNS, REFERENCES, read_references, references_beside
 
 from clever.baselines import BASELINES

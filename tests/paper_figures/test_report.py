@@ -233,7 +233,8 @@ def test_each_table_of_ours_says_where_its_numbers_come_from(make_study: MakeStu
 
 def test_what_runs_do_not_say_is_not_made_up(make_study: MakeStudy) -> None:
     study = make_study(seeds=1)
-    silent = [{key: run[key] for key in ("run", "health", "git_commit")} for run in study.runs[1:]]
+    required = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit", "health")
+    silent = [{key: run[key] for key in required} for run in study.runs[1:]]
     silent[0]["wall_seconds"] = 30.0
     study.runs_path.write_text(json.dumps(silent), encoding="utf-8")
     facts = next(iter(Origins(_render(study)).found.values()))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import table_latents
-from inputs import RECORD_COLUMNS
 
 from clever.errors import UserError
+from clever.results.records import COLUMNS
 
 ERRORS = {
     ("simclr", "latents"): [0.03, 0.04],
@@ -22,7 +22,7 @@ ERRORS = {
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
     rows = [
-        dict.fromkeys(RECORD_COLUMNS, "x")
+        dict.fromkeys(COLUMNS, "x")
         | {"run": f"s/b/{method}/v/seed{seed}", "data": "s", "backbone": "b", "method": method, "augmentation": "v"}
         | {"seed": seed, "protocol": protocol, "part": "ALL", "perturbation": "orig", "metric": metric}
         | {"value": value if metric == "mean_mse" else 9.0, "n": 10, "selection": "last", "epoch": 0}

@@ -8,15 +8,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import table_references
-from inputs import RECORD_COLUMNS
 from references import read_references
+
+from clever.results.records import COLUMNS
 
 
 def write_records(folder: Path, rows: list[tuple[str, str, str, int, str, float]]) -> Path:
     """Rows (backbone, method, protocol, seed, metric, value), all on cifar10, trained with baug."""
     table = pd.DataFrame(
         [
-            dict.fromkeys(RECORD_COLUMNS, "x")
+            dict.fromkeys(COLUMNS, "x")
             | {"run": f"cifar10/{backbone}/{method}/baug/seed{seed}", "data": "cifar10", "backbone": backbone}
             | {"method": method, "augmentation": "baug", "seed": seed, "protocol": protocol, "part": "ALL"}
             | {"perturbation": "orig", "metric": metric, "value": value, "n": 10, "selection": "last", "epoch": 0}
@@ -59,7 +60,8 @@ def cells(markdown: str) -> list[list[str]]:
 def test_ours_and_theirs(records: Path, tmp_path: Path) -> None:
     runs = [
         {"run": f"cifar10/resnet18/simsiam/baug/seed{seed}", "epochs": 1000, "health": "ok" if seed else "collapsed"}
-        | {"recipe": {"optimisation": {"batch_size": 256}}}
+        | {"recipe": {"optimisation": {"batch_size": 256}}, "recipe_digest": "d1935", "data_checksum": "5eed"}
+        | {"git_commit": "c0ffee"}
         for seed in (0, 1)
     ]
     (tmp_path / "runs.json").write_text(json.dumps(runs), encoding="utf-8")

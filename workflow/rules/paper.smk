@@ -3,7 +3,9 @@
 figures = source / "paper_figures"
 published = sorted(str(file) for file in (figures / "published").glob("*.csv"))
 # What the scripts share.
-drawing_code = [str(figures / f"{name}.py") for name in ("arguments", "inputs", "names", "style", "summary", "tables")]
+drawing_code = [
+    str(figures / f"{name}.py") for name in ("arguments", "names", "published_values", "style", "summary", "tables")
+]
 
 
 rule table_1:

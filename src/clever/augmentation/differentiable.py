@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from clever.augmentation.constants import constant
+
 FACTORS = ("brightness", "contrast", "saturation", "hue")
 """What the four columns of the factors are; 1, 1, 1, 0 leave an image as it is."""
 
@@ -47,9 +49,10 @@ def hue_matrices(hue: Tensor) -> Tensor:
     one, zero = torch.ones_like(turn), torch.zeros_like(turn)
     rows = (one, zero, zero, zero, turn.cos(), -turn.sin(), zero, turn.sin(), turn.cos())
     rotation = torch.stack(rows, 1).view(-1, 3, 3)
-    return hue.new_tensor(FROM_YIQ) @ rotation @ hue.new_tensor(TO_YIQ)
+    from_yiq, to_yiq = (constant(matrix, hue.device, hue.dtype) for matrix in (FROM_YIQ, TO_YIQ))
+    return from_yiq @ rotation @ to_yiq
 
 
 def luma(images: Tensor) -> Tensor:
     """Grey levels [N, 1, H, W]."""
-    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (images * constant(LUMA, images.device, images.dtype).view(1, 3, 1, 1)).sum(1, keepdim=True)

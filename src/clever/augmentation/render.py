@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clever.augmentation import colour
 from clever.augmentation.blur import gaussian_blur, kernel_half_width
+from clever.augmentation.constants import constant
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_, set_rows, take_rows
 from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
 from clever.augmentation.differentiable import FACTORS, differentiable_jitter, luma
@@ -85,7 +86,7 @@ def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficien
         images = images.index_copy(0, rows, gaussian_blur(images[rows], there["blur_radius"][rows], half_width))
     solarised = colour.solarise(images, coefficients.solarise_threshold)
     images = torch.where(there["solarise_applied"].view(-1, 1, 1, 1), solarised, images)
-    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (coefficients.mean, coefficients.std))
+    mean, std = (constant(values, device).view(1, 3, 1, 1) for values in (coefficients.mean, coefficients.std))
     return (images - mean) / std, factors
 
 

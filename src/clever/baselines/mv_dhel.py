@@ -49,8 +49,9 @@ def multi_view_dhel(views: Tensor, *, temperature: float) -> Tensor:
     """
     count, rows, _ = views.shape
     images = views.transpose(0, 1)
-    later = torch.ones(count, count, dtype=torch.bool, device=views.device).triu(diagonal=1)
-    positives = scaled_products(images, images, temperature)[:, later]
+    # By index, for a mask would make the host wait until the device has counted it.
+    first, second = torch.triu_indices(count, count, offset=1, device=views.device)
+    positives = scaled_products(images, images, temperature)[:, first, second]
     within = scaled_products(views, views, temperature)
     within = within.masked_fill(torch.eye(rows, dtype=torch.bool, device=views.device), -torch.inf)
     repulsion = torch.logsumexp(within, dim=-1).sum(dim=0)

@@ -19,6 +19,8 @@ from clever.parsing import foreign, read_text
 def read_arrays(options: DataOptions) -> Source:
     """``root/{train,test}_images.npy`` uint8 [N, H, W, 3] and ``root/{train,test}_labels.npy`` integers [N].
 
+    Grey images, [N, H, W] or [N, H, W, 1], become three equal channels, without a copy of the array.
+
     ``root/classes.txt`` may name the classes, one a line in label order; otherwise they are called 0, 1, 2 ...
     Images are memory-mapped. Pickled arrays are refused.
 
@@ -94,8 +96,14 @@ def _read_split(root: Path, split: str, square: bool) -> ArraySplit:
     labels = load_array(labels_path, memory_mapped=False)
     if images.dtype != np.uint8:
         raise UserError(f"{images_path}: dtype is {images.dtype}; images must be uint8, 0 to 255")
-    if images.ndim != 4 or images.shape[3] != 3:
-        raise UserError(f"{images_path}: shape is {list(images.shape)}; images must be [N, height, width, 3]")
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        first = "; bring the channels behind with .transpose(0, 2, 3, 1)" if images.shape[1:2] in ((1,), (3,)) else ""
+        raise UserError(
+            f"{images_path}: shape is {list(images.shape)}; images must be [N, height, width, 3] "
+            f"(grey: [N, height, width]){first}"
+        )
     if 0 in images.shape:
         raise UserError(f"{images_path}: shape is {list(images.shape)}; there is no image in it")
     if square and images.shape[1] != images.shape[2]:
@@ -112,4 +120,6 @@ def _read_split(root: Path, split: str, square: bool) -> ArraySplit:
         )
     if labels.dtype == np.uint64 and labels.max() > np.iinfo(np.int64).max:
         raise UserError(f"{labels_path}: label {labels.max()} does not fit int64")
-    return ArraySplit(images.view(np.uint8), labels.astype(np.int64))
+    # Grey becomes three equal channels in the view alone.
+    pixels = np.broadcast_to(images.view(np.uint8), (*images.shape[:3], 3))
+    return ArraySplit(pixels, labels.astype(np.int64))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from clever.data.options import DataOptions
 from clever.data.source import ArraySplit, Source
 from clever.errors import UserError
 from clever.files import expanded
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -59,6 +64,8 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
             f"{root}: holds neither train_images.npy nor {family.base_folder}; "
             f"set `download: true` to let torchvision fetch {options.source}, or correct `root`"
         )
+    if not options.download:
+        _check_files(root / family.base_folder, family)
     try:
         with _nothing_leaves_the_folder():
             train = family(str(root), train=True, download=options.download)
@@ -72,6 +79,24 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
         test=ArraySplit(test.data, np.asarray(test.targets, dtype=np.int64)),
         origin=f"torchvision {family.__name__}",
     )
+
+
+def _check_files(folder: Path, family: type[CIFAR10]) -> None:
+    """Name the first file that is missing or not as it was published, of which torchvision says only that there is one.
+
+    The keys of ``meta`` in torchvision's classes are ``filename`` and ``md5``.
+    """
+    published = [*family.train_list, *family.test_list, [family.meta["filename"], family.meta["md5"]]]
+    for name, wanted in published:
+        path = folder / name
+        again = f"unpack {family.filename} again, or set `download: true`"
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "md5").hexdigest()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); {again}") from error
+        if found != wanted:
+            raise UserError(f"{path}: md5 is {found}, {wanted} was published: it is damaged or changed; {again}")
 
 
 @contextmanager

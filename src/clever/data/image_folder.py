@@ -3,77 +3,147 @@
 from __future__ import annotations
 
 import difflib
-import os
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from clever.data.image_files import EXTENSIONS, described, is_junk, list_images
+from clever.data.folder_layout import (
+    check_case,
+    find_split,
+    folders_in,
+    has_images,
+    image_key,
+    labels_file,
+    lacking_classes,
+    lacking_train,
+    read_labels,
+)
+from clever.data.image_files import EXTENSIONS, Listing, described, list_images
 from clever.data.options import DataOptions
-from clever.data.source import SPLITS, FileSplit, Source, SplitName
+from clever.data.source import NO_LABEL, FileSplit, Source
 from clever.errors import UserError
 from clever.files import expanded
 
 
 def read_image_folder(options: DataOptions) -> Source:
-    """``root/train/<class>/**`` and ``root/val/<class>/**``, or ``root/test/<class>/**`` where there is no ``val``.
+    """``root/train/<class>/**`` and ``root/val/<class>/**``; ``valid``, ``validation`` or ``test`` where there is no
+    ``val``, each in any case.
 
     Classes and files come in the order of torchvision's ``ImageFolder`` (sorted names; symbolic links are followed);
     hidden class folders, and what systems and editors leave behind, are passed over. Whichever folder it came from, the
-    second split is called ``test``.
+    second split is called ``test``. Where its images are in no class folders, their classes come from the file ``test_labels`` or from Tiny-ImageNet's
+    ``val_annotations.txt`` in it. With ``labelled: false`` all images of a split count, whatever folders they are in.
 
-    Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images and a class
-    that one split has and the other lacks. Files are not opened yet.
+    Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images, a class
+    that one split has and the other lacks, and an image without a label. Files are not opened yet.
     """
     assert options.root is not None
     root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source image_folder)")
-    folders: dict[SplitName, Path] = {"train": root / "train", "test": root / "val"}
-    if not folders["test"].is_dir():
-        folders["test"] = root / "test"
-    if not folders["train"].is_dir():
-        raise UserError(f"{root}: has no folder train; expected train/<class>/* and val/<class>/* (or test/<class>/*)")
-    if not folders["test"].is_dir():
+    train, test = find_split(root, "train"), find_split(root, "test")
+    if not options.labelled:
+        return _read_unlabelled(root, train, test)
+    if train is None:
+        raise UserError(lacking_train(root, EXTENSIONS))
+    if test is None:
         raise UserError(f"{root}: has neither val nor test; expected train/<class>/* and val/<class>/*")
+    classes = _chosen_classes(options.classes, folders_in(train), train)
+    images = _list_split(root, train, classes)
+    labels = root / options.test_labels if options.test_labels is not None else labels_file(test)
+    if labels is None:
+        _check_test_classes(options, train, test, classes)
+        second, origin = _list_split(root, test, classes), test.name
+    else:
+        second, origin = _list_annotated(root, test, labels, classes, options), f"{test.name} by {labels.name}"
+    unread = [name for name in folders_in(root) if name.lower() == "test" and name != test.name]
+    notes = [f"{test.name} is the test split; the folder {name} is there too and is not read" for name in unread]
+    return Source(classes, images, second, f"image folder, {train.name} and {origin}", notes=tuple(notes))
 
-    found = {name: _class_folders(folder) for name, folder in folders.items()}
-    classes = _chosen_classes(options.classes, found["train"], folders["train"])
-    if options.classes is None:
-        unknown = sorted(set(found["test"]) - set(classes))
-        if unknown:
+
+def _read_unlabelled(root: Path, train: Path | None, test: Path | None) -> Source:
+    if train is None and test is not None:
+        raise UserError(f"{root}: has {test.name} but no train; expected training images in train, or all in {root}")
+    images, further = _list_unlabelled(root, train or root), _list_unlabelled(root, test)
+    if not len(images.labels):
+        raise UserError(f"{train or root}: no image there or below; images end in {', '.join(EXTENSIONS)}")
+    where = "" if train is None else f", {train.name}" if test is None else f", {train.name} and {test.name}"
+    return Source((), images, further, origin=f"image folder without labels{where}")
+
+
+def _list_unlabelled(root: Path, folder: Path | None) -> FileSplit:
+    found = Listing() if folder is None else list_images(folder)
+    return FileSplit(
+        root,
+        [file.relative_to(root).as_posix() for file in found.images],
+        np.full(len(found.images), NO_LABEL, dtype=np.int64),
+        [(file.relative_to(root).as_posix(), reason) for file, reason in found.broken],
+        passed_over=found.passed_over,
+    )
+
+
+def _check_test_classes(options: DataOptions, train: Path, test: Path, classes: tuple[str, ...]) -> None:
+    found = folders_in(test)
+    if not set(found) & set(classes) and has_images(test, EXTENSIONS):
+        raise UserError(lacking_classes(test, "test", EXTENSIONS))
+    unknown = [] if options.classes is not None else sorted(set(found) - set(classes))
+    missing = sorted(set(classes) - set(found))
+    for here in [*unknown, *missing]:
+        others = [name for name in (classes if here in unknown else found) if name.casefold() == here.casefold()]
+        if others:
+            places = (test.name, train.name) if here in unknown else (train.name, test.name)
             raise UserError(
-                f"{folders['test']}: class {_listed(unknown)} has no folder in train; remove it or list `classes`"
+                f"{test.parent}: class {here} of {places[0]} is called {others[0]} in {places[1]}; "
+                "give both one name, in the same case"
             )
-    missing = sorted(set(classes) - set(found["test"]))
+    if unknown:
+        raise UserError(f"{test}: class {_listed(unknown)} has no folder in train; remove it or list `classes`")
     if missing:
-        raise UserError(f"{folders['test']}: has no folder for class {_listed(missing)}, which train has")
-    splits = {name: _list_split(root, folders[name], classes) for name in SPLITS}
-    unread = root / "test"
-    notes = []
-    if folders["test"].name != "test" and unread.is_dir():
-        notes.append(f"{folders['test'].name} is the test split; the folder test is there too and is not read")
-    origin = f"image folder, train and {folders['test'].name}"
-    return Source(classes, splits["train"], splits["test"], origin, notes=tuple(notes))
+        raise UserError(f"{test}: has no folder for class {_listed(missing)}, which train has")
 
 
-def _class_folders(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not _is_hidden(entry.name))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or is_junk(name)
+def _list_annotated(
+    root: Path, folder: Path, labels: Path, classes: tuple[str, ...], options: DataOptions
+) -> FileSplit:
+    """The images of a split whose classes are in a file; those of classes that were not chosen are left out."""
+    annotated = read_labels(labels, classes)
+    unknown = sorted(set(annotated.values()) - set(classes))
+    if unknown and options.classes is None:
+        raise UserError(f"{labels}: class {_listed(unknown)} has no folder in train; list `classes` to leave it out")
+    found = list_images(folder)
+    files = found.images
+    if not files:
+        raise UserError(f"{folder}: no image there or below; images end in {', '.join(EXTENSIONS)}")
+    unnamed = [file for file in files if image_key(file.name) not in annotated]
+    if unnamed:
+        first = unnamed[0].relative_to(root).as_posix()
+        raise UserError(f"{labels}: has no class for {first} ({len(unnamed)} such images); correct one of them")
+    keys = [image_key(file.name) for file in files]
+    twice = sorted({key for key, count in Counter(keys).items() if count > 1})
+    if twice:
+        raise UserError(f"{folder}: two images are called {twice[0]}, so {labels.name} does not say which it means")
+    index = {name: label for label, name in enumerate(classes)}
+    chosen = [(file, index[annotated[key]]) for file, key in zip(files, keys, strict=True) if annotated[key] in index]
+    absent = sorted(key for key in set(annotated) - set(keys) if annotated[key] in index)
+    return FileSplit(
+        root,
+        [file.relative_to(root).as_posix() for file, _ in chosen],
+        np.asarray([label for _, label in chosen], dtype=np.int64),
+        [(file.relative_to(root).as_posix(), reason) for file, reason in found.broken]
+        + [(f"{folder.name}/{key}", f"is in {labels.name}, but there is no such image") for key in absent],
+        passed_over=found.passed_over,
+    )
 
 
 def _chosen_classes(wanted: list[str] | None, found: list[str], folder: Path) -> tuple[str, ...]:
     if wanted is None:
-        if not found:
-            raise UserError(f"{folder}: has no class folders; expected {folder.name}/<class>/*")
+        if not set(found) - {"images"}:
+            raise UserError(lacking_classes(folder, "train", EXTENSIONS))
+        same = check_case(folder, found)
+        if same:
+            print(f"note: {same}", file=sys.stderr)
         return tuple(found)
     absent = sorted(set(wanted) - set(found))
     if absent:

@@ -15,9 +15,9 @@ class DataOptions(Options):
     source: Literal["digits", "cifar10", "cifar100", "arrays", "image_folder", "spirograph", "threediebench"]
     """Where the images come from. ``digits`` ships with scikit-learn and needs no download; ``arrays`` reads
     ``{train,test}_{images,labels}.npy``; ``image_folder`` reads ``train/<class>/*`` and ``val/<class>/*`` (or
-    ``test/<class>/*``). ``spirograph`` is drawn by formula and needs no download; ``threediebench`` reads
-    ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``. Images of these two come with the numbers that they
-    were made from."""
+    ``valid``, ``validation``, ``test``), and Tiny-ImageNet as it is downloaded. ``spirograph`` is drawn by formula and
+    needs no download; ``threediebench`` reads ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``. Images of
+    these two come with the numbers that they were made from."""
 
     root: str | None = None
     """Folder that holds the source. Every source but ``digits`` and ``spirograph`` needs it."""
@@ -59,6 +59,14 @@ class DataOptions(Options):
     """``image_folder`` only: use these class folders and no others, for example the ImageNet-100 list. Labels follow
     the sorted names, whatever the order here."""
 
+    labelled: bool = True
+    """``image_folder`` only: false takes all images below ``train`` (or below ``root``, where it has no ``train``)
+    whatever folders they are in, to pre-train without labels. Protocols that need labels are refused."""
+
+    test_labels: str | None = None
+    """``image_folder`` only: a text file, relative to ``root``, with an image and its class a line, where the images of
+    ``val`` are not in class folders (ImageNet's ``LOC_val_solution.csv``). Tiny-ImageNet's is found without it."""
+
     download: bool = False
     """``cifar10`` and ``cifar100`` only: let torchvision download the archive when ``root`` lacks it."""
 
@@ -81,6 +89,13 @@ class DataOptions(Options):
             )
         if self.classes is not None and self.source != "image_folder":
             raise ValueError(f"`classes` chooses folders of source image_folder, not of {self.source}")
+        for key in ("labelled", "test_labels"):
+            if self.source != "image_folder" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"`{key}` is about folders of source image_folder, not about {self.source}")
+        if not self.labelled:
+            for key in ("classes", "test_labels"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"`labelled: false` takes all images without classes: leave `{key}` out")
         if self.classes is not None:
             if not self.classes:
                 raise ValueError("`classes` is empty: name at least one class folder, or leave it out")

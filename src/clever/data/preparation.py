@@ -94,7 +94,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
     seconds = time.perf_counter() - started
     line = (
         f"{folder.name}: prepared {len(reports['train'].labels)} training and {len(reports['test'].labels)} test "
-        f"images of {len(source.classes)} classes in {seconds:.1f} s"
+        f"images {f'of {len(source.classes)} classes' if source.classes else 'without labels'} in {seconds:.1f} s"
     )
     if left_out:
         line += f"; left out {len(left_out)} unreadable ones, named in {DESCRIPTION}"
@@ -323,6 +323,10 @@ def _check_unreadable(options: DataOptions, left_out: list[tuple[SplitName, tupl
 
 
 def _check_classes(classes: tuple[str, ...], reports: dict[SplitName, _Report], options: DataOptions) -> None:
+    if not options.labelled:
+        if len(reports["train"].labels) == 0:
+            raise UserError(f"{options.root}: no readable training image")
+        return
     counts = np.bincount(reports["train"].labels, minlength=len(classes))
     empty = [classes[label] for label in np.flatnonzero(counts == 0)]
     if empty:
@@ -363,7 +367,9 @@ def _describe(
         "splits": {
             name: {
                 "count": len(report.labels),
-                "per_class": np.bincount(report.labels, minlength=len(source.classes)).tolist(),
+                "per_class": np.bincount(report.labels, minlength=len(source.classes)).tolist()
+                if source.classes
+                else [],
                 "largest": list(report.largest),
                 "passed_over": dict(sorted(source.split(name).passed_over.items())),
                 "sixteen_bit": vars(report.sixteen_bit),

@@ -23,6 +23,9 @@ Latent = NDArray[np.generic]
 FILE_LIMIT = 2**28
 """Bytes of the largest image file that is read; a larger one is no photograph and would only fill the memory."""
 
+NO_LABEL = -1
+"""The label of every image of a data set without labels, which has no classes."""
+
 LATENT_LIMIT = 2**16
 """Bytes of the largest file of latents that is read: thousands of numbers, of which any source has a dozen."""
 
@@ -114,6 +117,8 @@ class FileSplit:
 @dataclass(frozen=True)
 class Source:
     """A data set as it was found: class names in label order, and its two splits.
+
+    Without labels there are no classes, every label is ``NO_LABEL``, and ``test`` may be empty.
 
     ``origin`` says in a few words what was read (for ``store.json``), without absolute paths. ``latent_names`` names
     the latents of every image, where both splits have some. ``notes`` are lines that a user should read once.

@@ -174,6 +174,8 @@ class Split:
 
     def _map_bytes(self) -> NDArray[np.uint8]:
         path = self.folder / f"{self.name}_bytes.bin"
+        if len(self) == 0 and path.is_file() and path.stat().st_size == 0:  # no bytes cannot be mapped
+            return np.empty(0, dtype=np.uint8)
         monotonic = self._offsets[0] == 0 and bool((np.diff(self._offsets) > 0).all())
         if not path.is_file() or not monotonic or path.stat().st_size != self._offsets[-1]:
             raise UserError(f"{path}: does not match its offsets; prepare the data set again")
@@ -218,6 +220,11 @@ class Store:
                 )
         mean, std = tuple(info["mean"]), tuple(info["std"])
         return cls(folder, tuple(info["classes"]), mean, std, info["checksum"], info)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images have labels; without any, ``classes`` is empty and every label is -1."""
+        return bool(self.classes)
 
     @property
     def latent_names(self) -> tuple[str, ...]:

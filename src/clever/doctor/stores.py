@@ -11,7 +11,9 @@ from pathlib import Path
 from clever.data import DataOptions
 from clever.data.array_files import load_array
 from clever.data.digits import DEFAULT_SIZE
+from clever.data.folder_layout import find_split, folders_in, labels_file
 from clever.data.image_files import EXTENSIONS
+from clever.data.source import SplitName
 from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES
 from clever.errors import UserError
 from clever.files import expanded
@@ -72,20 +74,20 @@ def _array_shape(options: DataOptions, split: str) -> tuple[int, ...]:
 
 def _of_folder(options: DataOptions) -> int | None:
     root, end = expanded(options.root or ""), time.monotonic() + LISTING_SECONDS
-    second = "val" if (root / "val").is_dir() else "test"
     total = 0.0
-    for split, limit in (("train", options.train_limit), (second, options.test_limit)):
+    limits: tuple[tuple[SplitName, int | None], ...] = (("train", options.train_limit), ("test", options.test_limit))
+    for split, limit in limits:
         count, sizes = 0, list[int]()
         try:
-            names = options.classes or sorted(entry.name for entry in os.scandir(root / split) if entry.is_dir())
-            for name in names:
-                files = list(_images(root / split / name))
+            place = find_split(root, split)
+            for folder in _image_folders(root, split, place, options):
+                files = list(_images(folder))
                 count += len(files)
                 if options.format == "encoded":
                     sizes += [file.stat().st_size for file in islice(files, _SIZED_FILES)]
                 if time.monotonic() > end:
                     return None
-        except OSError:
+        except (OSError, UserError):  # the preparation says what is wrong
             return None
         if options.format == "encoded":
             one = sum(sizes) / max(len(sizes), 1) + _PLACE_BYTES  # where its bytes begin, its height and its width
@@ -95,6 +97,21 @@ def _of_folder(options: DataOptions) -> int | None:
     return int(total) or None
 
 
-def _images(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        yield from (entry for entry in entries if entry.name.lower().endswith(EXTENSIONS))
+def _image_folders(root: Path, split: SplitName, place: Path | None, options: DataOptions) -> list[Path]:
+    """Where the images of a split are: its class folders, or all of it where its images are in none."""
+    if place is None:
+        return [root] if split == "train" and not options.labelled else []
+    annotated = split == "test" and (options.test_labels is not None or labels_file(place) is not None)
+    if annotated or not options.labelled:
+        return [place]
+    return [place / name for name in options.classes or folders_in(place)]
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Images in the folder or below, as Tiny-ImageNet has them."""
+    for parent, _, files in os.walk(folder, onerror=_raise):
+        yield from (Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS))
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from clever.augmentation import VIEW_MAKERS, AugmentationOptions, Table, ViewOptions, make_view_maker
+from clever.augmentation.constants import constant
 from clever.errors import UserError
 from clever.options import Options
 from clever.randomness import make_generator
@@ -122,5 +123,5 @@ def first_view_only(recipe: _Recipe, image_size: int) -> _Recipe:
 
 def to_bytes(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Normalised images float32 [N, 3, H, W] as pixels again, uint8, rounded to the nearest grey level."""
-    shift, scale = (images.new_tensor(list(values)).view(1, 3, 1, 1) for values in (mean, std))
+    shift, scale = (constant(tuple(values), images.device, images.dtype).view(1, 3, 1, 1) for values in (mean, std))
     return ((images * scale + shift) * 255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)

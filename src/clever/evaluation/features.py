@@ -302,6 +302,8 @@ class FeatureExtractor:
 
     def _check_labels(self) -> None:
         classes = self._store.classes
+        if not self._store.labelled:
+            raise UserError(f"{self._run}: the data have no labels, which this protocol needs")
         if len(classes) < 2:
             raise UserError(f"{self._run}: the data have {len(classes)} class: an evaluation needs at least two")
         counts = {name: torch.bincount(split.labels, minlength=len(classes)) for name, split in self._splits.items()}

@@ -26,7 +26,7 @@ _TEST_FILES = (
 _PACKING = 8.0
 """Seconds kept for the end."""
 _SHARING = 50.0
-_WARM_UPS = (("vit_small_compiled", 0.45), ("vit_tiny_compiled", 0.33), ("resnet18_compiled", 0.12))
+_WARM_UPS = (("vit_small_compiled", 0.42), ("vit_tiny_compiled", 0.3), ("resnet18_compiled", 0.08))
 """Cases that are compiled while correctness is checked, each in a share of the card's memory."""
 
 
@@ -105,6 +105,7 @@ class Plan:
             self._step("agreement", "correctness", "agreement", limit, threads=8),
             self._step("waits", "correctness", "waits", limit, threads=1),
             self._step("resume", "correctness", "resume", limit, threads=1),
+            self._step("evaluation", "correctness", "evaluation", limit, threads=2),
         ]
 
     def _warm_ups(self) -> list[Step]:
@@ -155,5 +156,5 @@ class Plan:
         self.journal.decide(f"{chosen} {why}: {measured}, {seconds:.0f} s left, seeds from {first_seed}")
         more = ["--study", str(self.studies[chosen]), "--results", str(self.work / "study" / chosen)]
         more += ["--output", str(self.journal.output), "--processes", str(processes), "--first-seed", str(first_seed)]
-        more += ["--seconds", f"{self._left() - 4:.1f}", "--expected", "5" if self.rehearsal else f"{expected:.1f}"]
+        more += ["--seconds", f"{self._left() - 6:.1f}", "--expected", "5" if self.rehearsal else f"{expected:.1f}"]
         self._run([self._step("study", "study", "study", self._left(), *more, *common)], self._left())

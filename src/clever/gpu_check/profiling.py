@@ -44,6 +44,8 @@ def profile(step: Callable[[], object], device: torch.device, images: int) -> Pr
     own_time = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     kernels, operators = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for event in averages:
+        if getattr(event, "is_user_annotation", False) or event.key.startswith(("Optimizer.", "ProfilerStep")):
+            continue  # a span around kernels that are listed themselves
         seconds = getattr(event, own_time) / 1e6 / _STEPS
         if event.device_type.name == "CUDA":
             kernels[event.key] = [seconds, event.count / _STEPS]

@@ -24,7 +24,7 @@ def arguments_for(case: SpeedCase, device: str, images: int, rounds: int) -> Nam
     precision = "bf16" if device.startswith("cuda") else "fp32"
     flags = f"--device {device} --backbone {case.backbone} --images {images} --views {case.views} --rounds {rounds}"
     flags += f" --augmentation {case.augmentation} --precision {precision}"
-    flags += " --compile" if case.compiled else ""
+    flags += " --compile --alone" if case.compiled else ""
     flags += " --outputs 64" if device == "cpu" else ""
     made: Namespace = load_benchmark("training_step").parser().parse_args(flags.split())
     return made
@@ -54,9 +54,11 @@ def measure(case: SpeedCase, device: str, rounds: int, findings: Findings) -> No
 def bottleneck(rows: list[dict[str, Any]], profiled: list[dict[str, Any]], top: str) -> str:
     """The largest stage, and whether the host or which kernel takes most of it."""
     shares = {row["what"].removeprefix("share of "): row["value"] for row in rows if row["what"].startswith("share of")}
-    stage = max(shares, key=lambda name: float(shares[name]))
     busy = next((row["value"] for row in profiled if row["what"] == "share of time with a kernel running"), None)
-    where = f"{stage} ({100 * shares[stage]:.0f} % of the step with synchronised stages)"
+    where = "the compiled step"
+    if shares:
+        stage = max(shares, key=lambda name: float(shares[name]))
+        where = f"{stage} ({100 * shares[stage]:.0f} % of the step with synchronised stages)"
     if busy is not None and busy < 0.8:
         return f"{where}; the card waits for the host {100 * (1 - busy):.0f} % of the time"
     return f"{where}; most device time: {top}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-HEALTHY = "ok"
+from clever.results.run_description import HEALTHY
 
 UNIFORM_ENTROPY_RATIO = 0.98
 """Above this share of its maximal entropy a teacher hardly distinguishes anything."""

@@ -30,10 +30,10 @@ from clever.data.verification import file_sha256
 from clever.equivariance.predictor import PREDICTOR_FILE, Predictor, find_predictor
 from clever.errors import UserError
 from clever.execution.processes import joined_processes
-from clever.files import write_bytes, write_json
+from clever.files import write_bytes
 from clever.pretraining.code_history import Entry, changed, described, extended, refuse_other_threads
 from clever.pretraining.code_history import execution as how_executed
-from clever.pretraining.diagnostics import HEALTHY, assess
+from clever.pretraining.diagnostics import assess
 from clever.pretraining.epoch_metrics import EpochTotals, NotFiniteError
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
 from clever.pretraining.malloc import keep_freed_memory
@@ -43,10 +43,7 @@ from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import StateFolder
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
-from clever.sealed import sealed
-
-FORMAT = 2
-"""Of run.json. 1: without a checksum of its own content."""
+from clever.results.run_description import HEALTHY, SEALED_FORMAT, RunDescription, TrainingSummary, write_run
 
 
 def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: ExecutionOptions) -> None:
@@ -80,7 +77,8 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             store.verify(remember=True)
             metrics = MetricsFile(states.folder / "metrics.csv")
             if recipe.method is None:
-                backbone, predictor, summary = build_backbone(recipe.backbone, seed=recipe.seed), None, dict(_UNTRAINED)
+                backbone, predictor = build_backbone(recipe.backbone, seed=recipe.seed), None
+                summary = _UNTRAINED.copy()
             else:
                 backbone, predictor, summary = _train(recipe, store, execution, device, states, metrics, interruption)
             if not is_main_process():
@@ -93,7 +91,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             content = metrics.path.read_bytes()
             summary["metrics_sha256"] = hashlib.sha256(content).hexdigest()
             write_bytes(folder / "metrics.csv", content)
-            write_json(folder / "run.json", sealed(_describe_run(recipe, store, device, backbone) | summary))
+            write_run(folder / "run.json", _describe_run(recipe, store, device, backbone, summary))
             if states.has_refused():
                 # A workflow that died and left this process alone deletes the three files when it is started again.
                 # With the state it gets them back at once.
@@ -111,7 +109,7 @@ def _train(
     states: StateFolder,
     metrics: MetricsFile,
     interruption: Interruption,
-) -> tuple[Backbone, Predictor | None, dict[str, object]]:
+) -> tuple[Backbone, Predictor | None, TrainingSummary]:
     options = recipe.optimisation
     assert options is not None
     say = _Speaker(recipe.run)
@@ -216,7 +214,7 @@ def _train(
 
     seconds = seconds_before + time.monotonic() - started
     split = trainer.objective.split
-    summary: dict[str, object] = {
+    summary: TrainingSummary = {
         "ir_dim": None if split is None else split.ir_dim,
         "epochs": options.epochs,
         "iterations": iteration,
@@ -229,7 +227,7 @@ def _train(
     return trainer.trained_backbone(), find_predictor(trainer.student.layers), summary
 
 
-_UNTRAINED: dict[str, object] = {
+_UNTRAINED: TrainingSummary = {
     "ir_dim": None,
     "epochs": 0,
     "iterations": 0,
@@ -263,10 +261,12 @@ def _check(totals: EpochTotals, last_iteration: int, recipe: RunRecipe, states: 
         ) from error
 
 
-def _describe_run(recipe: RunRecipe, store: Store, device: torch.device, backbone: Backbone) -> dict[str, object]:
+def _describe_run(
+    recipe: RunRecipe, store: Store, device: torch.device, backbone: Backbone, summary: TrainingSummary
+) -> RunDescription:
     commit, dirty = source_commit()
     return {
-        "format": FORMAT,
+        "format": SEALED_FORMAT,
         "run": recipe.run,
         "recipe": recipe.model_dump(mode="json"),
         "recipe_digest": recipe.digest,
@@ -276,6 +276,7 @@ def _describe_run(recipe: RunRecipe, store: Store, device: torch.device, backbon
         "versions": package_versions(),
         "hardware": hardware(device) | {"processes": process_count()},
         "data_checksum": store.checksum,
+        **summary,
     }
 
 

@@ -17,7 +17,7 @@ from clever.equivariance.none import NoneOptions
 from clever.errors import UserError
 from clever.options import Options, parse
 from clever.pretraining.options import OptimisationOptions
-from clever.results.run_id import Name
+from clever.results.run_id import Name, RunId
 
 
 def _one_of(options: Iterable[type[Options]]) -> Any:
@@ -75,7 +75,8 @@ class RunRecipe(Options):
     @property
     def run(self) -> str:
         """The run's id, a path that a person can read."""
-        return f"{self.data}/{self.backbone_name}/{self.method_name}/{self.augmentation_name}/seed{self.seed}"
+        axes = self.data, self.backbone_name, self.method_name, self.augmentation_name
+        return RunId(*axes, self.seed).run
 
     @property
     def digest(self) -> str:

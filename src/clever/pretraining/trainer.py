@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from clever.augmentation import View, chunk_views, make_view_maker
+from clever.augmentation.tables import upload
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
 from clever.collectives import average_over_processes, gather_rows, is_distributed, process_count, process_rank
@@ -184,7 +185,7 @@ class Trainer:
         if wishes.redraws:
             generator = make_generator(seed, "redraws", iteration)
             redrawn = self.view_maker.redraw(len(views[0].images), wishes.redraws, generator, *share)
-            views[0] = replace(views[0], redrawn=redrawn.to(self.device))
+            views[0] = replace(views[0], redrawn=upload(redrawn, self.device))
         return views
 
     def _forward_backward(self, views: list[View], share_gradients: bool) -> tuple[dict[str, Tensor], Encoded]:

@@ -18,11 +18,11 @@ from clever.provenance_chain.chain import Chain, Link
 from clever.provenance_chain.reading import (
     collected_run,
     read_json,
-    require_run,
     study_folder,
 )
 from clever.results.differing import first_difference, value_at
 from clever.results.records import KEY, Evaluation, read_evaluation, read_records
+from clever.results.run_description import require_run
 from clever.sealed import KEY as KEY_OF_SEAL
 from clever.sealed import content_sha256
 

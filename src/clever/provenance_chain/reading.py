@@ -8,8 +8,7 @@ from typing import Any
 
 from clever.errors import UserError
 from clever.parsing import decode_json, foreign, read_text
-
-_RUN_KEYS = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
+from clever.results.run_description import RunDescription, require_run
 
 
 def study_folder(path: Path, kind: str) -> Path | None:
@@ -30,17 +29,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
     return content
 
 
-def require_run(run: object, where: str) -> dict[str, Any]:
-    """``run``, which must describe one. Raises UserError naming ``where`` and the key that is wrong."""
-    for key in _RUN_KEYS:
-        kind = dict if key == "recipe" else str
-        if not isinstance(run, dict) or not isinstance(run.get(key), kind):
-            raise UserError(f"{where}: does not describe a run, the key {key} is missing or of another type")
-    assert isinstance(run, dict)
-    return run
-
-
-def collected_run(path: Path, run: str) -> dict[str, Any] | None:
+def collected_run(path: Path, run: str) -> RunDescription | None:
     """What a study's ``runs.json`` says of one run; None where there is no such file or entry."""
     if not path.is_file():
         return None

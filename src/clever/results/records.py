@@ -1,30 +1,28 @@
-"""Records: every measured number with everything that produced it, and the tidy tables made of them.
+"""Records: every measured number with everything that produced it, and the tidy table made of them.
 
 One evaluation writes one JSON file (``evaluations/<run id>/<protocol>.json``). A study's files are collected into
-``records.csv``, its runs' ``metrics.csv`` into ``curves.csv`` and its ``run.json`` into ``runs.json``. The same
-inputs give the same bytes, in whatever order they are named.
+``records.csv``. The same inputs give the same bytes, in whatever order they are named.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clever.errors import UserError
-from clever.files import write_json, write_text
-from clever.parsing import decode_json, foreign, require_regular
+from clever.files import write_json
+from clever.parsing import decode_json
 from clever.results.differing import first_difference, value_at
-from clever.results.run_description import is_sealed, read_run
+from clever.results.run_description import warn_of_unsealed
+from clever.results.run_id import RunId
+from clever.results.tables import read_bytes, read_table, require_unique, tidy, to_numbers, write_table
 from clever.sealed import check_seal, sealed
 
 FORMAT = 2
@@ -32,40 +30,12 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class RunIdentity:
-    """The run that a record speaks of: its five axes and where it came from."""
+class RunIdentity(RunId):
+    """The run that a record belongs to: its id and where it came from."""
 
-    data: str
-    backbone: str
-    method: str
-    augmentation: str
-    seed: int
     commit: str = ""
     recipe_digest: str = ""
     data_checksum: str = ""
-
-    @property
-    def run(self) -> str:
-        """The run's id, for example ``cifar10/resnet18/dino+clever/caug/seed0``."""
-        return f"{self.data}/{self.backbone}/{self.method}/{self.augmentation}/seed{self.seed}"
-
-    @classmethod
-    def is_run(cls, text: str) -> bool:
-        """Whether a text reads as a run id."""
-        try:
-            cls.parse(text)
-        except UserError:
-            return False
-        return True
-
-    @classmethod
-    def parse(cls, run: str) -> RunIdentity:
-        """The axes of a run id; the origin stays empty. Raises UserError when it is no run id."""
-        axes = run.split("/")
-        digits = axes[-1].removeprefix("seed")
-        if len(axes) != 5 or not all(axes) or digits == axes[-1] or not (digits.isascii() and digits.isdigit()):
-            raise UserError(f"{run!r} is no run id: it must read data/backbone/method/augmentation/seed<number>")
-        return cls(axes[0], axes[1], axes[2], axes[3], int(digits))
 
     def record(
         self,
@@ -135,13 +105,8 @@ class Record:
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
+SELECTIONS = ("last", "best")
 KEY = ("data", "backbone", "method", "augmentation", "seed", "protocol", "part", "perturbation", "metric", "selection")
-CURVE_COLUMNS = ("run", "data", "backbone", "method", "augmentation", "seed", "epoch", "metric", "value")
-CURVE_KEY = ("data", "backbone", "method", "augmentation", "seed", "metric", "epoch")
-_NUMBERS = {"seed": "int64", "n": "int64", "epoch": "int64", "value": "float64"}
-_TEXT_METRICS = frozenset({"health"})
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """The content of one evaluation file. ``provenance`` is free: versions, hardware, options, wall time.
@@ -176,7 +141,7 @@ def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
 
     Raises UserError naming the file when it is missing, damaged, changed or of another format.
     """
-    content = _read(path)
+    content = read_bytes(path)
     try:
         evaluation = _EVALUATION.validate_json(content)
     except ValidationError as error:
@@ -194,7 +159,7 @@ def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd
     """All records of some evaluation files, one row each, sorted, in the columns of `Record`.
 
     A record that two files hold in exactly the same words counts once. ``runs`` are the descriptions of the runs
-    (`collect_runs`), with which each file's own copy is compared.
+    (``collect_runs``), with which each file's own copy is compared.
 
     Raises UserError when two records of the same thing differ, naming both files, and where an evaluation was made of
     another run than the one described, naming the key and both values.
@@ -212,8 +177,8 @@ def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd
             earlier, source = seen.setdefault(key, (record, path))
             if earlier != record:
                 raise UserError(f"{path} and {source} disagree on {_name(record)}: remove the one that is out of date")
-    _say_unsealed(unsealed, "evaluation files")
-    return _tidy(pd.DataFrame([asdict(record) for record, _ in seen.values()], columns=list(COLUMNS)), COLUMNS, KEY)
+    warn_of_unsealed(unsealed, "evaluation files")
+    return tidy(pd.DataFrame([asdict(record) for record, _ in seen.values()], columns=list(COLUMNS)), COLUMNS, KEY)
 
 
 def write_records(frame: pd.DataFrame, path: Path) -> None:
@@ -221,88 +186,25 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 
     Raises UserError when a column is missing or two rows speak of the same thing.
     """
-    _write_table(frame, path, COLUMNS, KEY)
+    write_table(frame, path, COLUMNS, KEY)
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """Read ``records.csv`` back with text, int64 and float64 columns. Raises UserError naming the file."""
-    return _read_table(path, COLUMNS, KEY)
+    """Read ``records.csv`` back in the columns of `Record`, in the file's order.
 
-
-def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
-    """The curves of some runs' ``metrics.csv`` (in the folders ``.../<run id>/``) as one tidy frame.
-
-    Columns: run, data, backbone, method, augmentation, seed, epoch, metric, value. Empty cells (a term that the
-    method lacks) and the column ``health`` (text; see ``run.json``) leave no row. A resumed run may have
-    written an epoch twice: the later line counts. ``runs`` are the descriptions of the runs (`collect_runs`), which
-    name the checksum of each file.
-
-    Raises UserError naming file, line and column of a cell that is no number, and where a file is not the one that its
-    run wrote.
+    ``value`` is float64, ``seed``, ``n`` and ``epoch`` are int64, all else is text. Raises ``UserError`` for a missing,
+    empty or malformed file and for a number that is recorded twice.
     """
-    rows: dict[tuple[str, int, str], tuple[object, ...]] = {}
-    checksums = {str(run["run"]): run.get("metrics_sha256") for run in runs}
-    for path in sorted(paths):
-        identity = RunIdentity.parse("/".join(path.absolute().parent.parts[-5:]))
-        expected, found = checksums.get(identity.run), hashlib.sha256(_read(path)).hexdigest()
-        if expected is not None and found != expected:
-            raise UserError(
-                f"{path}: was changed or damaged: its SHA-256 is {found[:12]}, run.json says {str(expected)[:12]}; "
-                "restore the file, or train the run again"
-            )
-        axes = (identity.run, identity.data, identity.backbone, identity.method, identity.augmentation, identity.seed)
-        for epoch, metric, value in _metrics(path):
-            rows[identity.run, epoch, metric] = (*axes, epoch, metric, value)
-    return _tidy(pd.DataFrame(list(rows.values()), columns=list(CURVE_COLUMNS)), CURVE_COLUMNS, CURVE_KEY)
-
-
-def write_curves(frame: pd.DataFrame, path: Path) -> None:
-    """Write ``curves.csv`` as `write_records` writes ``records.csv``."""
-    _write_table(frame, path, CURVE_COLUMNS, CURVE_KEY)
-
-
-def read_curves(path: Path) -> pd.DataFrame:
-    """Read ``curves.csv`` back with text, int64 and float64 columns. Raises UserError naming the file."""
-    return _read_table(path, CURVE_COLUMNS, CURVE_KEY)
-
-
-def collect_runs(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """The contents of some ``run.json``, sorted by run id.
-
-    Raises UserError naming the file that is damaged (see ``check_run``), describes another run than the one whose
-    folder it is in, or repeats the run of another file.
-    """
-    runs: dict[str, tuple[dict[str, Any], Path]] = {}
-    for path in sorted(paths):
-        run = read_run(path)
-        place = "/".join(path.absolute().parent.parts[-5:])
-        if RunIdentity.is_run(place) and place != run["run"]:
-            raise UserError(f"{path}: describes the run {run['run']} in the folder of {place}; train the run again")
-        if run["run"] in runs:
-            raise UserError(f"{path} and {runs[run['run']][1]} both describe the run {run['run']}")
-        runs[run["run"]] = (run, path)
-    _say_unsealed([path for run, path in runs.values() if not is_sealed(run)], "run.json")
-    return [runs[name][0] for name in sorted(runs)]
-
-
-def write_runs(runs: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write ``runs.json``, a list with one entry a run."""
-    write_json(path, list(runs))
-
-
-def _read(path: Path) -> bytes:
-    with foreign(path, "cannot be read"):
-        require_regular(path)
-        return path.read_bytes()
-
-
-def _say_unsealed(paths: Sequence[Path], what: str) -> None:
-    if paths:
-        print(
-            f"WARNING: {len(paths)} {what} of an older version carry no checksum of their content (the first is "
-            f"{paths[0]}): damage to them would go unnoticed",
-            file=sys.stderr,
-        )
+    table = read_table(path, COLUMNS)
+    table["value"] = to_numbers(table, "value", path, whole=False)
+    for column in ("seed", "n", "epoch"):
+        table[column] = to_numbers(table, column, path, whole=True)
+    unknown = ~table["selection"].isin(SELECTIONS)
+    if bool(unknown.any()):
+        row = int(np.flatnonzero(unknown)[0])
+        raise UserError(f"{path}: line {row + 2}: selection is '{table['selection'].iloc[row]}', not last or best")
+    require_unique(table, KEY, path, ("run", "protocol", "part", "perturbation", "metric", "selection"))
+    return table
 
 
 _SHARED = {"run": "run", "commit": "git_commit", "recipe_digest": "recipe_digest", "data_checksum": "data_checksum"}
@@ -335,65 +237,3 @@ def _name(record: Record) -> str:
         f"{record.run}, {record.protocol}, part {record.part}, perturbation {record.perturbation}, "
         f"{record.metric} ({record.selection})"
     )
-
-
-def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
-    """(epoch, metric, value) of every filled cell of a ``metrics.csv``."""
-    with foreign(path, "is no metrics.csv"):
-        yield from _cells(path)
-
-
-def _cells(path: Path) -> Iterable[tuple[int, str, float]]:
-    lines = csv.reader(_read(path).decode("utf-8", errors="replace").splitlines())
-    header = next(lines, [])
-    if "epoch" not in header:
-        raise UserError(f"{path} is no metrics.csv: its first line must name the columns, 'epoch' among them")
-    for cells in lines:
-        if len(cells) != len(header):
-            raise UserError(f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(header)} columns")
-        row = dict(zip(header, cells, strict=True))
-        if not row["epoch"].isdecimal() or len(row["epoch"]) > 18:
-            raise UserError(f"{path}, line {lines.line_num}: epoch is {row['epoch']!r}, which is no whole number")
-        epoch = int(row["epoch"])
-        for metric, cell in row.items():
-            if cell and metric != "epoch" and metric not in _TEXT_METRICS:
-                yield epoch, metric, _number(path, lines.line_num, metric, cell)
-
-
-def _number(path: Path, line: int, column: str, cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number") from None
-
-
-def _tidy(frame: pd.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:
-    """The named columns with their types, sorted by key."""
-    types = {name: _NUMBERS.get(name, "str") for name in columns}
-    return frame[list(columns)].astype(types).sort_values(list(key), kind="stable", ignore_index=True)
-
-
-def _write_table(frame: pd.DataFrame, path: Path, columns: Sequence[str], key: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise UserError(f"{path} cannot be written: the table lacks the column {missing[0]!r}")
-    table = _tidy(frame, columns, key)
-    repeated = table[table.duplicated(list(key))]
-    if len(repeated):
-        what = ", ".join(str(repeated.iloc[0][name]) for name in key)
-        raise UserError(f"{path} cannot be written: two rows speak of {what}")
-    write_text(path, table.to_csv(index=False, lineterminator="\n", na_rep="nan"))
-
-
-def _read_table(path: Path, columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:
-    try:
-        # Text columns hold words such as "none" and "nan" that pandas would otherwise turn into missing values.
-        # Numbers are converted from their text afterwards: not every version's parser reads a decimal to the last bit.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if list(table.columns) != list(columns):
-            raise UserError(f"{path}: the columns must be {','.join(columns)}")
-        return _tidy(table, columns, key)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from None

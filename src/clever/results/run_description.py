@@ -1,19 +1,70 @@
-"""run.json, read and checked: whole, and in agreement with the recipe that it holds."""
+"""The description of a run, ``run.json``: written, and read back whole and in agreement with its recipe."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from clever.errors import UserError
-from clever.parsing import read_json_object, require_kinds
-from clever.sealed import check_seal
+from clever.files import write_json
+from clever.parsing import decode_json, foreign, read_json_object, read_text, require_kinds
+from clever.results.run_id import RunId
+from clever.sealed import check_seal, sealed
 
 SEALED_FORMAT = 2
 """The first format of run.json with a checksum of its own content; older ones are read without it."""
+
+HEALTHY = "ok"
+"""The health of a run that has not collapsed."""
+
+
+class TrainingSummary(TypedDict, total=False):
+    """What training adds to the description of a run. Files of earlier versions lack some of the keys."""
+
+    ir_dim: int | None
+    """Width of the invariant representation; None where the representation is not split."""
+    epochs: int
+    iterations: int
+    wall_seconds: float
+    """Of training, over all of its starts."""
+    images_per_second: float | None
+    peak_memory_bytes: int | None
+    """Of the device where that is a GPU, else of the process."""
+    health: str
+    """``HEALTHY``, or in which way the run has collapsed."""
+    backbone_sha256: str
+    metrics_sha256: str
+    predictor_sha256: str | None
+    """None where the run has no predictor."""
+    trained_by: list[Mapping[str, Any]]
+    """The code that trained the run, one entry for each change; see ``pretraining.code_history``."""
+
+
+class RunDescription(TrainingSummary):
+    """What a finished run says of itself. Files of earlier versions lack some of the keys that are not required.
+
+    The file also carries ``content_sha256`` (see ``clever.sealed``), except in format 1.
+    """
+
+    format: NotRequired[int]
+    run: str
+    """The run's id."""
+    recipe: dict[str, Any]
+    """The run's recipe, as plain JSON."""
+    recipe_digest: str
+    data_checksum: str
+    """Of the prepared store that it was trained on."""
+    git_commit: str
+    git_dirty: NotRequired[bool | None]
+    versions: NotRequired[dict[str, str]]
+    """Python and packages, by name."""
+    hardware: NotRequired[dict[str, str | int]]
+    feature_dim: NotRequired[int]
+
 
 _REMEDY = "restore the file, or train the run again"
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -21,7 +72,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "recipe": dict,
     "recipe_digest": str,
     "data_checksum": str,
-    "git_commit": (str, type(None)),
+    "git_commit": str,
     "backbone_sha256": str,
     "feature_dim": int,
     "ir_dim": (int, type(None)),
@@ -36,7 +87,12 @@ _RECIPE_KINDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def read_run(path: Path) -> dict[str, Any]:
+def write_run(path: Path, run: RunDescription) -> None:
+    """Write a ``run.json`` with a checksum of its content; raises as `clever.files.write_json`."""
+    write_json(path, sealed(run))
+
+
+def read_run(path: Path) -> RunDescription:
     """The description of a finished run.
 
     Raises:
@@ -44,7 +100,7 @@ def read_run(path: Path) -> dict[str, Any]:
     """
     run = read_json_object(path, absent="the run has not finished", advice=_REMEDY)
     check_run(run, path)
-    return run
+    return require_run(run, str(path))
 
 
 def check_run(run: dict[str, Any], path: Path) -> None:
@@ -71,9 +127,76 @@ def check_run(run: dict[str, Any], path: Path) -> None:
         check_seal(run, path, _REMEDY)
 
 
+_IDENTIFYING = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
+
+
+def require_run(content: object, where: str) -> RunDescription:
+    """``content``, which must say at least which run it describes; see :func:`check_run` for a whole file.
+
+    Raises:
+        UserError: naming ``where`` and the first key that is missing or of another type.
+    """
+    for key in _IDENTIFYING:
+        kind = dict if key == "recipe" else str
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise UserError(f"{where}: does not describe a run, the key {key} is missing or of another type")
+    return content  # type: ignore[return-value]
+
+
 def is_sealed(run: Mapping[str, Any]) -> bool:
     """Whether a description carries a checksum of its content; one that an older version wrote does not."""
     return run.get("format") != 1
+
+
+def collect_runs(paths: Iterable[Path]) -> list[RunDescription]:
+    """The contents of some ``run.json``, sorted by run id.
+
+    Raises UserError naming the file that is damaged (see ``check_run``), describes another run than the one whose
+    folder it is in, or repeats the run of another file.
+    """
+    runs: dict[str, tuple[RunDescription, Path]] = {}
+    for path in sorted(paths):
+        run = read_run(path)
+        place = "/".join(path.absolute().parent.parts[-5:])
+        if RunId.is_run(place) and place != run["run"]:
+            raise UserError(f"{path}: describes the run {run['run']} in the folder of {place}; train the run again")
+        if run["run"] in runs:
+            raise UserError(f"{path} and {runs[run['run']][1]} both describe the run {run['run']}")
+        runs[run["run"]] = (run, path)
+    warn_of_unsealed([path for run, path in runs.values() if not is_sealed(run)], "run.json")
+    return [runs[name][0] for name in sorted(runs)]
+
+
+def write_runs(runs: Sequence[RunDescription], path: Path) -> None:
+    """Write ``runs.json``, a list with one entry a run."""
+    write_json(path, list(runs))
+
+
+def read_runs(path: Path) -> list[RunDescription]:
+    """Read ``runs.json``, sorted by run id. Raises UserError where the file is no list of run descriptions."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with foreign(path, "cannot be read"):
+        text = read_text(path)
+    runs = decode_json(text, path, "not readable JSON")
+    if not isinstance(runs, list):
+        raise UserError(f"{path}: must be a list of run descriptions")
+    return sorted((require_run(run, f"{path}: entry {place}") for place, run in enumerate(runs)), key=lambda r: r["run"])
+
+
+def unhealthy_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Run id to reason, for every run whose health is not ``ok``; a run that says nothing counts as unhealthy."""
+    return {str(run["run"]): str(run.get("health") or "not recorded") for run in runs if run.get("health") != HEALTHY}
+
+
+def warn_of_unsealed(paths: Sequence[Path], what: str) -> None:
+    """Say on standard error how many files, ``what``, were written by a version without checksums."""
+    if paths:
+        print(
+            f"WARNING: {len(paths)} {what} of an older version carry no checksum of their content (the first is "
+            f"{paths[0]}): damage to them would go unnoticed",
+            file=sys.stderr,
+        )
 
 
 def _ir_dim(recipe: Mapping[str, Any], feature_dim: int) -> int | None:

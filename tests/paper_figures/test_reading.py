@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from inputs import RECORD_COLUMNS, health_of_curves, numeric_curves, read_curves, read_records, read_runs
 from synthetic_study import SCRIPTS, MakeStudy
 
 from clever.errors import UserError
+from clever.results.curves import health_of_curves, numeric_curves, read_curves
+from clever.results.records import COLUMNS, read_records
+from clever.results.run_description import read_runs
 
 
 def test_reading_gives_back_what_was_written(make_study: MakeStudy) -> None:
@@ -27,7 +29,7 @@ def test_reading_gives_back_what_was_written(make_study: MakeStudy) -> None:
     [
         (None, "no such file"),
         ("", "the file is empty"),
-        (",".join(RECORD_COLUMNS) + "\n", "there is a header but no row"),
+        (",".join(COLUMNS) + "\n", "there is a header but no row"),
         ("run,value\na,1\n", "missing column\\(s\\) data, backbone"),
         ('"run\n', "not a readable CSV"),
     ],

@@ -1,0 +1,59 @@
+"""Reading and checking the values that the paper and others have published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clever.errors import UserError
+from clever.results.tables import read_table, to_numbers
+
+PUBLISHED_COLUMNS = (
+    "item",
+    "source",
+    "exactness",
+    "data",
+    "evaluation_data",
+    "backbone",
+    "method",
+    "method_printed",
+    "augmentation",
+    "perturbation",
+    "epochs",
+    "protocol",
+    "part",
+    "metric",
+    "value",
+    "std",
+    "note",
+)
+REFERENCE_FILE = "reference_accuracies.csv"
+"""In the folder of the published values: what others than the authors have published (see references.py)."""
+
+
+def read_published(folder: Path) -> pd.DataFrame:
+    """All values of the paper and its repositories below ``folder``, ``*.csv`` with the columns ``PUBLISHED_COLUMNS``.
+
+    ``value``, ``std`` and ``epochs`` are float64 (NaN where the source states none). What others have published of the
+    baselines (``REFERENCE_FILE``) is not among them. Raises ``UserError`` for a row without a source: such a number may
+    not be shown as published.
+    """
+    paths = sorted(path for path in folder.glob("*.csv") if path.name != REFERENCE_FILE)
+    if not paths:
+        raise UserError(f"{folder}: no *.csv with published values there")
+    return pd.concat([read_published_file(path) for path in paths], ignore_index=True)
+
+
+def read_published_file(path: Path) -> pd.DataFrame:
+    """One file of published values, as ``read_published`` says; columns beyond ``PUBLISHED_COLUMNS`` stay text."""
+    table = read_table(path, PUBLISHED_COLUMNS)
+    table["value"] = to_numbers(table, "value", path, whole=False)
+    table["std"] = to_numbers(table, "std", path, whole=False, may_be_empty=True)
+    table["epochs"] = to_numbers(table, "epochs", path, whole=True, may_be_empty=True)
+    for column in ("item", "source", "exactness"):
+        empty = table[column].str.strip() == ""
+        if bool(empty.any()):
+            raise UserError(f"{path}: line {int(np.flatnonzero(empty)[0]) + 2} has no {column}")
+    return table

@@ -1,0 +1,104 @@
+"""CSV tables of a study: read strictly, written sorted."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clever.errors import UserError
+from clever.files import write_text
+from clever.parsing import foreign, require_regular
+
+_NUMBERS = {"seed": "int64", "n": "int64", "epoch": "int64", "value": "float64"}
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises UserError naming it."""
+    with foreign(path, "cannot be read"):
+        require_regular(path)
+        return path.read_bytes()
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV as text, no value taken for a missing one.
+
+    Raises:
+        UserError: the file is missing, empty, cut short or not a CSV, or lacks one of ``columns``.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            # strict: a quotation mark that nobody closes is an error here, not a field as long as the file.
+            lines = list(csv.reader(stream, strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable CSV ({error})") from None
+    if not lines:
+        raise UserError(f"{path}: the file is empty; a header and at least one row are needed")
+    header, rows = lines[0], lines[1:]
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise UserError(f"{path}: missing column(s) {', '.join(missing)}; found {', '.join(header)}")
+    if not rows:
+        raise UserError(f"{path}: there is a header but no row")
+    # pandas would fill up a line that is cut short, as an interrupted copy leaves it.
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise UserError(f"{path}: line {number} has {len(row)} fields, the header {len(header)}")
+    return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may_be_empty: bool = False) -> pd.Series:
+    """One column of a text table as int64 (``whole``) or float64; NaN for an empty cell where it ``may_be_empty``.
+
+    Raises:
+        UserError: a value is no number, with its line.
+    """
+    text = table[column].str.strip()
+    numbers = pd.to_numeric(text, errors="coerce")
+    wrong = ~np.isfinite(numbers)
+    if whole:
+        wrong |= numbers % 1 != 0
+    if may_be_empty:
+        wrong &= text != ""
+    if bool(wrong.any()):
+        row = int(np.flatnonzero(wrong)[0])
+        kind = "a whole number" if whole else "a finite number"
+        raise UserError(f"{path}: line {row + 2}: {column} is '{table[column].iloc[row]}', which is not {kind}")
+    # Not the numbers of to_numeric: it does not read every decimal to the last bit.
+    return text.replace("", "nan").astype("float64").astype("int64" if whole and not may_be_empty else "float64")
+
+
+def require_unique(table: pd.DataFrame, key: Sequence[str], path: Path, shown: Sequence[str]) -> None:
+    """Raise UserError for the first row whose ``key`` columns repeat an earlier row; the message names ``shown``."""
+    repeated = table.duplicated(list(key))
+    if bool(repeated.any()):
+        row = int(np.flatnonzero(repeated)[0])
+        what = " ".join(str(table[column].iloc[row]) for column in shown)
+        raise UserError(f"{path}: line {row + 2} records a second value for {what}")
+
+
+def tidy(frame: pd.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:
+    """The named columns with their types, sorted by key."""
+    types = {name: _NUMBERS.get(name, "str") for name in columns}
+    return frame[list(columns)].astype(types).sort_values(list(key), kind="stable", ignore_index=True)
+
+
+def write_table(frame: pd.DataFrame, path: Path, columns: Sequence[str], key: Sequence[str]) -> None:
+    """Write sorted rows, with the shortest decimals that read back to the same float, one byte sequence.
+
+    Raises UserError when a column is missing or two rows have the same ``key``.
+    """
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise UserError(f"{path} cannot be written: the table lacks the column {missing[0]!r}")
+    table = tidy(frame, columns, key)
+    repeated = table[table.duplicated(list(key))]
+    if len(repeated):
+        what = ", ".join(str(repeated.iloc[0][name]) for name in key)
+        raise UserError(f"{path} cannot be written: two rows speak of {what}")
+    write_text(path, table.to_csv(index=False, lineterminator="\n", na_rep="nan"))

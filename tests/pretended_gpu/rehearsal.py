@@ -1,0 +1,111 @@
+"""Two steps of a run on the CPU and on the pretended GPU, and what must be the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clever.data import Batches, Store
+from clever.pretraining.epoch_metrics import EpochTotals
+from clever.pretraining.recipe import RunRecipe
+from clever.pretraining.trainer import Trainer
+
+from .gpu import DEVICE, CudaTensor, pretended_gpu
+
+EPOCH_END = {
+    "pretraining/epoch_metrics.py:EpochTotals.check": "the sums of the steps since the last look, in one copy",
+    "pretraining/diagnostics.py:diagnose_features": "one number for metrics.csv at a time",
+    "pretraining/diagnostics.py:effective_rank": "whether features are finite, and their singular values",
+    "pretraining/trainer.py:Trainer.diagnose.<locals>.<dictcomp>": "one number for metrics.csv at a time",
+}
+"""Where the loop may wait for the device at the end of an epoch, and for what."""
+
+TOLERANCES = {"fp32": ((1e-4, 1e-5), (2e-2, 1e-3)), "bf16": ((5e-2, 1e-2), None)}
+"""Relative and absolute, of the losses of the first step and of the second. Sums are added in another order, and AdamW
+magnifies that where a gradient is near 0; for bfloat16 autocast has other lists of operations on CUDA than on the CPU,
+so that the second step is not compared."""
+
+ONLY_IN_FP32 = ("gradient_norm", "loss_gradient")
+"""What bfloat16 makes too rough to compare: squares of gradients; some of the CPU's own convolutions in bfloat16 even
+have wrong gradients on 1x1 maps."""
+
+
+def rehearse(recipe: RunRecipe, store: Store, placement: Any = "device") -> dict[str, float]:
+    """Train both ways and compare; the second step on the GPU must not wait, the first makes what is made once.
+
+    Returns:
+        The losses of the second step.
+    """
+    on_cpu, expected, diagnosed = _two_steps(recipe, store, torch.device("cpu"), "host")
+    with pretended_gpu() as gpu:
+        on_gpu, found, rehearsed = _two_steps(recipe, store, DEVICE, placement, gpu)
+        assert rehearsed.keys() == diagnosed.keys()
+        tensors = dict(_tensors(on_gpu))
+        for name, tensor in tensors.items():
+            assert isinstance(tensor, CudaTensor) or name.endswith(_ON_THE_HOST), f"{name} was left on the host"
+        shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+        assert shapes == {name: (tensor.shape, tensor.dtype) for name, tensor in _tensors(on_cpu)}
+        precision = "fp32" if recipe.optimisation is None else recipe.optimisation.precision
+        for first, second, tolerance in zip(found, expected, TOLERANCES[precision], strict=True):
+            assert list(first) == list(second)
+            for name, value in first.items():
+                assert isinstance(value, CudaTensor), f"{name} is on the host"
+                assert (value.shape, value.dtype) == (second[name].shape, second[name].dtype), name
+                if tolerance is None or (precision == "bf16" and name in ONLY_IN_FP32):
+                    continue
+                rtol, atol = tolerance
+                torch.testing.assert_close(
+                    value.value, second[name], rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
+                )
+        return {name: value.value.item() for name, value in found[-1].items()}
+
+
+_ON_THE_HOST = ("optimiser.step",)
+
+
+def _two_steps(
+    recipe: RunRecipe, store: Store, device: torch.device, placement: Any, gpu: Any = None
+) -> tuple[Trainer, list[dict[str, Tensor]], dict[str, float]]:
+    assert recipe.augmentation is not None
+    assert recipe.optimisation is not None
+    batches = Batches(
+        store.split("train"),
+        recipe.optimisation.batch_size,
+        seed=0,
+        device=device,
+        placement=placement,
+        pairs=recipe.augmentation.pairs,
+    )
+    trainer = Trainer(recipe, store.mean, store.std, len(batches), device)
+    totals = EpochTotals(trainer.guard.names, recipe.optimisation.non_finite == "skip")
+    found = []
+    for iteration, batch in enumerate(batches.epoch(0)):
+        trainer.objective.start_epoch(0)
+        if gpu is None or not iteration:
+            found.append(trainer.step(batch, iteration))
+        else:
+            with gpu.waits_forbidden():
+                found.append(trainer.step(batch, iteration))
+                totals.add(found[-1], trainer.guard.broken)
+        if iteration:
+            break
+    if gpu is None:
+        return trainer, found, trainer.diagnose()
+    with gpu.waits_forbidden(EPOCH_END):
+        assert totals.check(1) == []
+        return trainer, found, trainer.diagnose()
+
+
+def _tensors(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
+    """Everything that a step may move, by name."""
+    for name, module in (("student", trainer.student), ("teacher", trainer.teacher), ("objective", trainer.objective)):
+        if module is not None:
+            yield from ((f"{name}.{entry}", tensor) for entry, tensor in module.named_parameters())
+            yield from ((f"{name}.{entry}", tensor) for entry, tensor in module.named_buffers())
+    for name, parameter in trainer.student.named_parameters():
+        for entry, value in trainer.optimiser.state[parameter].items():
+            if isinstance(value, Tensor):
+                yield f"optimiser.{entry}.{name}", value
