@@ -167,6 +167,19 @@ class Study(Options):
                     f"{where}: methods.{method}: {equivariance.name} needs further views of every image, which "
                     f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
                 )
+            if equivariance.shared_draws > 1 and not views.augments:
+                raise ValueError(
+                    f"{where}: methods.{method}: {equivariance.name} needs images that share what is drawn for a view, "
+                    f"which augmentations.{augmentation} ({views.name}) cannot do; use one of baug, caug, caug_plus"
+                )
+        images = block.optimisation.batch_size // block.optimisation.accumulate
+        for group in (equivariance.shared_draws, *(view.shared_draws for view in equivariance.extra_views())):
+            if images % group:
+                raise ValueError(
+                    f"{where}: methods.{method}: {equivariance.name} lets {group} images share what is drawn for a "
+                    f"view, and batch_size / accumulate = {images} is not a multiple of {group}; change "
+                    "optimisation.batch_size"
+                )
         if equivariance.redraws and block.optimisation.accumulate > 1:
             raise ValueError(
                 f"{where}: methods.{method}: {equivariance.name} differentiates through the views of a whole batch; "

@@ -59,7 +59,7 @@ def test_head_has_the_published_shapes() -> None:
     assert linear == [(64, 4096), (4096, 256), (256, 4096), (4096, 256)]
     for part in (head.projector, head.predictor):
         assert [type(layer).__name__ for layer in part] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
-    assert [len(group) for group in BYOL.norm_groups(BYOL.make_head(7))] == [5, 5]
+    assert [len(group) for group in BYOL.make_head(7).norm_groups()] == [5, 5]
 
 
 def test_a_predictor_of_its_own_width() -> None:

@@ -6,12 +6,12 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clever.baselines import BASELINES
 from clever.baselines.mlp import PredictionHead
 from clever.data import Batches, Store
-from clever.equivariance import EQUIVARIANCES, Encoded, Equivariance
+from clever.equivariance import EQUIVARIANCES, Encoded, Heads, Objective
 from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
@@ -81,9 +81,8 @@ def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourf
         assert all(p.grad is None and not p.requires_grad for p in trainer.teacher.parameters())
         followed = [not torch.equal(p, old) for p, old in zip(trainer.teacher.parameters(), targets, strict=True)]
         assert sum(followed) >= 0.9 * len(followed)  # DINO's row norms are constant
-        part = next(iter(trainer.objective.parts))
-        assert trainer.objective.baseline(part).teacher_momentum(0) == pytest.approx(0.9)
-        assert trainer.objective.baseline(part).teacher_momentum(1) == 1
+        assert trainer.objective.teacher_momentum(0) == pytest.approx(0.9)
+        assert trainer.objective.teacher_momentum(1) == 1
     diagnosis = trainer.diagnose()
     assert all(torch.tensor(value).isfinite() for value in diagnosis.values())
     assert len(diagnosis) > len([name for name in diagnosis if name.startswith(("feature_", "effective_", "view_"))])
@@ -96,7 +95,7 @@ class Batch:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             options = MethodOptions.model_validate(method(baseline, equivariance))
-            self.objective: Equivariance = build_objective(options, WIDTH)
+            self.objective: Objective = build_objective(options, WIDTH)
             self.heads = self.objective.make_heads()
             self.teacher_heads = self.objective.make_heads().requires_grad_(False)
             first = torch.randn(ROWS, WIDTH)
@@ -107,13 +106,13 @@ class Batch:
     def terms(self) -> dict[str, Tensor]:
         student = self._encode(self.student, self.heads)
         targets = self._encode(self.teacher, self.teacher_heads) if self.has_teacher else student
-        return {name: term.value for name, term in self.objective(student, targets, self.heads).items()}
+        return {name: term.value for name, term in self.objective.terms(self.objective.batch(student, targets)).items()}
 
-    def _encode(self, views: list[Tensor], heads: nn.ModuleDict) -> Encoded:
+    def _encode(self, views: list[Tensor], heads: Heads) -> Encoded:
         outputs = {
             part: [heads[part](view[:, columns]) for view in views] for part, columns in self.objective.parts.items()
         }
-        return Encoded(views, outputs)
+        return Encoded(views, outputs, heads)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
@@ -176,7 +175,7 @@ def test_name_and_options_belong_together(baseline: str) -> None:
 def test_norm_groups_hold_every_parameter_once(baseline: str) -> None:
     batch = Batch(baseline, "none")
     head = batch.heads["ALL"]
-    groups = batch.objective.baseline("ALL").norm_groups(head)
+    groups = head.norm_groups()
     assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in head.parameters())
     assert len(groups) == (2 if isinstance(head, PredictionHead) else 1)
     constant = {id(p) for p in batch.objective.baseline("ALL").constant_rate_parameters(head)}
@@ -202,7 +201,7 @@ def test_last_layers(baseline: str) -> None:
     batch = Batch(baseline, "none")
     head = batch.heads["ALL"]
     names = {id(p): name for name, p in head.named_parameters()}
-    last = [names[id(p)] for p in batch.objective.baseline("ALL").last_layer_parameters(head)]
+    last = [names[id(p)] for p in head.last_layer_parameters()]
     assert sorted(last) == sorted(LAST_LAYERS[baseline])
 
 
@@ -221,7 +220,7 @@ def test_without_the_last_layers_the_head_norm_forgets_the_output_width(baseline
             heads = objective.make_heads()
             views = [torch.randn(ROWS, WIDTH) for _ in range(2)]
         outputs = {part: [heads[part](v[:, columns]) for v in views] for part, columns in objective.parts.items()}
-        encoded = Encoded(views, outputs)
-        values[counted] = objective(encoded, encoded, heads)["head_norm"].value.item()
+        encoded = Encoded(views, outputs, heads)
+        values[counted] = objective.terms(objective.batch(encoded, encoded))["head_norm"].value.item()
     assert values[True] > 100
     assert values[False] < 0.05 * values[True]

@@ -86,7 +86,7 @@ def test_head_has_the_published_shapes(
 def test_norm_groups_and_momentum() -> None:
     built = moco(momentum=0.95)
     head = built.make_head(7)
-    groups = built.norm_groups(head)
+    groups = head.norm_groups()
     assert [{id(p) for p in group} for group in groups] == [
         {id(p) for p in part.parameters()} for part in (head.projector, head.predictor)
     ]

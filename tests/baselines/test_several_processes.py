@@ -32,7 +32,7 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     baseline = kind(options.model_validate({"out_dim": WIDTH} | SETTINGS.get(name, {})))  # type: ignore[call-arg]
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    head = baseline.make_head(4) if name == "swav" else None
+    head = baseline.make_head(4)
     mine = slice(process_rank() * ROWS // process_count(), (process_rank() + 1) * ROWS // process_count())
 
     def views() -> list[HeadOutput]:
@@ -43,14 +43,13 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     for _ in range(3):
         baseline.observe(views())
     student, teacher = views(), views()
-    value = getattr(baseline, quantity)(student, teacher if kind.has_momentum_teacher else student)
+    value = getattr(baseline, quantity)(student, teacher if kind.has_momentum_teacher else student, head)
     value.backward()
     found = {"value": average_over_processes(value.detach())}
     for number, view in enumerate(student):
         for field, tensor in zip(HeadOutput._fields, view, strict=True):
             gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
             found[f"{field} {number}"] = gather_rows(gradient) / process_count()
-    del head  # the queue is scored with its prototypes
     return found
 
 

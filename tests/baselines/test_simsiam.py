@@ -73,7 +73,7 @@ def test_head_has_the_published_shapes() -> None:
 
 def test_projector_and_predictor_are_two_norm_groups() -> None:
     head = SIMSIAM.make_head(7)
-    projector, predictor = SIMSIAM.norm_groups(head)
+    projector, predictor = head.norm_groups()
     assert {id(p) for p in projector} == {id(p) for p in head.projector.parameters()}
     assert {id(p) for p in predictor} == {id(p) for p in head.predictor.parameters()}
     assert len(projector) + len(predictor) == len(list(head.parameters()))

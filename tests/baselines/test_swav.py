@@ -22,6 +22,10 @@ def swav(**settings: Any) -> Swav:
     return Swav(SwavOptions.model_validate(SMALL | settings))
 
 
+HEAD = swav().make_head(7)
+"""Asked for its prototypes only where there is a queue."""
+
+
 def outputs(scores: list[Tensor]) -> list[HeadOutput]:
     return [HeadOutput(torch.zeros(len(view), 6), view) for view in scores]
 
@@ -63,7 +67,7 @@ def reference(scores: list[Tensor], measure: Any) -> Tensor:
 @pytest.mark.parametrize("views", [2, 3, 6])
 def test_loss_and_gradient(views: int, agree: Any) -> None:
     agree(
-        lambda t: swav().attract(outputs(t), outputs(t)[:2]),
+        lambda t: swav().attract(outputs(t), outputs(t)[:2], HEAD),
         lambda t: reference(t, lambda q, p: -(q * torch.log(p)).sum()),
         draw_scores(views, 8),
     )
@@ -72,7 +76,7 @@ def test_loss_and_gradient(views: int, agree: Any) -> None:
 @pytest.mark.parametrize("views", [2, 4])
 def test_similarity_is_the_cosine_of_assignment_and_distribution(views: int, agree: Any) -> None:
     agree(
-        lambda t: swav().similarity(outputs(t), outputs(t)[:2]),
+        lambda t: swav().similarity(outputs(t), outputs(t)[:2], HEAD),
         lambda t: reference(t, lambda q, p: (q * p).sum() / (q.norm() * p.norm())),
         draw_scores(views, 8),
     )
@@ -83,14 +87,14 @@ def test_similarity_is_one_on_the_same_prototypes_and_zero_on_others() -> None:
     scores = 2 * torch.eye(4).repeat(2, 1) - 1
     built = swav(prototypes=4)
     same, other = outputs([scores, scores]), outputs([scores, scores.roll(2, dims=1)])
-    assert built.similarity(same, same).item() == pytest.approx(1, abs=1e-6)
-    assert built.similarity(other, other).item() == pytest.approx(0, abs=1e-6)
+    assert built.similarity(same, same, HEAD).item() == pytest.approx(1, abs=1e-6)
+    assert built.similarity(other, other, HEAD).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("views", [2, 5])
 def test_loss_and_gradient_are_lightly_s(views: int, agree: Any) -> None:
     agree(
-        lambda t: swav().attract(outputs(t), outputs(t)[:2]),
+        lambda t: swav().attract(outputs(t), outputs(t)[:2], HEAD),
         lambda t: SwaVLoss()(t[:2], t[2:]),
         draw_scores(views, 8),
     )
@@ -204,7 +208,7 @@ def test_the_full_queue_joins_the_assignment_with_today_s_prototypes(agree: Any)
     other = copy.deepcopy(built)
     built.observe(filled(4, 1))
     scores = draw_scores(3, 6)
-    agree(lambda t: built.attract(outputs(t), outputs(t)[:2]), lambda t: SwaVLoss()(t[:2], t[2:]), scores)
+    agree(lambda t: built.attract(outputs(t), outputs(t)[:2], head), lambda t: SwaVLoss()(t[:2], t[2:]), scores)
     built.observe(filled(4, 2))
     with torch.no_grad():
         head.prototypes.weight.copy_(torch.randn(5, 6, generator=torch.Generator().manual_seed(9)))
@@ -212,7 +216,7 @@ def test_the_full_queue_joins_the_assignment_with_today_s_prototypes(agree: Any)
     queued = [(view @ head.prototypes.weight.detach().T).double() for view in built.queue]
     without = SwaVLoss()(scores[:2], scores[2:]).item()
     assert SwaVLoss()(scores[:2], scores[2:], queued).item() != pytest.approx(without, rel=1e-3)
-    agree(lambda t: built.attract(outputs(t), outputs(t)[:2]), lambda t: SwaVLoss()(t[:2], t[2:], queued), scores)
+    agree(lambda t: built.attract(outputs(t), outputs(t)[:2], head), lambda t: SwaVLoss()(t[:2], t[2:], queued), scores)
     assert not other.queue.any()
 
 

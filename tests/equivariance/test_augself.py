@@ -10,13 +10,15 @@ from torch import Tensor
 
 from clever.augmentation import AugmentationOptions, ParameterSpace, View, parameter_space
 from clever.baselines import HeadOutput
-from clever.equivariance import Encoded, Equivariance
+from clever.equivariance import Encoded, Objective
 from clever.equivariance.augself import AugselfOptions
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded
+
+from .encodings import diagnosis_of, terms_of
 
 WIDTH, ROWS = 6, 5
 
@@ -48,7 +50,7 @@ def views() -> list[View]:
     ]
 
 
-def objective(**settings: Any) -> Equivariance:
+def objective(**settings: Any) -> Objective:
     added = {"name": "augself", "hidden_dim": 7} | settings
     method = {"baseline": {"name": "simclr", "hidden_dim": 5, "out_dim": 4}, "equivariance": added}
     with seeded(3):
@@ -58,13 +60,13 @@ def objective(**settings: Any) -> Equivariance:
 class Batch:
     """Random features, and layers."""
 
-    def __init__(self, built: Equivariance) -> None:
+    def __init__(self, built: Objective) -> None:
         generator = make_generator(1, "features")
         self.features = [torch.randn(ROWS, WIDTH, generator=generator).requires_grad_() for _ in range(2)]
         with seeded(4):
-            self.heads, self.layers = built.make_heads(), built.make_layers()
+            self.heads, self.layers = built.make_heads(), built.add_on.make_layers()
         outputs: dict[str, list[HeadOutput]] = {"ALL": [self.heads["ALL"](view) for view in self.features]}
-        self.encoded = Encoded(self.features, outputs)
+        self.encoded = Encoded(self.features, outputs, self.heads, self.layers)
 
 
 def predict(layers: dict[str, Tensor], first: Tensor, second: Tensor) -> Tensor:
@@ -91,7 +93,7 @@ def reference(layers: dict[str, Tensor], features: list[Tensor], both_directions
 def test_loss_and_gradient(both_directions: bool) -> None:
     built = objective(both_directions=both_directions, augself_weight=0.3)
     batch = Batch(built)
-    terms = built(batch.encoded, batch.encoded, batch.heads, batch.layers, views())
+    terms = terms_of(built, batch.encoded, views())
     assert list(terms) == ["contrast", "augself"]
     assert (terms["contrast"].weight, terms["augself"].weight) == (1.0, 0.3)
     parameters = dict(batch.layers.named_parameters())
@@ -122,7 +124,7 @@ def test_the_share_of_variance_that_is_predicted() -> None:
     true = Positions().relative(drawn[0], drawn[1])
     unexplained = sum(((predicted - true)[:, entry] ** 2).sum().item() for entry in range(2))
     total = sum(ROWS * true[:, entry].var(correction=0).item() for entry in range(2))
-    found = built.diagnose(batch.encoded, batch.layers, drawn)
+    found = diagnosis_of(built, batch.encoded, drawn)
     assert found["augself_r2"].item() == pytest.approx(1 - unexplained / total, rel=1e-5)
     assert not found["augself_r2"].requires_grad
 
@@ -136,18 +138,18 @@ def test_a_perfect_prediction_and_that_of_the_mean() -> None:
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(true.mean(0))
-    assert built.diagnose(batch.encoded, batch.layers, drawn)["augself_r2"].item() == pytest.approx(0, abs=1e-6)
+    assert diagnosis_of(built, batch.encoded, drawn)["augself_r2"].item() == pytest.approx(0, abs=1e-6)
     constant = [View(v.images, {"position": torch.ones(ROWS, 3)}, v.kind, v.sizes) for v in drawn]
     with torch.no_grad():
         last.bias.copy_(torch.tensor([0.5, 1.0]))  # 1 / (1 + 1) and 1 * 1
-    assert built(batch.encoded, batch.encoded, batch.heads, batch.layers, constant)["augself"].value.item() == 0
+    assert terms_of(built, batch.encoded, constant)["augself"].value.item() == 0
 
 
 def test_on_a_recipe_it_predicts_the_difference_of_the_parameters() -> None:
     space = parameter_space(AugmentationOptions(global_size=16, local_size=8))
     method = {"baseline": {"name": "simclr"}, "equivariance": {"name": "augself"}}
     built = build_objective(MethodOptions.model_validate(method), WIDTH, space)
-    shapes = [tuple(p.shape) for p in built.make_layers().parameters() if p.ndim == 2]
+    shapes = [tuple(p.shape) for p in built.add_on.make_layers().parameters() if p.ndim == 2]
     # SIE's comparison: two hidden layers as wide as the two representations together.
     assert shapes == [(2 * WIDTH, 2 * WIDTH), (2 * WIDTH, 2 * WIDTH), (len(space.names), 2 * WIDTH)]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
 from clever.baselines.dino import Dino
-from clever.equivariance import Encoded, Equivariance
+from clever.equivariance import Encoded, Heads, Objective
 from clever.equivariance.clever import head_norm_difference
 from clever.errors import UserError
 from clever.pretraining.composition import build_objective
@@ -22,14 +22,14 @@ WIDTH, ROWS, VIEWS = 10, 4, 5
 BASELINE = {"name": "dino", "out_dim": 16, "hidden_dim": 12, "bottleneck_dim": 6}
 
 
-def objective(name: str = "clever", feature_dim: int = WIDTH, **settings: Any) -> Equivariance:
+def objective(name: str = "clever", feature_dim: int = WIDTH, **settings: Any) -> Objective:
     method = {"baseline": BASELINE, "equivariance": {"name": name, **settings}}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(3)
         return build_objective(MethodOptions.model_validate(method), feature_dim)
 
 
-def heads_of(built: Equivariance, seed: int) -> nn.ModuleDict:
+def heads_of(built: Objective, seed: int) -> Heads:
     """Heads whose parameters are all far from their start, so that every term has a gradient of some size."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -47,29 +47,29 @@ class Batch(NamedTuple):
 
     student: list[Tensor]
     teacher: list[Tensor]
-    heads: nn.ModuleDict
-    teacher_heads: nn.ModuleDict
+    heads: Heads
+    teacher_heads: Heads
 
 
-def batch_for(built: Equivariance, width: int = WIDTH) -> Batch:
+def batch_for(built: Objective, width: int = WIDTH) -> Batch:
     draw = torch.Generator().manual_seed(5)
     student = [torch.randn(ROWS, width, generator=draw).requires_grad_() for _ in range(VIEWS)]
     teacher = [torch.randn(ROWS, width, generator=draw).requires_grad_() for _ in range(2)]
     return Batch(student, teacher, heads_of(built, 1), heads_of(built, 2))
 
 
-def encode(built: Equivariance, features: list[Tensor], heads: nn.ModuleDict) -> Encoded:
+def encode(built: Objective, features: list[Tensor], heads: Heads) -> Encoded:
     outputs: dict[str, list[HeadOutput]] = {
         part: [heads[part](view[:, columns]) for view in features] for part, columns in built.parts.items()
     }
-    return Encoded(features, outputs)
+    return Encoded(features, outputs, heads)
 
 
-def run(built: Equivariance, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+def run(built: Objective, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
     """The terms before weighting, and their weighted sum."""
     student = encode(built, batch.student, batch.heads)
     teacher = encode(built, batch.teacher, batch.teacher_heads)
-    terms = built(student, teacher, batch.heads)
+    terms = built.terms(built.batch(student, teacher))
     total = torch.stack([term.weight * term.value for term in terms.values()]).sum()
     return {name: term.value for name, term in terms.items()}, total
 
@@ -132,7 +132,7 @@ def test_every_term_and_the_gradient_of_their_sum(ratio: float) -> None:
     built = objective(separation_ratio=ratio, orthogonality_weight=0.7, head_norm_weight=0.01)
     batch = batch_for(built)
     # One step before, so that neither centre is zero, and the two differ.
-    built.observe(encode(built, [2 * view for view in batch.teacher], batch.teacher_heads))
+    built.observe([encode(built, [2 * view for view in batch.teacher], batch.teacher_heads)])
     centres = {part: built.baseline(part).get_buffer("centre") for part in ("IR", "EF")}
     terms, total = run(built, batch)
     expected, leaves = reference(batch, int(WIDTH * ratio), centres)
@@ -154,7 +154,7 @@ def test_every_term_and_the_gradient_of_their_sum(ratio: float) -> None:
         )
 
 
-def reached(built: Equivariance, batch: Batch, term: str) -> set[str]:
+def reached(built: Objective, batch: Batch, term: str) -> set[str]:
     """Which inputs of the batch a term's gradient reaches: columns of the features by part, heads by part."""
     terms, _ = run(built, batch)
     terms[term].backward()
@@ -219,7 +219,7 @@ def test_the_two_heads_have_centres_of_their_own() -> None:
     built = objective()
     batch = batch_for(built)
     teacher = encode(built, batch.teacher, batch.teacher_heads)
-    built.observe(teacher)
+    built.observe([teacher])
     for part in ("IR", "EF"):
         mean = torch.cat([view.projection for view in teacher.outputs[part]]).mean(0, keepdim=True)
         torch.testing.assert_close(built.baseline(part).get_buffer("centre"), 0.1 * mean)
@@ -269,7 +269,7 @@ def test_head_norm_averages_over_groups() -> None:
     assert head_norm_difference(ir, ef).item() == pytest.approx((8 + 16) / 2)
 
 
-def squared_norms(heads: nn.ModuleDict, part: str, *, last_layer: bool) -> float:
+def squared_norms(heads: Heads, part: str, *, last_layer: bool) -> float:
     named = heads[part].named_parameters()
     kept = [p.detach().double() for name, p in named if last_layer or "last_layer" not in name]
     return sum(p.square().sum().item() for p in kept)
@@ -349,5 +349,7 @@ def test_the_baseline_alone_is_its_own_loss_on_the_whole_representation() -> Non
     student = encode(none, batch.student, batch.heads)
     teacher = encode(none, batch.teacher, batch.teacher_heads)
     _, total = run(none, batch)
-    assert torch.equal(total, none.baseline("ALL").attract(student.outputs["ALL"], teacher.outputs["ALL"]))
+    assert torch.equal(
+        total, none.baseline("ALL").attract(student.outputs["ALL"], teacher.outputs["ALL"], batch.heads["ALL"])
+    )
     assert batch.heads["ALL"].mlp[0].in_features == WIDTH

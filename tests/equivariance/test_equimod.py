@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from clever.augmentation import ExtraView, ParameterSpace, View, chunk_views
 from clever.baselines import HeadOutput
 from clever.config import parse_study
 from clever.data import Store
-from clever.equivariance import Encoded, Equivariance
+from clever.equivariance import Encoded, Objective
 from clever.equivariance.equimod import EquimodOptions
 from clever.errors import UserError
 from clever.options import parse
@@ -22,6 +23,8 @@ from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator, seeded
+
+from .encodings import diagnosis_of, terms_of
 
 WIDTH, ROWS, TEMPERATURE = 6, 5, 0.3
 TINY = {"name": "equimod", "hidden_dim": 9, "out_dim": 4, "parameter_dim": 3, "temperature": TEMPERATURE}
@@ -55,7 +58,7 @@ def views() -> list[View]:
     return [View(torch.zeros(ROWS, 3, 1, 1), {"position": rows}, "global", sizes) for rows in positions()]
 
 
-def objective(**settings: Any) -> Equivariance:
+def objective(**settings: Any) -> Objective:
     method = {"baseline": {"name": "simclr", "hidden_dim": 5, "out_dim": 4}, "equivariance": TINY | settings}
     with seeded(3):
         return build_objective(MethodOptions.model_validate(method), WIDTH, Positions())
@@ -64,16 +67,16 @@ def objective(**settings: Any) -> Equivariance:
 class Batch:
     """Random features of the un-augmented images and two views, and layers far from their start."""
 
-    def __init__(self, built: Equivariance) -> None:
+    def __init__(self, built: Objective) -> None:
         generator = make_generator(1, "features")
         self.features = [torch.randn(ROWS, WIDTH, generator=generator).requires_grad_() for _ in range(3)]
         with seeded(4):
-            self.heads, self.layers = built.make_heads(), built.make_layers()
+            self.heads, self.layers = built.make_heads(), built.add_on.make_layers()
         with torch.no_grad():
             for parameter in self.layers.parameters():
                 parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
         outputs: dict[str, list[HeadOutput]] = {"ALL": [self.heads["ALL"](view) for view in self.features[1:]]}
-        self.encoded = Encoded(self.features[1:], outputs, {"unaugmented": self.features[0]})
+        self.encoded = Encoded(self.features[1:], outputs, self.heads, self.layers, {"unaugmented": self.features[0]})
 
 
 # The re-derivation, in float64 and from parameters by name.
@@ -131,7 +134,7 @@ def contrast(target: list[Tensor], predicted: list[Tensor]) -> Tensor:
 def test_loss_and_gradient(source: dict[str, Any]) -> None:
     built = objective(**source, equimod_weight=0.6)
     batch = Batch(built)
-    terms = built(batch.encoded, batch.encoded, batch.heads, batch.layers, views())
+    terms = terms_of(built, batch.encoded, views())
     assert list(terms) == ["contrast", "equimod"]
     assert (terms["contrast"].weight, terms["equimod"].weight) == (1.0, 0.6)
     parameters = dict(batch.layers.named_parameters())
@@ -163,7 +166,7 @@ def test_gain_and_ratio(source: dict[str, Any]) -> None:
     built = objective(**source)
     batch = Batch(built)
     before = copy.deepcopy(batch.layers.state_dict())
-    found = built.diagnose(batch.encoded, batch.layers, views())
+    found = diagnosis_of(built, batch.encoded, views())
     doubles = {name: p.detach().double() for name, p in batch.layers.named_parameters()}
     gains, ratios = [], []
     features = [view.detach().double() for view in batch.features]
@@ -181,10 +184,11 @@ def test_a_prediction_that_stays_gains_nothing() -> None:
     """Views that are the images themselves and are predicted perfectly: no gain, and a ratio that is still a number."""
     built = objective()
     batch = Batch(built)
-    batch.encoded = Encoded([batch.features[0]] * 2, batch.encoded.outputs, {"unaugmented": batch.features[0]})
+    still = {"unaugmented": batch.features[0]}
+    batch.encoded = replace(batch.encoded, features=[batch.features[0]] * 2, extra=still)
     with torch.no_grad():
         batch.layers["predictor"][0].weight.copy_(torch.eye(4, 7))  # type: ignore[index]
-    found = built.diagnose(batch.encoded, batch.layers, views())
+    found = diagnosis_of(built, batch.encoded, views())
     assert found["equimod_gain"].abs().item() < 1e-6
     assert math.isfinite(found["equimod_ratio"].item())
 
@@ -193,13 +197,14 @@ def test_equal_predictions_of_equal_views_cost_the_logarithm_of_all_others() -> 
     """When no two embeddings can be told apart, the positive is one of 4 N - 1."""
     built = objective()
     batch = Batch(built)
-    flat = Encoded([torch.ones(ROWS, WIDTH)] * 2, batch.encoded.outputs, {"unaugmented": torch.ones(ROWS, WIDTH)})
+    ones = torch.ones(ROWS, WIDTH)
+    flat = replace(batch.encoded, features=[ones] * 2, extra={"unaugmented": ones})
     # BatchNorm makes zeros of what does not vary; a constant of its own stands for them.
     for name in ("projector", "predictor"):
         layer = batch.layers[name]
         assert isinstance(layer, nn.Sequential)
         layer[-1] = _Constant(4)
-    value = built(flat, flat, batch.heads, batch.layers, views())["equimod"].value
+    value = terms_of(built, flat, views())["equimod"].value
     assert value.item() == pytest.approx(math.log(4 * ROWS - 1), rel=1e-5)
 
 
@@ -216,7 +221,7 @@ def test_the_layers_are_the_paper_s() -> None:
     method = {"baseline": {"name": "simclr"}, "equivariance": {"name": "equimod"}}
     built = build_objective(MethodOptions.model_validate(method), 512, Positions())
     with torch.device("meta"):
-        layers = built.make_layers()
+        layers = built.add_on.make_layers()
     assert {name: tuple(p.shape) for name, p in layers.named_parameters() if p.ndim == 2} == {
         "projector.0.weight": (2048, 512),
         "projector.3.weight": (2048, 2048),
@@ -251,10 +256,11 @@ def test_parts_of_a_batch_are_contrasted_on_their_own(make_recipe: Any, digits_s
     found = trainer.compute_gradients(batch, 0)
     values = []
     for part in chunk_views(other.make_views(batch, 0), 2):
+        by_name = dict(zip(other.view_maker.names, part, strict=True))
         images = [view.images for view in part if view.kind != "extra"]
-        encoded = other.student(images, other.objective.extra_images(part))
+        encoded = other.student(images, other.objective.add_on.extra_images(by_name))
         assert len(encoded.extra["unaugmented"]) == 8
-        terms = other.objective(encoded, encoded, other.student.heads, other.student.layers, part)
+        terms = other.objective.terms(other.objective.batch(encoded, encoded, by_name))
         (terms["contrast"].value + terms["equimod"].value).mul(0.5).backward()
         values.append(terms["equimod"].value.item())
     assert found["loss_equimod"].item() == pytest.approx(sum(values) / 2, rel=1e-6)

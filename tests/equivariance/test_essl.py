@@ -15,7 +15,7 @@ from clever.augmentation import AugmentationOptions, ExtraView, View
 from clever.augmentation.views import Normalisation
 from clever.backbones import BackboneOptions
 from clever.baselines import HeadOutput
-from clever.equivariance import Encoded, Equivariance
+from clever.equivariance import Encoded, Objective
 from clever.equivariance.essl import EsslOptions
 from clever.equivariance.transformations import CLASSES, GROUPS, GroupName
 from clever.errors import UserError
@@ -23,6 +23,8 @@ from clever.options import parse
 from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded
+
+from .encodings import terms_of
 
 WIDTH, ROWS = 6, 5
 NORMALISATION: Normalisation = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
@@ -73,7 +75,7 @@ def test_the_members_of_each_group(group: GroupName) -> None:
     assert all(not torch.equal(members[0], other) for other in members[1:])
 
 
-def objective(**settings: Any) -> Equivariance:
+def objective(**settings: Any) -> Objective:
     method = {"baseline": {"name": "simclr", "hidden_dim": 5, "out_dim": 4}, "equivariance": TINY | settings}
     with seeded(3):
         return build_objective(MethodOptions.model_validate(method), WIDTH)
@@ -86,17 +88,17 @@ def crop(images: Tensor) -> View:
 class Batch:
     """Random features, and layers whose parameters are all far from their start."""
 
-    def __init__(self, built: Equivariance, classes: int) -> None:
+    def __init__(self, built: Objective, classes: int) -> None:
         generator = make_generator(1, "features")
         self.views = [torch.randn(ROWS, WIDTH, generator=generator) for _ in range(2)]
         self.extra = torch.randn(classes * ROWS, WIDTH, generator=generator).requires_grad_()
         with seeded(4):
-            self.heads, self.layers = built.make_heads(), built.make_layers()
+            self.heads, self.layers = built.make_heads(), built.add_on.make_layers()
         with torch.no_grad():
             for parameter in self.layers.parameters():
                 parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
         outputs: dict[str, list[HeadOutput]] = {"ALL": [self.heads["ALL"](view) for view in self.views]}
-        self.encoded = Encoded(self.views, outputs, {"transformed": self.extra})
+        self.encoded = Encoded(self.views, outputs, self.heads, self.layers, {"transformed": self.extra})
 
 
 def reference(layers: dict[str, Tensor], features: Tensor, classes: int, relu_before_output: bool) -> Tensor:
@@ -124,7 +126,7 @@ def reference(layers: dict[str, Tensor], features: Tensor, classes: int, relu_be
 def test_loss_and_gradient(group: GroupName, relu_before_output: bool) -> None:
     built = objective(transformations=group, relu_before_output=relu_before_output, essl_weight=0.7)
     batch = Batch(built, CLASSES[group])
-    terms = built(batch.encoded, batch.encoded, batch.heads, batch.layers)
+    terms = terms_of(built, batch.encoded)
     assert list(terms) == ["contrast", "essl"]
     assert (terms["contrast"].weight, terms["essl"].weight) == (1.0, 0.7)
     parameters = dict(batch.layers.named_parameters())
@@ -147,16 +149,16 @@ def test_the_classes_are_those_of_the_images() -> None:
     built = objective(transformations="translation", hidden_dims=(4,))
     images = torch.zeros(ROWS, 3, 4, 4)
     images[:, :, 0, 0] = 1.0  # one bright corner, which the translations bring to four places
-    transformed = built.extra_images([crop(pixels()), crop(pixels()), crop(images)])["transformed"]
+    transformed = built.add_on.extra_images({"global_1": crop(pixels()), "small_crop": crop(images)})["transformed"]
     assert transformed.shape == (4 * ROWS, 3, 4, 4)
     features = torch.stack([transformed[:, 0, row, column] for column in (0, 2) for row in (0, 2)], 1)
     layers = nn.ModuleDict({"head": nn.Linear(4, 4, bias=False)})
     nn.init.eye_(layers["head"].weight)  # type: ignore[arg-type]
-    encoded = Encoded([], {}, {"transformed": 10 * features})
-    assert built.diagnose(encoded, layers, [])["essl_accuracy"].item() == 1.0
+    encoded = Encoded([], {}, layers=layers, extra={"transformed": 10 * features})
+    assert built.add_on.diagnose(built.batch(encoded, encoded))["essl_accuracy"].item() == 1.0
     half_wrong = torch.cat([features[: 2 * ROWS], features[: 2 * ROWS]])
-    wrong = Encoded([], {}, {"transformed": half_wrong})
-    assert built.diagnose(wrong, layers, [])["essl_accuracy"].item() == 0.5
+    wrong = Encoded([], {}, layers=layers, extra={"transformed": half_wrong})
+    assert built.add_on.diagnose(built.batch(wrong, wrong))["essl_accuracy"].item() == 0.5
 
 
 def test_a_head_that_knows_nothing_costs_the_logarithm_of_the_classes() -> None:
@@ -164,7 +166,7 @@ def test_a_head_that_knows_nothing_costs_the_logarithm_of_the_classes() -> None:
     batch = Batch(built, 4)
     nn.init.zeros_(batch.layers["head"][-1].weight)  # type: ignore[index]
     nn.init.zeros_(batch.layers["head"][-1].bias)  # type: ignore[index]
-    value = built(batch.encoded, batch.encoded, batch.heads, batch.layers)["essl"].value
+    value = terms_of(built, batch.encoded)["essl"].value
     assert value.item() == pytest.approx(math.log(4), rel=1e-6)
 
 
@@ -174,7 +176,7 @@ def test_the_head_and_the_crop_are_the_paper_s() -> None:
     method = {"baseline": {"name": "simclr"}, "equivariance": {"name": "essl"}}
     built = build_objective(MethodOptions.model_validate(method), 512)
     with torch.device("meta"):
-        head = built.make_layers()["head"]
+        head = built.add_on.make_layers()["head"]
     assert isinstance(head, nn.Sequential)
     shapes = [tuple(layer.weight.shape) for layer in head if isinstance(layer, nn.Linear | nn.LayerNorm)]
     assert shapes == [(2048, 512), (2048,), (2048, 2048), (2048,), (4, 2048)]

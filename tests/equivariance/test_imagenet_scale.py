@@ -34,7 +34,7 @@ def test_terms_of_vit_tiny_on_noise() -> None:
     assert composition.teacher is not None
     with torch.no_grad():
         student, teacher = composition.student(views), composition.teacher(views[:2])
-        terms = composition.objective(student, teacher, composition.student.heads)
+        terms = composition.objective.terms(composition.objective.batch(student, teacher))
     assert [view.projection.shape for view in student.outputs["EF"]] == [(4, 65536)] * 10
     assert 10.4 < terms["contrast"].value.item() < 10.6
     assert terms["contrast"].weight == 1.0

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace, View
 from clever.baselines import HeadOutput
+from clever.baselines.mlp import ProjectionHead
 from clever.data import Batches, Store
-from clever.equivariance import Encoded
+from clever.equivariance import Encoded, Heads, Objective
 from clever.equivariance.predictor import Predictor, find_predictor
 from clever.equivariance.sie import Sie
 from clever.errors import UserError
@@ -21,6 +22,8 @@ from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator, seeded
+
+from .encodings import diagnosis_of, terms_of
 
 ROWS, WIDTH = 6, 12
 VICREG = {"name": "vicreg", "invariance_weight": 10, "variance_weight": 0, "covariance_weight": 0}
@@ -51,20 +54,20 @@ def two_views(rows: int = ROWS) -> list[View]:
     return [View(torch.zeros(rows, 3, 4, 4), {}, "global", torch.full((rows, 2), 4)) for _ in range(2)]
 
 
-def objective(baseline: dict[str, Any], space: type[ParameterSpace] = Quaternions, **settings: Any) -> Sie:
+def objective(baseline: dict[str, Any], space: type[ParameterSpace] = Quaternions, **settings: Any) -> Objective:
     method = MethodOptions.model_validate({"baseline": baseline, "equivariance": {"name": "sie", **settings}})
     built = build_objective(method, WIDTH, space())
-    assert isinstance(built, Sie)
+    assert isinstance(built.add_on, Sie)
     return built
 
 
-def make_modules(built: Sie) -> tuple[nn.ModuleDict, nn.ModuleDict]:
+def make_modules(built: Objective) -> tuple[Heads, nn.ModuleDict]:
     with seeded(3):
-        return built.make_heads(), built.make_layers()
+        return built.make_heads(), built.add_on.make_layers()
 
 
-def encode(built: Sie, features: list[Tensor], heads: nn.ModuleDict) -> Encoded:
-    return Encoded(features, {"IR": [heads["IR"](view[:, : built.split.ir_dim]) for view in features]})
+def encode(built: Objective, features: list[Tensor], heads: Heads, layers: nn.ModuleDict) -> Encoded:
+    return Encoded(features, {"IR": [heads["IR"](view[:, : built.split.ir_dim]) for view in features]}, heads, layers)
 
 
 def random_features() -> list[Tensor]:
@@ -128,8 +131,8 @@ def test_on_vicreg_it_is_the_authors_loss_and_gradient(ratio: float, ir_head: in
     heads, layers = make_modules(built)
     features = [view.requires_grad_() for view in random_features()]
     views = two_views()
-    student = encode(built, features, heads)
-    terms = built(student, student, heads, layers, views)
+    student = encode(built, features, heads, layers)
+    terms = terms_of(built, student, views)
     total = torch.stack([term.weight * term.value for term in terms.values()]).sum()
 
     named = {f"features.{number}": view for number, view in enumerate(features)}
@@ -149,14 +152,19 @@ def test_on_vicreg_it_is_the_authors_loss_and_gradient(ratio: float, ir_head: in
         )
 
 
-def bare(built: Sie, weight: Tensor) -> nn.ModuleDict:
+def bare(built: Objective, weight: Tensor) -> nn.ModuleDict:
     """Layers whose projector is the identity and whose matrices are given."""
-    layers = built.make_layers()
+    layers = built.add_on.make_layers()
     predictor = layers["predictor"]
     assert isinstance(predictor, Predictor)
     predictor.projector = nn.Sequential(nn.Identity())
     predictor.hypernetwork.weight = nn.Parameter(weight)
     return layers
+
+
+def untouched() -> Heads:
+    """A head on the IR that hands on what it gets."""
+    return Heads({"IR": ProjectionHead(nn.Sequential(nn.Identity()))})
 
 
 def white(rows: int, width: int) -> Tensor:
@@ -166,11 +174,11 @@ def white(rows: int, width: int) -> Tensor:
     return (orthogonal * (rows - 1) ** 0.5).float()
 
 
-def terms_of_bare(built: Sie, layers: nn.ModuleDict, first: Tensor, second: Tensor) -> dict[str, float]:
+def terms_of_bare(built: Objective, layers: nn.ModuleDict, first: Tensor, second: Tensor) -> dict[str, float]:
     ir = built.split.ir_dim
     outputs = {"IR": [HeadOutput(first[:, :ir]), HeadOutput(second[:, :ir])]}
-    student = Encoded([first, second], outputs)
-    terms = built(student, student, nn.ModuleDict(), layers, two_views(len(first)))
+    student = Encoded([first, second], outputs, untouched(), layers)
+    terms = terms_of(built, student, two_views(len(first)))
     return {name: term.value.item() for name, term in terms.items()}
 
 
@@ -209,8 +217,8 @@ def test_with_the_moments_of_the_factor_nothing_but_contrast_reaches_the_ir() ->
     ir = built.split.ir_dim
     for name in ("contrast", "equivariance", "variance", "predicted_variance", "covariance"):
         features = [view.requires_grad_() for view in random_features()]
-        student = encode(built, features, heads)
-        terms = built(student, student, heads, layers, two_views())
+        student = encode(built, features, heads, layers)
+        terms = terms_of(built, student, two_views())
         assert [*terms] == ["contrast", "equivariance", "variance", "predicted_variance", "covariance"]
         terms[name].value.backward()
         gradient = features[0].grad
@@ -225,17 +233,17 @@ def test_gains_are_one_for_a_perfect_predictor_and_zero_for_one_that_does_nothin
     draw = make_generator(8, "sie")
     weight = torch.randn(5, half, half, generator=draw)
     views = two_views()
-    q = torch.cat([built.space.relative(views[0], views[1]), torch.ones(ROWS, 1)], 1)
+    q = torch.cat([built.add_on.space.relative(views[0], views[1]), torch.ones(ROWS, 1)], 1)
     features = random_features()
     moved = torch.einsum("na,aij,nj->ni", q, weight, features[0][:, half:])
-    perfect = Encoded([features[0], torch.cat([features[1][:, :half], moved], 1)], {})
-    gains = built.diagnose(perfect, bare(built, weight), views)
+    perfect = Encoded([features[0], torch.cat([features[1][:, :half], moved], 1)], {}, layers=bare(built, weight))
+    gains = diagnosis_of(built, perfect, views)
     assert gains["prediction_gain"].item() == pytest.approx(1, abs=1e-6)
     assert gains["transformation_gain"].item() == pytest.approx(1, abs=1e-6)
     assert gains["ef_embedding_deviation"].item() == pytest.approx(features[0][:, half:].std(0).mean().item())
     unit = torch.cat([torch.zeros(4, half, half), torch.eye(half).unsqueeze(0)])
     for name in ("prediction_gain", "transformation_gain"):
-        assert built.diagnose(Encoded(features, {}), bare(built, unit), views)[name].item() == 0
+        assert diagnosis_of(built, Encoded(features, {}, layers=bare(built, unit)), views)[name].item() == 0
 
 
 def test_a_linear_motion_is_learned() -> None:
@@ -245,17 +253,17 @@ def test_a_linear_motion_is_learned() -> None:
     views, draw = two_views(rows), make_generator(10, "sie")
     features = [torch.randn(rows, WIDTH, generator=draw) for _ in range(2)]
     motion = torch.randn(4, half, half, generator=draw)
-    q = built.space.relative(views[0], views[1])
+    q = built.add_on.space.relative(views[0], views[1])
     features[1][:, half:] = torch.einsum("na,aij,nj->ni", q, motion, features[0][:, half:])
     layers = bare(built, torch.randn(4, half, half, generator=draw))
-    student = Encoded(features, {"IR": [HeadOutput(view[:, :half]) for view in features]})
-    before = built.diagnose(student, layers, views)
+    student = Encoded(features, {"IR": [HeadOutput(view[:, :half]) for view in features]}, untouched(), layers)
+    before = diagnosis_of(built, student, views)
     optimiser = torch.optim.Adam(layers.parameters(), lr=0.1)
     for _ in range(60):
         optimiser.zero_grad()
-        built(student, student, nn.ModuleDict(), layers, views)["equivariance"].value.backward()
+        terms_of(built, student, views)["equivariance"].value.backward()
         optimiser.step()
-    after = built.diagnose(student, layers, views)
+    after = diagnosis_of(built, student, views)
     for name in ("prediction_gain", "transformation_gain"):
         assert before[name] < 0.5, name
         assert after[name] > 0.95, name
@@ -263,9 +271,9 @@ def test_a_linear_motion_is_learned() -> None:
 
 def test_diagnosing_moves_no_running_statistics() -> None:
     built = objective(VICREG, hidden_dim=8, out_dim=8)
-    layers = built.make_layers()
+    layers = built.add_on.make_layers()
     before = copy.deepcopy(layers.state_dict())
-    built.diagnose(Encoded(random_features(), {}), layers, two_views())
+    diagnosis_of(built, Encoded(random_features(), {}, layers=layers), two_views())
     assert all(torch.equal(value, before[name]) for name, value in layers.state_dict().items())
     assert layers["predictor"].training
 
@@ -339,9 +347,9 @@ def test_a_single_image_has_no_variance() -> None:
     built = objective({**VICREG, "hidden_dim": 8, "out_dim": 8})
     heads, layers = make_modules(built)
     features = [view[:1] for view in random_features()]
-    student = encode(built, features, heads.eval())
+    student = encode(built, features, heads.eval(), layers)
     with pytest.raises(UserError, match="sie needs at least 2 images in a batch"):
-        built(student, student, heads, layers, two_views(1))
+        terms_of(built, student, two_views(1))
 
 
 def test_it_needs_to_know_the_parameters() -> None:

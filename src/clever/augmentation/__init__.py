@@ -17,6 +17,7 @@ from clever.augmentation.recipes import Augmentation
 from clever.augmentation.sample import Table
 from clever.augmentation.spirograph import SpirographViewOptions, SpirographViews
 from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions, chunk_views
+from clever.errors import UserError
 
 VIEW_MAKERS: dict[type[ViewOptions], Callable[..., ViewMaker]] = {
     AugmentationOptions: Augmentation,
@@ -32,6 +33,7 @@ def make_view_maker(
     std: Sequence[float],
     channels_last: bool = False,
     extra: Sequence[ExtraView] = (),
+    shared_draws: int = 1,
 ) -> ViewMaker:
     """The view maker of these options.
 
@@ -40,8 +42,19 @@ def make_view_maker(
         mean, std: of the three channels, for pixels in [0, 1].
         channels_last: lay the views out for convolutions.
         extra: further views of every image; only for options that augment.
+        shared_draws: how many consecutive images share what is drawn for the views of the recipe; 1: none do, which is
+            all that options can do that do not augment.
+
+    Raises:
+        UserError: the options do not augment, and more is wanted.
     """
-    return VIEW_MAKERS[type(options)](options, mean, std, channels_last, extra)
+    if shared_draws > 1 and not options.augments:
+        raise UserError(
+            f"augmentation {options.name} cannot share what is drawn for a view among {shared_draws} images"
+        )
+    maker = VIEW_MAKERS[type(options)](options, mean, std, channels_last, extra)
+    maker.shared_draws = shared_draws
+    return maker
 
 
 def parameter_space(options: ViewOptions) -> ParameterSpace:

@@ -62,10 +62,18 @@ class Augmentation(ViewMaker):
     def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
         sizes, rows = sizes.cpu(), len(sizes)
         mine = slice(share * rows, (share + 1) * rows)
-        return [
-            make_table(draw_uniforms(shares * rows, generator)[mine], sizes, self.distributions(view))
-            for view in range(len(self.kinds))
-        ]
+        tables = []
+        for view in range(len(self.kinds)):
+            uniforms, group = draw_uniforms(shares * rows, generator), self._images_that_share(view)
+            if group > 1:
+                uniforms = uniforms[torch.arange(shares * rows) // group * group]
+            tables.append(make_table(uniforms[mine], sizes, self.distributions(view)))
+        return tables
+
+    def _images_that_share(self, view: int) -> int:
+        if self.kinds[view] != "extra":
+            return self.shared_draws
+        return self.extra[view - len(self.kinds)].shared_draws
 
     def distributions(self, view: int) -> Distributions:
         """What the parameters of the view of this number are drawn from."""

@@ -16,6 +16,9 @@ from clever.options import Options
 
 Kind = Literal["global", "local", "extra"]
 
+FIRST, SECOND = "global_1", "global_2"
+"""Names of the two global views (:attr:`ViewMaker.names`)."""
+
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Mean and deviation of the three channels, for pixels in [0, 1]."""
 
@@ -75,6 +78,9 @@ class ExtraView:
     scale: tuple[float, float] | None = None
     """Share of the image's area that the crop covers, everything else as the recipe's local views; None leaves the
     image un-augmented: the whole of it (its central square), resized."""
+    shared_draws: int = 1
+    """How many consecutive images of a batch share what is drawn for this view; 1: none do. Crops are shared as shares
+    of an image's height and width, so that images of one size get the same box."""
 
 
 class ViewOptions(Options):
@@ -121,8 +127,18 @@ class ViewMaker(ABC):
 
     kinds: list[Kind]
     """Of all views: two global ones, local ones, extra ones."""
+    extra: tuple[ExtraView, ...] = ()
+    """The extra views that were wanted."""
+    shared_draws: int = 1
+    """How many consecutive images share what is drawn for the views of the recipe."""
     space: ParameterSpace
     """Of the views' parameters; a pure function of the options."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of all views: global_1, global_2, local_1 and so on, and those of the extra ones."""
+        numbered = [f"{kind}_{self.kinds[: place + 1].count(kind)}" for place, kind in enumerate(self.kinds)]
+        return numbered[: len(numbered) - len(self.extra)] + [view.name for view in self.extra]
 
     @abstractmethod
     def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -43,6 +43,33 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The representation [N, D]: a ViT's final-normed [CLS], a convolutional network's pooled last map."""
         raise NotImplementedError
+
+    @property
+    def feature_map_count(self) -> int:
+        """How many intermediate maps :meth:`forward_with_maps` can give; 0 where it can give none."""
+        return 0
+
+    def forward_with_maps(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
+        """The representation [N, D] as ``forward`` gives it, and intermediate maps [N, C, H, W] of the same pass.
+
+        Args:
+            numbers: of the maps, from 0 to ``feature_map_count`` - 1. A ResNet has one after the stem and one after
+                each stage; a ViT one after each block, its patch tokens (before the final norm) as a grid.
+
+        Raises:
+            UserError: the backbone has no such map.
+        """
+        self.require_maps(numbers)
+        raise NotImplementedError
+
+    def require_maps(self, numbers: Sequence[int]) -> None:
+        """Raise a UserError unless the backbone has feature maps of all these numbers."""
+        for number in numbers:
+            if not 0 <= number < self.feature_map_count:
+                raise UserError(
+                    f"backbone {self.name} has {self.feature_map_count} feature maps: map {number} is not among them; "
+                    "choose another backbone (a ResNet or a ViT) or another map"
+                )
 
     def last_blocks(self, images: Tensor, n: int) -> list[Tensor]:
         """The final-normed [CLS] tokens of the last ``n`` blocks, first of them first: ``n`` tensors [N, D].

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -41,14 +41,29 @@ class TimmBackbone(Backbone):
         self.only_size = only_size
 
     def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network(self._checked(images))
+        return features
+
+    @property
+    def feature_map_count(self) -> int:
+        return len(self.network.feature_info) if hasattr(self.network, "forward_intermediates") else 0
+
+    def forward_with_maps(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
+        self.require_maps(numbers)
+        # In ascending order, as timm gives the maps.
+        ascending = sorted(set(numbers))
+        last, maps = self.network.forward_intermediates(self._checked(images), ascending, output_fmt="NCHW")
+        features: Tensor = self.network.forward_head(last)
+        return features, dict(zip(ascending, maps, strict=True))
+
+    def _checked(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         if self.only_size is not None and (height, width) != (self.only_size, self.only_size):
             raise UserError(
                 f"backbone {self.name} takes only images of the size it was made for, {self.only_size} px, not "
                 f"{height}x{width}: make all crops {self.only_size} px or choose another backbone"
             )
-        features: Tensor = self.network(images)
-        return features
+        return images
 
     def last_map(self, images: Tensor) -> Tensor:
         features: Tensor = self.network.forward_features(images)
@@ -84,9 +99,6 @@ class TimmTransformer(TimmBackbone):
 
     has_blocks = True
 
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(self._checked(images))
-
     def last_blocks(self, images: Tensor, n: int) -> list[Tensor]:
         if not 1 <= n <= len(self.network.blocks):
             raise UserError(f"backbone {self.name} has {len(self.network.blocks)} blocks: the last {n} cannot be taken")
@@ -115,6 +127,7 @@ class TimmTransformer(TimmBackbone):
         return key[:, :, self.network.num_prefix_tokens :].transpose(1, 2).flatten(2)
 
     def _checked(self, images: Tensor) -> Tensor:
+        images = super()._checked(images)
         height, width = images.shape[-2:]
         patch_height, patch_width = self.network.patch_embed.patch_size
         if height % patch_height or width % patch_width:

@@ -8,7 +8,7 @@ PyTorch Lightning and Hydra into every training job, for losses that know neithe
 from __future__ import annotations
 
 from clever.baselines.barlow_twins import BarlowTwins, BarlowTwinsOptions
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.baseline import AnyBaseline, Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.byol import Byol, ByolOptions
 from clever.baselines.dcl import Dcl, DclOptions, Dclw, DclwOptions
 from clever.baselines.dino import Dino, DinoOptions
@@ -21,7 +21,7 @@ from clever.baselines.simsiam import Simsiam, SimsiamOptions
 from clever.baselines.swav import Swav, SwavOptions
 from clever.baselines.vicreg import Vicreg, VicregOptions
 
-BASELINES: dict[str, tuple[type[Baseline], type[BaselineOptions]]] = {
+BASELINES: dict[str, tuple[type[AnyBaseline], type[BaselineOptions]]] = {
     "dino": (Dino, DinoOptions),
     "simsiam": (Simsiam, SimsiamOptions),
     "simclr": (Simclr, SimclrOptions),
@@ -37,4 +37,4 @@ BASELINES: dict[str, tuple[type[Baseline], type[BaselineOptions]]] = {
     "mv_dhel": (MvDhel, MvDhelOptions),
 }
 
-__all__ = ["BASELINES", "Baseline", "BaselineOptions", "HeadOutput"]
+__all__ = ["BASELINES", "AnyBaseline", "Baseline", "BaselineOptions", "Head", "HeadOutput"]

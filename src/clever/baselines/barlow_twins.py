@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines
 from clever.baselines.decorrelation import diagonal_products, off_diagonal_energy, standardise
 from clever.baselines.mlp import ProjectionHead, make_mlp
@@ -32,7 +32,7 @@ class BarlowTwinsOptions(BaselineOptions):
     without LARS, the step. solo-learn takes 0.1 on CIFAR-10 and ImageNet-100."""
 
 
-class BarlowTwins(Baseline):
+class BarlowTwins(Baseline[ProjectionHead]):
     """The cross-correlation of two views' projections is driven to the identity.
 
     Similar means, for the orthogonality term, what the loss means by it: the absolute value of the mean diagonal of
@@ -55,15 +55,13 @@ class BarlowTwins(Baseline):
         hidden, out = self.options.hidden_dim, self.options.out_dim
         return ProjectionHead(make_mlp([width, hidden, hidden, out], final_bias=False))
 
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, ProjectionHead)
-        return head.last_layer_parameters()
-
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = _gathered(student)
         return self.options.scale * barlow_twins(first, second, redundancy_weight=self.options.redundancy_weight)
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         first, second = (standardise(view) for view in _gathered(student))
         return diagonal_products(first, second).mean().abs() / len(first)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
@@ -27,11 +27,49 @@ class HeadOutput(NamedTuple):
     """[N, K]: the output of a predictor on top of the projection; None where the baseline has no predictor."""
 
 
-class Baseline(nn.Module, ABC):
+class Head(nn.Module, ABC):
+    """Layers from a part of the representation to the output that is compared, and what others ask about them.
+
+    The network owns a head; a momentum teacher has a copy of its own.
+    """
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Features [M, width] to outputs [M, K]."""
+
+    @abstractmethod
+    def last_layer_parameters(self) -> list[nn.Parameter]:
+        """The parameters whose squared norm grows with the width of the output.
+
+        Those of the layers that give projection and prediction, including a BatchNorm after them: CLeVER's head-norm
+        regulariser can leave them out.
+        """
+
+    def projection_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the layers up to the projection; by default all."""
+        return list(self.parameters())
+
+    def prediction_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the predictor on top of the projection; none without one."""
+        return []
+
+    def norm_groups(self) -> list[list[nn.Parameter]]:
+        """The groups of parameters whose summed squared norms CLeVER balances between its two heads.
+
+        One group of everything, as in the authors' main_dino.py:404-416; two with a predictor, as DDCL's regulariser
+        balances them (authors' main_simsiam.py), whose differences are averaged.
+        """
+        return [group for group in (self.projection_parameters(), self.prediction_parameters()) if group]
+
+
+HeadKind = TypeVar("HeadKind", bound=Head)
+
+
+class Baseline(nn.Module, ABC, Generic[HeadKind]):
     """One way of comparing views, with the state that its loss needs (a centre, a queue, ...).
 
-    One instance serves one part of the representation. Its trainable layers are not its own: ``make_head`` builds
-    them, the network owns them, and a momentum teacher copies them.
+    One instance serves one part of the representation. It has no trainable layers: ``make_head`` builds them for the
+    network, and whoever asks the baseline about outputs hands it the head that gave them.
     """
 
     has_momentum_teacher: ClassVar[bool]
@@ -51,24 +89,25 @@ class Baseline(nn.Module, ABC):
     (BYOL, MoCo v3)."""
 
     @abstractmethod
-    def make_head(self, width: int) -> nn.Module:
-        """Layers from a part of ``width`` numbers to the output that is compared.
-
-        The module maps [M, width] to a :class:`HeadOutput` of [M, K] tensors.
-        """
+    def make_head(self, width: int) -> HeadKind:
+        """A head for a part of ``width`` numbers."""
 
     @abstractmethod
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
         """The baseline's own loss, a scalar.
 
         Args:
             student: one output a student view, the two global views first.
             teacher: one output a global view, of the teacher or (without one) the student itself.
+            head: the student's head, for a loss that depends on more of it than its outputs (SwAV's prototypes).
         """
 
     @abstractmethod
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
-        """How similar the views of one image are, a scalar >= 0 that is 0 when they are orthogonal."""
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
+        """How similar the views of one image are, a scalar >= 0 that is 0 when they are orthogonal.
+
+        Arguments as of :meth:`attract`.
+        """
 
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
         """Update running state (a centre, a queue) from this step's teacher outputs, after the losses."""
@@ -76,29 +115,13 @@ class Baseline(nn.Module, ABC):
     def start_epoch(self, epoch: int) -> None:
         """Set what the baseline itself schedules by epoch (a temperature); ``epoch`` counts from 0."""
 
-    def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
+    def frozen_parameters(self, head: HeadKind, epoch: int) -> list[nn.Parameter]:
         """Parameters of ``head`` whose gradient is dropped in this epoch."""
         return []
 
-    def constant_rate_parameters(self, head: nn.Module) -> list[nn.Parameter]:
+    def constant_rate_parameters(self, head: HeadKind) -> list[nn.Parameter]:
         """Parameters of ``head`` whose learning rate stays at its peak after the warm-up (SimSiam's predictor)."""
         return []
-
-    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
-        """The groups of a head's parameters whose summed squared norms CLeVER balances between its two heads.
-
-        One group of everything, as in the authors' main_dino.py:404-416; a head of projector and predictor may give
-        two, whose regularisers are averaged.
-        """
-        return [list(head.parameters())]
-
-    @abstractmethod
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        """The parameters of ``head`` whose squared norm grows with the width of the output.
-
-        Those of the layers that give projection and prediction, a BatchNorm behind them included: CLeVER's head-norm
-        regulariser can leave them out.
-        """
 
     def teacher_momentum(self, progress: float) -> float:
         """Momentum of the teacher after the share ``progress`` in [0, 1] of all steps."""
@@ -107,6 +130,10 @@ class Baseline(nn.Module, ABC):
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         """Named scalars that tell a healthy run from a collapsed one; computed now and then, without gradients."""
         return {}
+
+
+AnyBaseline = Baseline[Any]
+"""A baseline whatever its head."""
 
 
 def two_views(name: str, outputs: Sequence[HeadOutput]) -> tuple[HeadOutput, HeadOutput]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
 from clever.baselines.momentum import rising_momentum
@@ -30,7 +30,7 @@ class ByolOptions(BaselineOptions):
     CIFAR-10 and ImageNet-100."""
 
 
-class Byol(Baseline):
+class Byol(Baseline[PredictionHead]):
     """Each view's prediction is turned towards the momentum teacher's projection of the other view.
 
     Similar means, for the orthogonality term, DDCL's form for SimSiam with the teacher's projection as target: the
@@ -54,20 +54,14 @@ class Byol(Baseline):
         predictor = make_mlp([out, self.options.predictor_dim or hidden, out])
         return PredictionHead(make_mlp([width, hidden, out]), predictor)
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         """The sum over both orders of 2 - 2 cos, which is the squared distance of the unit vectors."""
         return 4 - 4 * predicted_cosine(two_views("byol", student), teacher)
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         return predicted_cosine(two_views("byol", student), teacher).abs()
-
-    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
-        assert isinstance(head, PredictionHead)
-        return head.norm_groups()
-
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, PredictionHead)
-        return head.last_layer_parameters()
 
     def teacher_momentum(self, progress: float) -> float:
         return rising_momentum(self.options.momentum, progress)

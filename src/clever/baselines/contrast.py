@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
 from clever.baselines.mlp import ProjectionHead, make_mlp
 from clever.collectives import gather_rows
@@ -32,7 +32,7 @@ class ContrastiveOptions(BaselineOptions):
     """BatchNorm after every layer of the projector, as in E-SSL and lightly. solo-learn has none."""
 
 
-class Contrastive(Baseline):
+class Contrastive(Baseline[ProjectionHead]):
     """A projector without predictor, whose projections are compared with those of other images.
 
     Similar means, for the orthogonality term: the absolute value of the batch mean of the cosine between the
@@ -52,11 +52,9 @@ class Contrastive(Baseline):
         widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]
         return ProjectionHead(make_mlp(widths, final_norm="affine" if norm else "none", hidden_norm=norm))
 
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, ProjectionHead)
-        return head.last_layer_parameters()
-
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         return mean_absolute_cosine([view.projection for view in student])
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clever.baselines.baseline import HeadOutput, two_views
+from clever.baselines.baseline import Head, HeadOutput, two_views
 from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
 
 
@@ -44,7 +44,7 @@ class Dcl(Contrastive):
         super().__init__(options)
         self.options = options
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = gather_projections(two_views("dcl", student))
         return decoupled(first, second, temperature=self.options.temperature)
 
@@ -56,7 +56,7 @@ class Dclw(Contrastive):
         super().__init__(options)
         self.options = options
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = gather_projections(two_views("dclw", student))
         weights = mises_fisher_weights(first, second, self.options.sigma)
         return decoupled(first, second, temperature=self.options.temperature, weights=weights)

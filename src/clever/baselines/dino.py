@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.distillation import cosine, cross_entropy, teacher_distribution
 from clever.collectives import average_over_processes
 
@@ -46,7 +46,7 @@ class DinoOptions(BaselineOptions):
     """Epochs at the start in which the last layer does not move; raise it when the loss does not fall."""
 
 
-class DinoHead(nn.Module):
+class DinoHead(Head):
     """MLP, l2-normalisation, weight-normalised linear layer without bias (authors' vision_transformer.py:257-291).
 
     The hidden layers start from a normal distribution of deviation 0.02, cut off at -2 and 2, with zero biases; the
@@ -78,8 +78,11 @@ class DinoHead(nn.Module):
         bottleneck = F.normalize(self.mlp(features).float(), dim=-1)
         return HeadOutput(self.last_layer(bottleneck))
 
+    def last_layer_parameters(self) -> list[nn.Parameter]:
+        return list(self.last_layer.parameters())
 
-class Dino(Baseline):
+
+class Dino(Baseline[DinoHead]):
     """Cross-entropy between the centred, sharpened teacher and the student over all pairs of different views."""
 
     has_momentum_teacher = True
@@ -95,7 +98,7 @@ class Dino(Baseline):
     def make_head(self, width: int) -> DinoHead:
         return DinoHead(width, self.options)
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         return cross_entropy(
             [view.projection for view in student],
             [view.projection for view in teacher],
@@ -104,7 +107,9 @@ class Dino(Baseline):
             teacher_temperature=self.teacher_temperature,
         )
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         return cosine(
             [view.projection for view in student],
             [view.projection for view in teacher],
@@ -124,12 +129,8 @@ class Dino(Baseline):
         epochs = self.options.warmup_teacher_epochs
         self.teacher_temperature = end if epoch >= epochs else start + (end - start) * epoch / max(1, epochs - 1)
 
-    def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
-        return self.last_layer_parameters(head) if epoch < self.options.freeze_last_layer_epochs else []
-
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, DinoHead)
-        return list(head.last_layer.parameters())
+    def frozen_parameters(self, head: DinoHead, epoch: int) -> list[nn.Parameter]:
+        return head.last_layer_parameters() if epoch < self.options.freeze_last_layer_epochs else []
 
     def teacher_momentum(self, progress: float) -> float:
         """Cosine from ``momentum`` at 0 to 1 at 1 (authors' main_dino.py:329, utils.py:206-217)."""

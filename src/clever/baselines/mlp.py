@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from clever.baselines.baseline import HeadOutput
+from clever.baselines.baseline import Head, HeadOutput
 
 FinalNorm = Literal["none", "affine", "plain"]
 """BatchNorm after the last layer: none, one that learns a scale and a shift, or one that does not."""
@@ -46,7 +46,7 @@ def last_layer_parameters(mlp: nn.Sequential) -> list[nn.Parameter]:
     return [parameter for layer in mlp[last:] for parameter in layer.parameters()]
 
 
-class ProjectionHead(nn.Module):
+class ProjectionHead(Head):
     """A projector alone."""
 
     def __init__(self, projector: nn.Sequential) -> None:
@@ -62,7 +62,7 @@ class ProjectionHead(nn.Module):
         return last_layer_parameters(self.projector)
 
 
-class PredictionHead(nn.Module):
+class PredictionHead(Head):
     """A projector, and a predictor of another view's projection on top of it."""
 
     def __init__(self, projector: nn.Sequential, predictor: nn.Sequential) -> None:
@@ -75,9 +75,11 @@ class PredictionHead(nn.Module):
         projection = self.projector(features)
         return HeadOutput(projection, self.predictor(projection))
 
-    def norm_groups(self) -> list[list[nn.Parameter]]:
-        """Projector and predictor apart, as DDCL's head-norm regulariser balances them (authors' main_simsiam.py)."""
-        return [list(self.projector.parameters()), list(self.predictor.parameters())]
+    def projection_parameters(self) -> list[nn.Parameter]:
+        return list(self.projector.parameters())
+
+    def prediction_parameters(self) -> list[nn.Parameter]:
+        return list(self.predictor.parameters())
 
     def last_layer_parameters(self) -> list[nn.Parameter]:
         """The parameters of the two layers that give projection and prediction."""

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
 from clever.baselines.contrast import scaled_products
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
@@ -38,7 +38,7 @@ class MocoV3Options(BaselineOptions):
     """Momentum of the teacher at the start, raised to 1 by a cosine. Nearer to 1 for long runs."""
 
 
-class MocoV3(Baseline):
+class MocoV3(Baseline[PredictionHead]):
     """InfoNCE of each view's prediction against the momentum teacher's projections of the other view.
 
     Similar means, for the orthogonality term: the absolute value of the batch mean of the signed cosine between
@@ -63,7 +63,7 @@ class MocoV3(Baseline):
         predictor_norm: Literal["plain", "none"] = "plain" if self.options.predictor_batch_norm else "none"
         return PredictionHead(projector, make_mlp([out, hidden, out], final_norm=predictor_norm, final_bias=False))
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = two_views("moco_v3", student)
         assert first.prediction is not None
         assert second.prediction is not None
@@ -72,16 +72,10 @@ class MocoV3(Baseline):
         loss = loss + info_nce(second.prediction, teacher[0].projection, temperature)
         return 2 * temperature * loss
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         return predicted_cosine(two_views("moco_v3", student), teacher).abs()
-
-    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
-        assert isinstance(head, PredictionHead)
-        return head.norm_groups()
-
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, PredictionHead)
-        return head.last_layer_parameters()
 
     def teacher_momentum(self, progress: float) -> float:
         return rising_momentum(self.options.momentum, progress)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clever.baselines.baseline import HeadOutput
+from clever.baselines.baseline import Head, HeadOutput
 from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
 
 
@@ -34,7 +34,7 @@ class MvDhel(Contrastive):
         super().__init__(options)
         self.options = options
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         return multi_view_dhel(gather_projections(student), temperature=self.options.temperature)
 
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from clever.baselines.baseline import HeadOutput
+from clever.baselines.baseline import Head, HeadOutput
 from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
 
 Denominator = Literal["other_views", "everything"]
@@ -40,7 +40,7 @@ class MvInfonce(Contrastive):
         super().__init__(options)
         self.options = options
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         views = gather_projections(student)
         return multi_view_infonce(views, temperature=self.options.temperature, denominator=self.options.denominator)
 

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
 from clever.baselines.contrast import gather_projections, scaled_products
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
@@ -32,7 +32,7 @@ class NnclrOptions(BaselineOptions):
     older ones; a few epochs of a small data set are too old."""
 
 
-class Nnclr(Baseline):
+class Nnclr(Baseline[PredictionHead]):
     """InfoNCE between the nearest neighbour of each view's projection, in a queue, and the other view's prediction.
 
     Similar means, for the orthogonality term, DDCL's form for SimSiam: the absolute value of the batch mean of the
@@ -57,7 +57,7 @@ class Nnclr(Baseline):
         hidden, out = self.options.hidden_dim, self.options.out_dim
         return PredictionHead(make_mlp([width, hidden, hidden, out], final_norm="affine"), make_mlp([out, hidden, out]))
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = two_views("nnclr", student)
         return (self._loss(first, second) + self._loss(second, first)) / 2
 
@@ -82,16 +82,10 @@ class Nnclr(Baseline):
         fresh = gather_rows(F.normalize(teacher[0].projection.detach().float(), dim=-1))
         self.queue.copy_(torch.cat([fresh, self.queue])[: self.options.queue_length])
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         return predicted_cosine(two_views("nnclr", student), teacher).abs()
-
-    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
-        assert isinstance(head, PredictionHead)
-        return head.norm_groups()
-
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, PredictionHead)
-        return head.last_layer_parameters()
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)

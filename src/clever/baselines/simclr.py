@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from clever.baselines.baseline import HeadOutput, two_views
+from clever.baselines.baseline import Head, HeadOutput, two_views
 from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
 
 Negatives = Literal["both_views", "other_view"]
@@ -40,7 +40,7 @@ class Simclr(Contrastive):
         super().__init__(options)
         self.options = options
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = gather_projections(two_views("simclr", student))
         return nt_xent(first, second, temperature=self.options.temperature, negatives=self.options.negatives)
 

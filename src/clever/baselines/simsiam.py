@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
 
@@ -27,7 +27,7 @@ class SimsiamOptions(BaselineOptions):
     """Keep the predictor's learning rate at its peak while the others decay (--fix-pred-lr): the paper and DDCL do."""
 
 
-class Simsiam(Baseline):
+class Simsiam(Baseline[PredictionHead]):
     """Each view's prediction is turned towards the other view's projection, through which no gradient flows.
 
     Similar means exactly DDCL's form (authors' main_simsiam.py:477-512): the batch mean of the signed cosine between
@@ -51,23 +51,16 @@ class Simsiam(Baseline):
         projector = make_mlp([width, hidden, hidden, out], final_norm="plain")
         return PredictionHead(projector, make_mlp([out, self.options.predictor_dim, out]))
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         return -predicted_cosine(two_views("simsiam", student), teacher)
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         return predicted_cosine(two_views("simsiam", student), teacher).abs()
 
-    def constant_rate_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, PredictionHead)
-        return list(head.predictor.parameters()) if self.options.constant_predictor_rate else []
-
-    def norm_groups(self, head: nn.Module) -> list[list[nn.Parameter]]:
-        assert isinstance(head, PredictionHead)
-        return head.norm_groups()
-
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, PredictionHead)
-        return head.last_layer_parameters()
+    def constant_rate_parameters(self, head: PredictionHead) -> list[nn.Parameter]:
+        return head.prediction_parameters() if self.options.constant_predictor_rate else []
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.cosine import spread
 from clever.baselines.mlp import make_mlp
 from clever.baselines.sinkhorn import sinkhorn
@@ -46,7 +45,7 @@ class SwavOptions(BaselineOptions):
     """Epochs at the start in which the prototypes do not move. solo-learn takes 2 on CIFAR-10 and ImageNet-100."""
 
 
-class SwavHead(nn.Module):
+class SwavHead(Head):
     """A projector, whose l2-normalised embedding is compared with l2-normalised prototypes.
 
     The prototypes are brought back to length 1 before each training step, outside the gradient, as the authors do
@@ -75,8 +74,12 @@ class SwavHead(nn.Module):
         embedding = F.normalize(self.projector(features).float(), dim=-1)
         return HeadOutput(embedding, scores_of(embedding, self.prototypes.weight))
 
+    def last_layer_parameters(self) -> list[nn.Parameter]:
+        """The prototypes: like DINO's last layer they follow a bottleneck, whose width does not depend on theirs."""
+        return list(self.prototypes.parameters())
 
-class Swav(Baseline):
+
+class Swav(Baseline[SwavHead]):
     """Each global view's assignment to prototypes is predicted from every other view, local ones included.
 
     A head output's projection is the embedding, its prediction the scores. Similar means, for the orthogonality term,
@@ -97,43 +100,38 @@ class Swav(Baseline):
         self.epoch = 0
         self.register_buffer("queue", torch.zeros(2, options.queue_length, options.out_dim))
         self._queue_is_full = False
-        self._prototypes: weakref.ref[nn.Linear] | None = None
 
     def make_head(self, width: int) -> SwavHead:
-        """A head; the queue is scored with the prototypes of the last one that was made."""
-        head = SwavHead(width, self.options)
-        self._prototypes = weakref.ref(head.prototypes)
-        return head
+        return SwavHead(width, self.options)
 
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
-        pairs = list(self._pairs(student, len(teacher)))
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: SwavHead) -> Tensor:
+        pairs = list(self._pairs(student, len(teacher), head))
         log_scores = [F.log_softmax(_scores(view) / self.options.temperature, dim=-1) for view in student]
         return -torch.stack([(target * log_scores[view]).sum(dim=-1).mean() for target, view in pairs]).mean()
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: SwavHead) -> Tensor:
         shares = [torch.softmax(_scores(view) / self.options.temperature, dim=-1) for view in student]
         cosines = [
-            F.cosine_similarity(target, shares[view]).mean() for target, view in self._pairs(student, len(teacher))
+            F.cosine_similarity(target, shares[view]).mean()
+            for target, view in self._pairs(student, len(teacher), head)
         ]
         return torch.stack(cosines).mean()
 
-    def _pairs(self, student: Sequence[HeadOutput], assigned: int) -> Iterator[tuple[Tensor, int]]:
+    def _pairs(self, student: Sequence[HeadOutput], assigned: int, head: SwavHead) -> Iterator[tuple[Tensor, int]]:
         """The assignment of each global view, with the number of every other view."""
         for number, view in enumerate(student[:assigned]):
-            target = self.assign(number, _scores(view))
+            target = self.assign(number, _scores(view), head.prototypes.weight)
             for other in range(len(student)):
                 if other != number:
                     yield target, other
 
     @torch.no_grad()
-    def assign(self, number: int, scores: Tensor) -> Tensor:
+    def assign(self, number: int, scores: Tensor, prototypes: Tensor) -> Tensor:
         """Sinkhorn's assignments [N, prototypes] of this process's images, made together with those of all processes
-        and, once it is full, the queue of global view ``number``."""
+        and, once it is full, the queue of global view ``number``, scored with ``prototypes`` [prototypes, out_dim]."""
         rows, everyone = len(scores), gather_rows(scores.detach().float())
         if self.queue_is_used():
-            prototypes = None if self._prototypes is None else self._prototypes()
-            assert prototypes is not None, "the queue is scored with the prototypes of the head that make_head made"
-            everyone = torch.cat([everyone, scores_of(self.queue[number], prototypes.weight)])
+            everyone = torch.cat([everyone, scores_of(self.queue[number], prototypes)])
         targets = sinkhorn(everyone, epsilon=self.options.epsilon, iterations=self.options.sinkhorn_iterations)
         start = process_rank() * rows
         return targets[start : start + rows]
@@ -156,13 +154,8 @@ class Swav(Baseline):
     def start_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def frozen_parameters(self, head: nn.Module, epoch: int) -> list[nn.Parameter]:
-        return self.last_layer_parameters(head) if epoch < self.options.freeze_prototypes_epochs else []
-
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        """The prototypes: like DINO's last layer they stand on a bottleneck of a width of its own."""
-        assert isinstance(head, SwavHead)
-        return list(head.prototypes.parameters())
+    def frozen_parameters(self, head: SwavHead, epoch: int) -> list[nn.Parameter]:
+        return head.last_layer_parameters() if epoch < self.options.freeze_prototypes_epochs else []
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:

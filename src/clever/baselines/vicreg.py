@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
 from clever.baselines.decorrelation import off_diagonal_energy
 from clever.baselines.mlp import ProjectionHead, make_mlp
@@ -38,7 +38,7 @@ class VicregOptions(BaselineOptions):
     does: the same as doubling ``variance_weight``; turn it off to run solo-learn's recipes."""
 
 
-class Vicreg(Baseline):
+class Vicreg(Baseline[ProjectionHead]):
     """Two views' embeddings agree, while every column keeps its variance and none repeats another.
 
     Similar means, for the orthogonality term: the absolute value of the batch mean of the cosine between the
@@ -60,11 +60,7 @@ class Vicreg(Baseline):
         hidden, out = self.options.hidden_dim, self.options.out_dim
         return ProjectionHead(make_mlp([width, hidden, hidden, out], final_bias=False))
 
-    def last_layer_parameters(self, head: nn.Module) -> list[nn.Parameter]:
-        assert isinstance(head, ProjectionHead)
-        return head.last_layer_parameters()
-
-    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = (gather_rows(view.projection.float()) for view in two_views("vicreg", student))
         if len(first) < 2:
             raise UserError("vicreg needs at least 2 images in a batch: raise batch_size or lower accumulate")
@@ -76,7 +72,9 @@ class Vicreg(Baseline):
             + options.covariance_weight * (covariance(first) + covariance(second))
         )
 
-    def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Tensor:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
         return mean_absolute_cosine([view.projection for view in two_views("vicreg", student)])
 
     @torch.no_grad()

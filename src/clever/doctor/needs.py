@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from clever.augmentation import parameter_space
 from clever.backbones import Backbone, BackboneOptions, build_backbone
 from clever.backbones.describe import saved_bytes
-from clever.equivariance import Equivariance
+from clever.equivariance import Objective
 from clever.pretraining.composition import build_objective
 from clever.pretraining.network import Network
 from clever.pretraining.recipe import RunRecipe
@@ -46,9 +46,8 @@ def run_need(recipe: RunRecipe) -> Need:
     if recipe.method is None or recipe.augmentation is None or recipe.optimisation is None:
         return Need(stored, 0, stored)
     student, objective = _compose(recipe)
-    has_teacher = any(objective.baseline(part).has_momentum_teacher for part in objective.parts)
-    averaged = [module.state_dict().values() for module in (student.backbone, student.heads)] if has_teacher else []
-    teacher = sum(map(_bytes, averaged))
+    averaged = (student.backbone, student.heads) if objective.has_momentum_teacher else ()
+    teacher = sum(_bytes(module.state_dict().values()) for module in averaged)
     trained = _bytes(parameter for parameter in student.parameters() if parameter.requires_grad)
     moments = MOMENTS[recipe.optimisation.optimiser] * trained
     weights = _bytes(student.state_dict().values()) + _bytes(objective.state_dict().values()) + teacher
@@ -79,14 +78,15 @@ def activation_bytes(recipe: RunRecipe) -> int | None:
     return an_image * images // (2 if options.precision == "bf16" else 1)
 
 
-def _compose(recipe: RunRecipe) -> tuple[Network, Equivariance]:
+def _compose(recipe: RunRecipe) -> tuple[Network, Objective]:
     """Student and objective as ``pretraining.composition`` makes them, but on no device."""
     assert recipe.augmentation is not None
     assert recipe.method is not None
     backbone, space = _on_no_device(recipe.backbone), parameter_space(recipe.augmentation)
     with torch.device("meta"):
         objective = build_objective(recipe.method, backbone.feature_dim, space)
-        return Network(backbone, objective.make_heads(), objective.parts, False, objective.make_layers()), objective
+        layers = objective.add_on.make_layers()
+        return Network(backbone, objective.make_heads(), objective.parts, False, layers), objective
 
 
 @functools.cache

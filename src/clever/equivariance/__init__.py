@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from clever.equivariance.augself import Augself, AugselfOptions
+from clever.equivariance.batch import Batch, Encoded, Heads, Term
 from clever.equivariance.clever import Clever, CleverOptions
 from clever.equivariance.ddcl import Ddcl, DdclOptions
 from clever.equivariance.equimod import Equimod, EquimodOptions
-from clever.equivariance.equivariance import Encoded, Equivariance, EquivarianceOptions, Term
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions
 from clever.equivariance.essl import Essl, EsslOptions
 from clever.equivariance.gradient import Gradient, GradientOptions
 from clever.equivariance.none import NoEquivariance, NoneOptions
+from clever.equivariance.objective import Objective
 from clever.equivariance.predictor import Predictor, load_predictor
 from clever.equivariance.sie import Sie, SieOptions
 
@@ -24,4 +26,15 @@ EQUIVARIANCES: dict[str, tuple[type[Equivariance], type[EquivarianceOptions]]] =
     "augself": (Augself, AugselfOptions),
 }
 
-__all__ = ["EQUIVARIANCES", "Encoded", "Equivariance", "EquivarianceOptions", "Predictor", "Term", "load_predictor"]
+__all__ = [
+    "EQUIVARIANCES",
+    "Batch",
+    "Encoded",
+    "Equivariance",
+    "EquivarianceOptions",
+    "Heads",
+    "Objective",
+    "Predictor",
+    "Term",
+    "load_predictor",
+]

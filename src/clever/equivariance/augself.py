@@ -8,7 +8,7 @@ the relative transformation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from clever.augmentation import ParameterSpace, View
-from clever.augmentation.views import varied_space
+from clever.augmentation import ParameterSpace
+from clever.augmentation.views import FIRST, SECOND, varied_space
 from clever.baselines.mlp import make_mlp
 from clever.collectives import gather_rows
-from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
-from clever.equivariance.none import NoEquivariance
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 
 class AugselfOptions(EquivarianceOptions):
@@ -38,23 +38,16 @@ class AugselfOptions(EquivarianceOptions):
     errors. SIE's comparison predicts the one direction; this costs no pass through the backbone."""
 
 
-class Augself(NoEquivariance):
+class Augself(Equivariance):
     """The baseline on the whole representation, and ``augself``, the error of the predicted transformation.
 
     Raises:
         UserError: nothing is drawn for the views.
     """
 
-    options: AugselfOptions
-
-    def __init__(
-        self,
-        options: AugselfOptions,
-        feature_dim: int,
-        make_baseline: MakeBaseline,
-        space: ParameterSpace | None = None,
-    ) -> None:
-        super().__init__(options, feature_dim, make_baseline, space)
+    def __init__(self, options: AugselfOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options, self.feature_dim = options, feature_dim
         self.space = varied_space("augself", space)
 
     def make_layers(self) -> nn.ModuleDict:
@@ -64,33 +57,25 @@ class Augself(NoEquivariance):
         widths = [inputs, hidden, hidden, len(self.space.relative_names)]
         return nn.ModuleDict({"predictor": make_mlp(widths, hidden_norm=False)})
 
-    def forward(
-        self,
-        student: Encoded,
-        teacher: Encoded,
-        heads: nn.ModuleDict,
-        layers: nn.ModuleDict | None = None,
-        views: Sequence[View] = (),
-    ) -> dict[str, Term]:
-        assert layers is not None
-        predicted, true = self._predict(student, layers, views)
-        terms = super().forward(student, teacher, heads, layers, views)
-        return terms | {"augself": Term(F.mse_loss(predicted, true), self.options.augself_weight)}
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        predicted, true = self._predict(batch)
+        return contrast(batch) | {"augself": Term(F.mse_loss(predicted, true), self.options.augself_weight)}
 
     @torch.no_grad()
-    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+    def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
         """``augself_r2``: share of the transformations' variance that is predicted, over the rows of all processes.
 
         1 is perfect; 0 is what predicting each entry's mean gives.
         """
-        predicted, true = (gather_rows(rows) for rows in self._predict(student, layers, views))
+        predicted, true = (gather_rows(rows) for rows in self._predict(batch))
         unexplained = (predicted - true).square().sum()
         return {"augself_r2": 1.0 - unexplained / (true - true.mean(0)).square().sum()}
 
-    def _predict(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> tuple[Tensor, Tensor]:
+    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predicted and true transformations, float32 [N, R], or [2 N, R] in both directions."""
         orders = [(0, 1), (1, 0)] if self.options.both_directions else [(0, 1)]
-        features = [torch.cat([student.features[one], student.features[other]], 1) for one, other in orders]
+        views, features = (batch.views[FIRST], batch.views[SECOND]), batch.student.features
+        pairs = [torch.cat([features[one], features[other]], 1) for one, other in orders]
         true = [self.space.relative(views[one], views[other]) for one, other in orders]
-        predicted: Tensor = layers["predictor"](torch.cat(features).float())
+        predicted: Tensor = batch.layers["predictor"](torch.cat(pairs).float())
         return predicted.float(), torch.cat(true)

@@ -9,9 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from clever.augmentation import ParameterSpace, View
-from clever.equivariance.ddcl import Ddcl, SplitOptions
-from clever.equivariance.equivariance import Encoded, MakeBaseline, Term
+from clever.augmentation import ParameterSpace
+from clever.baselines import Head
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.ddcl import SplitOptions, ir_and_ef, orthogonality
+from clever.equivariance.equivariance import Equivariance
 
 
 class CleverOptions(SplitOptions):
@@ -25,34 +27,28 @@ class CleverOptions(SplitOptions):
     differ, for then the widths alone would dominate it."""
 
 
-class Clever(Ddcl):
+class Clever(Equivariance):
     """DDCL's two terms and ``head_norm``."""
 
-    def __init__(
-        self, options: CleverOptions, feature_dim: int, make_baseline: MakeBaseline, space: ParameterSpace | None = None
-    ) -> None:
-        super().__init__(options, feature_dim, make_baseline, space)
-        self.head_norm_weight = options.head_norm_weight
-        self.head_norm_last_layer = options.head_norm_last_layer
+    def __init__(self, options: CleverOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(*ir_and_ef(options, feature_dim))
+        self.options = options
 
-    def forward(
-        self,
-        student: Encoded,
-        teacher: Encoded,
-        heads: nn.ModuleDict,
-        layers: nn.ModuleDict | None = None,
-        views: Sequence[View] = (),
-    ) -> dict[str, Term]:
-        terms = super().forward(student, teacher, heads, layers, views)
-        groups = [self._norm_groups(part, heads[part]) for part in ("IR", "EF")]
-        return terms | {"head_norm": Term(head_norm_difference(*groups), self.head_norm_weight)}
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        groups = [norm_groups(batch.parts[part].head, self.options.head_norm_last_layer) for part in ("IR", "EF")]
+        return (
+            contrast(batch, "IR")
+            | orthogonality(batch, self.options.orthogonality_weight)
+            | {"head_norm": Term(head_norm_difference(*groups), self.options.head_norm_weight)}
+        )
 
-    def _norm_groups(self, part: str, head: nn.Module) -> list[list[nn.Parameter]]:
-        groups = self.baseline(part).norm_groups(head)
-        if self.head_norm_last_layer:
-            return groups
-        last = {id(p) for p in self.baseline(part).last_layer_parameters(head)}
-        return [[p for p in group if id(p) not in last] for group in groups]
+
+def norm_groups(head: Head, with_last_layer: bool) -> list[list[nn.Parameter]]:
+    """The groups of a head's parameters whose norms are balanced, with or without those of its last layer."""
+    if with_last_layer:
+        return head.norm_groups()
+    last = {id(p) for p in head.last_layer_parameters()}
+    return [[p for p in group if id(p) not in last] for group in head.norm_groups()]
 
 
 def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Sequence[Sequence[Tensor]]) -> Tensor:

@@ -5,15 +5,14 @@ Distortion-Disentangled Contrastive Learning (arXiv 2303.05066), the predecessor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
-from torch import nn
 
-from clever.augmentation import ParameterSpace, View
+from clever.augmentation import ParameterSpace
 from clever.backbones.representation import Split
-from clever.equivariance.equivariance import Encoded, Equivariance, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 
 
 class SplitOptions(EquivarianceOptions):
@@ -36,25 +35,21 @@ class DdclOptions(SplitOptions):
 class Ddcl(Equivariance):
     """Attraction on IR (``contrast``) and the same baseline's similarity on EF driven to zero (``orthogonality``)."""
 
-    split: Split
+    def __init__(self, options: DdclOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(*ir_and_ef(options, feature_dim))
+        self.options = options
 
-    def __init__(
-        self, options: SplitOptions, feature_dim: int, make_baseline: MakeBaseline, space: ParameterSpace | None = None
-    ) -> None:
-        split = Split(feature_dim, options.separation_ratio)
-        parts = {"IR": slice(0, split.ir_dim), "EF": slice(split.ir_dim, feature_dim)}
-        super().__init__(parts, make_baseline, {"EF": options.ef_baseline})
-        self.split = split
-        self.orthogonality_weight = options.orthogonality_weight
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        return contrast(batch, "IR") | orthogonality(batch, self.options.orthogonality_weight)
 
-    def forward(
-        self,
-        student: Encoded,
-        teacher: Encoded,
-        heads: nn.ModuleDict,
-        layers: nn.ModuleDict | None = None,
-        views: Sequence[View] = (),
-    ) -> dict[str, Term]:
-        contrast = self.baseline("IR").attract(student.outputs["IR"], teacher.outputs["IR"])
-        orthogonality = self.baseline("EF").similarity(student.outputs["EF"], teacher.outputs["EF"])
-        return {"contrast": Term(contrast, 1.0), "orthogonality": Term(orthogonality, self.orthogonality_weight)}
+
+def ir_and_ef(options: SplitOptions, feature_dim: int) -> tuple[dict[str, Part], Split]:
+    """The two parts, each with a head, and the split that they come from."""
+    split = Split(feature_dim, options.separation_ratio)
+    ef = Part(slice(split.ir_dim, feature_dim), options.ef_baseline)
+    return {"IR": Part(slice(0, split.ir_dim)), "EF": ef}, split
+
+
+def orthogonality(batch: Batch, weight: float) -> dict[str, Term]:
+    """The similarity of the EFs of two views, which is driven to zero."""
+    return {"orthogonality": Term(batch.parts["EF"].similarity(), weight)}

@@ -16,15 +16,15 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
-from clever.augmentation.views import varied_space
+from clever.augmentation.views import FIRST, SECOND, varied_space
 from clever.backbones import BackboneOptions
 from clever.baselines import HeadOutput
 from clever.baselines.contrast import gather_projections
 from clever.baselines.mlp import make_mlp
 from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
-from clever.equivariance.equivariance import Encoded, EquivarianceOptions, MakeBaseline, Term
-from clever.equivariance.none import NoEquivariance
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 UNAUGMENTED = "unaugmented"
 
@@ -81,7 +81,7 @@ class Prediction(NamedTuple):
     """Of the views, predicted from source and parameters."""
 
 
-class Equimod(NoEquivariance):
+class Equimod(Equivariance):
     """The baseline on the whole representation, and ``equimod``, NT-Xent between views and their predictions.
 
     Every embedding and every prediction of the batch but a view's own counterpart is a negative, and the gradient
@@ -94,16 +94,9 @@ class Equimod(NoEquivariance):
         UserError: nothing is drawn for the views.
     """
 
-    options: EquimodOptions
-
-    def __init__(
-        self,
-        options: EquimodOptions,
-        feature_dim: int,
-        make_baseline: MakeBaseline,
-        space: ParameterSpace | None = None,
-    ) -> None:
-        super().__init__(options, feature_dim, make_baseline, space)
+    def __init__(self, options: EquimodOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options, self.feature_dim = options, feature_dim
         self.space = varied_space("equimod", space)
 
     def make_layers(self) -> nn.ModuleDict:
@@ -118,49 +111,41 @@ class Equimod(NoEquivariance):
             }
         )
 
-    def extra_images(self, views: Sequence[View]) -> dict[str, Tensor]:
+    def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
         """``unaugmented`` [N, 3, S, S], where the prediction starts from it."""
-        return {UNAUGMENTED: views[-1].images} if self.options.source == "unaugmented" else {}
+        return {UNAUGMENTED: views[UNAUGMENTED].images} if self.options.source == "unaugmented" else {}
 
-    def forward(
-        self,
-        student: Encoded,
-        teacher: Encoded,
-        heads: nn.ModuleDict,
-        layers: nn.ModuleDict | None = None,
-        views: Sequence[View] = (),
-    ) -> dict[str, Term]:
-        assert layers is not None
-        _, target, predicted = self._predict(student, layers, views)
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        _, target, predicted = self._predict(batch)
         pair = gather_projections([HeadOutput(target), HeadOutput(predicted)])
         value = nt_xent(pair[0], pair[1], temperature=self.options.temperature)
-        terms = super().forward(student, teacher, heads, layers, views)
-        return terms | {"equimod": Term(value, self.options.equimod_weight)}
+        return contrast(batch) | {"equimod": Term(value, self.options.equimod_weight)}
 
     @torch.no_grad()
-    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+    def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
         """How much nearer the prediction y^ is to the embedding y of a view than the source y0 is (src/main.py).
 
         ``equimod_gain`` is the mean of cos(y, y^) - cos(y, y0): above 0 the prediction moves with the view, at 0 it
         may be an invariance. ``equimod_ratio`` is the mean of (1 - cos(y, y0)) / (1 - cos(y, y^)), 1 where it is one.
         """
-        with unchanged_buffers(layers):  # a run does not depend on when one looks at it
-            source, target, predicted = self._predict(student, layers, views)
+        with unchanged_buffers(batch.layers):  # a run does not depend on when one looks at it
+            source, target, predicted = self._predict(batch)
         stay = F.cosine_similarity(target, source, dim=1)
         move = F.cosine_similarity(target, predicted, dim=1)
         missing = (1.0 - move).clamp_min(torch.finfo(move.dtype).eps)
         return {"equimod_gain": (move - stay).mean(), "equimod_ratio": ((1.0 - stay) / missing).mean()}
 
-    def _predict(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Prediction:
-        globals_ = student.features[:2]
+    def _predict(self, batch: Batch) -> Prediction:
+        globals_, layers = batch.student.features[:2], batch.layers
+        views = batch.views[FIRST], batch.views[SECOND]
         if self.options.source == "unaugmented":
-            still, first, second = self._project([student.extra[UNAUGMENTED], *globals_], layers)
+            still, first, second = self._project([batch.student.extra[UNAUGMENTED], *globals_], layers)
             source, target = torch.cat([still, still]), torch.cat([first, second])
-            parameters = torch.cat([self.space.vector(view) for view in views[:2]])
+            parameters = torch.cat([self.space.vector(view) for view in views])
         else:
             first, second = self._project(globals_, layers)
             source, target = first, second
-            parameters = self.space.relative(views[0], views[1])
+            parameters = self.space.relative(*views)
             if self.options.both_directions:
                 source, target = torch.cat([first, second]), torch.cat([second, first])
                 parameters = torch.cat([parameters, self.space.relative(views[1], views[0])])

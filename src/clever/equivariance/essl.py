@@ -6,7 +6,7 @@ code it is that of rdangovs/essl:cifar10/main.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt, field_validator, model_validator
 from torch import Tensor, nn
 
-from clever.augmentation import AugmentationOptions, ExtraView, View, ViewOptions
+from clever.augmentation import AugmentationOptions, ExtraView, ParameterSpace, View, ViewOptions
 from clever.backbones import BackboneOptions
-from clever.equivariance.equivariance import Encoded, EquivarianceOptions, Term
-from clever.equivariance.none import NoEquivariance
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 from clever.equivariance.transformations import CLASSES, GROUPS, GroupName
 
 CROP = "small_crop"
@@ -79,14 +79,16 @@ class EsslOptions(EquivarianceOptions):
         return None
 
 
-class Essl(NoEquivariance):
+class Essl(Equivariance):
     """The baseline on the whole representation, and ``essl``, the cross-entropy of predicting the transformation.
 
     Every member of the group is applied to every image's small crop, and all go through the backbone in one pass of
     k N images. The head stands on the representation, before any projection.
     """
 
-    options: EsslOptions
+    def __init__(self, options: EsslOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options, self.feature_dim = options, feature_dim
 
     def make_layers(self) -> nn.ModuleDict:
         """``head``: linear layers [k N, D] to [k N, k], a LayerNorm after each hidden one."""
@@ -99,35 +101,26 @@ class Essl(NoEquivariance):
         layers.append(nn.Linear(widths[-1], CLASSES[self.options.transformations]))
         return nn.ModuleDict({"head": nn.Sequential(*layers)})
 
-    def extra_images(self, views: Sequence[View]) -> dict[str, Tensor]:
+    def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
         """``transformed`` [k N, 3, S, S]: all crops under the first member of the group, under the second, ..."""
-        crop = views[-1]
+        crop = views[CROP]
         assert crop.normalisation is not None
         return {TRANSFORMED: torch.cat(GROUPS[self.options.transformations](crop.images, crop.normalisation))}
 
-    def forward(
-        self,
-        student: Encoded,
-        teacher: Encoded,
-        heads: nn.ModuleDict,
-        layers: nn.ModuleDict | None = None,
-        views: Sequence[View] = (),
-    ) -> dict[str, Term]:
-        assert layers is not None
-        logits, classes = self._predict(student, layers)
-        terms = super().forward(student, teacher, heads, layers, views)
-        return terms | {"essl": Term(F.cross_entropy(logits, classes), self.options.essl_weight)}
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        logits, classes = self._predict(batch)
+        return contrast(batch) | {"essl": Term(F.cross_entropy(logits, classes), self.options.essl_weight)}
 
     @torch.no_grad()
-    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+    def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
         """``essl_accuracy`` in [0, 1]: how many transformations are told right; 1 / k is chance."""
-        logits, classes = self._predict(student, layers)
+        logits, classes = self._predict(batch)
         return {"essl_accuracy": (logits.argmax(1) == classes).float().mean()}
 
-    def _predict(self, student: Encoded, layers: nn.ModuleDict) -> tuple[Tensor, Tensor]:
+    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits float32 [k N, k] and true classes int64 [k N]."""
-        features = student.extra[TRANSFORMED]
-        logits: Tensor = layers["head"](features.float())
+        features = batch.student.extra[TRANSFORMED]
+        logits: Tensor = batch.layers["head"](features.float())
         count = logits.shape[1]
         classes = torch.arange(count, device=logits.device).repeat_interleave(len(features) // count)
         return logits.float(), classes

@@ -7,18 +7,18 @@ the Jacobian J one gradient is computed: for signs e = +-1, the mean over e of (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from clever.augmentation import View, ViewOptions
+from clever.augmentation import ParameterSpace, ViewOptions
+from clever.augmentation.views import FIRST
 from clever.backbones import BackboneOptions
-from clever.equivariance.equivariance import Encoded, EquivarianceOptions, Term
-from clever.equivariance.none import NoEquivariance
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 
 class GradientOptions(EquivarianceOptions):
@@ -47,29 +47,24 @@ class GradientOptions(EquivarianceOptions):
         return None
 
 
-class Gradient(NoEquivariance):
+class Gradient(Equivariance):
     """The baseline on the whole representation, and ``gradient`` on the features of the first view."""
 
-    options: GradientOptions
+    def __init__(self, options: GradientOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options = options
 
-    def forward(
-        self,
-        student: Encoded,
-        teacher: Encoded,
-        heads: nn.ModuleDict,
-        layers: nn.ModuleDict | None = None,
-        views: Sequence[View] = (),
-    ) -> dict[str, Term]:
-        leaf, redrawn = views[0].differentiable, views[0].redrawn
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        view = batch.views[FIRST]
+        leaf, redrawn = view.differentiable, view.redrawn
         assert leaf is not None
         assert redrawn is not None
-        features = student.features[0].float()
+        features = batch.student.features[0].float()
         if self.options.unit_features:
             features = F.normalize(features, dim=1)
         signs = torch.randint(0, 2, features.shape, device=features.device).float().mul_(2.0).sub_(1.0)
         value = first_order_change(features, leaf, signs, redrawn).clamp(max=self.options.upper_limit)
-        terms = super().forward(student, teacher, heads, layers, views)
-        return terms | {"gradient": Term(value, self.options.gradient_weight)}
+        return contrast(batch) | {"gradient": Term(value, self.options.gradient_weight)}
 
 
 def first_order_change(features: Tensor, leaf: Tensor, signs: Tensor, redrawn: Tensor) -> Tensor:

@@ -21,20 +21,21 @@ them over the whole embedding:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from clever.augmentation import ParameterSpace, View
-from clever.augmentation.views import varied_space
+from clever.augmentation import ParameterSpace
+from clever.augmentation.views import FIRST, SECOND, varied_space
 from clever.backbones.representation import Split
 from clever.baselines.vicreg import covariance, variance_hinge
 from clever.collectives import gather_rows, process_count
-from clever.equivariance.equivariance import Encoded, Equivariance, EquivarianceOptions, MakeBaseline, Term
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 from clever.equivariance.predictor import Predictor, PredictorShape
 from clever.errors import UserError
 
@@ -75,22 +76,17 @@ class Sie(Equivariance):
         UserError: nothing of what was drawn for the views is known or varies, or one part would be empty.
     """
 
-    split: Split
-
-    def __init__(
-        self, options: SieOptions, feature_dim: int, make_baseline: MakeBaseline, space: ParameterSpace | None = None
-    ) -> None:
-        split = Split(feature_dim, options.separation_ratio)
-        super().__init__({"IR": slice(0, split.ir_dim)}, make_baseline)
-        self.split = split
+    def __init__(self, options: SieOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        self.halves = Split(feature_dim, options.separation_ratio)
+        super().__init__({"IR": Part(slice(0, self.halves.ir_dim))}, self.halves)
         self.options = options
         self.space = varied_space("sie", space)
 
     def make_layers(self) -> nn.ModuleDict:
-        share = self.split.ef_dim / self.split.feature_dim
+        share = self.halves.ef_dim / self.halves.feature_dim
         shape = PredictorShape(
-            feature_dim=self.split.feature_dim,
-            ir_dim=self.split.ir_dim,
+            feature_dim=self.halves.feature_dim,
+            ir_dim=self.halves.ir_dim,
             hidden_dim=max(1, round(self.options.hidden_dim * share)),
             out_dim=max(1, round(self.options.out_dim * share)),
             relative_names=self.space.relative_names,
@@ -98,32 +94,25 @@ class Sie(Equivariance):
         )
         return nn.ModuleDict({"predictor": Predictor(shape)})
 
-    def forward(
-        self,
-        student: Encoded,
-        teacher: Encoded,
-        heads: nn.ModuleDict,
-        layers: nn.ModuleDict | None = None,
-        views: Sequence[View] = (),
-    ) -> dict[str, Term]:
-        if len(student.features[0]) * process_count() < 2:
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        if len(batch.student.features[0]) * process_count() < 2:
             raise UserError("sie needs at least 2 images in a batch: raise batch_size or lower accumulate")
-        options, outputs = self.options, student.outputs["IR"]
-        predictor = _predictor(layers)
+        options, student = self.options, batch.student
+        predictor = _predictor(batch)
         # Each view in a pass of its own, as in VICReg: BatchNorm takes the statistics of one view.
-        first, predicted = predictor(student.features[0], self.space.relative(views[0], views[1]))
+        first, predicted = predictor(student.features[0], self.space.relative(batch.views[FIRST], batch.views[SECOND]))
         second = predictor.embed(student.features[1])
         first, second, predicted = (gather_rows(rows) for rows in (first, second, predicted))
         both = [first, second]
         if options.moments_of == "whole":
             both = [
                 torch.cat([gather_rows(output.projection.float()), embedding], 1)
-                for output, embedding in zip(outputs, both, strict=False)  # local views have no embedding here
+                # Local views have no embedding here.
+                for output, embedding in zip(batch.parts["IR"].student, both, strict=False)
             ]
         variance = torch.stack([variance_hinge(embedding) for embedding in both]).mean()
         repeated = torch.stack([covariance(embedding) for embedding in both]).sum()
-        return {
-            "contrast": Term(self.baseline("IR").attract(outputs, teacher.outputs["IR"]), 1.0),
+        return contrast(batch, "IR") | {
             "equivariance": Term(F.mse_loss(predicted, second), options.equivariance_weight),
             "variance": Term(variance, options.variance_weight),
             "predicted_variance": Term(variance_hinge(predicted), options.predicted_variance_weight),
@@ -131,7 +120,7 @@ class Sie(Equivariance):
         }
 
     @torch.no_grad()
-    def diagnose(self, student: Encoded, layers: nn.ModuleDict, views: Sequence[View]) -> Mapping[str, Tensor]:
+    def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
         """How much better the prediction is than another guess, as 1 - its squared error / that of the guess.
 
         ``prediction_gain``: than the first view's own embedding, W(q) = 1. ``transformation_gain``: than the same
@@ -139,8 +128,8 @@ class Sie(Equivariance):
         ``ef_embedding_deviation``: mean deviation of the embedding's columns. BatchNorm uses its running statistics, as
         in the saved predictor.
         """
-        predictor = _predictor(layers)
-        relative = self.space.relative(views[0], views[1])
+        predictor, student = _predictor(batch), batch.student
+        relative = self.space.relative(batch.views[FIRST], batch.views[SECOND])
         training = predictor.training
         predictor.eval()
         first, predicted = predictor(student.features[0], relative)
@@ -155,11 +144,8 @@ class Sie(Equivariance):
         }
 
 
-def _predictor(layers: nn.ModuleDict | None) -> Predictor:
-    assert layers is not None
-    predictor = layers["predictor"]
-    assert isinstance(predictor, Predictor)
-    return predictor
+def _predictor(batch: Batch) -> Predictor:
+    return cast(Predictor, batch.layers["predictor"])  # as make_layers built it
 
 
 def _gain(error: Tensor, reference: Tensor) -> Tensor:

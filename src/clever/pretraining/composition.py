@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from clever.augmentation import ParameterSpace, parameter_space
 from clever.backbones import BackboneOptions, build_backbone
-from clever.baselines import BASELINES, Baseline
-from clever.equivariance import EQUIVARIANCES, Equivariance
+from clever.baselines import BASELINES, AnyBaseline
+from clever.equivariance import EQUIVARIANCES, Equivariance, Objective
 from clever.options import parse
 from clever.pretraining.network import Network
 from clever.pretraining.recipe import MethodOptions, RunRecipe
@@ -22,7 +22,7 @@ class Composition:
     student: Network
     teacher: Network | None
     """The momentum teacher; None where the baseline has none and the student is its own target."""
-    objective: Equivariance
+    objective: Objective
 
 
 def compose(recipe: RunRecipe) -> Composition:
@@ -40,12 +40,13 @@ def compose(recipe: RunRecipe) -> Composition:
     with seeded(derive_seed(recipe.seed, "heads")):
         heads = objective.make_heads()
     with seeded(derive_seed(recipe.seed, "layers")):
-        layers = objective.make_layers()
-    student = Network(backbone, heads, objective.parts, _views_apart(objective), layers)
+        layers = objective.add_on.make_layers()
+    maps = objective.add_on.feature_maps
+    student = Network(backbone, heads, objective.parts, objective.views_apart, layers, maps)
     return Composition(student, _momentum_teacher(recipe, student, objective), objective)
 
 
-def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpace | None = None) -> Equivariance:
+def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpace | None = None) -> Objective:
     """The equivariance add-on of a method with its baselines, for a representation of ``feature_dim`` numbers.
 
     ``space`` holds the parameters of the views; an add-on that reads none can be built without.
@@ -53,25 +54,28 @@ def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpa
     baseline_kind, baseline_options = BASELINES[method.baseline.name]
     equivariance_kind, _ = EQUIVARIANCES[method.equivariance.name]
 
-    def make_baseline(replaced: Mapping[str, object]) -> Baseline:
+    def make_baseline(replaced: Mapping[str, object]) -> AnyBaseline:
         options = parse(baseline_options, method.baseline.model_dump() | dict(replaced), "equivariance.ef_baseline")
         return baseline_kind(options)
 
-    return equivariance_kind(method.equivariance, feature_dim, make_baseline, space)  # type: ignore[arg-type, call-arg]
+    add_on: Equivariance = equivariance_kind(method.equivariance, feature_dim, space)  # type: ignore[arg-type, call-arg]
+    return Objective(add_on, make_baseline)
 
 
-def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Equivariance) -> Network | None:
-    if not any(objective.baseline(part).has_momentum_teacher for part in objective.parts):
+def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Objective) -> Network | None:
+    if not objective.has_momentum_teacher:
         return None
     assert recipe.optimisation is not None
     options: BackboneOptions = recipe.backbone.model_copy(update={"drop_path": recipe.optimisation.teacher_drop_path})
     heads = objective.make_heads()
-    teacher = Network(build_backbone(options, seed=None), heads, objective.parts, _views_apart(objective))
+    teacher = Network(
+        build_backbone(options, seed=None),
+        heads,
+        objective.parts,
+        objective.views_apart,
+        feature_maps=objective.add_on.feature_maps,
+    )
     # The student's further layers, which the objective applies to the student alone, have no counterpart.
     shared = {name: value for name, value in student.state_dict().items() if not name.startswith("layers.")}
     teacher.load_state_dict(shared)
     return teacher.requires_grad_(False)
-
-
-def _views_apart(objective: Equivariance) -> bool:
-    return any(objective.baseline(part).views_apart for part in objective.parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -14,7 +13,10 @@ from torch.utils.checkpoint import checkpoint
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
 from clever.buffers import unchanged_buffers
-from clever.equivariance import Encoded
+from clever.equivariance import Encoded, Heads
+
+Maps = dict[int, Tensor]
+"""Feature maps [N, C, H, W] by their numbers (``Backbone.forward_with_maps``)."""
 
 
 class Network(nn.Module):
@@ -24,7 +26,10 @@ class Network(nn.Module):
     once and all local views at once (the multi-crop wrapper of DINO).
 
     Args:
+        heads: one for each part.
+        parts: columns of the representation by the part's name.
         layers: further layers of the student, which the objective applies.
+        feature_maps: numbers of the backbone's intermediate maps to hand on.
         views_apart: every view goes through backbone and heads in a pass of its own instead, and BatchNorm sees one
             view at a time (``Baseline.views_apart``).
     """
@@ -32,12 +37,15 @@ class Network(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        heads: nn.ModuleDict,
+        heads: Heads,
         parts: Mapping[str, slice],
         views_apart: bool = False,
         layers: nn.ModuleDict | None = None,
+        feature_maps: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        backbone.require_maps(feature_maps)
+        self.feature_maps = tuple(feature_maps)
         self.views_apart = views_apart
         self.backbone = backbone
         self.heads = heads
@@ -50,22 +58,34 @@ class Network(nn.Module):
 
         ``extra`` images [M, 3, H, W] go through the backbone alone, each name in a pass of its own.
         """
-        encoded = self._encode_views(views)
-        if not extra:
-            return encoded
-        return replace(encoded, extra={name: self._encode(images) for name, images in extra.items()})
+        features, maps, outputs = self._encode_views(views)
+        further = {name: self._encode(images) for name, images in (extra or {}).items()}
+        return Encoded(
+            features,
+            outputs,
+            self.heads,
+            self.layers,
+            {name: vectors for name, (vectors, _) in further.items()},
+            maps,
+            {name: of_images for name, (_, of_images) in further.items()},
+        )
 
-    def _encode_views(self, views: Sequence[Tensor]) -> Encoded:
+    def _encode_views(self, views: Sequence[Tensor]) -> tuple[list[Tensor], list[Maps], dict[str, list[HeadOutput]]]:
+        """Features, maps and head outputs of every view."""
         if self.views_apart and len(views) > 1:
-            return _side_by_side([self._encode_views([view]) for view in views])
-        stacked = torch.cat([self._encode(torch.cat(group)) for group in _runs_of_equal_shape(views)])
+            singles = [self._encode_views([view]) for view in views]
+            outputs = {part: [of_view[part][0] for _, _, of_view in singles] for part in self.parts}
+            return [features[0] for features, _, _ in singles], [maps[0] for _, maps, _ in singles], outputs
         rows = len(views[0])
+        encoded = [self._encode(torch.cat(group)) for group in _runs_of_equal_shape(views)]
+        stacked = torch.cat([features for features, _ in encoded])
+        maps = [of_view for features, of_group in encoded for of_view in _maps_per_view(of_group, rows, len(features))]
         outputs = {}
         for part, columns in self.parts.items():
             whole: HeadOutput = self.heads[part](stacked[:, columns])
             fields = (_per_view(field, rows, len(views)) for field in whole)
             outputs[part] = [HeadOutput(*view) for view in zip(*fields, strict=True)]
-        return Encoded(list(torch.split(stacked, rows)), outputs)
+        return list(torch.split(stacked, rows)), maps, outputs
 
     def recompute_activations(self) -> None:
         """Keep few of the backbone's activations for the backward pass, and compute the others a second time.
@@ -86,11 +106,15 @@ class Network(nn.Module):
         with nullcontext() if self._recomputes == "nothing" else unchanged_buffers(self.backbone):
             yield
 
-    def _encode(self, images: Tensor) -> Tensor:
-        if self._recomputes == "backbone":
-            features: Tensor = checkpoint(self.backbone, images, use_reentrant=False)
-            return features
-        return self.backbone(images)  # type: ignore[no-any-return]
+    def _encode(self, images: Tensor) -> tuple[Tensor, Maps]:
+        recomputes = self._recomputes == "backbone"
+        if self.feature_maps:
+            with_maps = self.backbone.forward_with_maps
+            if recomputes:
+                return checkpoint(with_maps, images, self.feature_maps, use_reentrant=False)
+            return with_maps(images, self.feature_maps)
+        features = checkpoint(self.backbone, images, use_reentrant=False) if recomputes else self.backbone(images)
+        return features, {}
 
 
 def _runs_of_equal_shape(views: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -103,11 +127,12 @@ def _runs_of_equal_shape(views: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     yield group
 
 
-def _side_by_side(views: Sequence[Encoded]) -> Encoded:
-    """What one network made of single views, as what it made of all."""
-    outputs = {part: [view.outputs[part][0] for view in views] for part in views[0].outputs}
-    return Encoded([view.features[0] for view in views], outputs)
-
-
 def _per_view(field: Tensor | None, rows: int, views: int) -> Sequence[Tensor | None]:
     return [None] * views if field is None else torch.split(field, rows)
+
+
+def _maps_per_view(maps: Maps, rows: int, total: int) -> list[Maps]:
+    """The maps of ``total`` rows as those of views of ``rows`` each."""
+    return [
+        {number: stacked[start : start + rows] for number, stacked in maps.items()} for start in range(0, total, rows)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,10 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from clever.augmentation import View, chunk_views, make_view_maker
 from clever.augmentation.tables import upload
 from clever.backbones import Backbone
-from clever.baselines import HeadOutput
 from clever.collectives import average_over_processes, gather_rows, is_distributed, process_count, process_rank
 from clever.data import ImageBatch
-from clever.equivariance import Encoded
+from clever.equivariance import Batch, Encoded
 from clever.errors import UserError
 from clever.pretraining.composition import compose
 from clever.pretraining.diagnostics import diagnose_features
@@ -105,8 +104,16 @@ class Trainer:
         wishes = self._wishes = recipe.method.equivariance
         if wishes.redraws and compile_backbone:
             raise UserError(f"{recipe.run}: {wishes.name} differentiates twice, which a compiled backbone cannot")
-        self.view_maker = make_view_maker(recipe.augmentation, mean, std, convolutional, wishes.extra_views())
-        self._last: tuple[Encoded, Encoded, list[View]] | None = None
+        extra, shared = wishes.extra_views(), wishes.shared_draws
+        for group in (shared, *(view.shared_draws for view in extra)):
+            if self.options.batch_size // parts % group:
+                raise UserError(
+                    f"{recipe.run}: {wishes.name} lets {group} images share what is drawn for a view, and "
+                    f"{self.options.batch_size // parts} images (batch_size {self.options.batch_size} over "
+                    f"{self.processes} processes x accumulate {self.options.accumulate}) do not divide into such groups"
+                )
+        self.view_maker = make_view_maker(recipe.augmentation, mean, std, convolutional, extra, shared)
+        self._last: Batch | None = None
 
     def schedule(self, iteration: int) -> Schedule:
         """Learning rate, weight decay and teacher momentum of one iteration, counted from 0."""
@@ -114,13 +121,12 @@ class Trainer:
         peak = options.learning_rate * options.batch_size / 256
         warmup = round(options.warmup_epochs * self.steps_per_epoch)
         final_decay = options.weight_decay if options.final_weight_decay is None else options.final_weight_decay
-        part = next(iter(self.objective.parts))
         rate = warmup_cosine(iteration, peak=peak, final=options.final_learning_rate, total=total, warmup=warmup)
         return Schedule(
             rate,
             rate if iteration < warmup else peak,
             warmup_cosine(iteration, peak=options.weight_decay, final=final_decay, total=total),
-            None if self.teacher is None else self.objective.baseline(part).teacher_momentum(iteration / total),
+            self.objective.teacher_momentum(iteration / total),
         )
 
     def step(self, batch: ImageBatch, iteration: int) -> dict[str, Tensor]:
@@ -162,7 +168,7 @@ class Trainer:
             targets.append(teacher)
             for name, value in terms.items():
                 values[name] = values[name] + value if name in values else value
-        self.objective.observe(_joined(targets))
+        self.objective.observe(targets)
         return values
 
     def make_views(self, batch: ImageBatch, iteration: int) -> list[View]:
@@ -190,6 +196,7 @@ class Trainer:
 
     def _forward_backward(self, views: list[View], share_gradients: bool) -> tuple[dict[str, Tensor], Encoded]:
         share = 1.0 / self.options.accumulate
+        named = dict(zip(self.view_maker.names, views, strict=True))
         images = [view.images for view in views if view.kind != "extra"]
         network = self._shared_student
         # Several processes add up the gradients of all parts on their own, and share the sum once.
@@ -200,22 +207,28 @@ class Trainer:
                 # The other kernels for attention cannot be differentiated twice.
                 sdpa_kernel(SDPBackend.MATH) if self._wishes.redraws else nullcontext(),
             ):
-                student: Encoded = network(images, self.objective.extra_images(views))
-                teacher = self._encode_targets(images[:2], student)
-                terms = self.objective(student, teacher, self.student.heads, self.student.layers, views)
-            loss = sum((term.weight * term.value for term in terms.values()), torch.zeros((), device=self.device))
+                extra = self.objective.add_on.extra_images(named)
+                student: Encoded = network(images, extra)
+                teacher = self._encode_targets(images[:2], extra, student)
+                batch = self.objective.batch(student, teacher, named)
+                terms = self.objective.terms(batch)
+            loss: Tensor = sum(
+                (term.weight * term.value for term in terms.values()), torch.zeros((), device=self.device)
+            )
             with self.student.recomputing():
-                (loss * share).backward()
-        self._last = student, teacher, views
+                (loss * share).backward()  # type: ignore[no-untyped-call]
+        self._last = batch
         values = {"loss": loss} | {f"loss_{name}": term.value for name, term in terms.items()}
         return {name: value.detach() * share for name, value in values.items()}, teacher
 
-    def _encode_targets(self, global_views: Sequence[Tensor], student: Encoded) -> Encoded:
+    def _encode_targets(self, global_views: Sequence[Tensor], extra: Mapping[str, Tensor], student: Encoded) -> Encoded:
         if self.teacher is None:
-            outputs = {part: views[: len(global_views)] for part, views in student.outputs.items()}
-            return Encoded(student.features[: len(global_views)], outputs)
+            count = len(global_views)
+            outputs = {part: views[:count] for part, views in student.outputs.items()}
+            return replace(student, features=student.features[:count], outputs=outputs, maps=student.maps[:count])
         with torch.no_grad():
-            encoded: Encoded = self.teacher(global_views)
+            wanted = extra if self.objective.add_on.teacher_sees_extra else {}
+            encoded: Encoded = self.teacher(global_views, wanted)
         return encoded
 
     @torch.no_grad()
@@ -225,22 +238,19 @@ class Trainer:
         All processes' rows count; of an accumulated batch, the last part.
         """
         assert self._last is not None, "diagnose follows a step"
-        student, teacher, views = self._last
-        whole = {"all": slice(0, student.features[0].shape[1])}
+        features = self._last.student.features
+        whole = {"all": slice(0, features[0].shape[1])}
         split = self.objective.split
         parts = {} if split is None else {"IR": slice(0, split.ir_dim), "EF": slice(split.ir_dim, split.feature_dim)}
-        values = diagnose_features(whole | parts, [gather_rows(view) for view in student.features[:2]])
-        part = next(iter(self.objective.parts))
-        baseline = self.objective.baseline(part)
-        diagnosed = {**baseline.diagnose(student.outputs[part], teacher.outputs[part])}
-        diagnosed |= self.objective.diagnose(student, self.student.layers, views)
+        values = diagnose_features(whole | parts, [gather_rows(view) for view in features[:2]])
+        diagnosed = self.objective.diagnose(self._last)
         return {name: average_over_processes(value).item() for name, value in diagnosed.items()} | values
 
     def trained_backbone(self) -> Backbone:
         """The backbone to evaluate: the teacher's where there is one that is evaluated (DINO), else the student's."""
-        part = next(iter(self.objective.parts))
-        evaluates_teacher = self.objective.baseline(part).evaluates_teacher
-        return (self.teacher if self.teacher is not None and evaluates_teacher else self.student).backbone
+        if self.teacher is not None and self.objective.evaluates_teacher:
+            return self.teacher.backbone
+        return self.student.backbone
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later steps depend on."""
@@ -257,20 +267,6 @@ class Trainer:
     def _modules(self) -> dict[str, nn.Module]:
         modules: dict[str, nn.Module] = {"student": self.student, "objective": self.objective}
         return modules if self.teacher is None else modules | {"teacher": self.teacher}
-
-
-def _joined(parts: Sequence[Encoded]) -> Encoded:
-    """The parts of a batch as one, without gradient."""
-    if len(parts) == 1:
-        return parts[0]
-    features = [torch.cat(view).detach() for view in zip(*(part.features for part in parts), strict=True)]
-    outputs: dict[str, list[HeadOutput]] = {name: [] for name in parts[0].outputs}
-    for name, joined in outputs.items():
-        for view in zip(*(part.outputs[name] for part in parts), strict=True):
-            predictions = [output.prediction for output in view if output.prediction is not None]
-            projection = torch.cat([output.projection for output in view]).detach()
-            joined.append(HeadOutput(projection, torch.cat(predictions).detach() if predictions else None))
-    return Encoded(features, outputs)
 
 
 def _synchronise_batch_norm(module: nn.Module, device: torch.device, owner: str) -> None:

@@ -1,0 +1,116 @@
+"""The objective of a run: an add-on with one baseline on each of its parts, asked once by the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from clever.augmentation import View
+from clever.backbones.representation import Split
+from clever.baselines import AnyBaseline, HeadOutput
+from clever.equivariance.batch import Batch, ComparedPart, Encoded, Heads, Term
+from clever.equivariance.equivariance import Equivariance
+
+MakeBaseline = Callable[[Mapping[str, object]], AnyBaseline]
+"""Builds one instance of the run's baseline, with some of its options replaced."""
+
+
+class Objective(nn.Module):
+    """Turns encodings into named terms, and knows what the method asks of networks, optimiser and schedule.
+
+    Its state is that of its baselines (centres, queues); it has no parameters.
+
+    Args:
+        add_on: what is learned besides invariance.
+        make_baseline: builds the baseline of a part.
+    """
+
+    def __init__(self, add_on: Equivariance, make_baseline: MakeBaseline) -> None:
+        super().__init__()
+        self.add_on = add_on
+        self.baselines = nn.ModuleDict(
+            {name: make_baseline(part.baseline_options) for name, part in add_on.parts.items()}
+        )
+        leading = self.baseline(next(iter(add_on.parts)))
+        # In a tuple, so that it is not a module of this one twice.
+        self._leading = (leading,)
+        self.has_momentum_teacher: bool = leading.has_momentum_teacher
+        self.evaluates_teacher: bool = leading.has_momentum_teacher and leading.evaluates_teacher
+        """Whether the momentum teacher's backbone is the one that is evaluated."""
+        self.views_apart: bool = leading.views_apart
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Name and columns of every part that has a head."""
+        return {name: part.columns for name, part in self.add_on.parts.items()}
+
+    @property
+    def split(self) -> Split | None:
+        """How the representation divides into IR and EF; None where it does not."""
+        return self.add_on.split
+
+    def baseline(self, part: str) -> AnyBaseline:
+        """The baseline on one part."""
+        return cast(AnyBaseline, self.baselines[part])
+
+    def make_heads(self) -> Heads:
+        """New layers on each part, for a network to own."""
+        return Heads(
+            {part: self.baseline(part).make_head(columns.stop - columns.start) for part, columns in self.parts.items()}
+        )
+
+    def teacher_momentum(self, progress: float) -> float | None:
+        """Momentum of the teacher after the share ``progress`` in [0, 1] of all steps; None without one."""
+        return self._leading[0].teacher_momentum(progress) if self.has_momentum_teacher else None
+
+    def batch(self, student: Encoded, teacher: Encoded, views: Mapping[str, View] | None = None) -> Batch:
+        """A step's encodings with the baselines that compare them; see :class:`Batch`."""
+        parts = {
+            part: ComparedPart(self.baseline(part), student.heads[part], outputs, teacher.outputs[part])
+            for part, outputs in student.outputs.items()
+        }
+        return Batch(views or {}, student, teacher, parts)
+
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        """The named terms of the objective for one batch."""
+        return self.add_on.terms(batch)
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """Named scalars of the baseline (on the first part) and of the add-on."""
+        part = next(iter(batch.parts.values()))
+        return {**part.baseline.diagnose(part.student, part.teacher), **self.add_on.diagnose(batch)}
+
+    def observe(self, teachers: Sequence[Encoded]) -> None:
+        """Let every baseline update its running state, once the step's losses are known.
+
+        Args:
+            teachers: the teacher's encodings of the parts of an accumulated batch, or of the one whole batch.
+        """
+        for part in self.parts:
+            views = zip(*(teacher.outputs[part] for teacher in teachers), strict=True)
+            self.baseline(part).observe([joined(view) for view in views])
+
+    def start_epoch(self, epoch: int) -> None:
+        """Let every baseline set what it schedules by epoch."""
+        for part in self.parts:
+            self.baseline(part).start_epoch(epoch)
+
+    def constant_rate_parameters(self, heads: Heads) -> list[nn.Parameter]:
+        """Parameters of the student's heads whose learning rate stays at its peak after the warm-up."""
+        return [p for part in self.parts for p in self.baseline(part).constant_rate_parameters(heads[part])]
+
+    def frozen_parameters(self, heads: Heads, epoch: int) -> list[nn.Parameter]:
+        """Parameters of the student's heads whose gradients are dropped in this epoch."""
+        return [p for part in self.parts for p in self.baseline(part).frozen_parameters(heads[part], epoch)]
+
+
+def joined(outputs: Sequence[HeadOutput]) -> HeadOutput:
+    """The outputs of the parts of a batch as one, [N, K], without gradient; a single one as it is."""
+    if len(outputs) == 1:
+        return outputs[0]
+    predictions = [output.prediction for output in outputs if output.prediction is not None]
+    projection = torch.cat([output.projection for output in outputs]).detach()
+    return HeadOutput(projection, torch.cat(predictions).detach() if predictions else None)
