@@ -34,8 +34,8 @@ def read_image_folder(options: DataOptions) -> Source:
     Classes and files come in the order of torchvision's ``ImageFolder`` (sorted names; symbolic links are followed);
     hidden class folders, and what systems and editors leave behind, are passed over. Whichever folder it came from, the
     second split is called ``test``. Where its images are in no class folders, their classes come from the file
-    ``test_labels`` or from Tiny-ImageNet's ``val_annotations.txt`` in it. With ``labelled: false`` all images of a split
-    count, whatever folders they are in.
+    ``test_labels`` or from Tiny-ImageNet's ``val_annotations.txt`` in it. With ``labelled: false`` all images of
+    a split count, whatever folders they are in.
 
     Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images, a class
     that one split has and the other lacks, and an image without a label. Files are not opened yet.
