@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from clever.errors import UserError
+from clever.evaluation.image_files import image_size, read_image
 
 LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "ecssd": (("images", "ground_truth_mask"), ("images", "masks"), ("img", "gt")),
@@ -39,7 +40,7 @@ class Photograph:
         Raises:
             UserError: the file cannot be read as an image.
         """
-        return np.asarray(_open(self.image, "RGB"))
+        return read_image(self.image)
 
     def truth(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """What is the object and which pixels count, bool [H, W] each.
@@ -47,7 +48,7 @@ class Photograph:
         Raises:
             UserError: the file cannot be read as an image.
         """
-        values = np.asarray(_open(self.mask, "L"))
+        values = read_image(self.mask, "L")
         if self.trimap:
             return values == _TRIMAP_ANIMAL, values != _TRIMAP_BORDER
         return values > 127, np.ones(values.shape, dtype=bool)
@@ -82,7 +83,7 @@ def find_photographs(root: Path, layout: str) -> list[Photograph]:
         )
     found = [Photograph(path, by_stem[path.stem], layout == "pets") for path in photographs]
     for photograph in found:
-        size, mask_size = _size(photograph.image), _size(photograph.mask)
+        size, mask_size = image_size(photograph.image), image_size(photograph.mask)
         if size != mask_size:
             raise UserError(
                 f"{photograph.mask}: is {mask_size[0]}x{mask_size[1]} px, its photograph {size[0]}x{size[1]} px"
@@ -113,22 +114,6 @@ def _pets_test(path: Path) -> set[str] | None:
 def _is_image(path: Path) -> bool:
     # macOS leaves "._name.png" beside the files that it archives.
     return path.suffix.lower() in _PHOTOGRAPHS and not path.name.startswith(".")
-
-
-def _open(path: Path, mode: str) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert(mode)
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({error})") from error
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({error})") from error
 
 
 def resize_to_patches(pixels: NDArray[np.uint8], patch: int | Sequence[int]) -> NDArray[np.uint8]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from clever.errors import UserError
+from clever.evaluation.image_files import read_image
 
 VOID = 255
 
@@ -28,7 +28,7 @@ class Sequence:
         Raises:
             UserError: a file cannot be read as an image, or the frames differ in size.
         """
-        images = [_pixels(path, "RGB") for path in self.frames]
+        images = [read_image(path) for path in self.frames]
         self._one_size(self.frames, images)
         return images
 
@@ -40,7 +40,7 @@ class Sequence:
         Raises:
             UserError: a file cannot be read, the annotations differ in size, or the first one shows no object.
         """
-        maps = [_pixels(path, None) for path in self.annotations]
+        maps = [read_image(path, None) for path in self.annotations]
         self._one_size(self.annotations, maps)
         single = set(np.unique(maps[0]).tolist()) <= {0, VOID}
         numbered = [np.where(values == VOID, np.uint8(single), values) for values in maps]
@@ -93,14 +93,3 @@ def _sequence(name: str, images: Path, annotations: Path) -> Sequence:
     if missing:
         raise UserError(f"{missing[0]}: is missing ({len(missing)} of {len(frames)} annotations of {name} are)")
     return Sequence(name, frames, masks)
-
-
-def _pixels(path: Path, mode: str | None) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            if mode:
-                return np.asarray(image.convert(mode))
-            # A palette's indices are the object numbers; a grey image's levels are.
-            return np.asarray(image if image.mode in ("P", "L") else image.convert("L"))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({error})") from error

@@ -1,0 +1,136 @@
+"""Training a detector by epochs, so that a killed one goes on with the same bits on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.models.detection import MaskRCNN
+
+from clever.errors import UserError
+from clever.evaluation.detection.coco import CocoSet
+from clever.evaluation.resumption import ResumableState
+from clever.randomness import derive_seed, make_generator
+
+
+@dataclass(frozen=True)
+class DetectionRecipe:
+    """torchvision's reference (references/detection): 26 epochs of COCO for 16 images a step."""
+
+    epochs: int = 26
+    batch_size: int = 16
+    learning_rate: float = 0.02
+    """For a batch of 16; it is multiplied by ``batch_size`` / 16."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    milestones: tuple[int, ...] = (16, 22)
+    """After so many epochs the learning rate falls to a tenth."""
+    warmup_steps: int = 1000
+    """Steps over which the learning rate rises from a thousandth, at most the first epoch."""
+
+
+def train_detector(
+    model: MaskRCNN,
+    data: CocoSet,
+    recipe: DetectionRecipe,
+    *,
+    seed: int,
+    run: str,
+    state: ResumableState | None = None,
+    report: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Train ``model`` in place; the mean loss of each epoch.
+
+    Images come in an order drawn for each epoch, each mirrored with probability 1/2; those without an object are left
+    out, as torchvision does.
+
+    Args:
+        model: on its device; left in evaluation mode.
+        data: the training images.
+        seed: of the order, the flips and what the detector samples.
+        run: names the run in messages.
+        state: where to save after each epoch; None: nowhere.
+        report: called with the finished epochs and the last one's mean loss.
+
+    Raises:
+        UserError: no image has an object, the loss is not finite, or the state cannot be read or written.
+    """
+    rows = [row for row in range(len(data)) if len(data.target(row)["labels"])]
+    if not rows:
+        raise UserError(f"{run}: none of the {len(data)} images of {data.folder} has an object that is no crowd")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    device = parameters[0].device
+    peak = recipe.learning_rate * recipe.batch_size / 16
+    optimiser = torch.optim.SGD(parameters, lr=peak, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    losses: list[float] = []
+    saved = state.load(device) if state else None
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        losses = list(saved["losses"])
+    for epoch in range(len(losses), recipe.epochs):
+        losses.append(_epoch(model, optimiser, data, rows, recipe, peak, epoch, seed, device))
+        if not losses[-1] < float("inf"):
+            raise UserError(
+                f"{run}: the detector diverged in epoch {epoch + 1}; lower learning_rate ({recipe.learning_rate})"
+            )
+        if state is not None:
+            state.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses})
+        if report is not None:
+            report(epoch + 1, losses[-1])
+    model.eval()
+    return losses
+
+
+def _epoch(
+    model: MaskRCNN,
+    optimiser: torch.optim.Optimizer,
+    data: CocoSet,
+    rows: list[int],
+    recipe: DetectionRecipe,
+    peak: float,
+    epoch: int,
+    seed: int,
+    device: torch.device,
+) -> float:
+    rate = peak * 0.1 ** sum(epoch >= milestone for milestone in recipe.milestones)
+    generator = make_generator(seed, "detection", epoch)
+    order = torch.randperm(len(rows), generator=generator).tolist()
+    flips = torch.rand(len(rows), generator=generator) < 0.5
+    steps = range(0, len(order), recipe.batch_size)
+    warmup = min(recipe.warmup_steps, len(steps) - 1)
+    total, count = 0.0, 0
+    model.train()
+    # The detector samples anchors and proposals from torch's global generators.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "detection", "samples", epoch))
+        for step, start in enumerate(steps):
+            rising = 0.001 + 0.999 * step / warmup if epoch == 0 and step < warmup else 1.0
+            for group in optimiser.param_groups:
+                group["lr"] = rate * rising
+            images, targets = [], []
+            for place in order[start : start + recipe.batch_size]:
+                image, target = _sample(data, rows[place], bool(flips[place]))
+                images.append(image.to(device))
+                targets.append({name: tensor.to(device) for name, tensor in target.items()})
+            loss: Tensor = torch.stack(list(model(images, targets).values())).sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += float(loss.detach()) * len(images)
+            count += len(images)
+    return total / count
+
+
+def _sample(data: CocoSet, row: int, flip: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """An image float32 [3, H, W] in [0, 1] and its target, mirrored left to right where ``flip``."""
+    image = torch.from_numpy(data.pixels(row).copy()).permute(2, 0, 1).float() / 255
+    target = data.target(row)
+    if flip:
+        width = image.shape[2]
+        left, top, right, bottom = target["boxes"].unbind(1)
+        boxes = torch.stack([width - right, top, width - left, bottom], dim=1)
+        image, target = image.flip(2), {**target, "boxes": boxes, "masks": target["masks"].flip(2)}
+    return image, target

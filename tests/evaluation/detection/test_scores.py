@@ -1,0 +1,71 @@
+"""COCO's metrics against pycocotools on the same detections."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as reference_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from clever.evaluation.detection.coco import CocoSet, read_coco
+from clever.evaluation.detection.scores import METRICS, coco_scores
+
+from .toys import write_coco
+
+
+def detections(data: CocoSet, shift: float, seed: int = 0) -> list[dict[str, Any]]:
+    """Each object, moved by up to ``shift`` px, some twice, some of the wrong category."""
+    draw = np.random.default_rng(seed)
+    results = []
+    for each in data.annotations.values():
+        for annotation in each:
+            for _ in range(int(draw.integers(1, 3))):
+                x, y, width, height = np.array(annotation["bbox"]) + np.round(shift * draw.standard_normal(4))
+                x, y, width, height = max(0, x), max(0, y), max(2, width), max(2, height)
+                mask = np.zeros((64, 96), np.uint8)
+                mask[int(y) : int(y + height), int(x) : int(x + width)] = 1
+                wrong = shift > 0 and draw.random() < 0.2
+                results.append(
+                    {
+                        "image_id": annotation["image_id"],
+                        "category_id": 10 - annotation["category_id"] if wrong else annotation["category_id"],
+                        "bbox": [float(value) for value in (x, y, width, height)],
+                        "score": float(draw.random()),
+                        "segmentation": reference_mask.encode(np.asfortranarray(mask)),
+                    }
+                )
+    return results
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_they_are_pycocotools(tmp_path: Path, shift: float) -> None:
+    path, folder = write_coco(tmp_path, images=6)
+    data = read_coco(path, folder)
+    results = detections(data, shift)
+    ours = coco_scores(data, results)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        expected: dict[str, float] = {}
+        for prefix, kind in (("box", "bbox"), ("mask", "segm")):
+            evaluation = COCOeval(truth, truth.loadRes([dict(result) for result in results]), kind)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            expected |= {f"{prefix}_{name}": value for name, value in zip(METRICS, evaluation.stats, strict=False)}
+    assert ours == pytest.approx({name: 100 * value for name, value in expected.items() if value >= 0}, abs=1e-6)
+    assert 5.0 < ours["box_ap"] < 95.0
+
+
+def test_the_truth_itself_is_100_and_no_detection_0(tmp_path: Path) -> None:
+    data = read_coco(*write_coco(tmp_path))
+    perfect = detections(data, 0.0)
+    perfect = [result for row, result in enumerate(perfect) if result["bbox"] not in [p["bbox"] for p in perfect[:row]]]
+    assert coco_scores(data, perfect)["box_ap"] == pytest.approx(100.0)
+    assert coco_scores(data, perfect)["mask_ap"] == pytest.approx(100.0)
+    assert coco_scores(data, []) == {f"{kind}_{name}": 0.0 for kind in ("box", "mask") for name in METRICS[:3]}
