@@ -14,6 +14,8 @@ import pytest
 from clever.errors import UserError
 from clever.gpu_check.install import card_name, install
 from clever.results import records
+from clever.results.curves import CURVE_COLUMNS, write_curves
+from clever.results.run_description import write_runs
 
 MACHINE = {"gpu": "NVIDIA H100 80GB HBM3", "processor": "x", "cores": 16, "torch": "2.11.0", "python": "3.12.3"}
 IDENTITY = records.RunIdentity("cifar10", "resnet18", "simclr", "caug", 0, "c" * 40, "d" * 16, "e" * 64)
@@ -25,10 +27,10 @@ def write_call(folder: Path, seed: int, **changed: Any) -> Path:
     table = pd.DataFrame([astuple(record)], columns=list(records.COLUMNS))
     records.write_records(table, folder / "records.csv")
     axes = (identity.data, identity.backbone, identity.method, identity.augmentation, seed)
-    curve = pd.DataFrame([(identity.run, *axes, 0, "loss", 1.5)], columns=list(records.CURVE_COLUMNS))
-    records.write_curves(curve, folder / "curves.csv")
+    curve = pd.DataFrame([(identity.run, *axes, 0, "loss", 1.5)], columns=list(CURVE_COLUMNS))
+    write_curves(curve, folder / "curves.csv")
     (folder / "curves.csv.gz").write_bytes(gzip.compress((folder / "curves.csv").read_bytes()))
-    records.write_runs([{"run": identity.run}], folder / "runs.json")
+    write_runs([{"run": identity.run}], folder / "runs.json")
     row = {"what": "whole runs", "value": 1, "unit": "runs", "reference": "cifar10_gpu", "goal": None, "met": None}
     step = {
         "name": "study",

@@ -25,6 +25,8 @@ from clever.files import write_bytes, write_json, write_text
 from clever.gpu_check.benchmarks import checkout
 from clever.gpu_check.report import render, table_row
 from clever.results import records
+from clever.results.curves import CURVE_KEY, read_curves, write_curves
+from clever.results.run_description import write_runs
 
 
 def card_name(gpu: str) -> str:
@@ -108,16 +110,16 @@ def _join(folders: list[Path], target: Path) -> list[Path]:
     for folder in folders:
         plain = target / ".curves.csv"
         write_bytes(plain, gzip.decompress((folder / "curves.csv.gz").read_bytes()))
-        curves.append(records.read_curves(plain))
+        curves.append(read_curves(plain))
         plain.unlink()
     runs: dict[str, Any] = {}
     for folder in folders:
         for run in json.loads((folder / "runs.json").read_text(encoding="utf-8")):
             runs.setdefault(run["run"], run)  # controls are in every call
     records.write_records(_joined(tables, records.KEY), target / "records.csv")
-    records.write_runs([runs[name] for name in sorted(runs)], target / "runs.json")
+    write_runs([runs[name] for name in sorted(runs)], target / "runs.json")
     plain = target / ".curves.csv"
-    records.write_curves(_joined(curves, records.CURVE_KEY), plain)
+    write_curves(_joined(curves, CURVE_KEY), plain)
     write_bytes(target / "curves.csv.gz", gzip.compress(plain.read_bytes(), mtime=0))
     plain.unlink()
     return [target / "records.csv", target / "runs.json", target / "curves.csv.gz"]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clever.cli import main as command_line
 from clever.config import load_study
 from clever.files import write_bytes
 from clever.gpu_check.findings import Findings, step_parser
@@ -49,13 +50,15 @@ def collect(results: Path, runs: list[str], protocols: list[str], output: Path) 
         run for run in runs if (results / "runs" / run / "run.json").exists() and all(p.exists() for p in files[run])
     ]
     if whole:
-        folders = [results / "runs" / run for run in whole]
-        records.write_records(records.collect([path for run in whole for path in files[run]]), output / "records.csv")
-        records.write_runs(records.collect_runs([folder / "run.json" for folder in folders]), output / "runs.json")
-        trained = [folder / "metrics.csv" for folder in folders]
-        plain = results / "curves.csv"
-        records.write_curves(records.collect_curves(trained), plain)
-        write_bytes(output / "curves.csv.gz", gzip.compress(plain.read_bytes(), mtime=0))
+        words = ["collect", "--evaluations", *(str(path) for run in whole for path in files[run])]
+        words += ["--runs", *(str(results / "runs" / run) for run in whole), "--output", str(results / "collected")]
+        if command_line(words):
+            raise RuntimeError("the records could not be collected; the reason is above")
+        for name in ("records.csv", "curves.csv", "runs.json"):
+            content = (results / "collected" / name).read_bytes()
+            if name == "curves.csv":
+                name, content = "curves.csv.gz", gzip.compress(content, mtime=0)
+            write_bytes(output / name, content)
     return len(whole)
 
 
