@@ -10,6 +10,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from clever.config import parse_study
+from clever.crosschecks import refuse_for_stores
 from clever.errors import UserError
 from clever.files import expanded
 from clever.results.run_id import AXIS_PATTERN
@@ -29,6 +30,7 @@ try:
     for file in study_files:
         read_study(Path(file))  # refuses a key that stands twice, of which Snakemake has kept the last
     study = parse_study(config, ", ".join(study_files))
+    refuse_for_stores(study, Path("results"), ", ".join(study_files))
     for name in study.data:
         options = study.data_options(name)
         prepared = Path("results", study.study, "data", name, "store.json").exists()

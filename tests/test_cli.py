@@ -39,6 +39,7 @@ pretrainings:
     augmentations: [baug]
     seeds: [3]
     optimisation: {epochs: 1, batch_size: 30, warmup_epochs: 0}
+paper: [report]
 evaluations:
   knn: {perturbations: [orig], neighbours: [5]}
 """

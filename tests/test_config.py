@@ -199,8 +199,8 @@ RUN = "digits/small/dino+clever/baug/seed0"
             ("pretrainings", 1),
             {"data": "photos", "backbones": ["other"], "methods": ["dino"], "augmentations": ["caug"]},
         ),
-        (("evaluations",), {}),
-        (("paper",), []),
+        (("evaluations",), {"linear": {}, "knn": {}}),
+        (("paper",), ["report"]),
         (("controls",), []),
     ],
 )

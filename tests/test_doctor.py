@@ -52,6 +52,7 @@ pretrainings:
     augmentations: [baug]
     seeds: [0, 1]
     optimisation: {epochs: 1, batch_size: 4, warmup_epochs: 0}
+paper: [report]
 evaluations:
   knn: {perturbations: [orig], neighbours: [5]}
 """

@@ -31,6 +31,7 @@ pretrainings:
     seeds: [0, 1]
     optimisation: {epochs: 10, warmup_epochs: 0}
 controls: [untrained]
+paper: [report]
 evaluations:
   knn: {}
 """

@@ -119,8 +119,10 @@ def _add_check(commands: _Commands) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
+    from clever.crosschecks import refuse_for_stores
 
     study = load_study(arguments.study)
+    refuse_for_stores(study, Path("results"), str(arguments.study))
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
 
@@ -210,11 +212,14 @@ def _add_pretrain(commands: _Commands) -> None:
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     from clever.data import Store
+    from clever.execution.threads import require_threads
     from clever.options import parse
     from clever.pretraining.engine import pretrain
-    from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
+    from clever.pretraining.interruption import REQUEUE_STATUS, STOPPED_STATUS, Interrupted
     from clever.pretraining.options import ExecutionOptions
 
+    require_threads(arguments.threads, "--threads")
+    require_threads(arguments.workers, "--workers")
     recipe = _load_recipe(arguments)
     execution = parse(
         ExecutionOptions,
@@ -236,7 +241,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         pretrain(recipe, Store.open(arguments.store), arguments.output, execution)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
-        arguments.status = REQUEUE_STATUS
+        arguments.status = STOPPED_STATUS if interruption.by_hand else REQUEUE_STATUS
 
 
 def _share(threads: int | None) -> int | None:
@@ -262,7 +267,9 @@ def _add_evaluate(commands: _Commands) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from clever.evaluation.job import evaluate_run
+    from clever.execution.threads import require_threads
 
+    require_threads(arguments.threads, "--threads")
     if arguments.options is not None:
         content = arguments.options
     elif arguments.study:

@@ -12,6 +12,7 @@ from pydantic import Field, create_model, model_validator
 from clever.backbones import BackboneOptions
 from clever.backbones.options import OWN_NAMES
 from clever.baselines import BASELINES
+from clever.crosschecks import refuse_contradictions
 from clever.data import DataOptions
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
@@ -299,8 +300,11 @@ def parse_study(content: object, source: str) -> Study:
         source: the file's name, for messages.
 
     Raises:
-        UserError: one line that names the key, the value, and what would be right.
+        UserError: one line that names the key, the value, and what would be right; also where parts that are each
+            right cannot end well together.
     """
     if not isinstance(content, dict):
         raise UserError(f"{source}: a study is a mapping of keys, this is a {type(content).__name__}")
-    return parse(Study, content, source)
+    study = parse(Study, content, source)
+    refuse_contradictions(study, source)
+    return study

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -107,3 +108,24 @@ def test_linked_folders_are_followed_but_loops_are_named(make_folder: FolderMake
         "train/cat/linked/far.png",
     ]
     assert split.unreadable == [("train/cat/again", "a symbolic link to a folder that contains it")]
+
+
+def test_links_that_meet_again_are_entered_once(make_folder: FolderMaker, tmp_path: Path) -> None:
+    root = make_folder()
+    depth = 25  # 2**25 ways to the last folder; the kernel resolves 40 links in a path
+    folders = [tmp_path / "outside" / f"{level:02d}" for level in range(depth + 1)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for above, below in itertools.pairwise(folders):
+        (above / "left").symlink_to(below)
+        (above / "right").symlink_to(below)
+    Image.new("RGB", (8, 8), "blue").save(folders[-1] / "far.png")
+    (root / "train" / "cat" / "diamonds").symlink_to(folders[0])
+    split = read_image_folder(DataOptions(source="image_folder", root=str(root), image_size=8)).train
+    assert isinstance(split, FileSplit)
+    assert sum(path.endswith("far.png") for path in split.paths) == 1
+    assert len(split.unreadable) == depth
+    name, reason = split.unreadable[0]
+    assert name.endswith("/right")
+    assert reason.startswith("the same folder as cat/diamonds/")
+    assert reason.endswith("left, whose images would count twice")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 
-from clever.data.moments import Moments, moments
+from clever.data.moments import SLICE, Moments, moments
 
 
 def test_streamed_moments_equal_numpy_over_all_pixels() -> None:
@@ -32,3 +34,14 @@ def test_nearly_constant_pixels_do_not_cancel() -> None:
 
 def test_constant_pixels_have_no_spread() -> None:
     assert moments(np.full((4, 4, 3), 7, dtype=np.uint8)).std() == (0, 0, 0)
+
+
+def test_a_photograph_takes_no_copy_of_itself_and_the_bits_of_one_sum() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (2 * SLICE + 1001, 3), dtype=np.uint8).reshape(1, -1, 3)
+    values = pixels.reshape(-1, 3).astype(np.int64)  # whole numbers, another way to sum
+    tracemalloc.start()
+    found = moments(pixels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == Moments(len(values), tuple(values.sum(0).tolist()), tuple((values**2).sum(0).tolist()))
+    assert peak < 2 * SLICE * 3 * 8

@@ -279,7 +279,7 @@ def test_views_without_an_image_before_them_need_the_other_view() -> None:
         "pretrainings": [
             {"data": "drawn", "backbones": ["tiny"], "methods": ["equimod"], "augmentations": ["drawn"]},
         ],
-        "evaluations": {},
+        "evaluations": {"linear": {}},
     }
     with pytest.raises(UserError, match=r"spirograph has none; set equivariance\.source to other_view"):
         parse_study(study, "study.yaml")

@@ -221,6 +221,19 @@ def test_a_warned_run_saves_its_state_and_asks_to_be_started_again(
     assert_same_result(folder, uninterrupted)
 
 
+@pytest.mark.slow
+def test_ctrl_c_saves_the_state_as_sigterm_does(
+    uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path
+) -> None:
+    folder, status, said = stopped_in_the_middle(recipe, digits_store, tmp_path, signal.SIGINT)
+    assert status == 130, said
+    at = saved_iteration(folder)
+    assert f"SIGINT at step {at}; the state is saved" in said
+    assert "Traceback" not in said
+    pretrain(recipe, digits_store, folder, execution())
+    assert_same_result(folder, uninterrupted)
+
+
 @pytest.fixture
 def during_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
     """Have something happen in the middle of a step, counted from 0 in this process."""
@@ -540,7 +553,8 @@ def test_a_state_of_another_recipe_is_refused(
     with pytest.raises(Interrupted):
         pretrain(make_recipe(), digits_store, tmp_path, execution())
     other = make_recipe(optimisation={"learning_rate": 0.02})
-    with pytest.raises(UserError, match=rf"recipe {make_recipe().digest}.*but this is.*recipe {other.digest}"):
+    changed = rf"optimisation\.learning_rate was \S+ and is 0\.02 \(recipe {make_recipe().digest}, now {other.digest}\)"
+    with pytest.raises(UserError, match=changed):
         pretrain(other, digits_store, tmp_path, execution())
 
 

@@ -353,3 +353,60 @@ def test_clearing_removes_states_alone(states: StateFolder) -> None:
     (states.folder / "state-of-mind.pt").write_text("not ours")
     states.clear()
     assert files(states) == ["metrics.csv", "state-of-mind.pt"]
+
+
+RECIPE = {"seed": 0, "optimisation": {"epochs": 20}}
+
+
+def test_a_changed_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
+    StateFolder(tmp_path / "state", IDENTITY, RECIPE).save(3, payload(3.0))
+    changed = StateFolder(tmp_path / "state", IDENTITY | {"recipe": "89ab"}, RECIPE | {"optimisation": {"epochs": 30}})
+    with pytest.raises(UserError) as raised:
+        changed.load()
+    text = str(raised.value)
+    assert "belongs to another recipe of this run: optimisation.epochs was 20 and is 30 (recipe 0123, now 89ab)" in text
+    assert f"put that back to go on, move {tmp_path / 'state'} away to start anew, or give what changed another" in text
+    assert "\n" not in text
+    # Another run of another recipe: both identities, and what differs.
+    other = StateFolder(tmp_path / "state", IDENTITY | {"recipe": "89ab", "run": "x/seed1"}, RECIPE | {"seed": 1})
+    with pytest.raises(
+        UserError, match=r"belongs to .*run digits/.* but this is .*run x/seed1.*\(seed was 0 and is 1\)"
+    ):
+        other.load()
+
+
+def test_a_state_saved_without_its_recipe_is_refused_with_both_digests(tmp_path: Path) -> None:
+    StateFolder(tmp_path / "state", IDENTITY).save(3, payload(3.0))
+    changed = StateFolder(tmp_path / "state", IDENTITY | {"recipe": "89ab"}, RECIPE)
+    with pytest.raises(UserError, match=r"recipe 0123.*but this is.*recipe 89ab"):
+        changed.load()
+
+
+def test_a_save_that_ctrl_c_breaks_off_is_no_full_disk(states: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    states.save(1, payload(1.0))
+
+    def broken_off(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        states.save(2, payload(2.0))
+    monkeypatch.undo()
+    assert loaded_value(states) == 1
+    assert not list(states.folder.glob("*.partial"))
+
+
+def test_a_state_that_does_not_fit_in_memory_is_not_called_foreign(
+    states: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states.save(1, payload(1.0))
+
+    def too_large(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000000 bytes")
+
+    monkeypatch.setattr(torch, "load", too_large)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        states.load()

@@ -45,15 +45,15 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     @property
-    def feature_map_count(self) -> int:
-        """How many intermediate maps :meth:`forward_with_maps` can give; 0 where it can give none."""
-        return 0
+    def feature_map_widths(self) -> tuple[int, ...]:
+        """Channels of each intermediate map that :meth:`forward_with_maps` can give; empty where it can give none."""
+        return ()
 
     def forward_with_maps(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
         """The representation [N, D] as ``forward`` gives it, and intermediate maps [N, C, H, W] of the same pass.
 
         Args:
-            numbers: of the maps, from 0 to ``feature_map_count`` - 1. A ResNet has one after the stem and one after
+            numbers: of the maps, from 0 up, as in ``feature_map_widths``. A ResNet has one after the stem and one after
                 each stage; a ViT one after each block, its patch tokens (before the final norm) as a grid.
 
         Raises:
@@ -64,10 +64,11 @@ class Backbone(nn.Module):
 
     def require_maps(self, numbers: Sequence[int]) -> None:
         """Raise a UserError unless the backbone has feature maps of all these numbers."""
+        count = len(self.feature_map_widths)
         for number in numbers:
-            if not 0 <= number < self.feature_map_count:
+            if not 0 <= number < count:
                 raise UserError(
-                    f"backbone {self.name} has {self.feature_map_count} feature maps: map {number} is not among them; "
+                    f"backbone {self.name} has {count} feature maps: map {number} is not among them; "
                     "choose another backbone (a ResNet or a ViT) or another map"
                 )
 

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from clever.backbones.backbone import Backbone
+from clever.backbones.facts import default_patch
 from clever.backbones.options import BackboneOptions
 from clever.errors import UserError
 
@@ -45,8 +46,10 @@ class TimmBackbone(Backbone):
         return features
 
     @property
-    def feature_map_count(self) -> int:
-        return len(self.network.feature_info) if hasattr(self.network, "forward_intermediates") else 0
+    def feature_map_widths(self) -> tuple[int, ...]:
+        if not hasattr(self.network, "forward_intermediates"):
+            return ()
+        return tuple(entry["num_chs"] for entry in self.network.feature_info)
 
     def forward_with_maps(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
         self.require_maps(numbers)
@@ -179,7 +182,7 @@ def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTra
     """
     _refuse_stem(options)
     size = options.image_size
-    patch = options.patch_size or (4 if size <= 32 else 8 if size <= 64 else 16)
+    patch = options.patch_size or default_patch(size)
     if size % patch:
         raise UserError(f"backbone {options.name}: image_size {size} is no multiple of patch_size {patch}")
     network, given = _create(options, {**arguments, "img_size": size, "patch_size": patch, "dynamic_img_size": True})

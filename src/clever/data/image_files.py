@@ -39,25 +39,42 @@ class Listing:
 
 
 def list_images(folder: Path) -> Listing:
-    """The image files below a folder, at any depth; symbolic links are followed."""
+    """The image files below a folder, at any depth.
+
+    Links are followed, but no folder is entered twice: links within linked folders would make 2**n ways of n of them.
+    """
     found = Listing()
     visits: list[tuple[str, list[str]]] = []
+    entered: dict[str, Path] = {}
 
     def failed(error: OSError) -> None:
         found.broken.append((Path(error.filename), error.strerror or "cannot be listed"))
 
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed):
-        # A link to a folder above itself would be walked forty times over, with each image as often.
-        above = {os.path.realpath(path) for path in (Path(parent), *Path(parent).parents)}
-        for name in list(folders):
-            child = Path(parent, name)
-            if is_junk(name):
-                folders.remove(name)
-                found.passed_over[JUNK] += sum(len(inner) for _, _, inner in os.walk(child))
-            elif child.is_symlink() and os.path.realpath(child) in above:
-                folders.remove(name)
-                found.broken.append((child, "a symbolic link to a folder that contains it"))
-        visits.append((parent, sorted(files)))
+    waiting = [folder]
+    while waiting:
+        links: list[Path] = []
+        for parent, folders, files in os.walk(waiting.pop(0), onerror=failed):
+            entered[os.path.realpath(parent)] = Path(parent)
+            for name in list(folders):
+                child = Path(parent, name)
+                if is_junk(name):
+                    folders.remove(name)
+                    found.passed_over[JUNK] += sum(len(inner) for _, _, inner in os.walk(child))
+                elif child.is_symlink():
+                    links.append(child)
+                elif os.path.realpath(child) in entered:
+                    folders.remove(name)
+                    found.broken.append((child, _second_way(folder, entered[os.path.realpath(child)])))
+            visits.append((parent, sorted(files)))
+        for link in sorted(links):
+            real = os.path.realpath(link)
+            if real in {os.path.realpath(path) for path in link.parents}:
+                found.broken.append((link, "a symbolic link to a folder that contains it"))
+            elif real in entered:
+                found.broken.append((link, _second_way(folder, entered[real])))
+            else:
+                entered[real] = link
+                waiting.append(link)
     for parent, files in sorted(visits):
         for name in files:
             if is_junk(name):
@@ -68,6 +85,10 @@ def list_images(folder: Path) -> Listing:
                 found.passed_over[PurePath(name).suffix.lower() or "no extension"] += 1
     found.broken.sort()
     return found
+
+
+def _second_way(folder: Path, first: Path) -> str:
+    return f"the same folder as {first.relative_to(folder.parent).as_posix()}, whose images would count twice"
 
 
 JUNK = "left by a system or editor"

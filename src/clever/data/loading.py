@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clever.data.padding import padding_refusal
 from clever.data.pairs import Pairs
 from clever.data.store import ImageBatch, Split
 from clever.data.threads import available_cores
 from clever.errors import UserError
+from clever.memory import machine_memory
 from clever.randomness import make_generator
 
 Placement = Literal["device", "host", "stream"]
@@ -70,6 +72,7 @@ class Batches:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} of {world_size} processes")
         self._pairs = Pairs(split) if pairs else None
+        self._batch_images = batch_size * (2 if pairs else 1)
         self._count = len(split) if self._pairs is None else len(self._pairs)
         if drop_last and batch_size > self._count:
             counted = f"{self._count} {'objects' if pairs else 'images'}"
@@ -84,11 +87,21 @@ class Batches:
         self.placement, self.reason = choose_placement(
             placement, split.encoded, split.nbytes, self.device.type, free, limit_bytes
         )
+        if split.encoded:
+            self._refuse_padding()
         self._copies = _new_stream(self.device)
         if self.placement == "device":
             self._pixels = _upload(split, self.device)
             self._labels = split.labels.to(self.device)
             self._latents = None if split.latents is None else split.latents.to(self.device)
+
+    def _refuse_padding(self) -> None:
+        """Refuse images of very different shapes before the batch that holds the extremes takes all memory."""
+        height, width = self.split.extent(np.arange(len(self.split)))
+        images = min(self._batch_images, len(self.split)) // self.world_size
+        reason = padding_refusal(images, height, width, machine_memory()[1])
+        if reason is not None:
+            raise UserError(f"{self.split.folder}, {self.split.name}: {reason}")
 
     def __len__(self) -> int:
         """Steps of an epoch."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from clever.config import Study
+from clever.crosschecks.prepared import same_options, store_faults
 from clever.data import Store
 from clever.data.store import DESCRIPTION
 from clever.doctor.finding import Finding, gigabytes
@@ -19,6 +20,7 @@ from clever.doctor.needs import Need, activation_bytes, run_need
 from clever.doctor.stores import store_bytes
 from clever.errors import UserError
 from clever.files import expanded
+from clever.memory import machine_memory
 from clever.pretraining.recipe import RunRecipe
 
 _Counted = TypeVar("_Counted")
@@ -56,8 +58,7 @@ def check_data(study: Study, name: str, results: Path, verify: bool) -> Finding:
                 store.verify()
         except UserError as error:
             return Finding(subject, "FAIL", f"{error}; delete {folder} to have it prepared again")
-        how = "every byte as it was written" if verify else "files there in their full length; --verify reads them"
-        return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}")
+        return _compare_store(study, name, folder, store, verify)
     if options.root is None:
         return Finding(subject, "ok", f"source {options.source} needs no files")
     root = expanded(options.root)
@@ -70,6 +71,26 @@ def check_data(study: Study, name: str, results: Path, verify: bool) -> Finding:
     return Finding(
         subject, "FAIL", f"there is no folder {root}; give its parent with --data-root FOLDER, or get the data"
     )
+
+
+def _compare_store(study: Study, name: str, folder: Path, store: Store, verified: bool) -> Finding:
+    """The study against a prepared store: its options, counts and classes, and what padding a batch costs."""
+    subject = f"data {name}"
+    if not same_options(store.info, study.data[name]):
+        text = f"{folder} was prepared with other options than the study's; it will be prepared again"
+        return Finding(subject, "warning", text)
+    faults = list(store_faults(study, name, store.info))
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        return Finding(subject, "FAIL", f"{faults[0]}{more}")
+    how = "every byte as it was written" if verified else "files there in their full length; --verify reads them"
+    padded = ""
+    if store.info["layout"] == "encoded":
+        height, width = store.info["splits"]["train"]["largest"]
+        batch = max(block.optimisation.batch_size for block in study.pretrainings if block.data == name)
+        size = gigabytes(3 * batch * height * width)
+        padded = f", a batch of {batch} padded to at most {height} x {width} pixels ({size})"
+    return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}{padded}")
 
 
 def check_disk(study: Study, needs: Mapping[str, Need], results: Path) -> Finding:
@@ -124,26 +145,6 @@ def check_memory(needs: Mapping[str, Need], activations: Mapping[str, int | None
         at_once = max(int(free // needed), 1)
         return Finding("memory", "warning", f"{text}: {jobs} at a time may not fit; give snakemake --cores {at_once}")
     return Finding("memory", "ok", text)
-
-
-def machine_memory() -> tuple[int, int]:
-    """Bytes of memory that are free and that there are, within the limit of a control group (a container)."""
-    sizes: dict[str, int] = {}
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
-            key, _, rest = line.partition(":")
-            sizes[key] = int(rest.split()[0]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = sizes.get("MemTotal", os.sysconf("SC_PHYS_PAGES") * page)
-    free = sizes.get("MemAvailable", total)
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no control group, or "max"
-        return free, total
-    return min(free, max(limit - used, 0)), min(total, limit)
 
 
 def _jobs() -> int:

@@ -8,7 +8,7 @@ the relative transformation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -50,7 +50,7 @@ class Augself(Equivariance):
         self.options, self.feature_dim = options, feature_dim
         self.space = varied_space("augself", space)
 
-    def make_layers(self) -> nn.ModuleDict:
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
         """``predictor``: an MLP from the features of two views [N, 2 D] to the transformation [N, R]."""
         inputs = 2 * self.feature_dim
         hidden = self.options.hidden_dim or inputs

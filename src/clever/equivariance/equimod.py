@@ -99,7 +99,7 @@ class Equimod(Equivariance):
         self.options, self.feature_dim = options, feature_dim
         self.space = varied_space("equimod", space)
 
-    def make_layers(self) -> nn.ModuleDict:
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
         """The ``projector`` of the second embedding, the ``transformation`` of parameters, and the ``predictor``."""
         o = self.options
         entries = self.space.names if o.source == "unaugmented" else self.space.relative_names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -84,8 +84,12 @@ class Equivariance(ABC):
         self.parts = dict(parts)
         self.split = split
 
-    def make_layers(self) -> nn.ModuleDict:
-        """Further trainable layers, for the student alone to own (a predictor, a rotation head)."""
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
+        """Further trainable layers, for the student alone to own (a predictor, a rotation head).
+
+        Args:
+            map_widths: channels of each of the backbone's feature maps (``Backbone.feature_map_widths``).
+        """
         return nn.ModuleDict()
 
     def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ code it is that of rdangovs/essl:cifar10/main.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -90,7 +90,7 @@ class Essl(Equivariance):
         super().__init__(whole(feature_dim))
         self.options, self.feature_dim = options, feature_dim
 
-    def make_layers(self) -> nn.ModuleDict:
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
         """``head``: linear layers [k N, D] to [k N, k], a LayerNorm after each hidden one."""
         widths = [self.feature_dim, *self.options.hidden_dims]
         layers: list[nn.Module] = []

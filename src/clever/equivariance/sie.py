@@ -21,7 +21,7 @@ them over the whole embedding:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import torch
@@ -82,7 +82,7 @@ class Sie(Equivariance):
         self.options = options
         self.space = varied_space("sie", space)
 
-    def make_layers(self) -> nn.ModuleDict:
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
         share = self.halves.ef_dim / self.halves.feature_dim
         shape = PredictorShape(
             feature_dim=self.halves.feature_dim,

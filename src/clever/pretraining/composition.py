@@ -37,11 +37,12 @@ def compose(recipe: RunRecipe) -> Composition:
     assert recipe.augmentation is not None
     space = parameter_space(recipe.augmentation)
     objective = build_objective(recipe.method, backbone.feature_dim, space)
+    maps = objective.add_on.feature_maps
+    backbone.require_maps(maps)
     with seeded(derive_seed(recipe.seed, "heads")):
         heads = objective.make_heads()
     with seeded(derive_seed(recipe.seed, "layers")):
-        layers = objective.add_on.make_layers()
-    maps = objective.add_on.feature_maps
+        layers = objective.add_on.make_layers(backbone.feature_map_widths)
     student = Network(backbone, heads, objective.parts, objective.views_apart, layers, maps)
     return Composition(student, _momentum_teacher(recipe, student, objective), objective)
 

@@ -64,7 +64,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
 
     Raises:
         UserError: another trainer holds the run, a state does not belong to it, a loss is not finite, the disk is full.
-        Interrupted: SIGTERM or SIGUSR1 came; the state is saved.
+        Interrupted: SIGTERM, SIGUSR1 or Ctrl-C came; the state is saved.
     """
     if execution.threads:
         torch.set_num_threads(execution.threads)
@@ -72,7 +72,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
         if device.type == "cpu":
             keep_freed_memory()
         identity = {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum[:16], "version": __version__}
-        states = StateFolder(folder / "state", identity)
+        states = StateFolder(folder / "state", identity, recipe.model_dump(mode="json"))
         with states.locked() if is_main_process() else nullcontext():
             store.verify(remember=True)
             metrics = MetricsFile(states.folder / "metrics.csv")
@@ -210,7 +210,8 @@ def _train(
                     last_saved = time.monotonic()
                 if stop and iteration < trainer.total_steps:
                     signal = interruption.requested or "another process was stopped"
-                    raise Interrupted(f"{recipe.run}: {signal} at step {iteration}; the state is saved")
+                    text = f"{recipe.run}: {signal} at step {iteration}; the state is saved"
+                    raise Interrupted(text, interruption.by_hand)
 
     seconds = seconds_before + time.monotonic() - started
     split = trainer.objective.split

@@ -44,7 +44,6 @@ class Network(nn.Module):
         feature_maps: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        backbone.require_maps(feature_maps)
         self.feature_maps = tuple(feature_maps)
         self.views_apart = views_apart
         self.backbone = backbone

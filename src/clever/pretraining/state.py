@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 
 from clever.errors import UserError
 from clever.files import describe_failure, replacing, write_json
+from clever.parsing import lacks_memory
+from clever.pretraining.recipe_changes import recipe_changes
 
 FORMAT = 2
 """Of the states that are written and read. 1: without the version, the code and the count of skipped steps."""
@@ -38,11 +40,13 @@ class StateFolder:
     Args:
         folder: made when it is missing.
         identity: what the state belongs to (run, recipe, data, version); a state of anything else is refused.
+        recipe: all keys of the run's recipe, so that a refusal can name those that differ.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, str], recipe: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
         self.identity = dict(identity)
+        self.recipe = dict(recipe or {})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -82,6 +86,7 @@ class StateFolder:
             UserError: it could not be written (a full disk); the states before it are untouched.
         """
         content = {"format": FORMAT, "identity": self.identity, "iteration": iteration, "payload": dict(payload)}
+        content["recipe"] = json.dumps(self.recipe, sort_keys=True)
         # The name needs the checksum, so the file is written under a neutral name first.
         written = self.folder / _UNNAMED
         try:
@@ -92,6 +97,8 @@ class StateFolder:
             written.replace(target)
         except (UserError, OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
             written.unlink(missing_ok=True)
+            if _was_stopped(error):
+                raise KeyboardInterrupt from error
             kept = self.newest_iteration()
             then = "begins anew" if kept is None else f"goes on from the state of step {kept}"
             raise UserError(
@@ -123,6 +130,8 @@ class StateFolder:
             try:
                 content = torch.load(path, map_location=device, weights_only=True)
             except Exception as error:  # whatever an unpickler may raise, the meaning is the same
+                if lacks_memory(error):
+                    raise
                 raise UserError(f"{path}: refused, it holds more than a training state ({_payload(error)})") from error
             if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
                 raise UserError(f"{path}: refused, it is no training state; move {self.folder} away to start anew")
@@ -134,12 +143,25 @@ class StateFolder:
                     f"program that began it, or move {self.folder} away to start anew"
                 )
             if content["identity"] != self.identity:
-                raise UserError(
-                    f"{path}: belongs to {_shown(content['identity'])}, but this is {_shown(self.identity)}; "
-                    f"move {self.folder} away to start anew"
-                )
+                raise UserError(f"{path}: {self._foreign(content)}")
             return content["iteration"], content["payload"]
         return None
+
+    def _foreign(self, content: Mapping[str, Any]) -> str:
+        """Why a state is not this run's, and what to do."""
+        found, saved = content["identity"], _parsed(content.get("recipe"))
+        differs = recipe_changes(saved, self.recipe) if saved and self.recipe else ""
+        if differs and {**found, "recipe": ""} == {**self.identity, "recipe": ""}:
+            return (
+                f"belongs to another recipe of this run: {differs} (recipe {found.get('recipe')}, now "
+                f"{self.identity.get('recipe')}); put that back to go on, move {self.folder} away to start anew, or "
+                "give what changed another name in the study to keep both"
+            )
+        return (
+            f"belongs to {_shown(found)}, but this is {_shown(self.identity)}"
+            + (f" ({differs})" if differs else "")
+            + f"; move {self.folder} away to start anew"
+        )
 
     def newest_iteration(self) -> int | None:
         """The iteration of the newest state, unverified; None when there is none."""
@@ -192,6 +214,25 @@ def _read_owner(path: Path) -> str:
 
 def _shown(identity: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {value}" for key, value in sorted(identity.items()))
+
+
+def _parsed(recipe: object) -> dict[str, Any]:
+    """The recipe that a state was saved with; empty in states of older programs."""
+    try:
+        content = json.loads(recipe) if isinstance(recipe, str) else {}
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _was_stopped(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind an error: torch's zip writer, stopped in the middle, reports that it cannot end."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,71 @@
+"""What is known of a backbone from its options alone: which images it takes, and what it is made of.
+
+For the project's own names the facts are written down, so that a study is checked without the seconds that timm takes
+to load; a test compares them with the built networks. Any other timm model is built on no device and given an image.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from clever.backbones.options import OWN_NAMES, BackboneOptions
+from clever.errors import UserError
+
+_VIT_BLOCKS = {"vit_tiny": 12, "vit_small": 12, "vit_micro": 4}
+_RESNETS = ("resnet18", "resnet50", "resnet10t_half")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """``blocks``: transformer blocks with a class token, None where there are none; ``batch_norm``: whether it has
+    BatchNorm."""
+
+    blocks: int | None
+    batch_norm: bool
+
+
+def default_patch(image_size: int) -> int:
+    """Side of a patch where ``patch_size`` is left out."""
+    return 4 if image_size <= 32 else 8 if image_size <= 64 else 16
+
+
+def facts(options: BackboneOptions) -> Facts:
+    """The facts of a backbone.
+
+    Raises:
+        UserError: the options cannot be served.
+    """
+    if options.name in OWN_NAMES:
+        return Facts(_VIT_BLOCKS.get(options.name), options.name in _RESNETS)
+    from clever.backbones.trial import built
+
+    network = built(options)
+    return Facts(network.blocks, network.batch_norm)
+
+
+def refusal(options: BackboneOptions, size: int | None = None) -> str | None:
+    """Why a backbone cannot be made, or cannot take images of ``size`` x ``size`` pixels; None where it can."""
+    if options.name not in OWN_NAMES:
+        return _refusal_by_trial(options, options.image_size if size is None else size)
+    is_vit, is_resnet = options.name in _VIT_BLOCKS, options.name in _RESNETS
+    if options.patch_size is not None and not is_vit:
+        return f"{options.name} has no patch_size: only timm's ViT class has one, leave it out"
+    if options.stem == "small" and not is_resnet:
+        return f"{options.name} has no small stem: only timm's ResNets have one, leave stem at auto"
+    if is_vit:
+        patch = options.patch_size or default_patch(options.image_size)
+        for side in (options.image_size, size):
+            if side is not None and side % patch:
+                return f"{options.name} cuts images into patches of {patch} px, which do not divide {side} px"
+    return None
+
+
+@functools.cache
+def _refusal_by_trial(options: BackboneOptions, size: int) -> str | None:
+    from clever.backbones.trial import try_image
+
+    try:
+        return try_image(options, size)
+    except UserError as error:
+        return str(error)

@@ -1,0 +1,51 @@
+"""Heads of a method, built on no device: what is in them, and how large they are."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from clever.baselines import BASELINES
+from clever.baselines.contrast import Contrastive
+
+if TYPE_CHECKING:
+    from clever.pretraining.recipe import MethodOptions
+
+_FEATURES = 256
+"""Of the representation that the heads are built for; the narrowest paper backbone has 192."""
+
+
+def has_batch_norm(method: MethodOptions) -> bool:
+    """Whether a head of the method has BatchNorm."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in _heads(method).modules())
+
+
+def compares_images(method: MethodOptions) -> bool:
+    """Whether the baseline compares an image with the others of its batch."""
+    return issubclass(BASELINES[method.baseline.name][0], Contrastive)
+
+
+def head_bytes(method: MethodOptions) -> int:
+    """Bytes of the weights of the method's heads, in float32."""
+    return sum(4 * parameter.numel() for parameter in _heads(method).parameters())
+
+
+@functools.cache
+def _heads_of(canonical: str) -> nn.Module:
+    from clever.options import parse_json
+    from clever.pretraining.composition import build_objective
+    from clever.pretraining.recipe import MethodOptions as Method
+
+    method = parse_json(Method, canonical, "method")
+    if method.equivariance.name not in ("none", "ddcl", "clever"):
+        # What other add-ons put beside the baseline depends on the views; the baseline's own head is the large one.
+        method = method.model_copy(update={"equivariance": Method.model_fields["equivariance"].default})
+    with torch.device("meta"):
+        return build_objective(method, _FEATURES).make_heads()
+
+
+def _heads(method: MethodOptions) -> nn.Module:
+    return _heads_of(method.canonical())

@@ -1,0 +1,63 @@
+"""Sizes of crops and of evaluated images against the backbones that see them, and blocks against their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from clever.backbones.facts import facts, refusal
+from clever.data.counts import stored_side
+
+if TYPE_CHECKING:
+    from clever.config import Study
+    from clever.pretraining.recipe import RunRecipe
+
+
+def size_faults(study: Study) -> Iterator[str]:
+    """What a backbone cannot be made for or cannot take: its own options, local and extra crops, evaluated images."""
+    trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
+    for recipe in {recipe.backbone_name: recipe for recipe in trained}.values():
+        reason = refusal(recipe.backbone)
+        if reason is not None:
+            yield f"backbones.{recipe.backbone_name}: {reason}"
+            return  # every size would fail for the same reason
+    for recipe in trained:
+        yield from _crop_faults(recipe)
+    yield from _evaluation_faults(study, trained)
+
+
+def _crop_faults(recipe: RunRecipe) -> Iterator[str]:
+    views, method = recipe.augmentation, recipe.method
+    assert views is not None
+    assert method is not None
+    crops = {}
+    if views.local_views:
+        crops[f"augmentations.{recipe.augmentation_name}.local_size"] = getattr(views, "local_size", views.global_size)
+    for extra in method.equivariance.extra_views():
+        if extra.size is not None:
+            crops[f"methods.{recipe.method_name}.equivariance: the view {extra.name}"] = extra.size
+    for key, size in crops.items():
+        reason = refusal(recipe.backbone, size)
+        if reason is not None:
+            yield f"{key}: crops of {size} px do not fit backbones.{recipe.backbone_name}: {reason}"
+
+
+def _evaluation_faults(study: Study, trained: list[RunRecipe]) -> Iterator[str]:
+    pairs = {(recipe.data, recipe.backbone_name): recipe.backbone for recipe in trained}
+    for protocol, options in study.evaluation_options().items():
+        given: int | None = getattr(options, "image_size", None)
+        for (data, name), backbone in pairs.items():
+            size = given or stored_side(study.data[data])
+            reason = None if size is None else refusal(backbone, size)
+            if reason is not None:
+                said = "" if given else f", the size that data.{data} is stored in,"
+                yield (
+                    f"evaluations.{protocol}.image_size: images of {size} px{said} do not fit backbones.{name}: "
+                    f"{reason}"
+                )
+            last, blocks = getattr(options, "last_blocks", None), facts(backbone).blocks
+            if last is not None and blocks is not None and last > blocks:
+                yield (
+                    f"evaluations.{protocol}.last_blocks: {last} are asked for, but backbones.{name} "
+                    f"({backbone.name}) has {blocks}; set it to {blocks} or less"
+                )

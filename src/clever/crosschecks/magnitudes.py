@@ -1,0 +1,65 @@
+"""Numbers that are each allowed and that no machine holds together: widths of heads, images, batches of views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from clever.data.decoding import PIXEL_LIMIT
+
+if TYPE_CHECKING:
+    from clever.config import Study
+
+WEIGHT_LIMIT = 2**38
+"""Bytes of one method's heads (256 GiB): with gradients, moments and a teacher four times that."""
+
+VIEW_LIMIT = 2**40
+"""Bytes of the views of one batch, or of the images of one pass of an evaluation (1 TiB)."""
+
+_WIDE = 2**18
+"""Widths below are not worth building the heads for; the paper's largest is 65,536."""
+
+
+def magnitude_faults(study: Study) -> Iterator[str]:
+    """Data sets, heads, views and evaluations beyond any machine."""
+    for name, data in study.data.items():
+        if data.image_size is not None and data.image_size**2 > PIXEL_LIMIT:
+            yield f"data.{name}.image_size: {data.image_size}, but no image of more than {PIXEL_LIMIT} pixels is read"
+    for name, method in study.methods.items():
+        if max(_numbers(method.model_dump()), default=0) > _WIDE:
+            from clever.crosschecks.heads import head_bytes
+
+            needed = head_bytes(method)
+            if needed > WEIGHT_LIMIT:
+                yield (
+                    f"methods.{name}: its heads have {needed / 1e9:.0f} GB of weights, more than any machine holds; "
+                    "lower its widths (the paper's largest is 65536)"
+                )
+    for place, block in enumerate(study.pretrainings):
+        for name in block.augmentations:
+            views = study.augmentations[name]
+            local = views.local_views * getattr(views, "local_size", 0) ** 2
+            needed = 12 * block.optimisation.batch_size * (2 * views.global_size**2 + local)
+            if needed > VIEW_LIMIT:
+                yield (
+                    f"pretrainings.{place}.optimisation.batch_size: {block.optimisation.batch_size} images with the "
+                    f"views of augmentations.{name} take {needed / 1e9:.0f} GB a step; lower it, or the sizes"
+                )
+    for protocol, options in study.evaluation_options().items():
+        size, images = getattr(options, "image_size", None) or 0, getattr(options, "extraction_batch", 0)
+        if 12 * images * size**2 > VIEW_LIMIT:
+            yield (
+                f"evaluations.{protocol}: {images} images (extraction_batch) of {size} px (image_size) take "
+                f"{12 * images * size**2 / 1e9:.0f} GB a pass; lower one of them"
+            )
+
+
+def _numbers(content: Any) -> Iterator[int]:
+    if isinstance(content, dict):
+        for value in content.values():
+            yield from _numbers(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _numbers(value)
+    elif isinstance(content, int):
+        yield content

@@ -1,0 +1,85 @@
+"""A study against the stores that were prepared for it: counts, classes, and how far images differ in size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clever.crosschecks.data_needs import NEED_CLASSES
+from clever.data.padding import padding_refusal
+from clever.errors import UserError
+from clever.memory import machine_memory
+from clever.parsing import read_json_object
+
+if TYPE_CHECKING:
+    from clever.config import Study
+    from clever.data import DataOptions
+
+
+def prepared_faults(study: Study, folder: Path) -> Iterator[str]:
+    """What the descriptions of the stores in ``folder`` tell; a store of other options, or a damaged one, tells nothing
+    here: it is prepared again, or refused where it is opened."""
+    for name in sorted({block.data for block in study.pretrainings}):
+        info = _description(folder / name / "store.json")
+        if info is None or not same_options(info, study.data[name]):
+            continue
+        yield from store_faults(study, name, info)
+
+
+def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[str]:
+    """What the description of the store of one data set tells."""
+    try:
+        count, classes = int(info["splits"]["train"]["count"]), len(info["classes"])
+        height, width = (int(side) for side in info["splits"]["train"]["largest"])
+    except (KeyError, TypeError, ValueError):
+        return
+    if classes < 2:
+        for protocol in study.evaluation_options():
+            if protocol.partition("+")[0] in NEED_CLASSES:
+                yield (
+                    f"evaluations.{protocol}: the store of data.{name} has {classes} class, and {protocol} tells "
+                    f"classes apart; leave {protocol} out, or prepare more classes"
+                )
+    for place, block in enumerate(study.pretrainings):
+        if block.data != name:
+            continue
+        size = block.optimisation.batch_size
+        paired = any(study.augmentations[augmentation].pairs for augmentation in block.augmentations)
+        if size > count and not paired:
+            yield (
+                f"pretrainings.{place}.optimisation.batch_size: {size} exceeds the {count} training images of the "
+                f"store of data.{name}; lower it"
+            )
+        reason = padding_refusal(size * (2 if paired else 1), height, width, machine_memory()[1])
+        if info.get("layout") == "encoded" and reason is not None:
+            yield f"pretrainings.{place}.optimisation.batch_size: {reason} (data.{name})"
+    padding = _evaluation_padding(study, info, (height, width))
+    if padding is not None:
+        yield padding
+
+
+def _evaluation_padding(study: Study, info: Mapping[str, Any], train: tuple[int, int]) -> str | None:
+    if info.get("layout") != "encoded":
+        return None
+    for protocol, options in study.evaluation_options().items():
+        images = getattr(options, "extraction_batch", None)
+        reason = None if images is None else padding_refusal(images, *train, machine_memory()[1])
+        if reason is not None:
+            return f"evaluations.{protocol}.extraction_batch: {reason}"
+    return None
+
+
+def _description(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json_object(path, absent="", advice="")
+    except UserError:
+        return None
+
+
+def same_options(info: Mapping[str, Any], options: DataOptions) -> bool:
+    """Whether a store was prepared with these options, but for where the source lies and whether it may be fetched."""
+    stored, wanted = info.get("options"), options.model_dump(mode="json", exclude={"root", "download"})
+    if not isinstance(stored, dict):
+        return False
+    return {key: stored.get(key) for key in wanted} == wanted
