@@ -9,7 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from clever.pretraining.interruption import REQUEUE_STATUS
+from clever.pretraining.interruption import REQUEUE_STATUS, STOPPED_STATUS
 from faults.bench import OFTEN, TOTAL, Bench, newest
 from faults.job import Job, ended_at_last
 from faults.row import Row, Unexpected, expect
@@ -26,6 +26,12 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         )
         for number in (signal.SIGTERM, signal.SIGUSR1)
     ]
+    stopped = Row(
+        3,
+        "Ctrl-C while training",
+        "state saved within 10 s, exit status 130 (stopped by hand), resumed to the same bits",
+        [partial(_warned, bench, signal.SIGINT, seed) for seed in range(tries or 3)],
+    )
     return [
         Row(
             1,
@@ -34,6 +40,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
             [partial(_killed, bench, seed) for seed in range(tries or 20)],
         ),
         *warned,
+        stopped,
         Row(
             9,
             "two trainers on one run",
@@ -76,7 +83,8 @@ def _warned(bench: Bench, number: signal.Signals, seed: int, folder: Path) -> st
     job.signal(number)
     job.wait()
     seconds = time.monotonic() - sent
-    said = job.must_end(REQUEUE_STATUS, f"{number.name} at step {newest(output)}; the state is saved")
+    status = STOPPED_STATUS if number == signal.SIGINT else REQUEUE_STATUS
+    said = job.must_end(status, f"{number.name} at step {newest(output)}; the state is saved")
     expect(newest(output) >= wanted, f"state of step {newest(output)}, the signal came after {wanted}")
     expect(seconds < 10, f"{seconds:.1f} s from the signal to the end")
     bench.must_go_on(output, newest(output))

@@ -13,7 +13,19 @@ import torch
 
 from clever.files import write_text
 from clever.provenance import hardware
-from faults import damaged, disk, flips, hostile, images, killed, not_finite, studies, surroundings, workflow
+from faults import (
+    damaged,
+    disk,
+    flips,
+    hostile,
+    images,
+    killed,
+    not_finite,
+    studies,
+    surroundings,
+    unreadable,
+    workflow,
+)
 from faults.bench import Bench
 from faults.job import import_what_jobs_import
 from faults.mounts import can_mount
@@ -30,6 +42,7 @@ GROUPS = (
     not_finite.rows,
     studies.rows,
     hostile.rows,
+    unreadable.rows,
     surroundings.rows,
 )
 """The long ones first, so that no core waits for one at the end."""

@@ -13,10 +13,11 @@ import yaml
 
 from faults.bench import Bench
 from faults.job import Job
-from faults.row import Row, expect
+from faults.row import Row, Try, expect
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).with_name("wrong_studies.yaml")
+DOOMED = Path(__file__).with_name("doomed_studies.yaml")
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
@@ -27,11 +28,42 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     checked = [partial(_checked, _changed(table["right"], row), row["message"]) for row in wrong][:tries]
     planned = [partial(_planned, _changed(table["right"], row), row["message"]) for row in (wrong[1], wrong[24])]
     absent = [partial(_absent, bench, source) for source in ("arrays", "image_folder", "cifar10")]
+    doomed = yaml.safe_load(DOOMED.read_text(encoding="utf-8"))
+    ends_badly: list[Try] = [
+        partial(_doomed, _doomed_text(doomed["right"], row), row["message"]) for row in doomed["wrong"]
+    ]
     return [
         Row(8, "a wrong study: `clever check`", expected, checked),
+        Row(
+            8,
+            "a study that is right key by key and cannot end well: `clever check`",
+            "one line from the file alone, before any job",
+            ends_badly[:tries],
+        ),
         Row(8, "a wrong study: `snakemake`", expected, planned[:tries]),
         Row(8, "a data root that is not there: `clever prepare`", "one line that names it", absent[:tries]),
     ]
+
+
+def _doomed_text(right: str, row: dict[str, Any]) -> str:
+    if "text" in row:
+        old, new = row["text"]
+        return right.replace(old, new)
+    study: Any = yaml.safe_load(right)
+    for keys, value in row["changes"]:
+        inner = study
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+    return yaml.safe_dump(study, sort_keys=False)
+
+
+def _doomed(text: str, message: str, folder: Path) -> str:
+    (folder / "study.yaml").write_text(text, encoding="utf-8")
+    job = Job(["check", "study.yaml"], folder / "check.log")
+    said = job.must_refuse("study.yaml: ", message)
+    expect(job.lines() == [said], f"more than one line: {job.said}")
+    return said
 
 
 def _changed(right: str, row: dict[str, Any]) -> dict[str, Any]:
