@@ -12,6 +12,7 @@ from snakemake.utils import min_version
 from clever.config import parse_study
 from clever.crosschecks import refuse_for_stores
 from clever.errors import UserError
+from clever.evaluation.external import ExternalOptions
 from clever.files import expanded
 from clever.results.run_id import AXIS_PATTERN
 from clever.study_file import read_study
@@ -41,6 +42,15 @@ try:
             if not {"-n", "--dry-run", "--dryrun"}.intersection(sys.argv):
                 raise UserError(absent)
             print(f"note: {absent}", file=sys.stderr)
+    for name, options in study.evaluation_options().items():
+        if isinstance(options, ExternalOptions) and not study.from_measured:
+            try:
+                options.require()
+            except UserError as error:
+                absent = f"evaluations.{name}: {error}"
+                if not {"-n", "--dry-run", "--dryrun"}.intersection(sys.argv):
+                    raise UserError(absent) from error
+                print(f"note: {absent}", file=sys.stderr)
 except UserError as error:
     # Snakemake would put the line between two of its own about this file, which is not where the fault is.
     sys.exit(f"error: {error}")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from clever.errors import one_line
+
 Kind = Literal["ours", "control", "published"]
 
 
@@ -37,13 +39,14 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 def _markdown_section(table: Table) -> str:
     notes = [f"- {escape_markdown(note)}" for note in table.notes]
-    head = [f"## {table.title}", "", escape_markdown(table.caption), ""]
+    head = [f"## {escape_markdown(table.title)}", "", escape_markdown(table.caption), ""]
     return "\n".join([*head, markdown_grid(table.label_heads, table.value_heads, table.rows), "", *notes, ""])
 
 
 def markdown_grid(label_heads: Sequence[str], value_heads: Sequence[str], rows: Sequence[Row]) -> str:
     """The lines of a Markdown table alone: labels to the left, values to the right."""
-    heads = [*label_heads, *value_heads]
+    # Square brackets, as of an interval, are left in a head: its names come from checked records.
+    heads = [escape_markdown(text, brackets=False) for text in (*label_heads, *value_heads)]
     lines = [[escape_markdown(text) for text in (*row.labels, *row.cells)] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(heads, *lines, strict=True)]
     labels = len(label_heads)
@@ -59,9 +62,11 @@ def markdown_grid(label_heads: Sequence[str], value_heads: Sequence[str], rows: 
     return "\n".join([render(heads), render(rule), *(render(line) for line in lines)])
 
 
-def escape_markdown(text: str) -> str:
-    """Text for Markdown: what it would take for markup, escaped."""
-    return "".join(f"\\{character}" if character in "\\`*|<>[]" else character for character in text)
+def escape_markdown(text: str, *, brackets: bool = True) -> str:
+    """Text for one line of Markdown: what it would take for markup, escaped; a line break becomes a space."""
+    line = one_line(" ".join(text.split("\n")))
+    special = "\\`*|<>&" + ("[]" if brackets else "")
+    return "".join(f"\\{character}" if character in special else character for character in line)
 
 
 _LATEX = {
@@ -89,7 +94,7 @@ _LATEX = {
 
 def escape_latex(text: str) -> str:
     """Text for LaTeX: its special characters, and the few beyond ASCII that our tables use, as commands."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in one_line(" ".join(text.split("\n"))))
 
 
 def to_latex(tables: Sequence[Table]) -> str:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from clever.cli import main
 from clever.config import Study, parse_study
+from clever.crosschecks import prepared
 from clever.data import DataOptions, Store, prepare
 from clever.doctor import Finding, examine, gpus, machine, software, study
 from clever.doctor.needs import activation_bytes, run_need
@@ -144,6 +145,40 @@ def test_a_damaged_store_fails_where_it_is_read(place: Path) -> None:
     assert "train_images.npy: sha256 is" in found.text
     images.write_bytes(content[:-1])
     assert _examine()["data pictures"].state == "FAIL"
+
+
+def test_a_study_is_compared_with_its_prepared_store(place: Path) -> None:
+    folder = place / "results" / "examined" / "data" / "pictures"
+    prepare(DataOptions(source="arrays", root="data/pictures"), folder, progress=False)
+    Path("study.yaml").write_text(STUDY.replace("batch_size: 4", "batch_size: 13"))
+    found = _examine()["data pictures"]
+    assert found.state == "FAIL"
+    assert "batch_size: 13 exceeds the 12 training images of the store of data.pictures" in found.text
+    Path("study.yaml").write_text(STUDY.replace("root: pictures", "root: pictures, image_size: 16, subset_seed: 3"))
+    found = _examine()["data pictures"]
+    assert found.state == "warning"
+    assert "prepared with other options than the study's; it will be prepared again" in found.text
+
+
+def test_the_padding_of_a_batch_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        for name, shape in (("cat", (20, 300)), ("dog", (400, 20))):
+            target = tmp_path / "data" / "pictures" / split / name
+            target.mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(np.full((*shape, 3), 60 + number, dtype=np.uint8)).save(target / f"{number}.png")
+    text = STUDY.replace("source: arrays, root: pictures", "source: image_folder, root: pictures, format: encoded")
+    Path("study.yaml").write_text(text.replace("knn: {", "knn: {image_size: 16, "))
+    options = DataOptions(source="image_folder", root="data/pictures", format="encoded")
+    prepare(options, tmp_path / "results" / "examined" / "data" / "pictures", progress=False)
+    found = _examine()["data pictures"]
+    assert found.state == "ok"
+    assert "a batch of 4 padded to at most 400 x 300 pixels (0.00 GB)" in found.text
+    monkeypatch.setattr(prepared, "machine_memory", lambda: (10**6, 10**6))
+    found = _examine()["data pictures"]
+    assert found.state == "FAIL"
+    assert "4 images are padded to one size, at worst 400 x 300 pixels" in found.text
 
 
 @pytest.mark.usefixtures("place")

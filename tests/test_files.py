@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clever.errors import UserError
-from clever.files import append_text, expanded, replacing, write_json, write_text
+from clever.errors import UserError, one_line
+from clever.files import append_text, exchange, expanded, replacing, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -125,3 +125,22 @@ def test_the_home_of_nobody_is_one_line() -> None:
     assert expanded("pictures") == Path("pictures")
     with pytest.raises(UserError, match="~nosuchuser/pictures: there is no home folder ~nosuchuser; give the folder"):
         expanded("~nosuchuser/pictures")
+
+
+def test_two_paths_change_places(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    (one / "a").write_text("a")
+    other.mkdir()
+    if not exchange(one, other):
+        pytest.skip("this kernel or file system cannot exchange two names in one step")
+    assert (other / "a").read_text() == "a"
+    assert list(one.iterdir()) == []
+    with pytest.raises(OSError, match="No such file"):
+        exchange(one, tmp_path / "absent")
+
+
+def test_a_users_message_stays_one_line_whatever_a_name_brings_into_it() -> None:
+    name = "photo\nerror: forged\r\x1b[31m\u2028\u202egpj.txt"
+    assert str(UserError(f"{name}: damaged")) == r"photo\nerror: forged\r\x1b[31m\u2028\u202egpj.txt: damaged"
+    assert one_line("Zoë's 数字 – fine") == "Zoë's 数字 – fine"

@@ -268,6 +268,7 @@ def _add_evaluate(commands: _Commands) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from clever.evaluation.job import evaluate_run
     from clever.execution.threads import require_threads
+    from clever.pretraining.state import drop_finished_state
 
     require_threads(arguments.threads, "--threads")
     if arguments.options is not None:
@@ -288,6 +289,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         threads=arguments.threads,
     )
+    drop_finished_state(arguments.run)
 
 
 def _add_collect(commands: _Commands) -> None:

@@ -16,6 +16,7 @@ from clever.crosschecks import refuse_contradictions
 from clever.data import DataOptions
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.external import ExternalOptions
 from clever.options import Options, nearest, parse
 from clever.pretraining.options import OptimisationOptions
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
@@ -147,6 +148,19 @@ class Study(Options):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _maps_suffice(self) -> Self:
+        needing = [name for name, protocol in PROTOCOLS.items() if protocol.needs_map]
+        needing = [name for name in needing if getattr(self.evaluations, name) is not None]
+        for key in sorted({key for block in self.pretrainings for key in block.backbones}) if needing else []:
+            options = self.backbones[key]
+            if options.name not in OWN_NAMES:
+                from clever.backbones.registry import map_refusal  # loads timm, which takes seconds
+
+                if (reason := map_refusal(options)) is not None:
+                    raise ValueError(f"evaluations.{needing[0]}: backbones.{key}: {reason}")
+        return self
+
     def _check_method(self, where: str, block: PretrainingOptions, method: str) -> None:
         """Refuse a method that cannot work with the views or backbones of its block."""
         baseline, equivariance = self.methods[method].baseline.name, self.methods[method].equivariance
@@ -258,11 +272,16 @@ class Study(Options):
         return options.model_copy(update={"root": str(Path(self.data_root) / options.root)})
 
     def evaluation_options(self) -> dict[str, Options]:
-        """The protocols of the study and their options; a variant of a protocol is called <protocol>+<variant>."""
+        """The protocols of the study and their options; a variant of a protocol is called <protocol>+<variant>.
+
+        The root of a data set that a protocol reads is joined to ``data_root``.
+        """
         found: dict[str, Options] = {}
         for name in PROTOCOLS:
             options = getattr(self.evaluations, name)
             for variant, settings in ({} if options is None else options.expanded()).items():
+                if isinstance(settings, ExternalOptions):
+                    settings = settings.model_copy(update={"root": str(Path(self.data_root) / settings.root)})
                 found[name if variant is None else f"{name}+{variant}"] = settings
         return found
 

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 
 _UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 _SQUEUE_SECONDS = 20
+_READS, _SECONDS_BETWEEN_READS = 20, 0.01
 _ENDED = (
     "BOOT_FAIL",
     "CANCELLED",
@@ -107,7 +109,7 @@ def exclusive(lock: Path, owner: Path) -> Iterator[None]:
         try:
             kernel.acquire(timeout=0)
         except Timeout:
-            raise HeldError(shown(owner)) from None
+            raise HeldError(_just_taken(owner)) from None
         try:
             _refuse_claims(owner)
             _write(owner, Holder.this_process("kernel"), exclusively=False)
@@ -127,6 +129,15 @@ def shown(owner: Path) -> str:
     """Who holds a lock, by its ``owner`` file."""
     holder = _read(owner)
     return "its process could not be read" if holder is None else str(holder)
+
+
+def _just_taken(owner: Path) -> str:
+    """Who holds a kernel's lock; a process that has taken it this moment has yet to write its name."""
+    for _ in range(_READS):
+        if _read(owner) is not None:
+            break
+        time.sleep(_SECONDS_BETWEEN_READS)
+    return shown(owner)
 
 
 def has_flock(folder: Path) -> bool:

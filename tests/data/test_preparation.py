@@ -17,6 +17,8 @@ from PIL import Image
 from clever.data import DataOptions, Store, prepare
 from clever.data.decoding import resize_square
 from clever.errors import UserError
+from clever.files import exchange
+from clever.locks import machine
 
 from .conftest import ArraysMaker, FolderMaker, noise
 
@@ -259,17 +261,59 @@ def test_file_in_the_way(make_arrays: ArraysMaker, tmp_path: Path) -> None:
         prepare(array_options(make_arrays("more")), tmp_path / "file" / "store")
 
 
-def test_leftovers_of_a_killed_process_are_cleared_away(make_arrays: ArraysMaker, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_cleared_away(
+    make_arrays: ArraysMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
-    host = os.uname().nodename
-    dead = tmp_path / "stores" / f".store.{host}.{killed.pid}.0a1b2c3d.partial"
-    living = tmp_path / "stores" / f".store.{host}.{os.getppid()}.0a1b2c3d.partial"
-    for folder in (dead, living):
+    dead = tmp_path / "stores" / f".store.{machine()}.{killed.pid}.0a1b2c3d.partial"
+    living = tmp_path / "stores" / f".store.{machine()}.{os.getppid()}.0a1b2c3d.partial"
+    # The number of a dead process here may be that of a living one in another container.
+    foreign = tmp_path / "stores" / f".store.0123456789ab.{killed.pid}.0a1b2c3d.partial"
+    for folder in (dead, living, foreign):
         folder.mkdir(parents=True)
         (folder / "train_images.npy").write_bytes(b"half")
     prepare(array_options(make_arrays()), tmp_path / "stores" / "store")
-    assert names_in(tmp_path / "stores") == {"store", living.name}
+    assert names_in(tmp_path / "stores") == {"store", living.name, foreign.name}
+    assert f"{foreign.name}: left by another machine; delete it unless" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("renames", ["exchange", "two renames"])
+def test_a_preparation_replaces_the_store_that_is_there(
+    make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: str
+) -> None:
+    if renames == "two renames":
+        monkeypatch.setattr("clever.data.writing.exchange", lambda *_: False)
+    for train in (20, 30):
+        store = prepare(array_options(make_arrays(f"arrays{train}", train=train)), tmp_path / "stores" / "store")
+        assert len(store.split("train")) == train
+        assert names_in(tmp_path / "stores") == {"store"}
+
+
+def test_at_no_moment_of_a_replacement_is_there_no_store(
+    make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store can be opened after each rename of a preparation: none is a moment to be killed in."""
+    folder = tmp_path / "stores" / "store"
+    options = array_options(make_arrays())
+    prepare(options, folder)
+    probe = folder.parent / "probe"
+    probe.mkdir()
+    (folder.parent / "other").mkdir()
+    if not exchange(probe, folder.parent / "other"):
+        pytest.skip("this kernel or file system cannot exchange two names in one step")
+    seen = []
+    original = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        moved = original(self, target)
+        seen.append(folder.exists())
+        return moved
+
+    monkeypatch.setattr(Path, "rename", rename)
+    prepare(options, folder)
+    assert all(seen)
+    assert Store.open(folder).split("train")
 
 
 def test_one_line_or_a_bar(make_arrays: ArraysMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

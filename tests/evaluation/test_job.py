@@ -163,5 +163,5 @@ def test_neighbours_beyond_the_training_images_are_said_and_written_down(
     expected = (
         f"objects/tiny/vicreg/pairs/seed0: of {count + 1} neighbours only {count} vote, one for each training image"
     )
-    assert read_evaluation(tmp_path / "out.json").provenance["notes"] == [expected]
+    assert read_evaluation(tmp_path / "out.json").provenance["said"] == [expected]
     assert capsys.readouterr().err.count(f"note: {expected}") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ def test_eight_processes_share_three_gpus_without_double_booking(tmp_path: Path)
         assert process.returncode == 0, errors
         begin, index, end = output.split()
         held.setdefault(int(index), []).append((float(begin), float(end)))
-        waited += errors == "waiting for one of 3 GPUs, all held by other jobs\n"
+        waited += errors.startswith("waiting for one of 3 GPUs, all held by other jobs (a: process ")
     assert sorted(held) == [0, 1, 2]
     assert sum(map(len, held.values())) == 8
     for spans in held.values():
@@ -159,7 +160,7 @@ def test_under_a_scheduler_nothing_is_leased_but_what_it_left_open(clean_environ
     # Two GPUs for a job of one process: several runs may share the allocation.
     show_gpus(clean_environment, ["fourth", "fifth"])
     with held_device("auto"):
-        assert [path.name for path in lease_folder().iterdir()] == ["fourth.lock"]
+        assert {path.name for path in lease_folder().iterdir()} == {"fourth.lock", "fourth.json"}  # and who holds it
 
 
 def test_processes_of_one_run_hold_a_gpu_each(clean_environment: pytest.MonkeyPatch) -> None:
@@ -176,3 +177,27 @@ def test_processes_of_one_run_hold_a_gpu_each(clean_environment: pytest.MonkeyPa
     clean_environment.setenv("LOCAL_RANK", "1")
     with held_device("auto") as assigned_one:
         assert assigned_one.index == 1
+
+
+def test_a_lease_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Anybody may make a folder of any name in a common temporary folder."""
+
+    def refused(folder: Path, why: str) -> None:
+        with (
+            pytest.raises(UserError, match=f"{folder.name}: GPUs are not leased here, it {why}"),
+            leased(["a"], folder),
+        ):
+            pass
+
+    with leased(["a"], tmp_path / "mine"):
+        assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    refused(tmp_path / "link", "is no folder of its own")
+    (tmp_path / "mine").chmod(0o777)
+    refused(tmp_path / "mine", r"may be written by others \(mode 777\); remove it, or set TMPDIR")
+    (tmp_path / "mine").chmod(0o700)
+    with leased(["a"], tmp_path / "mine"):
+        pass
+    if os.getuid() == 0:
+        os.chown(tmp_path / "mine", 12345, -1)
+        refused(tmp_path / "mine", "belongs to user 12345")

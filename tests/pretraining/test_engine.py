@@ -29,6 +29,7 @@ from clever.data import Store
 from clever.equivariance import Term
 from clever.equivariance.clever import Clever
 from clever.errors import UserError
+from clever.execution.ancestry import Ancestor
 from clever.pretraining.composition import compose
 from clever.pretraining.engine import pretrain
 from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
@@ -80,7 +81,7 @@ def assert_same_result(folder: Path, other: Path) -> None:
 
 def test_a_run_leaves_three_files_and_no_state(uninterrupted: Path, recipe: RunRecipe, digits_store: Store) -> None:
     assert sorted(path.name for path in uninterrupted.iterdir() if path.is_file()) == OUTPUTS
-    assert {path.name for path in (uninterrupted / "state").iterdir()} <= {"lock"}
+    assert {path.name for path in (uninterrupted / "state").iterdir()} <= {"lock", "gate"}
     run = json.loads((uninterrupted / "run.json").read_text())
     assert run["run"] == recipe.run
     assert RunRecipe.model_validate(run["recipe"]) == recipe
@@ -627,3 +628,35 @@ def test_the_ends_of_short_epochs_need_not_all_be_saved(
     monkeypatch.setattr(StateFolder, "save", noting)
     pretrain(recipe, digits_store, tmp_path / "run", execution(state_gap_seconds=gap))
     assert iterations == saved
+
+
+def stays(folder: Path) -> bool:
+    return bool(list((folder / "state").glob("state-*.pt")))
+
+
+def test_the_state_stays_where_the_workflow_may_start_the_run_once_more(
+    recipe: RunRecipe,
+    digits_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its Snakemake has died, or lives outside a Slurm job: the outputs may be deleted by one that knows no better."""
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    pretrain(recipe, digits_store, tmp_path / "slurm", execution())
+    assert stays(tmp_path / "slurm")
+    assert "outside this Slurm job" in capsys.readouterr().err
+    monkeypatch.delenv("SLURM_JOB_ID")
+
+    chains = iter([(Ancestor(17, "1"), Ancestor(4, "0")), (Ancestor(4, "0"),)])
+    monkeypatch.setattr("clever.pretraining.engine.ancestors", lambda: next(chains))
+    pretrain(recipe, digits_store, tmp_path / "orphan", execution())
+    assert "what started this run has ended before it; the state is kept" in capsys.readouterr().err
+    before = (tmp_path / "orphan" / "backbone.safetensors").read_bytes()
+    for name in OUTPUTS:
+        (tmp_path / "orphan" / name).unlink()  # as Snakemake does before it starts a job
+    monkeypatch.undo()
+    pretrain(recipe, digits_store, tmp_path / "orphan", execution())
+    assert f"resumes at step {EPOCHS * STEPS} of {EPOCHS * STEPS}" in capsys.readouterr().err
+    assert (tmp_path / "orphan" / "backbone.safetensors").read_bytes() == before
+    assert not stays(tmp_path / "orphan")

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from clever.errors import UserError
-from clever.pretraining.state import StateFolder
+from clever.pretraining.state import METRICS, StateFolder, drop_finished_state
 
 IDENTITY = {"run": "digits/tiny/dino/baug/seed0", "recipe": "0123", "data": "4567", "version": "0.1.0"}
 
@@ -205,7 +205,7 @@ def write_half_then_refuse(_: object, file: BinaryIO) -> None:
         ("torch.save", refuse, "the disk or quota is full"),
         ("torch.save", write_half_then_refuse, "failed writing file"),
         ("clever.files.os.fsync", refuse, "the disk or quota is full"),
-        ("clever.pretraining.state.os.replace", refuse, "the disk or quota is full"),
+        ("os.replace", refuse, "the disk or quota is full"),
     ],
 )
 def test_a_full_disk_is_one_line_and_leaves_the_states_before(
@@ -353,6 +353,59 @@ def test_clearing_removes_states_alone(states: StateFolder) -> None:
     (states.folder / "state-of-mind.pt").write_text("not ours")
     states.clear()
     assert files(states) == ["metrics.csv", "state-of-mind.pt"]
+
+
+def start(folder: Path, line: Connection) -> None:
+    """A second trainer: tells whether it was refused."""
+    line.send("at the door")
+    try:
+        with StateFolder(folder, IDENTITY).locked():
+            line.send("inside")
+    except UserError:
+        line.send("refused")
+
+
+def test_a_trainer_that_comes_while_another_ends_is_not_refused_unnoticed(states: StateFolder) -> None:
+    """Between the look for refusals and the lock's release a new start waits for the lock."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe()
+    rival = context.Process(target=start, args=(states.folder, theirs))
+    with states.locked():
+        states.save(3, payload(3))
+        states.close_to_others()
+        assert not states.has_refused()
+        rival.start()
+        assert mine.recv() == "at the door"
+        assert not mine.poll(0.3)  # neither refused nor inside
+        states.clear()
+    assert mine.poll(60)
+    assert mine.recv() == "inside"
+    rival.join(60)
+
+
+def test_the_state_of_a_finished_run_goes_with_its_first_evaluation(states: StateFolder) -> None:
+    run = states.folder.parent
+    with states.locked():
+        states.save(3, payload(3))
+    (states.folder / METRICS).write_text("epoch\n")
+    drop_finished_state(run)
+    assert states.newest_iteration() == 3  # the run has not ended
+    (run / "run.json").write_text("{}")
+    with another_trainer(states.folder):
+        drop_finished_state(run)
+        assert states.newest_iteration() == 3  # a trainer is at work
+    drop_finished_state(run)
+    assert states.newest_iteration() is None
+    assert not (states.folder / METRICS).exists()
+
+
+def test_a_state_that_is_to_stay_stays(states: StateFolder) -> None:
+    with states.locked():
+        states.save(3, payload(3))
+        states.keep()
+    (states.folder.parent / "run.json").write_text("{}")
+    drop_finished_state(states.folder.parent)
+    assert states.newest_iteration() == 3
 
 
 RECIPE = {"seed": 0, "optimisation": {"epochs": 20}}

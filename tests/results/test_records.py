@@ -130,7 +130,7 @@ def test_records_csv_reads_back_exactly(tmp_path: Path) -> None:
     made = [
         record(value=0.1 + 0.2, augmentation="none", commit=""),
         record(value=100.0, augmentation="nan", recipe_digest="123"),
-        record(value=100 / 3, method='a,"b'),
+        record(value=100 / 3, method="a+b", commit='a,"b'),
     ]
     write_evaluation(path, made, {})
     collected = collect([path])
@@ -356,3 +356,15 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(UserError, match=r"run\.json: damaged"):
         collect_runs([tmp_path / "run.json"])
+
+
+@pytest.mark.parametrize("column", ["run", "data", "backbone", "method", "augmentation", "perturbation", "metric"])
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a\n# forged", "[a](b)", "", "`a`"])
+def test_a_name_of_a_foreign_file_that_would_be_markup_is_refused(tmp_path: Path, column: str, name: str) -> None:
+    path = tmp_path / "records.csv"
+    frame = pd.DataFrame([asdict(record())])
+    frame[column] = name
+    frame.to_csv(path, index=False)
+    with pytest.raises(UserError, match=rf"records\.csv: line 2: {column} is .*; a name has only letters") as caught:
+        read_records(path)
+    assert "\n" not in str(caught.value)

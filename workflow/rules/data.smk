@@ -43,4 +43,4 @@ rule prepare:
     message:
         "prepare {wildcards.data}; log: {log}"
     shell:
-        "clever prepare --options {params.options:q} --output {params.folder:q} > {log:q} 2>&1"
+        "clever prepare --options {params.options:q} --output {params.folder:q} >> {log:q} 2>&1"

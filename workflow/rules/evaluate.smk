@@ -7,6 +7,10 @@ import re
 protocols = study.evaluation_options()
 further_code = {
     "linear": ["standardisation.py"],
+    "logistic": ["labelled_subset.py", "logistic_regression.py"],
+    "semi": ["finetuning.py", "labelled_subset.py", "linear.py"],
+    "corruption": ["corruptions.py", "logistic_regression.py"],
+    "attention": ["attention_maps.py", "grad_cam.py", "saliency/datasets.py"],
     "parameters": ["regression.py", "standardisation.py"],
     "latents": ["regression.py"],
     "relative_rotation": ["relative.py"],
@@ -16,8 +20,10 @@ further_code = {
 protocol_code = {
     name: [
         str(package / "evaluation" / file)
-        for file in (f"{name}.py", "averaging.py", "features.py", "parts.py", *further_code.get(name, []))
+        for file in ("averaging.py", "features.py", "parts.py", *further_code.get(name, []))
     ]
+    # A protocol is one file or, where its algorithms are its own, a folder.
+    + sorted(map(str, [*(package / "evaluation").glob(f"{name}.py"), *(package / "evaluation" / name).glob("*.py")]))
     + [str(package / "augmentation" / file) for file in ("perturbations.py", "probe.py")]
     for name in {protocol.partition("+")[0] for protocol in protocols}
 }
@@ -54,4 +60,4 @@ rule evaluate:
         "evaluate {params.run}: {wildcards.protocol}; log: {log}"
     shell:
         "clever evaluate --protocol {wildcards.protocol:q} --options {params.options:q} --run {params.run:q}"
-        " --store {params.store:q} --output {output.records:q} --threads {threads} > {log:q} 2>&1"
+        " --store {params.store:q} --output {output.records:q} --threads {threads} >> {log:q} 2>&1"

@@ -78,4 +78,4 @@ rule pretrain:
     shell:
         "exec {params.launcher:q} {resources.gpu} {resources.nodes}"
         " clever pretrain --recipe {params.recipe:q} --store {params.store:q} --output {params.folder:q}"
-        " --threads {threads} --workers {threads} > {log:q} 2>&1"
+        " --threads {threads} --workers {threads} >> {log:q} 2>&1"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import timm
+import torch
 
 from clever.backbones.backbone import Backbone
 from clever.backbones.options import BackboneOptions
@@ -51,6 +53,20 @@ def build_backbone(options: BackboneOptions, *, seed: int | None) -> Backbone:
         return build(options)
     with seeded(derive_seed(seed, "backbone")):
         return build(options)
+
+
+@functools.cache
+def map_refusal(options: BackboneOptions) -> str | None:
+    """Why a backbone has no last map, or None where it has one. It is built on no device: nothing is computed."""
+    try:
+        with torch.device("meta"):
+            backbone = build_backbone(options, seed=None).eval()
+            backbone.last_map(torch.zeros(1, 3, options.image_size, options.image_size))
+    except NotImplementedError:  # a constructor that computes with values; the backbone itself will say
+        return None
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def check_name(name: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from clever import spirograph, threediebench
+from clever.evaluation import PROTOCOLS
 from clever.options import nearest
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ LATENTS = {"spirograph": tuple(spirograph.NAMES), "threediebench": threediebench
 
 NEED_LATENTS = ("latents",)
 NEED_OBJECTS = ("relative_rotation", "relative_colour", "retrieval")
-NEED_CLASSES = ("linear", "knn")
+
+
+def needs_classes(protocol: str) -> bool:
+    """Whether a protocol, or a variant of one, tells classes apart."""
+    return PROTOCOLS[protocol.partition("+")[0]].needs_labels
 
 
 def data_faults(study: Study) -> Iterator[str]:
@@ -41,7 +46,7 @@ def data_faults(study: Study) -> Iterator[str]:
                     f"{where}: needs photographs of known objects, and data.{name} has source {data.source}; leave "
                     f"{kind} out, or take source threediebench"
                 )
-            if kind in NEED_CLASSES and data.classes is not None and len(data.classes) < 2:
+            if needs_classes(protocol) and data.classes is not None and len(data.classes) < 2:
                 yield (
                     f"{where}: data.{name}.classes names {len(data.classes)} class, and {kind} tells classes apart; "
                     f"name two or more, or leave {kind} out"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clever.crosschecks.data_needs import NEED_CLASSES
+from clever.crosschecks.data_needs import needs_classes
 from clever.data.padding import padding_refusal
 from clever.errors import UserError
 from clever.memory import machine_memory
@@ -36,7 +36,7 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
         return
     if classes < 2:
         for protocol in study.evaluation_options():
-            if protocol.partition("+")[0] in NEED_CLASSES:
+            if needs_classes(protocol):
                 yield (
                     f"evaluations.{protocol}: the store of data.{name} has {classes} class, and {protocol} tells "
                     f"classes apart; leave {protocol} out, or prepare more classes"

@@ -23,7 +23,7 @@ from clever.data.folder_layout import (
 from clever.data.image_files import EXTENSIONS, Listing, described, list_images
 from clever.data.options import DataOptions
 from clever.data.source import NO_LABEL, FileSplit, Source
-from clever.errors import UserError
+from clever.errors import UserError, one_line
 from clever.files import expanded
 
 
@@ -144,7 +144,7 @@ def _chosen_classes(wanted: list[str] | None, found: list[str], folder: Path) ->
             raise UserError(lacking_classes(folder, "train", EXTENSIONS))
         same = check_case(folder, found)
         if same:
-            print(f"note: {same}", file=sys.stderr)
+            print(one_line(f"note: {same}"), file=sys.stderr)
         return tuple(found)
     absent = sorted(set(wanted) - set(found))
     if absent:

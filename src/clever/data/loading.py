@@ -47,6 +47,8 @@ class Batches:
     of every object, then the second one of every object in the same order. The two are different images of the object,
     drawn anew in every epoch from (seed, epoch); both are on the same process.
 
+    ``rows`` int64 [M] are the images that are read at all, each once; None: all of the split.
+
     Raises :class:`UserError` for a batch size that ``world_size`` does not divide or that exceeds the split
     (``drop_last``), a placement that the split cannot serve, and ``pairs`` of a split without objects.
     """
@@ -66,14 +68,18 @@ class Batches:
         world_size: int = 1,
         limit_bytes: int | None = None,
         pairs: bool = False,
+        rows: Tensor | None = None,
     ) -> None:
         if batch_size < 1 or batch_size % world_size:
             raise UserError(f"batch_size {batch_size} must be a positive multiple of the {world_size} processes")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} of {world_size} processes")
         self._pairs = Pairs(split) if pairs else None
+        if pairs and rows is not None:
+            raise ValueError("rows of a split are no pairs")
         self._batch_images = batch_size * (2 if pairs else 1)
-        self._count = len(split) if self._pairs is None else len(self._pairs)
+        self._chosen = torch.arange(len(split)) if rows is None else rows.cpu()
+        self._count = len(self._chosen) if self._pairs is None else len(self._pairs)
         if drop_last and batch_size > self._count:
             counted = f"{self._count} {'objects' if pairs else 'images'}"
             raise UserError(
@@ -126,7 +132,7 @@ class Batches:
         if self.shuffle:
             order = torch.randperm(self._count, generator=make_generator(self.seed, "batches", epoch))
         if self._pairs is None:
-            return order.unsqueeze(1)
+            return self._chosen[order].unsqueeze(1)
         return self._pairs.draw(make_generator(self.seed, "pairs", epoch))[order]
 
     def _rows(self, order: Tensor, step: int) -> Tensor:

@@ -40,7 +40,7 @@ from clever.data.subset import balanced_subset, whole_groups
 from clever.data.threads import available_cores, ordered_map
 from clever.data.verification import file_sha256
 from clever.data.writing import ArrayFile, sync, whole_folder, write_array
-from clever.errors import UserError
+from clever.errors import UserError, one_line
 from clever.sealed import sealed
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
@@ -98,9 +98,9 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
     )
     if left_out:
         line += f"; left out {len(left_out)} unreadable ones, named in {DESCRIPTION}"
-    print(line, file=sys.stderr)
+    print(one_line(line), file=sys.stderr)
     for note in notes:
-        print(f"{folder.name}: note: {note}", file=sys.stderr)
+        print(one_line(f"{folder.name}: note: {note}"), file=sys.stderr)
     return Store.open(folder)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
-import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clever.errors import UserError
-from clever.files import describe_failure, sync_folder
+from clever.errors import UserError, one_line
+from clever.files import describe_failure, exchange, sync_folder
+from clever.locks import is_alive, machine, unique_tag
 
 
 @contextmanager
@@ -27,12 +27,13 @@ def whole_folder(folder: Path, replaceable: frozenset[str], needed_bytes: int) -
 
     On any failure or interruption the sibling is removed and ``folder`` stays as it was. A folder that exists is
     replaced only if it is empty or every name in it is in ``replaceable``, so that nobody's files are deleted. What
-    a killed process of this machine left behind is cleared away.
+    a killed process of this machine left behind is cleared away; what one of another machine, or of this one before it
+    was restarted, left behind is named.
 
     Raises :class:`UserError` where ``folder`` holds other files, ``needed_bytes`` exceed the free space, or a write
     fails (disk full, no permission).
     """
-    partial = folder.parent / f".{folder.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.partial"
+    partial = folder.parent / f".{folder.name}.{unique_tag()}.partial"
     try:
         _check_replaceable(folder, replaceable)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -125,35 +126,33 @@ def _check_replaceable(folder: Path, replaceable: frozenset[str]) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    own = re.compile(re.escape(f".{folder.name}.{socket.gethostname()}.") + r"(\d+)\.[0-9a-f]+\.partial")
+    pattern = re.compile(re.escape(f".{folder.name}.") + r"([0-9a-f]+)\.(\d+)\.[0-9a-f]+\.partial")
     for path in folder.parent.iterdir():
-        match = own.fullmatch(path.name)
-        if match and not _alive(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            continue
+        if match[1] == machine():
+            if not is_alive(int(match[2])):
+                shutil.rmtree(path, ignore_errors=True)
+        else:
+            # Its process number means nothing here: it may be at work in another container or on another machine.
+            note = f"note: {path}: left by another machine; delete it unless a preparation is at work there"
+            print(one_line(note), file=sys.stderr)
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
-        # A folder with files in it cannot be renamed over: the old one steps aside, under a name that is cleared away
-        # should this process die here.
-        aside = partial.with_name(partial.name.removesuffix(".partial") + "0.partial")
-        folder.rename(aside)
-        try:
-            partial.rename(folder)
-        except BaseException:
-            aside.rename(folder)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
+        # A folder with files in it cannot be renamed over. Where the kernel can, it changes places with the new one, so
+        # that at every moment one of them is there. Then `partial` is the old one, which is removed.
+        if not exchange(partial, folder):
+            aside = partial.with_name(f"{partial.name.removesuffix('.partial')}0.partial")
+            folder.rename(aside)
+            try:
+                partial.rename(folder)
+            except BaseException:
+                aside.rename(folder)
+                raise
+            shutil.rmtree(aside, ignore_errors=True)
     else:
         partial.rename(folder)
     sync_folder(folder.parent)

@@ -14,6 +14,7 @@ from clever.config import Study
 from clever.crosschecks.prepared import same_options, store_faults
 from clever.data import Store
 from clever.data.store import DESCRIPTION
+from clever.doctor.evaluations import check_evaluations
 from clever.doctor.finding import Finding, gigabytes
 from clever.doctor.machine import existing, usable_cores
 from clever.doctor.needs import Need, activation_bytes, run_need
@@ -39,10 +40,11 @@ MARGIN = 1.2
 
 
 def check_study(study: Study, verify: bool) -> Iterator[Finding]:
-    """Data sets, then disk, then memory. ``verify`` reads prepared stores whole."""
+    """Data sets, what the protocols need, then disk, then memory. ``verify`` reads prepared stores whole."""
     results = Path("results") / study.study
     for name in sorted({recipe.data for recipe in study.recipes().values()}):
         yield check_data(study, name, results, verify)
+    yield from check_evaluations(study)
     needs = _of_every_run(study, run_need, _weights)
     yield check_disk(study, needs, results)
     yield check_memory(needs, _of_every_run(study, activation_bytes, _views))

@@ -6,10 +6,10 @@ import difflib
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,13 +18,13 @@ from clever.backbones import Backbone
 from clever.data import Batches, ImageBatch, Split, Store
 from clever.errors import UserError
 from clever.evaluation.averaging import AveragingOptions, FreshViews, to_bytes
-from clever.options import Options, parse
+from clever.evaluation.options import ProtocolOptions
 from clever.randomness import make_generator
 
 SplitName = Literal["train", "test"]
 
 
-class ExtractionOptions(Options):
+class ExtractionOptions(ProtocolOptions):
     """What every protocol that works on features lets a study choose."""
 
     image_size: PositiveInt | None = None
@@ -39,42 +39,14 @@ class ExtractionOptions(Options):
     """Images a pass of the backbone; lower it when memory runs out. Results do not depend on it but for rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the backbone; bf16 is about twice as fast on a recent GPU."""
-    seed: NonNegativeInt = 0
-    """Of the perturbations, the training views and the classifier's start. The same for every run of a study, whatever
-    its own seed, so that runs are compared on the very same images."""
     workers: NonNegativeInt = 0
     """Threads that decode a store of encoded images; 0 takes all cores that the process may use."""
-    variants: dict[Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_]+$")], dict[str, Any]] = Field(default={})
-    """The protocol once more with some settings replaced, as in ``{averaged: {averaging: {count: 30}}}``. The records
-    of that variant bear the name <protocol>+averaged. Use it to compare two ways of evaluating the same runs."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
         if self.image_size and self.resize_size and self.resize_size < self.image_size:
             raise ValueError(f"resize_size {self.resize_size} must be at least image_size {self.image_size}")
         return self
-
-    @model_validator(mode="after")
-    def _variants_fit(self) -> Self:
-        try:
-            self.expanded()
-        except UserError as error:  # pydantic adds the place of this block to a ValueError only
-            raise ValueError(str(error)) from error
-        return self
-
-    def expanded(self) -> dict[str | None, Self]:
-        """The settings of the protocol itself (None) and of each of its variants, by name, without further variants.
-
-        Raises:
-            UserError: a variant's settings are wrong.
-        """
-        own = self.model_dump(exclude={"variants"})
-        found: dict[str | None, Self] = {None: self.model_copy(update={"variants": {}})}
-        for name, replaced in self.variants.items():
-            if "variants" in replaced:
-                raise UserError(f"variants.{name}: a variant has no variants of its own")
-            found[name] = parse(type(self), own | replaced, f"variants.{name}")
-        return found
 
 
 class FeatureOptions(ExtractionOptions):

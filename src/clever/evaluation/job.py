@@ -16,12 +16,14 @@ from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.notes import collected_notes
+from clever.evaluation.subject import Subject
 from clever.execution.device import held_device
 from clever.options import parse, parse_json
 from clever.parsing import foreign
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.records import RunIdentity, write_evaluation
 from clever.results.run_description import read_run
+from clever.results.run_id import PIXELS
 
 
 def evaluate_run(
@@ -82,12 +84,28 @@ def evaluate_run(
         recipe_digest=run["recipe_digest"],
         data_checksum=store.checksum,
     )
-    with held_device(device) as chosen, collected_notes() as notes:
-        further = _predictor(run_folder, chosen) if known.needs_predictor else {}
-        records = known.evaluate(
-            backbone, run["ir_dim"], store, options, run_identity=identity, device=chosen, seed=options.seed, **further
-        )
-    for text in notes:
+    with held_device(device) as chosen, collected_notes() as said:
+        notes: dict[str, Any] = {}
+        if known.needs_map and recipe["backbone_name"] == PIXELS:
+            print(f"{protocol}: {run['run']} has no feature map: no records", file=sys.stderr, flush=True)
+            records = []
+        elif known.takes_subject:
+            states = output.parent / "state" / output.stem
+            subject = Subject(backbone, run["ir_dim"], store, identity, chosen, options.seed, states, notes)
+            records = known.evaluate(subject, options)
+        else:
+            further = _predictor(run_folder, chosen) if known.needs_predictor else {}
+            records = known.evaluate(
+                backbone,
+                run["ir_dim"],
+                store,
+                options,
+                run_identity=identity,
+                device=chosen,
+                seed=options.seed,
+                **further,
+            )
+    for text in said:
         print(f"note: {text}", file=sys.stderr)
     commit, dirty = source_commit()
     provenance = {
@@ -98,8 +116,10 @@ def evaluate_run(
         "git_dirty": dirty,
         "versions": package_versions(),
         "hardware": hardware(chosen),
-        "notes": notes,
+        "said": said,
     }
+    if notes:
+        provenance["notes"] = notes
     # A protocol may give its records several names (knn20, knn200): a variant's name comes behind them.
     variant = protocol.removeprefix(protocol.partition("+")[0])
     write_evaluation(output, [replace(record, protocol=record.protocol + variant) for record in records], provenance)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from clever.errors import UserError
+from clever.locks import HeldError, exclusive
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SCHEDULED = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
@@ -39,36 +39,55 @@ def leased(names: Sequence[str], folder: Path | None = None, patience: float | N
     if not names:
         raise UserError("there is no GPU to take; give --device cpu")
     folder = lease_folder() if folder is None else folder
-    lock, position = _acquire(names, folder, patience)
-    try:
+    held, position = _acquire(names, folder, patience)
+    with held:
         yield position
-    finally:
-        lock.release()
 
 
-def _acquire(names: Sequence[str], folder: Path, patience: float | None) -> tuple[FileLock, int]:
+def _acquire(names: Sequence[str], folder: Path, patience: float | None) -> tuple[ExitStack, int]:
     begin, told = time.monotonic(), False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(folder)
         while True:
+            holders: list[str] = []
             for position, name in enumerate(names):
-                lock = FileLock(folder / f"{name}.lock")
+                held = ExitStack()
                 try:
-                    lock.acquire(timeout=0)
-                except Timeout:
+                    held.enter_context(exclusive(folder / f"{name}.lock", folder / f"{name}.json"))
+                except HeldError as error:
+                    holders.append(f"{name}: {error}")
                     continue
-                return lock, position
+                return held, position
             if patience is not None and time.monotonic() - begin > patience:
                 raise UserError(
-                    f"none of {len(names)} GPUs became free within {patience:g} s; wait for the jobs that hold them, "
-                    "or take a GPU regardless: --device cuda, and CUDA_VISIBLE_DEVICES to say which"
+                    f"none of {len(names)} GPUs became free within {patience:g} s; wait for the jobs that hold them "
+                    f"({'; '.join(holders)}), or take a GPU regardless: --device cuda, and CUDA_VISIBLE_DEVICES to say "
+                    "which"
                 )
             if not told:
-                print(f"waiting for one of {len(names)} GPUs, all held by other jobs", file=sys.stderr, flush=True)
+                who = "; ".join(holders)
+                print(
+                    f"waiting for one of {len(names)} GPUs, all held by other jobs ({who})", file=sys.stderr, flush=True
+                )
                 told = True
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     except OSError as error:
         raise UserError(f"{folder}: GPUs cannot be leased here ({error.strerror}); give --device cuda:0") from error
+
+
+def _check_owner(folder: Path) -> None:
+    """Refuse a folder that others can write to: anybody may make one of any name in a common temporary folder."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        why = "is no folder of its own (a link)"
+    elif status.st_uid != os.getuid():
+        why = f"belongs to user {status.st_uid}"
+    elif status.st_mode & 0o022:
+        why = f"may be written by others (mode {stat.S_IMODE(status.st_mode):o})"
+    else:
+        return
+    raise UserError(f"{folder}: GPUs are not leased here, it {why}; remove it, or set TMPDIR to a folder of yours")
 
 
 def lease_folder() -> Path:

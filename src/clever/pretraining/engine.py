@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import resource
 import sys
 import time
@@ -28,7 +29,8 @@ from clever.collectives import (
 from clever.data import Batches, Store
 from clever.data.verification import file_sha256
 from clever.equivariance.predictor import PREDICTOR_FILE, Predictor, find_predictor
-from clever.errors import UserError
+from clever.errors import UserError, one_line
+from clever.execution.ancestry import Ancestor, ancestors
 from clever.execution.processes import joined_processes
 from clever.files import write_bytes
 from clever.pretraining.code_history import Entry, changed, described, extended, refuse_other_threads
@@ -40,7 +42,7 @@ from clever.pretraining.malloc import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
-from clever.pretraining.state import StateFolder
+from clever.pretraining.state import METRICS, StateFolder
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.run_description import HEALTHY, SEALED_FORMAT, RunDescription, TrainingSummary, write_run
@@ -51,7 +53,8 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
 
     ``backbone.safetensors``: the teacher's backbone (the student's where there is no teacher), from the last epoch.
     ``metrics.csv``: one line an epoch. ``run.json``: recipe, provenance, cost and health; written last, it marks a
-    finished run. The training state lives in ``state/`` below the same folder and goes when the run has ended well.
+    finished run. The training state lives in ``state/`` below the same folder and goes when the
+    run has ended well, or with its first evaluation where the workflow may start the run once more.
     An add-on that predicts transformed images (SIE) adds ``predictor.safetensors``, whose SHA-256 stands in run.json.
 
     Under torchrun several processes train the run together; the first of them holds the lock, writes and prints.
@@ -73,9 +76,10 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             keep_freed_memory()
         identity = {"run": recipe.run, "recipe": recipe.digest, "data": store.checksum[:16], "version": __version__}
         states = StateFolder(folder / "state", identity, recipe.model_dump(mode="json"))
+        begun_by = ancestors()
         with states.locked() if is_main_process() else nullcontext():
             store.verify(remember=True)
-            metrics = MetricsFile(states.folder / "metrics.csv")
+            metrics = MetricsFile(states.folder / METRICS)
             if recipe.method is None:
                 backbone, predictor = build_backbone(recipe.backbone, seed=recipe.seed), None
                 summary = _UNTRAINED.copy()
@@ -92,11 +96,15 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             summary["metrics_sha256"] = hashlib.sha256(content).hexdigest()
             write_bytes(folder / "metrics.csv", content)
             write_run(folder / "run.json", _describe_run(recipe, store, device, backbone, summary))
-            if states.has_refused():
-                # A workflow that died and left this process alone deletes the three files when it is started again.
-                # With the state it gets them back at once.
-                _Speaker(recipe.run).line("another trainer was refused meanwhile; the state is kept for its next start")
-            elif not execution.keep_state:
+            states.close_to_others()
+            if execution.keep_state:
+                states.keep()
+            elif reason := _may_be_started_again(states, begun_by):
+                # A workflow that is started again may delete the three files, because it does not know that they are
+                # whole. With the state it gets them back at once; the first evaluation deletes it.
+                if recipe.method is not None:
+                    _Speaker(recipe.run).line(f"{reason}; the state is kept until an evaluation has read the run")
+            else:
                 states.clear()
                 metrics.path.unlink()
 
@@ -240,6 +248,17 @@ _UNTRAINED: TrainingSummary = {
 }
 
 
+def _may_be_started_again(states: StateFolder, begun_by: Sequence[Ancestor]) -> str | None:
+    """Why the workflow that wanted this run may start it once more, or None where it waits for this process."""
+    if states.has_refused():
+        return "another trainer was refused meanwhile"
+    if ancestors() != begun_by:
+        return "what started this run has ended before it"
+    if "SLURM_JOB_ID" in os.environ:
+        return "whether the workflow outside this Slurm job still lives is not known"
+    return None
+
+
 def _restore(trainer: Trainer, state: dict[str, Any], states: StateFolder, trained_by: Sequence[Entry]) -> None:
     try:
         trainer.load_state_dict(state)
@@ -297,7 +316,7 @@ class _Speaker:
 
     def line(self, text: str) -> None:
         if is_main_process():
-            tqdm.write(f"{self.run}: {text}", file=sys.stderr)
+            tqdm.write(one_line(f"{self.run}: {text}"), file=sys.stderr)
 
     def bar(self, total: int, done: int) -> tqdm[NoReturn]:
         return tqdm(total=total, initial=done, unit="step", desc=self.run, disable=not self.on_terminal)

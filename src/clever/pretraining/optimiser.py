@@ -110,4 +110,6 @@ def clip_each(parameters: Iterable[nn.Parameter], largest: float | None) -> Tens
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """theta_t <- m theta_t + (1 - m) theta_s, parameters only: buffers are the teacher's own (main_dino.py:443-446)."""
-    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - momentum)
+    parameters: list[Tensor] = [*teacher.parameters()]
+    if parameters:  # the backbone ``pixels`` has none
+        torch._foreach_lerp_(parameters, list(student.parameters()), 1.0 - momentum)

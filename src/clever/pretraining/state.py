@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import socket
+import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from clever.errors import UserError
-from clever.files import describe_failure, replacing, write_json
+from clever.files import describe_failure, replacing
+from clever.locks import HeldError, exclusive
 from clever.parsing import lacks_memory
 from clever.pretraining.recipe_changes import recipe_changes
 
@@ -28,6 +27,10 @@ _GENERATIONS = 2
 _NAME = re.compile(r"^state-(\d{9})-([0-9a-f]{16})\.pt$")
 _UNNAMED = "unverified.pt"
 _REFUSED = "refused"
+_KEPT = "kept"
+_GATE_SECONDS = 60
+METRICS = "metrics.csv"
+"""The metrics of a run that has not ended, in its state folder."""
 
 
 class StateFolder:
@@ -50,34 +53,53 @@ class StateFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process alone.
-
-        The lock is the kernel's: it goes with the process, however that ends, and no age of any file counts.
+        """Hold the folder for this process alone; see :func:`clever.locks.exclusive`.
 
         Raises:
-            UserError: another living process holds it, or the folder cannot be written.
+            UserError: another process holds it, or the folder cannot be written.
         """
-        owner = self.folder / "owner.json"
-        lock = FileLock(self.folder / "lock")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            with suppress(OSError):
-                (self.folder / _REFUSED).touch()
-            who = _read_owner(owner)
-            raise UserError(
-                f"{self.folder}: another trainer is at work here ({who}); wait until it has ended and start again"
-            ) from None
-        except OSError as error:
-            raise UserError(f"{self.folder}: could not be written ({describe_failure(error)})") from error
-        try:
+        with ExitStack() as last, ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with self._gate():
+                    held.enter_context(exclusive(self.folder / "lock", self.folder / "owner.json"))
+            except HeldError as error:
+                raise UserError(
+                    f"{self.folder}: another trainer is at work here ({error}); wait until it has ended and start again"
+                ) from None
+            except OSError as error:
+                raise UserError(f"{self.folder}: could not be written ({describe_failure(error)})") from error
             self._sweep()
-            write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
+            self._last = last
             yield
-        finally:
-            owner.unlink(missing_ok=True)
-            lock.release()
+
+    def close_to_others(self) -> None:
+        """From here to the end of :meth:`locked` a new start waits for the lock instead of being refused.
+
+        So :meth:`has_refused` says all there is to know: who is refused has said so before, and who comes later finds
+        the lock free.
+        """
+        self._last.enter_context(self._gate())
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Held for the moment of taking the lock or being refused, and while a trainer ends."""
+        begin = time.monotonic()
+        with ExitStack() as passed:
+            while True:
+                try:
+                    passed.enter_context(exclusive(self.folder / "gate", self.folder / "gate.json"))
+                    break
+                except HeldError:
+                    if time.monotonic() - begin > _GATE_SECONDS:
+                        break  # better a run trained twice than one that never starts
+                    time.sleep(0.01)
+            try:
+                yield
+            except HeldError:
+                with suppress(OSError):
+                    (self.folder / _REFUSED).touch()
+                raise
 
     def save(self, iteration: int, payload: Mapping[str, Any]) -> Path:
         """Write a state atomically and drop all but the newest two.
@@ -177,6 +199,10 @@ class StateFolder:
         """Whether another trainer was refused since this one took the lock: it will be started again."""
         return (self.folder / _REFUSED).exists()
 
+    def keep(self) -> None:
+        """Let the states stay when an evaluation has read the finished run."""
+        (self.folder / _KEPT).touch()
+
     def _sweep(self) -> None:
         """Delete what a trainer killed while it was saving has left, and the note of one that was refused."""
         for path in (*self.folder.glob(".*.partial"), self.folder / _UNNAMED, self.folder / _REFUSED):
@@ -185,6 +211,20 @@ class StateFolder:
     def _newest_first(self) -> list[Path]:
         found = [path for path in self.folder.glob("state-*.pt") if _NAME.match(path.name)]
         return sorted(found, key=_iteration, reverse=True)
+
+
+def drop_finished_state(run_folder: Path) -> None:
+    """Delete the training state of a run that has ended, once an evaluation has read what it wrote.
+
+    Nothing happens where the run has not ended, its state is to stay (``--keep-state``), a trainer is at work, or the
+    folder cannot be written.
+    """
+    states = StateFolder(run_folder / "state", {})
+    if not (run_folder / "run.json").exists() or states.newest_iteration() is None or (states.folder / _KEPT).exists():
+        return
+    with suppress(UserError, OSError), states.locked():
+        states.clear()
+        (states.folder / METRICS).unlink(missing_ok=True)
 
 
 def _iteration(path: Path) -> int:
@@ -202,14 +242,6 @@ def _checksum(path: Path) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _read_owner(path: Path) -> str:
-    try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "its process could not be read"
 
 
 def _shown(identity: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from clever.errors import UserError
 from clever.parsing import foreign
 from clever.results.run_description import HEALTHY
 from clever.results.run_id import RunId
-from clever.results.tables import read_bytes, read_table, tidy, to_numbers, write_table
+from clever.results.tables import read_bytes, read_table, require_names, tidy, to_numbers, write_table
 
 CURVE_COLUMNS = ("run", "data", "backbone", "method", "augmentation", "seed", "epoch", "metric", "value")
 CURVE_KEY = ("data", "backbone", "method", "augmentation", "seed", "metric", "epoch")
@@ -60,6 +60,7 @@ def read_curves(path: Path) -> pd.DataFrame:
     ``value`` stays text, because the metric ``health`` is text; see ``numeric_curves`` and ``health_of_curves``.
     """
     table = read_table(path, CURVE_COLUMNS)
+    require_names(table, path)
     for column in ("seed", "epoch"):
         table[column] = to_numbers(table, column, path, whole=True)
     return table

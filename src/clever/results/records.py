@@ -22,7 +22,7 @@ from clever.parsing import decode_json
 from clever.results.differing import first_difference, value_at
 from clever.results.run_description import warn_of_unsealed
 from clever.results.run_id import RunId
-from clever.results.tables import read_bytes, read_table, require_unique, tidy, to_numbers, write_table
+from clever.results.tables import read_bytes, read_table, require_names, require_unique, tidy, to_numbers, write_table
 from clever.sealed import check_seal, sealed
 
 FORMAT = 2
@@ -196,6 +196,7 @@ def read_records(path: Path, *, verify: bool = True) -> pd.DataFrame:
     empty or malformed file and for a number that is recorded twice.
     """
     table = read_table(path, COLUMNS, verify=verify)
+    require_names(table, path)
     table["value"] = to_numbers(table, "value", path, whole=False)
     for column in ("seed", "n", "epoch"):
         table[column] = to_numbers(table, column, path, whole=True)

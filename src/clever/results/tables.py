@@ -12,8 +12,11 @@ import pandas as pd
 from clever.errors import UserError
 from clever.files import write_text
 from clever.parsing import foreign, require_regular
+from clever.results.run_id import AXIS_PATTERN
 from clever.results.sums import check_sums
 
+_NAMES = ("run", "data", "backbone", "method", "augmentation", "protocol", "part", "perturbation", "metric")
+_RUN = f"{AXIS_PATTERN}(/{AXIS_PATTERN})*"
 _NUMBERS = {"seed": "int64", "n": "int64", "epoch": "int64", "value": "float64"}
 
 
@@ -53,6 +56,24 @@ def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd
         if len(row) != len(header):
             raise UserError(f"{path}: line {number} has {len(row)} fields, the header {len(header)}")
     return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def require_names(table: pd.DataFrame, path: Path) -> None:
+    """Refuse a name that none of ours looks like: in a foreign file it may be markup, or forge lines of a page.
+
+    Raises:
+        UserError: a name has other characters than letters, digits and ``_ . + -`` (a run's id also ``/``).
+    """
+    for column in _NAMES:
+        if column not in table:
+            continue
+        wrong = ~table[column].str.fullmatch(_RUN if column == "run" else AXIS_PATTERN)
+        if bool(wrong.any()):
+            row = int(np.flatnonzero(wrong)[0])
+            raise UserError(
+                f"{path}: line {row + 2}: {column} is {table[column].iloc[row][:80]!r}; "
+                "a name has only letters, digits and _ . + -"
+            )
 
 
 def to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may_be_empty: bool = False) -> pd.Series:

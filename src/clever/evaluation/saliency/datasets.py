@@ -67,7 +67,7 @@ def find_photographs(root: Path, layout: str) -> list[Photograph]:
     Raises:
         UserError: a folder is missing, a photograph has no mask, or the two differ in size.
     """
-    images, masks = _folders(root, layout)
+    images, masks = require_layout(root, layout)
     by_stem = {path.stem: path for path in sorted(masks.iterdir()) if _is_image(path)}
     photographs = [path for path in sorted(images.iterdir()) if _is_image(path)]
     if layout == "pets":
@@ -91,7 +91,12 @@ def find_photographs(root: Path, layout: str) -> list[Photograph]:
     return found
 
 
-def _folders(root: Path, layout: str) -> tuple[Path, Path]:
+def require_layout(root: Path, layout: str) -> tuple[Path, Path]:
+    """The folders of photographs and of masks of a data set.
+
+    Raises:
+        UserError: the layout is unknown, or a folder is missing.
+    """
     if layout not in LAYOUTS:
         raise UserError(f"saliency data set {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
     if not root.is_dir():

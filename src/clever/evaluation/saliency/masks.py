@@ -56,6 +56,18 @@ def patch_features(
 
 
 @torch.no_grad()
+def map_stride(backbone: Backbone) -> int:
+    """How many pixels of an image one place of the backbone's last map stands for: a ViT's patch.
+
+    Raises:
+        UserError: the backbone has no map.
+    """
+    side = 224  # a multiple of the usual strides and patches, 14 among them
+    device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+    return side // backbone.last_map(torch.zeros(1, 3, side, side, device=device)).shape[2]
+
+
+@torch.no_grad()
 def coarse_mask(
     backbone: Backbone,
     pixels: NDArray[np.uint8],

@@ -66,15 +66,8 @@ def find_sequences(root: Path, split: str = "val", resolution: str = "480p") -> 
         UserError: a folder or a listed sequence is missing, a frame has no annotation, or a sequence has fewer than
             three frames.
     """
-    for parent in (root, root / "DAVIS"):
-        images, annotations = parent / "JPEGImages" / resolution, parent / "Annotations" / resolution
-        if images.is_dir() and annotations.is_dir():
-            break
-    else:
-        raise UserError(
-            f"{root}: does not hold DAVIS: JPEGImages/{resolution} and Annotations/{resolution} are missing"
-        )
-    listed = parent / "ImageSets" / "2017" / f"{split}.txt"
+    images, annotations = require_layout(root, resolution)
+    listed = images.parents[1] / "ImageSets" / "2017" / f"{split}.txt"
     if listed.is_file():
         names = listed.read_text(encoding="utf-8").split()
     else:
@@ -82,6 +75,19 @@ def find_sequences(root: Path, split: str = "val", resolution: str = "480p") -> 
     if not names:
         raise UserError(f"{images}: holds no sequence")
     return [_sequence(name, images / name, annotations / name) for name in names]
+
+
+def require_layout(root: Path, resolution: str = "480p") -> tuple[Path, Path]:
+    """The folders of frames and of annotations, in ``root`` or in DAVIS below it.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    for parent in (root, root / "DAVIS"):
+        images, annotations = parent / "JPEGImages" / resolution, parent / "Annotations" / resolution
+        if images.is_dir() and annotations.is_dir():
+            return images, annotations
+    raise UserError(f"{root}: does not hold DAVIS: JPEGImages/{resolution} and Annotations/{resolution} are missing")
 
 
 def _sequence(name: str, images: Path, annotations: Path) -> Sequence:

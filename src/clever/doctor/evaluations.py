@@ -1,0 +1,32 @@
+"""What the protocols of a study need of this machine: packages, and data sets of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+from clever.config import Study
+from clever.doctor.finding import Finding
+from clever.errors import UserError
+from clever.evaluation import PROTOCOLS
+from clever.evaluation.external import ExternalOptions
+
+
+def check_evaluations(study: Study) -> Iterator[Finding]:
+    """One finding for each protocol that needs a package of the extra ``evaluation`` or reads a data set from disk."""
+    for name, options in study.evaluation_options().items():
+        packages = PROTOCOLS[name.partition("+")[0]].packages
+        absent = [package for package in packages if importlib.util.find_spec(package) is None]
+        if absent:
+            yield Finding(
+                f"evaluation {name}", "FAIL", f"needs {', '.join(absent)}; pip install 'clever-ssl[evaluation]'"
+            )
+        elif isinstance(options, ExternalOptions):
+            try:
+                options.require()
+            except UserError as error:
+                yield Finding(f"evaluation {name}", "FAIL", str(error))
+            else:
+                yield Finding(f"evaluation {name}", "ok", f"its data are in {options.root}")
+        elif packages:
+            yield Finding(f"evaluation {name}", "ok", f"{', '.join(packages)} there")

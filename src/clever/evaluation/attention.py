@@ -1,0 +1,117 @@
+"""Protocol ``attention``: how much of where a backbone looks is the object of a photograph that has a mask.
+
+A ViT's map is the last block's [CLS] attention, as the paper and DINO show it: the mean over heads, and its best head.
+A convolutional network's is Grad-CAM of its last map, for the whole representation and for IR and EF alone, as DDCL
+shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.evaluation.attention_maps import class_attention, mass_mask, mean_over_heads
+from clever.evaluation.external import ExternalOptions
+from clever.evaluation.pace import Pace
+from clever.evaluation.parts import part_selections
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
+
+
+class AttentionOptions(ExternalOptions):
+    """Which photographs, and how large the backbone sees them."""
+
+    layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
+    """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps."""
+    image_size: PositiveInt = 480
+    """Photographs are resized to a square of this side (the paper: 480); a multiple of the ViT's patch."""
+    mass: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
+    """Share of a map's sum that its mask holds (DINO: 0.6)."""
+
+    def require(self) -> None:
+        from clever.evaluation.saliency.datasets import require_layout  # reading a study needs no images
+
+        require_layout(Path(self.root), self.layout)
+
+
+def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
+    """Compare each map with the mask of its photograph.
+
+    Records in percent, means over photographs: ``iou``, of the mask that holds ``mass`` of the map with the object, and
+    ``energy``, the share of the map's sum that lies in the object. Of a ViT there is the part ALL only, and
+    ``best_head_iou``, where each photograph's best head is taken (DINO's figure). ``object`` is the object's share of
+    the photographs: the energy of a map that is the same everywhere.
+
+    Raises:
+        UserError: the data set is missing or mislaid, the backbone has neither attention nor a map that it pools, or
+            captum is not installed.
+    """
+    # scipy and captum; reading a study should not load them.
+    from clever.evaluation.grad_cam import grad_cam
+    from clever.evaluation.saliency.datasets import find_photographs
+
+    photographs = options.first(find_photographs(Path(options.root), options.layout))
+    backbone = subject.backbone.to(subject.device).eval()
+    parts = part_selections(backbone.feature_dim, None if backbone.has_blocks else subject.ir_dim)
+    values: dict[tuple[str, str], list[float]] = {}
+    pace = Pace("attention", len(photographs), "photographs")
+    for number, photograph in enumerate(photographs, start=1):
+        truth, counted = photograph.truth()
+        image = _look(photograph.pixels(), options.image_size, subject.store.mean, subject.store.std).to(subject.device)
+        values.setdefault(("ALL", "object"), []).append(100.0 * float(truth[counted].mean()))
+        for part, columns in parts.items():
+            if backbone.has_blocks:
+                heads = class_attention(backbone, image)
+                best = max(_iou(mass_mask(head, options.mass), truth, counted) for head in heads[0])
+                values.setdefault((part, "best_head_iou"), []).append(best)
+                [shown] = mean_over_heads(heads)
+            else:
+                [shown] = grad_cam(backbone, image, columns)
+            values.setdefault((part, "iou"), []).append(_iou(mass_mask(shown, options.mass), truth, counted))
+            values.setdefault((part, "energy"), []).append(_energy(shown, truth, counted))
+        pace.reached(number)
+    return [
+        subject.identity.record(
+            protocol="attention",
+            part=part,
+            perturbation="orig",
+            metric=metric,
+            value=float(np.mean(each)),
+            n=len(photographs),
+        )
+        for (part, metric), each in values.items()
+    ]
+
+
+def _look(pixels: NDArray[np.uint8], side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """A photograph as the backbone sees it, float32 [1, 3, side, side]."""
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    image = torch.nn.functional.interpolate(image, size=(side, side), mode="bicubic", antialias=True) / 255
+    shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+    return (image.clamp(0.0, 1.0) - shift) / scale
+
+
+def _enlarged(map_: Tensor, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A map [rows, columns] in the photograph's pixels, each that of the nearest patch."""
+    large = torch.nn.functional.interpolate(map_[None, None].double().cpu(), size=shape, mode="nearest")
+    return large[0, 0].numpy()
+
+
+def _iou(mask: Tensor, truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float:
+    chosen = _enlarged(mask, truth.shape) > 0.5
+    union = ((chosen | truth) & counted).sum()
+    return 100.0 * float((chosen & truth & counted).sum() / union) if union else 100.0
+
+
+def _energy(map_: Tensor, truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float:
+    shown = _enlarged(map_, truth.shape) * counted
+    total = shown.sum()
+    # A map that is 0 everywhere points nowhere: it has no more than its share by chance.
+    return 100.0 * float((shown * truth).sum() / total) if total > 0 else 100.0 * float(truth[counted].mean())

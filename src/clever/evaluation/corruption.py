@@ -1,0 +1,160 @@
+"""Protocol ``corruption``: how much accuracy is left under the 15 corruptions of ImageNet-C at five severities.
+
+The classifier is logistic regression on the clean training features, the same for all; accuracies are told as they are
+and relative to the same classifier's on clean test images. Images are corrupted after resizing and cropping, as
+ImageNet-C was made.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from torch import Tensor
+
+from clever.augmentation import PerturbationOptions, perturb
+from clever.data import ImageBatch
+from clever.errors import UserError
+from clever.evaluation.corruptions import CORRUPTIONS, SMALLEST, check, corrupt, relative_accuracy
+from clever.evaluation.features import ExtractionOptions, FeatureExtractor
+from clever.evaluation.parts import part_selections
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
+
+
+class CorruptionOptions(ExtractionOptions):
+    """Which corruptions, how strong, and the classifier that meets them."""
+
+    corruptions: list[str] = Field(default=list(CORRUPTIONS), min_length=1)
+    """Names as in ImageNet-C; fewer for a quick look."""
+    severities: list[Literal[1, 2, 3, 4, 5]] = Field(default=[1, 2, 3, 4, 5], min_length=1)
+    """Strengths from 1 to 5; the relative accuracy is a mean over them."""
+    penalty: PositiveFloat = 1.0
+    """L2 penalty of the classifier against the sum of the cross-entropy over the training images."""
+    max_iterations: PositiveInt = 1000
+    """Of the classifier's L-BFGS."""
+    last_blocks: PositiveInt = 1
+    """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+
+    @field_validator("corruptions")
+    @classmethod
+    def _known_once(cls, names: list[str]) -> list[str]:
+        for name in names:
+            try:
+                check(name, 1, SMALLEST)
+            except UserError as error:
+                raise ValueError(str(error)) from error
+            if names.count(name) > 1:
+                raise ValueError(f"the corruption {name!r} is named twice")
+        return names
+
+    @model_validator(mode="after")
+    def _images_are_large_enough(self) -> Self:
+        if self.image_size is not None and self.image_size < SMALLEST:
+            raise ValueError(f"image_size {self.image_size} is too small to corrupt: at least {SMALLEST} px are needed")
+        return self
+
+
+def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
+    """Fit a classifier for each part on clean images and test it on corrupted ones.
+
+    Records in percent of the test images: ``top1`` of ``orig`` and of each ``<corruption>_<severity>``, and
+    ``relative_top1``, what is left of the clean accuracy, of each corruption over its severities and of
+    ``corrupted``, the mean over corruptions.
+
+    Raises:
+        UserError: the images are too small, classes are missing from the training images, features are not finite, or
+            the package that draws corruptions is not installed.
+    """
+    from clever.evaluation.logistic_regression import accuracy, fit  # scipy's optimiser
+
+    backbone, store = subject.backbone, subject.store
+    blocks = options.last_blocks if backbone.has_blocks else 1
+    extractor = FeatureExtractor(
+        backbone,
+        subject.store,
+        options,
+        blocks=blocks,
+        run=subject.identity.run,
+        device=subject.device,
+        seed=subject.seed,
+    )
+    if extractor.image_size < SMALLEST:
+        raise UserError(
+            f"{subject.identity.run}: images of {extractor.image_size} px are too small to corrupt, at least {SMALLEST}"
+            " px are needed: leave out evaluations.corruption"
+        )
+    parts = part_selections(backbone.feature_dim, subject.ir_dim, blocks)
+    train = extractor.perturbed("train", "orig").to(subject.device)
+    labels, test_labels = (extractor.labels(split).to(subject.device) for split in ("train", "test"))
+    probes = {
+        part: fit(train[:, where], labels, len(store.classes), options.penalty, max_iterations=options.max_iterations)
+        for part, where in parts.items()
+    }
+    records: list[Record] = []
+
+    def record(part: str, perturbation: str, metric: str, value: float) -> None:
+        records.append(
+            subject.identity.record(
+                protocol="corruption",
+                part=part,
+                perturbation=perturbation,
+                metric=metric,
+                value=value,
+                n=len(test_labels),
+            )
+        )
+
+    def score(features: Tensor) -> dict[str, float]:
+        features = features.to(subject.device)
+        return {part: accuracy(probe.predict(features[:, parts[part]]), test_labels) for part, probe in probes.items()}
+
+    clean = score(extractor.perturbed("test", "orig"))
+    corrupted: dict[str, dict[tuple[str, int], float]] = {part: {} for part in parts}
+    for part in parts:
+        record(part, "orig", "top1", clean[part])
+    for name in options.corruptions:
+        for severity in sorted(set(options.severities)):
+            view = _Corrupted(subject, options, extractor.image_size, name, severity)
+            for part, value in score(extractor.extract("test", f"{name} {severity}", view)).items():
+                corrupted[part][name, severity] = value
+                record(part, f"{name}_{severity}", "top1", value)
+    for part in parts:
+        if clean[part] > 0.0:
+            for name, value in relative_accuracy(corrupted[part], clean[part]).items():
+                record(part, "corrupted" if name == "mean" else name, "relative_top1", value)
+    return records
+
+
+class _Corrupted:
+    """Makes the view of a batch: cropped as the clean images are, corrupted, normalised."""
+
+    def __init__(self, subject: Subject, options: CorruptionOptions, image_size: int, name: str, severity: int) -> None:
+        self._subject = subject
+        self._image_size, self._resize_size = image_size, options.resize_size or image_size
+        self._name, self._severity = name, severity
+
+    def __call__(self, batch: ImageBatch) -> Tensor:
+        cropped = perturb(
+            "orig",
+            batch.pixels,
+            batch.sizes,
+            image_size=self._image_size,
+            resize_size=self._resize_size,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+            seed=self._subject.seed,
+            indices=batch.indices,
+            options=PerturbationOptions(interpolation="bicubic"),
+        )
+        pixels = (cropped * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        indices = batch.indices.tolist()
+        out = corrupt(
+            np.ascontiguousarray(pixels), self._name, self._severity, seed=self._subject.seed, indices=indices
+        )
+        images = torch.from_numpy(out).to(cropped.device).permute(0, 3, 1, 2).float() / 255
+        store = self._subject.store
+        mean, std = (torch.tensor(each, device=images.device).view(1, 3, 1, 1) for each in (store.mean, store.std))
+        return (images - mean) / std

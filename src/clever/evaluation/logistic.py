@@ -1,0 +1,137 @@
+"""Protocol ``logistic``: L-BFGS logistic regression on frozen features, its penalty chosen on validation images.
+
+The linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021): 45 penalties, no
+augmentation, no learning rate. `clever.evaluation.logistic_regression` holds the objective.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.pace import Pace
+from clever.evaluation.parts import part_selections
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
+
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class LogisticOptions(FeatureOptions):
+    """How the classifier's penalty is chosen. The defaults are the field's."""
+
+    penalties: PositiveInt = 45
+    """How many penalties are tried, evenly spaced in their logarithm; fewer for a quick look."""
+    smallest_penalty: PositiveFloat = 1e-6
+    """Weakest penalty; raise it where the weakest ones take long and are never chosen."""
+    largest_penalty: PositiveFloat = 1e5
+    """Strongest penalty."""
+    validation_share: Share = 0.2
+    """Share of the training images of each class that choose the penalty; all of them serve the final fit."""
+    choose_by: str = Field(default="top1", pattern="^(top1|mean_class)$")
+    """The score on validation images: top1, or mean_class for sets whose classes differ in size (Aircraft, Caltech-101,
+    Flowers, Pets)."""
+    max_iterations: PositiveInt = 1000
+    """Of each fit; raise it when many fits are said not to have converged."""
+    last_blocks: PositiveInt = 1
+    """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+
+    @model_validator(mode="after")
+    def _penalties_ascend(self) -> Self:
+        if self.smallest_penalty > self.largest_penalty:
+            raise ValueError(
+                f"smallest_penalty {self.smallest_penalty} must be at most largest_penalty {self.largest_penalty}"
+            )
+        return self
+
+    def grid(self) -> tuple[float, ...]:
+        """The penalties to try, ascending."""
+        low, high = (
+            torch.tensor(p, dtype=torch.float64).log10() for p in (self.smallest_penalty, self.largest_penalty)
+        )
+        steps = torch.linspace(0.0, 1.0, self.penalties, dtype=torch.float64)
+        return tuple((10 ** (low + (high - low) * steps)).tolist())
+
+
+def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
+    """Choose a penalty and fit a classifier for each part, and test it under each perturbation.
+
+    Records: ``top1`` and ``mean_class`` (the mean over classes of each class's accuracy), in percent of the test
+    images, and ``penalty``, the one that was chosen.
+
+    Raises:
+        UserError: classes are missing from the training images, or features are not finite.
+    """
+    # scipy's optimiser; reading a study should not load it.
+    from clever.evaluation.labelled_subset import stratified_subset
+    from clever.evaluation.logistic_regression import (
+        PenaltySearch,
+        accuracy,
+        mean_class_accuracy,
+        search_penalty,
+    )
+
+    backbone = subject.backbone
+    blocks = options.last_blocks if backbone.has_blocks else 1
+    extractor = FeatureExtractor(
+        backbone,
+        subject.store,
+        options,
+        blocks=blocks,
+        run=subject.identity.run,
+        device=subject.device,
+        seed=subject.seed,
+    )
+    parts = part_selections(backbone.feature_dim, subject.ir_dim, blocks)
+    train = extractor.perturbed("train", "orig").to(subject.device)
+    labels, test_labels = (extractor.labels(split).to(subject.device) for split in ("train", "test"))
+    validation = torch.zeros(len(labels), dtype=torch.bool)
+    validation[torch.from_numpy(stratified_subset(labels.cpu().numpy(), options.validation_share, subject.seed))] = True
+    classes = len(subject.store.classes)
+    found: dict[str, PenaltySearch] = {}
+    for part, where in parts.items():
+        pace = Pace(f"logistic {part}", len(options.grid()) + 1, "fits")
+        found[part] = search_penalty(
+            train[:, where],
+            labels,
+            validation.to(labels.device),
+            classes,
+            penalties=options.grid(),
+            score=mean_class_accuracy if options.choose_by == "mean_class" else accuracy,
+            max_iterations=options.max_iterations,
+            progress=pace.step,
+        )
+    records: list[Record] = []
+
+    def record(part: str, perturbation: str, metric: str, value: float) -> None:
+        records.append(
+            subject.identity.record(
+                protocol="logistic",
+                part=part,
+                perturbation=perturbation,
+                metric=metric,
+                value=value,
+                n=len(test_labels),
+            )
+        )
+
+    for part, search in found.items():
+        record(part, "orig", "penalty", search.classifier.penalty)
+        if search.unconverged:
+            print(
+                f"logistic {part}: {search.unconverged} of {options.penalties + 1} fits stopped at max_iterations "
+                f"{options.max_iterations}",
+                file=sys.stderr,
+            )
+    for perturbation in options.perturbations:
+        features: Tensor = extractor.perturbed("test", perturbation).to(subject.device)
+        for part, search in found.items():
+            predictions = search.classifier.predict(features[:, parts[part]])
+            record(part, perturbation, "top1", accuracy(predictions, test_labels))
+            record(part, perturbation, "mean_class", mean_class_accuracy(predictions, test_labels))
+    return records

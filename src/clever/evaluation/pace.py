@@ -1,0 +1,37 @@
+"""How far an evaluation is, in lines on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+SECONDS = 30.0
+"""Least time between two lines; the first and the last are always written."""
+
+
+class Pace:
+    """Tells of steps done, as in ``saliency: 50 of 300 photographs, 12.5 s``.
+
+    Args:
+        what: the protocol, and the part where it matters.
+        total: how many steps there are.
+        unit: what a step is, in the plural.
+    """
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._start = self._told = time.monotonic()
+
+    def step(self, done: int, _total: int) -> None:
+        """As :meth:`reached`, for those who also say how many steps there are."""
+        self.reached(done)
+
+    def reached(self, done: int, more: str = "") -> None:
+        """Say that ``done`` steps are done, with ``more`` words, unless the last line is too young."""
+        now = time.monotonic()
+        if done not in (1, self._total) and now - self._told < SECONDS:
+            return
+        self._told = now
+        tail = f", {more}" if more else ""
+        line = f"{self._what}: {done} of {self._total} {self._unit}, {now - self._start:.1f} s{tail}"
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,85 @@
+"""Protocol ``video``: objects of DAVIS-2017 followed from their first frame on, by label propagation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from clever.evaluation.external import ExternalOptions
+from clever.evaluation.pace import Pace
+from clever.evaluation.parts import Selection, part_selections
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
+
+
+class VideoOptions(ExternalOptions):
+    """Which sequences, and how labels are carried on. The defaults are the paper's, which are DINO's."""
+
+    split: Literal["val", "train"] = "val"
+    """The list of sequences, ImageSets/2017/<split>.txt; without it all sequences are taken."""
+    resolution: str = "480p"
+    """Folder of the frames and annotations."""
+    frames: NonNegativeInt = 7
+    """How many frames before the current one give labels, besides the first."""
+    window: NonNegativeInt = 12
+    """Patches that are compared lie at most so many rows and columns apart; 0 compares all."""
+    neighbours: PositiveInt = 5
+    """How many of all patches in these frames count."""
+    temperature: PositiveFloat = 0.1
+    """Of the affinity exp(cosine / temperature)."""
+    short_side: PositiveInt = 480
+    """Shorter side of the frames as the backbone sees them; 240 for CPU studies (a quarter of the patches)."""
+    multiple: PositiveInt = 64
+    """The longer side is cut down to a multiple of so many pixels."""
+    longest: PositiveInt | None = None
+    """Only the first so many frames of each sequence, for CPU studies; leave out for whole sequences."""
+
+    def require(self) -> None:
+        from clever.evaluation.video.davis import require_layout  # reading a study needs no images
+
+        require_layout(Path(self.root), self.resolution)
+
+
+def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
+    """Follow the objects of every sequence by the patches of the last map, whole and for either part of it.
+
+    Records in percent, means over objects: ``j_and_f``, and mean, recall and decay of J and F.
+
+    Raises:
+        UserError: the data set is missing or mislaid, or the backbone has no map.
+    """
+    # scipy's image functions; reading a study should not load them.
+    from clever.evaluation.video.davis import find_sequences
+    from clever.evaluation.video.propagation import PropagationRecipe, segment
+    from clever.evaluation.video.scores import ObjectScore, score_sequence, summary
+
+    sequences = options.first(find_sequences(Path(options.root), options.split, options.resolution))
+    backbone, store = subject.backbone.to(subject.device).eval(), subject.store
+    parts = part_selections(backbone.feature_dim, subject.ir_dim)
+    recipe = PropagationRecipe(
+        options.frames, options.window, options.neighbours, options.temperature, options.short_side, options.multiple
+    )
+    scores: dict[str, list[ObjectScore]] = {part: [] for part in parts}
+    pace = Pace("video", len(sequences), "sequences")
+    for number, sequence in enumerate(sequences, start=1):
+        images, objects = (each[: options.longest] for each in (sequence.images(), sequence.objects()))
+        for part, columns in parts.items():
+
+            def features(frame: Tensor, columns: Selection = columns) -> Tensor:
+                return backbone.last_map(frame)[0].movedim(0, 2)[..., columns]
+
+            found = list(
+                segment(images, objects[0], features, recipe, mean=store.mean, std=store.std, device=subject.device)
+            )
+            scores[part] += score_sequence(sequence.name, found, objects)
+        pace.reached(number)
+    return [
+        subject.identity.record(
+            protocol="video", part=part, perturbation="orig", metric=metric, value=value, n=len(each)
+        )
+        for part, each in scores.items()
+        for metric, value in summary(each).items()
+    ]

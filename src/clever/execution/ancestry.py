@@ -1,0 +1,33 @@
+"""Who started this process: a workflow that has died meanwhile will start the same job once more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Ancestor(NamedTuple):
+    """A process above this one; the start time in clock ticks tells it from a later one of the same number."""
+
+    pid: int
+    started: str
+
+
+def ancestors() -> tuple[Ancestor, ...]:
+    """The processes above this one, nearest first, without the first process of the machine or container.
+
+    The chain changes when one of them ends, since the process below it gets another parent. Where the kernel does not
+    tell, only the parent is known.
+    """
+    found: list[Ancestor] = []
+    pid = os.getppid()
+    while pid > 1:
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return (*found, Ancestor(pid, ""))
+        fields = text.rpartition(")")[2].split()
+        found.append(Ancestor(pid, fields[19]))
+        pid = int(fields[1])
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""Protocol attention: hand-made maps score as they should; a ViT has heads, a ResNet parts; a mislaid set is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from clever.backbones import Backbone
+from clever.data import Store
+from clever.errors import UserError
+from clever.evaluation.attention import AttentionOptions, evaluate
+
+from .subjects import build, by_axes, subject_of
+from .toys import coloured
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return coloured(tmp_path / "toys", classes=2)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Two black photographs of 64x96 px with a bright object of a sixth of them."""
+    for folder in ("images", "masks"):
+        (tmp_path / "ECSSD" / folder).mkdir(parents=True)
+    for name in ("a", "b"):
+        mask = np.zeros((64, 96), np.uint8)
+        mask[16:48, 32:64] = 255
+        Image.fromarray(mask).save(tmp_path / "ECSSD" / "masks" / f"{name}.png")
+        Image.fromarray(np.repeat(mask[..., None], 3, axis=2)).save(tmp_path / "ECSSD" / "images" / f"{name}.png")
+    return tmp_path / "ECSSD"
+
+
+class Looks(Backbone):
+    """A ViT of patches of 8 px whose first head looks at what is bright and whose second looks everywhere."""
+
+    has_blocks = True
+
+    def __init__(self) -> None:
+        super().__init__("looks", 3)
+
+    def patch_tokens(self, images: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(images, 8).flatten(2).transpose(1, 2)
+
+    def attention(self, images: Tensor) -> Tensor:
+        bright = self.patch_tokens(images).mean(2)
+        bright = (bright > bright.mean()).float()
+        rows = torch.stack([bright / bright.sum(1, keepdim=True), torch.full_like(bright, 1 / bright.shape[1])], dim=1)
+        prefixed = torch.nn.functional.pad(rows, (1, 0))
+        return prefixed[:, :, None].expand(-1, -1, prefixed.shape[2], -1)
+
+
+def test_a_head_that_sees_the_object_is_the_best(store: Store, photographs: Path) -> None:
+    options = AttentionOptions(root=str(photographs), image_size=96, mass=0.999)
+    found = by_axes(evaluate(subject_of(Looks(), store, ir_dim=2), options))
+    assert found["ALL", "orig", "object"] == pytest.approx(100 / 6)
+    assert found["ALL", "orig", "best_head_iou"] > 70  # patches of 8 px of a square made of 64x96 px
+    assert found["ALL", "orig", "energy"] > 70
+    assert {part for part, _, _ in found} == {"ALL"}
+
+
+@pytest.mark.parametrize(("name", "parts"), [("vit_micro", {"ALL"}), ("resnet10t_half", {"ALL", "IR", "EF"})])
+def test_a_vit_has_heads_and_a_resnet_parts(store: Store, photographs: Path, name: str, parts: set[str]) -> None:
+    backbone = build(name, 32)
+    subject = subject_of(backbone, store, ir_dim=backbone.feature_dim - 5)
+    found = by_axes(evaluate(subject, AttentionOptions(root=str(photographs), image_size=64, limit=1)))
+    assert {part for part, _, metric in found if metric == "iou"} == parts
+    assert (("ALL", "orig", "best_head_iou") in found) == (name == "vit_micro")
+    assert all(0 <= value <= 100 for value in found.values())
+
+
+def test_a_mislaid_set_is_told(store: Store, tmp_path: Path) -> None:
+    options = AttentionOptions(root=str(tmp_path / "nowhere"), layout="duts")
+    for refuses in (options.require, lambda: evaluate(subject_of(Looks(), store), options)):
+        with pytest.raises(UserError, match="nowhere: no such folder"):
+            refuses()

@@ -1,0 +1,66 @@
+"""Protocol video: a square that moves is followed, by the part that sees its colour; a mislaid set is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from clever.backbones import Backbone
+from clever.errors import UserError
+from clever.evaluation.video.protocol import VideoOptions, evaluate
+
+from ..subjects import by_axes, subject_of
+from ..toys import coloured
+
+
+class Colours(Backbone):
+    """Each patch of 8 px is its mean colour, and then, as the other part, a number that says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("colours", 4)
+
+    def last_map(self, images: Tensor) -> Tensor:
+        pooled = F.avg_pool2d(images, 8)
+        return torch.cat([pooled, torch.ones_like(pooled[:, :1])], dim=1)
+
+
+def write(root: Path, frames: int = 6) -> None:
+    draw = np.random.default_rng(0)
+    for folder in ("JPEGImages", "Annotations"):
+        (root / folder / "480p" / "square").mkdir(parents=True)
+    for frame in range(frames):
+        mask = np.zeros((64, 128), np.uint8)
+        mask[16:48, 16 + 8 * frame : 48 + 8 * frame] = 255
+        pixels = np.where(mask[..., None] > 0, (220, 40, 40), (40, 60, 200)) + draw.integers(0, 9, (64, 128, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(root / f"JPEGImages/480p/square/{frame:05d}.jpg", quality=95)
+        Image.fromarray(mask).save(root / f"Annotations/480p/square/{frame:05d}.png")
+
+
+def test_a_moving_square_is_followed_by_the_part_that_sees_it(tmp_path: Path) -> None:
+    write(tmp_path / "DAVIS")
+    subject = subject_of(Colours(), coloured(tmp_path / "toys", classes=2), ir_dim=3)
+    options = VideoOptions(root=str(tmp_path), short_side=64, multiple=64)
+    records = evaluate(subject, options)
+    found = by_axes(records)
+    assert found["ALL", "orig", "j_and_f"] > 90
+    assert found["IR", "orig", "j_and_f"] > 90
+    assert found["EF", "orig", "j_and_f"] < 60
+    assert {record.n for record in records} == {1}  # objects
+
+
+def test_a_mislaid_set_is_told_and_frames_may_be_left_out(tmp_path: Path) -> None:
+    subject = subject_of(Colours(), coloured(tmp_path / "toys", classes=2))
+    options = VideoOptions(root=str(tmp_path), short_side=64, multiple=64, longest=2)
+    for refuses in (options.require, lambda: evaluate(subject, options)):
+        with pytest.raises(UserError, match="does not hold DAVIS"):
+            refuses()
+    write(tmp_path, frames=4)
+    options.require()
+    with pytest.raises(UserError, match="square: has 2 frames"):
+        evaluate(subject, options)

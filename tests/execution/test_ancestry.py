@@ -1,0 +1,51 @@
+"""The chain of processes above this one, between real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clever.execution.ancestry import ancestors
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel tells through /proc")
+
+ORPHAN = """
+import sys, time
+from clever.execution.ancestry import ancestors
+begun = ancestors()
+print("begun", flush=True)
+sys.stdin.readline()
+deadline = time.monotonic() + 60
+while ancestors() == begun and time.monotonic() < deadline:
+    time.sleep(0.01)
+print("changed" if ancestors() != begun else "same", flush=True)
+"""
+
+
+def test_the_chain_begins_with_the_parent_and_does_not_change_while_all_live() -> None:
+    chain = ancestors()
+    assert chain[0].pid == os.getppid()
+    assert ancestors() == chain
+    assert all(ancestor.pid > 1 for ancestor in chain)
+
+
+def test_the_chain_of_an_orphan_has_changed() -> None:
+    """A shell starts a process, which lives on when the shell is killed; its grandparent lives all the while."""
+    shell = subprocess.Popen(
+        ["sh", "-c", f'"{sys.executable}" -c "$SCRIPT" & echo $$; wait'],
+        env=os.environ | {"SCRIPT": ORPHAN},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    # A job in a shell's background reads nothing: the signal to go on is the end of the file.
+    assert shell.stdout is not None
+    lines = {shell.stdout.readline().strip(), shell.stdout.readline().strip()}
+    assert "begun" in lines
+    shell.kill()
+    shell.wait()
+    assert shell.stdout.readline().strip() == "changed"

@@ -1,0 +1,114 @@
+"""Every protocol on the pretended GPU gives the CPU's records, and waits for the device in known places only."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from clever.backbones import BackboneOptions, build_backbone
+from clever.data import Store
+from clever.evaluation import PROTOCOLS
+from clever.options import parse
+from clever.results.records import Record, RunIdentity
+
+from .gpu import DEVICE, pretended_gpu
+
+BATCHES = {
+    "data/loading.py:_upload": "a split's pixels go to the device once",
+    "data/loading.py:Batches.__init__": "and its labels and latents",
+    "data/loading.py:Batches._from_device": "the order of an epoch",
+    "data/store.py:ImageBatch.to.<locals>.<genexpr>": "the sizes of a batch",
+}
+FEATURES = BATCHES | {
+    "evaluation/features.py:FeatureExtractor.__init__": "the backbone goes to the device",
+    "evaluation/features.py:FeatureExtractor.extract": "the features of a batch go to the host",
+    "evaluation/features.py:FeatureExtractor._features": "which images a batch holds, to draw their views",
+    "augmentation/perturbations.py:perturbation_parameters": "which images a batch holds, to draw what changes them",
+    "augmentation/perturbations.py:perturb": "what was drawn for a batch",
+    "augmentation/probe.py:probe_views": "what was drawn for a batch",
+    "augmentation/elastic.py:_smoothing": "a matrix that is made once",
+    "augmentation/constants.py:constant": "numbers that are brought once",
+}
+
+DECLARED: dict[str, dict[str, str]] = {
+    "linear": {
+        "evaluation/linear.py:evaluate": "labels; whether a classifier diverged, once an epoch",
+        "evaluation/linear.py:_Views.__init__": "features go to the device",
+        "evaluation/linear.py:_Views.__init__.<locals>.<listcomp>": "features go to the device",
+        "evaluation/linear.py:_Views._scaled": "features go to the device",
+        "evaluation/linear.py:SoftmaxRegression.initial": "weights that were drawn on the host",
+        "evaluation/linear.py:train_epoch": "the order of an epoch",
+        "evaluation/linear.py:_hits": "the accuracy of an epoch",
+    },
+    "knn": {"evaluation/knn.py:evaluate": "features go to the device; how many are right"},
+    "parameters": {
+        "evaluation/parameters.py:evaluate": "features go to the device; scores",
+        "evaluation/parameters.py:flip_accuracy": "scikit-learn fits on the host",
+        "evaluation/parameters.py:_Views.features.<locals>.view": "which images a batch holds, to take what was drawn",
+        "evaluation/regression.py:ridge_selected": "images that are held out",
+        "evaluation/regression.py:ridge_selected.<locals>.<listcomp>": "how many rows are fitted",
+        "evaluation/regression.py:ridge": "a decomposition",
+    },
+    "latents": {
+        "evaluation/latents.py:evaluate": "features go to the device; scores",
+        "evaluation/regression.py:ridge": "a decomposition",
+    },
+    "relative_rotation": {
+        "evaluation/relative.py:_Pairs.draw": "the pairs of an epoch",
+        "evaluation/relative.py:evaluate_relative": "the order of an epoch; whether a head diverged",
+        "evaluation/relative.py:pooled_r2": "a score",
+    },
+    "relative_colour": {
+        "evaluation/relative.py:_Pairs.draw": "the pairs of an epoch",
+        "evaluation/relative.py:evaluate_relative": "the order of an epoch; whether a head diverged",
+        "evaluation/relative.py:pooled_r2": "a score",
+        "evaluation/relative_colour.py:_scores": "scores",
+    },
+}
+"""Where each protocol waits beyond ``FEATURES``, and for what: never once a step of a classifier."""
+
+ON_OBJECTS = ("latents", "relative_rotation", "relative_colour")
+
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("linear", "vit_micro", {"training_views": "plain", "standardise": True, "epochs": 2}),
+    ("linear", "resnet10t_half", {"training_views": "fresh", "epochs": 2, "precision": "bf16"}),
+    ("linear", "resnet10t_half", {"training_views": 1, "epochs": 1, "averaging": {"count": 3}}),
+    ("knn", "resnet10t_half", {"neighbours": [5, 20]}),
+    ("parameters", "resnet10t_half", {"with_original": True}),
+    ("latents", "resnet10t_half", {}),
+    ("relative_rotation", "resnet10t_half", {"epochs": 2}),
+    ("relative_colour", "resnet10t_half", {"epochs": 2}),
+]
+
+
+@pytest.mark.parametrize(("protocol", "name", "options"), CASES, ids=lambda value: value if value is not None else "")
+def test_a_protocol_gives_the_cpu_s_records(
+    protocol: str, name: str, options: dict[str, Any], digits_store: Store, photographs: Store
+) -> None:
+    store = photographs if protocol in ON_OBJECTS else digits_store
+    patch = {"patch_size": 8} if name == "vit_micro" else {}
+    backbone = build_backbone(BackboneOptions(name=name, image_size=16, **patch), seed=0)
+    ir_dim = backbone.feature_dim // 4 * 3
+    chosen = parse(PROTOCOLS[protocol].options, options, "the options")
+    identity = RunIdentity("data", "backbone", "method", "none", 0, data_checksum=store.checksum)
+
+    def records(device: Any) -> list[Record]:
+        mine = copy.deepcopy(backbone)
+        return PROTOCOLS[protocol].evaluate(mine, ir_dim, store, chosen, run_identity=identity, device=device, seed=0)
+
+    expected = records("cpu")
+    with pretended_gpu() as gpu, gpu.waits_forbidden(FEATURES | DECLARED[protocol]):
+        found = records(DEVICE)
+    assert [(r.part, r.perturbation, r.metric) for r in found] == [(r.part, r.perturbation, r.metric) for r in expected]
+    # An image in 32 may change sides where features are rounded to bfloat16.
+    tolerance = 7.0 if chosen.precision == "bf16" else 1e-3
+    assert [r.value for r in found] == pytest.approx([r.value for r in expected], abs=tolerance)
+
+
+NOT_REHEARSED = {"retrieval": "it needs a trained predictor"}
+
+
+def test_every_protocol_is_rehearsed() -> None:
+    assert {case[0] for case in CASES} | set(NOT_REHEARSED) == set(PROTOCOLS)
