@@ -21,12 +21,15 @@ min_version("9.27")
 
 # A study given on the command line stands alone. Declaring the default all the same would merge the two, and the
 # demo's methods would turn up in every study.
+# In another working folder (--directory) without one of its own it is the demo of the source.
+default_study = "config.yaml" if os.path.exists("config.yaml") else os.path.join(workflow.basedir, "config.yaml")
+
 if not workflow.overwrite_configfiles:
 
-    configfile: "config.yaml"
+    configfile: default_study
 
 
-study_files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or ["config.yaml"]]
+study_files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or [default_study]]
 try:
     for file in study_files:
         read_study(Path(file))  # refuses a key that stands twice, of which Snakemake has kept the last

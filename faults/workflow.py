@@ -39,6 +39,7 @@ pretrainings:
 controls: []
 evaluations:
   knn: {perturbations: [orig]}
+paper: [figure_loss_terms, report]
 """
 _NAMES = ("study", "Zoë's study 数字", "another study")
 

@@ -87,12 +87,18 @@ def summarise(records: pd.DataFrame, protocol: str, part: str, metric: str) -> d
 
 
 def configurations(cells: dict[Cell, Measured], data: str) -> list[Configuration]:
-    """The rows of one data set in order, both controls among them whether they were measured or not."""
+    """The rows of one data set in order.
+
+    A control that was measured somewhere has its row everywhere, measured there or not; one that no record has (a study
+    with ``controls: []``) has none.
+    """
     found = {cell.configuration for cell in cells if cell.configuration.data == data}
     backbones = {row.backbone for row in found if row.backbone != PIXELS}
     controlled = {row.backbone for row in found if row.method == UNTRAINED}
-    found |= {Configuration(data, backbone, UNTRAINED, "none") for backbone in backbones - controlled}
-    if PIXELS not in controlled:
+    measured = {cell.configuration.backbone == PIXELS for cell in cells if cell.configuration.method == UNTRAINED}
+    if False in measured:
+        found |= {Configuration(data, backbone, UNTRAINED, "none") for backbone in backbones - controlled}
+    if PIXELS not in controlled and True in measured:
         found.add(Configuration(data, PIXELS, UNTRAINED, "none"))
     return sorted(found, key=Configuration.rank)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import re
@@ -149,3 +150,33 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
         for target in re.findall(r"`((?:workflow|src|tests|paper_figures)/[\w./]+\.(?:yaml|json|py))`", text):
             if "simsiam" not in target:  # the example of a method to come
                 assert (ROOT / target).exists(), f"{name}: {target}"
+
+
+def test_every_package_that_the_scripts_import_is_asked_for() -> None:
+    """By name, in the group that serves the folder: what only comes along with another package may go with it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = {
+        "paper_figures": [*project["dependencies"], *extras["paper"]],
+    }
+    imports = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+    for folder, requirements in asked.items():
+        files = list((ROOT / folder).rglob("*.py"))
+        own = {"clever", "snakemake", *(file.stem for file in files), *sys.stdlib_module_names}
+        found = {
+            name.partition(".")[0]
+            for file in files
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        named = {canonicalize_name(Requirement(text).name) for text in requirements}
+        assert {canonicalize_name(imports.get(name, name)) for name in found - own} <= named, folder
+    text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "paper_figures").rglob("*.py"))
+    for requirement in extras["paper"]:
+        assert f"import {Requirement(requirement).name}" in text or f"from {Requirement(requirement).name}" in text

@@ -12,18 +12,16 @@ import yaml
 from PIL import Image
 
 from clever.config import Study, parse_study
+from clever.crosschecks.protocol_needs import need_faults
 from clever.doctor.evaluations import check_evaluations
 from clever.errors import UserError
 
 TABLE = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.yaml").read_text(encoding="utf-8"))
 
 
-def study(evaluations: dict[str, Any], backbone: str | None = None) -> Study:
+def study(evaluations: dict[str, Any]) -> Study:
     content = copy.deepcopy(yaml.safe_load(TABLE["right"]))
     content["evaluations"], content["paper"] = evaluations, ["figure_loss_terms"]
-    if backbone is not None:
-        for options in content["backbones"].values():
-            options["name"] = backbone
     return parse_study(content, "study.yaml")
 
 
@@ -40,9 +38,21 @@ def test_a_root_starts_from_the_studys_data_root_unless_it_is_absolute() -> None
 
 @pytest.mark.parametrize("protocol", ["saliency", "video", "attention", "detection"])
 def test_a_backbone_without_a_map_is_refused_when_the_study_is_read(protocol: str) -> None:
-    study({protocol: {"root": "somewhere"}}, "resnet18")
-    with pytest.raises(UserError, match=rf"study\.yaml: .*evaluations\.{protocol}: backbones\.\w+: .*no feature map"):
-        study({protocol: {"root": "somewhere"}}, "mixer_s32_224")
+    whole = study({protocol: {"root": "somewhere"}})
+    assert list(need_faults(whole)) == []
+    mixers = {name: backbone.model_copy(update={"name": "mixer_s32_224"}) for name, backbone in whole.backbones.items()}
+    name = whole.pretrainings[0].backbones[0]
+    fault = next(need_faults(whole.model_copy(update={"backbones": mixers})))
+    assert fault.startswith(f"evaluations.{protocol}: backbones.{name}: backbone mixer_s32_224 has no feature map")
+
+
+def test_images_too_small_to_corrupt_are_refused_when_the_study_is_read() -> None:
+    content = yaml.safe_load(TABLE["right"])
+    content |= {"evaluations": {"corruption": {}}, "paper": ["figure_loss_terms"]}
+    for data in content["data"]:
+        content["data"][data] = {"source": "digits", "image_size": 16}
+    with pytest.raises(UserError, match=r"evaluations\.corruption: the images of data\.\w+ have 16 px"):
+        parse_study(content, "study.yaml")
 
 
 def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,19 +148,6 @@ class Study(Options):
                 )
         return self
 
-    @model_validator(mode="after")
-    def _maps_suffice(self) -> Self:
-        needing = [name for name, protocol in PROTOCOLS.items() if protocol.needs_map]
-        needing = [name for name in needing if getattr(self.evaluations, name) is not None]
-        for key in sorted({key for block in self.pretrainings for key in block.backbones}) if needing else []:
-            options = self.backbones[key]
-            if options.name not in OWN_NAMES:
-                from clever.backbones.registry import map_refusal  # loads timm, which takes seconds
-
-                if (reason := map_refusal(options)) is not None:
-                    raise ValueError(f"evaluations.{needing[0]}: backbones.{key}: {reason}")
-        return self
-
     def _check_method(self, where: str, block: PretrainingOptions, method: str) -> None:
         """Refuse a method that cannot work with the views or backbones of its block."""
         baseline, equivariance = self.methods[method].baseline.name, self.methods[method].equivariance

@@ -35,9 +35,11 @@ def test_extra_views_leave_those_of_the_recipe_as_they_are(pixels: Tensor) -> No
 
 
 def test_a_plain_view_is_the_image_itself(pixels: Tensor) -> None:
-    views = Augmentation(recipe(), MEAN, STD, extra=(ExtraView("plain"),))(pixels, SIZES, make_generator(1))
+    maker = Augmentation(recipe(), MEAN, STD, extra=(ExtraView("plain"),))
+    views = dict(zip(maker.names, maker(pixels, SIZES, make_generator(1)), strict=True))
+    assert list(views) == ["global_1", "global_2", "local_1", "plain"]
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    torch.testing.assert_close(views[-1].images, (pixels / 255.0 - mean) / std, rtol=0, atol=1e-5)
+    torch.testing.assert_close(views["plain"].images, (pixels / 255.0 - mean) / std, rtol=0, atol=1e-5)
 
 
 def test_a_small_crop_has_its_own_size_and_scale_and_the_local_views_other_settings(pixels: Tensor) -> None:

@@ -23,6 +23,7 @@ from clever.backbones import (
     read_description,
 )
 from clever.backbones.options import OWN_NAMES
+from clever.backbones.registry import check_name
 from clever.errors import UserError
 
 OTHER_FAMILIES = (
@@ -251,3 +252,11 @@ def test_presets_fit_their_backbones(name: str) -> None:
 
 def test_the_names_known_without_timm_are_those_of_the_registry() -> None:
     assert tuple(BACKBONES) == OWN_NAMES
+
+
+def test_a_nearest_name_is_named_once() -> None:
+    with pytest.raises(UserError) as caught:
+        check_name("resnet81")
+    near = str(caught.value).split("nearest: ")[1].split(" (")[0].split(", ")
+    assert len(near) == len(set(near))
+    assert "resnet18" in near

@@ -176,11 +176,11 @@ def test_the_head_and_the_crop_are_the_paper_s() -> None:
     method = {"baseline": {"name": "simclr"}, "equivariance": {"name": "essl"}}
     built = build_objective(MethodOptions.model_validate(method), 512)
     with torch.device("meta"):
-        head = built.add_on.make_layers()["head"]
-    assert isinstance(head, nn.Sequential)
-    shapes = [tuple(layer.weight.shape) for layer in head if isinstance(layer, nn.Linear | nn.LayerNorm)]
+        layers = built.add_on.make_layers()["head"]
+    assert isinstance(layers, nn.Sequential)
+    shapes = [tuple(layer.weight.shape) for layer in layers if isinstance(layer, nn.Linear | nn.LayerNorm)]
     assert shapes == [(2048, 512), (2048,), (2048, 2048), (2048,), (4, 2048)]
-    names = [type(layer).__name__ for layer in head]
+    names = [type(layer).__name__ for layer in layers]
     assert names == ["Linear", "LayerNorm", "ReLU", "Linear", "LayerNorm", "ReLU", "Linear"]
 
 

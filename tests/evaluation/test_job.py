@@ -165,3 +165,18 @@ def test_neighbours_beyond_the_training_images_are_said_and_written_down(
     )
     assert read_evaluation(tmp_path / "out.json").provenance["said"] == [expected]
     assert capsys.readouterr().err.count(f"note: {expected}") == 1
+
+
+def test_a_protocol_of_subjects_leaves_its_notes_and_no_state(objects: Store, runs: Path, tmp_path: Path) -> None:
+    options = {"shares": [0.5], "parts": ["ALL"], "epochs": 1, "batch_size": 8, "perturbations": ["orig"]}
+    evaluate_run(
+        "semi+half", json.dumps(options), run_folder=runs / "vicreg", store_folder=objects.folder,
+        output=tmp_path / "semi+half.json", device="cpu",
+    )  # fmt: skip
+    evaluation = read_evaluation(tmp_path / "semi+half.json")
+    assert {record.protocol for record in evaluation.records} == {"semi50+half"}
+    [(name, rows)] = evaluation.provenance["notes"].items()
+    assert name == "semi50: rows of the labelled training images"
+    assert rows == sorted(set(rows))
+    assert 0 < len(rows) < len(objects.split("train"))
+    assert not (tmp_path / "state").exists()

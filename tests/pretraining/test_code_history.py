@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,17 @@ def test_sources_are_those_that_train(tmp_path: Path, monkeypatch: pytest.Monkey
     assert changed != before
     (tmp_path / "randomness.py").write_text("# edited")
     assert training_sources() not in (before, changed)
+
+
+def test_a_reworded_message_is_no_change_of_what_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = shutil.copytree(Path(clever.__file__).parent, tmp_path / "clever")
+    monkeypatch.setattr(clever, "__file__", str(copied / "__init__.py"))
+    before = training_sources()
+    report, engine = copied / "run_report.py", copied / "pretraining" / "engine.py"
+    report.write_text(report.read_text().replace("resumes at step", "goes on at step"))
+    assert training_sources() == before
+    engine.write_text(engine.read_text() + "# something else")
+    assert training_sources() != before
+    # What the engine says, it says through the report.
+    assert "print(" not in engine.read_text()
+    assert "stderr" not in engine.read_text()

@@ -276,7 +276,7 @@ def test_a_warning_in_the_last_step_comes_too_late_to_matter(
 def test_nan_stops_the_run_with_the_term_and_the_step_and_keeps_the_last_good_state(
     uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, original = iter(range(10**6)), Clever.forward
+    calls, original = iter(range(10**6)), Clever.terms
 
     def poisoned(self: Clever, *arguments: Any) -> dict[str, Term]:
         terms = original(self, *arguments)
@@ -284,7 +284,7 @@ def test_nan_stops_the_run_with_the_term_and_the_step_and_keeps_the_last_good_st
             terms["orthogonality"] = Term(terms["orthogonality"].value * float("nan"), 1.0)
         return terms
 
-    monkeypatch.setattr(Clever, "forward", poisoned)
+    monkeypatch.setattr(Clever, "terms", poisoned)
     with pytest.raises(UserError) as raised:
         pretrain(recipe, digits_store, tmp_path, execution())
     monkeypatch.undo()
@@ -526,7 +526,7 @@ def test_nan_before_any_state(
 ) -> None:
     nan = torch.tensor(float("nan"))
     monkeypatch.setattr(
-        Clever, "forward", lambda _, student, *__: {"contrast": Term(student.features[0].sum() * nan, 1.0)}
+        Clever, "terms", lambda _, batch: {"contrast": Term(batch.student.features[0].sum() * nan, 1.0)}
     )
     with pytest.raises(UserError, match="loss_contrast is nan at step 0; no state had been saved"):
         pretrain(recipe, digits_store, tmp_path, execution(log_every=1))

@@ -277,3 +277,26 @@ exec {sys.executable} -m clever.cli "$@"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_results_that_were_copied_without_snakemakes_notes_are_taken_as_they_are_after_touch(
+    finished: Path, snakemake: Snakemake, tmp_path: Path
+) -> None:
+    """A copy with new dates, in a folder where Snakemake has never run."""
+    study = finished.parents[1] / "mini.yaml"
+    shutil.copytree(finished, tmp_path / "results" / "mini", copy_function=shutil.copyfile)
+    for path in sorted((tmp_path / "results" / "mini" / "data").rglob("*")):
+        os.utime(path)  # the store looks newer than the runs
+    words = ("--directory", str(tmp_path), "--configfile", str(study), "--cores", "1")
+    assert planned_jobs(snakemake("--dry-run", "--quiet", "rules", *words).stdout)
+    weights = {path: path.read_bytes() for path in tmp_path.rglob("backbone.safetensors")}
+    touched = snakemake("--touch", *words)
+    assert touched.returncode == 0, touched.stdout
+    assert planned_jobs(snakemake("--dry-run", "--quiet", "rules", *words).stdout) == {}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("backbone.safetensors")} == weights
+
+
+def test_another_working_folder_without_a_study_plans_the_demo(snakemake: Snakemake, tmp_path: Path) -> None:
+    planned = snakemake("--dry-run", "--quiet", "rules", "--directory", str(tmp_path))
+    assert planned.returncode == 0, planned.stdout
+    assert planned_jobs(planned.stdout)["pretrain"] == 6

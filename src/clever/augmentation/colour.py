@@ -6,6 +6,7 @@ A trailing underscore means in place.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import torch
@@ -52,6 +53,20 @@ def adjust_hue_(images: Tensor, shift: Tensor) -> Tensor:
     elsewhere as long as red is largest, for b is 0 there and 6 a full circle. A channel of the result is the smallest
     value plus the chroma times a trapezoid of the hue. Both spare the six cases, and comparisons are what is slow.
     """
+    bottom, chroma, hue = _turned(images, shift)
+    for channel, ramp in zip(images.unbind(1), _trapezoids(hue), strict=True):
+        torch.addcmul(bottom, chroma, ramp, out=channel)
+    return images
+
+
+def adjusted_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """:func:`adjust_hue_` into a new tensor."""
+    bottom, chroma, hue = _turned(images, shift)
+    return torch.stack([torch.addcmul(bottom, chroma, ramp) for ramp in _trapezoids(hue)], 1)
+
+
+def _turned(images: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Smallest channel, chroma, and the shifted hue in [0, 6), [N, H, W] each."""
     red, green, blue = images.unbind(1)
     bottom = torch.minimum(torch.minimum(red, green), blue)
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(bottom)
@@ -62,10 +77,14 @@ def adjust_hue_(images: Tensor, shift: Tensor) -> Tensor:
     hue.addcmul_(b.neg_().add_(1.0), r.add_(1e-5).floor_(), value=6.0)
     hue.add_(6.0 * shift.view(-1, 1, 1))
     hue.sub_((hue * (1 / 6)).floor_().mul_(6.0))
-    torch.addcmul(bottom, chroma, (hue - 3.0).abs_().sub_(1.0).clamp_(0.0, 1.0), out=red)
-    torch.addcmul(bottom, chroma, (hue - 2.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0), out=green)
-    torch.addcmul(bottom, chroma, (hue - 4.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0), out=blue)
-    return images
+    return bottom, chroma, hue
+
+
+def _trapezoids(hue: Tensor) -> Iterator[Tensor]:
+    """How much of the chroma red, green and blue get, one after the other."""
+    yield (hue - 3.0).abs_().sub_(1.0).clamp_(0.0, 1.0)
+    yield (hue - 2.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
+    yield (hue - 4.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
 
 
 _OPERATIONS = {
@@ -90,10 +109,15 @@ def jitter(images: Tensor, table: Table, there: Table) -> Tensor:
         table: N rows on the CPU, of which ``jitter_applied`` and ``jitter_order`` are read.
         there: the same table on the images' device.
     """
-    factors = torch.stack([there[name] for name in ("brightness", "contrast", "saturation", "hue")], 1)
+    factors = jitter_factors(there)
     if images.device.type == "cpu":
         return jitter_by_runs(images, table["jitter_applied"], table["jitter_order"], factors)
     return jitter_by_position(images, there["jitter_applied"], there["jitter_order"], factors)
+
+
+def jitter_factors(table: Table) -> Tensor:
+    """Brightness, contrast, saturation and hue of every row, [N, 4]."""
+    return torch.stack([table[name] for name in ("brightness", "contrast", "saturation", "hue")], 1)
 
 
 def jitter_by_runs(images: Tensor, applied: Tensor, order: Tensor, factors: Tensor) -> Tensor:
@@ -117,7 +141,13 @@ def jitter_by_runs(images: Tensor, applied: Tensor, order: Tensor, factors: Tens
     return images
 
 
-def jitter_by_position(images: Tensor, applied: Tensor, order: Tensor, factors: Tensor) -> Tensor:
+def jitter_by_position(
+    images: Tensor,
+    applied: Tensor,
+    order: Tensor,
+    factors: Tensor,
+    turn: Callable[[Tensor, Tensor], Tensor] = adjust_hue_,
+) -> Tensor:
     """Jitter all rows together, four times: whatever operation stands first, second, third and fourth.
 
     Brightness, contrast and saturation are one blend of image, grey image and a constant. Nothing depends on values
@@ -125,6 +155,7 @@ def jitter_by_position(images: Tensor, applied: Tensor, order: Tensor, factors: 
 
     Args:
         applied: bool [N]; order: int64 [N, 4]; factors: float32 [N, 4], all on the images' device.
+        turn: what adjusts the hue; in place is faster unless a compiler fuses the operations.
     """
     for position in range(4):
         operation = order[:, position : position + 1]
@@ -138,7 +169,7 @@ def jitter_by_position(images: Tensor, applied: Tensor, order: Tensor, factors: 
         of_grey = torch.where(operation == SATURATION, 1.0 - factor, 0.0)
         grey.mul_(of_grey.view(-1, 1, 1)).add_(of_mean.view(-1, 1, 1))
         images = (images * _column(gain) + grey.unsqueeze(1)).clamp_(0.0, 1.0)
-        images = adjust_hue_(images, torch.where(operation == HUE, factor, 0.0))
+        images = turn(images, torch.where(operation == HUE, factor, 0.0))
     return images
 
 

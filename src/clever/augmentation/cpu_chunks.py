@@ -40,7 +40,12 @@ def in_chunks(work: Callable[[Tensor], None], rows: Tensor, row_bytes: int, devi
         _keep_memory()
         # Some chunks for every core, yet never cut by how many there are: that might change the last bit.
         limit = min(limit, math.ceil(len(rows) / _CPU_CHUNKS))
-    chunks = torch.split(rows, max(1, limit))
+    parts = math.ceil(len(rows) / max(1, limit))
+    if device.type == "cpu":
+        chunks = torch.split(rows, max(1, limit))
+    else:
+        # As even as can be: no small rest that costs as many launches, and few sizes for a compiler.
+        chunks = torch.split(rows, math.ceil(len(rows) / max(1, parts)))
 
     def quietly(chunk: Tensor) -> None:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):

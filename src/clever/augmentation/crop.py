@@ -11,6 +11,7 @@ ways lead there, chosen by device:
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clever.augmentation import fused
 from clever.augmentation.sample import Table
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -80,6 +82,7 @@ def resized_crop(
     size: int,
     interpolation: Interpolation = "bicubic",
     way: Way | None = None,
+    fuse: bool = False,
 ) -> Tensor:
     """Resize each row's box to ``size`` and mirror it where ``flip`` says so.
 
@@ -89,13 +92,16 @@ def resized_crop(
         box: [R] each.
         flip: bool [R].
         way: None chooses by device and size.
+        fuse: compile what surrounds the matrix products, and take them in TF32 (:mod:`clever.augmentation.fused`).
 
     Returns:
         float32 [R, 3, size, size] in [0, 1].
     """
     way = way or choose_way(pixels.device, pixels.shape[2], pixels.shape[3])
-    make = _native if way == "native" else _by_matrices
-    return make(pixels, rows, box, flip, size, interpolation)
+    if way == "native":
+        return _native(pixels, rows, box, flip, size, interpolation)
+    with fused.tf32_products() if fuse else nullcontext():
+        return _by_matrices(pixels, rows, box, flip, size, interpolation, fuse)
 
 
 def resampling_matrix(
@@ -144,17 +150,17 @@ _FILTERS = {"bicubic": _cubic, "bilinear": _triangle}
 
 
 def _by_matrices(
-    pixels: Tensor, rows: Tensor, box: Box, flip: Tensor, size: int, interpolation: Interpolation
+    pixels: Tensor, rows: Tensor, box: Box, flip: Tensor, size: int, interpolation: Interpolation, fuse: bool
 ) -> Tensor:
     height, width = pixels.shape[2:]
     never = torch.zeros_like(flip)
-    vertical = resampling_matrix(
-        box.top, box.height, box.full_height, box.offset_top, never, size, height, interpolation
-    )
-    horizontal = resampling_matrix(
-        box.left, box.width, box.full_width, box.offset_left, flip, size, width, interpolation
-    )
-    source = pixels.index_select(0, rows).to(torch.float32).div_(255.0)
+    matrix = fused.compiled(resampling_matrix) if fuse else resampling_matrix
+    vertical = matrix(box.top, box.height, box.full_height, box.offset_top, never, size, height, interpolation)
+    horizontal = matrix(box.left, box.width, box.full_width, box.offset_left, flip, size, width, interpolation)
+    if fuse:
+        source = fused.compiled(fused.floats)(pixels, rows)
+    else:
+        source = pixels.index_select(0, rows).to(torch.float32).div_(255.0)
     # Horizontally first, with a clamp before the vertical product: Pillow's intermediate image cannot overshoot.
     wide = torch.matmul(source, horizontal.transpose(1, 2).unsqueeze(1)).clamp_(0.0, 1.0)
     return torch.matmul(vertical.unsqueeze(1), wide).clamp_(0.0, 1.0)

@@ -108,7 +108,8 @@ class Augmentation(ViewMaker):
                 numbers = list(group)
                 table = stack([tables[number] for number in numbers])
                 images = torch.empty(len(table["flip"]), 3, size, size, device=pixels.device, memory_format=layout)
-                render(pixels, table, self._coefficients(size), images)
+                fuse = self.fuse and pixels.device.type == "cuda"
+                render(pixels, table, replace(self._coefficients(size), fuse=fuse), images)
                 for number, part in zip(numbers, torch.split(images, len(pixels)), strict=True):
                     kind, normalisation = self.kinds[number], (self.mean, self.std)
                     views.append(View(part, parameters[number], kind, sizes, normalisation=normalisation))

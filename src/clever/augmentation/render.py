@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clever.augmentation import colour
+from clever.augmentation import colour, fused
 from clever.augmentation.blur import gaussian_blur, kernel_half_width
 from clever.augmentation.constants import constant
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_, set_rows, take_rows
@@ -32,6 +32,8 @@ class Coefficients:
     solarise_threshold: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    fuse: bool = False
+    """Compile chains of element-wise operations (:mod:`clever.augmentation.fused`)."""
 
 
 def render(pixels: Tensor, table: Table, coefficients: Coefficients, out: Tensor) -> None:
@@ -47,7 +49,11 @@ def render(pixels: Tensor, table: Table, coefficients: Coefficients, out: Tensor
     code = colour.jitter_code(table["jitter_applied"], table["jitter_order"])
 
     def work(rows: Tensor) -> None:
-        images = distort(pixels, rows % len(pixels), take(table, rows), coefficients)
+        some = take(table, rows)
+        if coefficients.fuse:
+            put_rows_(out, upload(rows, device), _distort_fused(pixels, rows % len(pixels), some, coefficients))
+            return
+        images = distort(pixels, rows % len(pixels), some, coefficients)
         put_rows_(out, upload(rows, device), normalise_(images, coefficients.mean, coefficients.std))
 
     # On a CPU rows that need the same colour operations stand together; any row may be made at any time.
@@ -105,13 +111,30 @@ def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficie
     for rows in set_rows(table["grayscale"], device):
         put_rows_(images, rows, colour.grayscale(take_rows(images, rows)))
 
-    half_width = kernel_half_width(coefficients.largest_blur)
-    for rows in set_rows(table["blur_applied"], device):
-        blurred = gaussian_blur(take_rows(images, rows), there["blur_radius"][rows], half_width)
-        put_rows_(images, rows, blurred)
+    _blur_(images, table, there, coefficients)
     for rows in set_rows(table["solarise_applied"], device):
         put_rows_(images, rows, colour.solarise(take_rows(images, rows), coefficients.solarise_threshold))
     return images
+
+
+def _distort_fused(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficients) -> Tensor:
+    """:func:`distort` and the normalisation, element-wise operations compiled."""
+    there = move(table, pixels.device)
+    images = move_pixels(pixels, image, table, there, coefficients)
+    factors = colour.jitter_factors(there)
+    applied, order, grey = there["jitter_applied"], there["jitter_order"], there["grayscale"]
+    images = fused.compiled(fused.colours)(images, applied, order, factors, grey)
+    _blur_(images, table, there, coefficients)
+    threshold, mean, std = coefficients.solarise_threshold, coefficients.mean, coefficients.std
+    finished: Tensor = fused.compiled(fused.finished)(images, there["solarise_applied"], threshold, mean, std)
+    return finished
+
+
+def _blur_(images: Tensor, table: Table, there: Table, coefficients: Coefficients) -> None:
+    half_width = kernel_half_width(coefficients.largest_blur)
+    for rows in set_rows(table["blur_applied"], images.device):
+        blurred = gaussian_blur(take_rows(images, rows), there["blur_radius"][rows], half_width)
+        put_rows_(images, rows, blurred)
 
 
 def move_pixels(pixels: Tensor, image: Tensor, table: Table, there: Table, coefficients: Coefficients) -> Tensor:
@@ -121,7 +144,9 @@ def move_pixels(pixels: Tensor, image: Tensor, table: Table, there: Table, coeff
     """
     device, size = pixels.device, coefficients.size
     box = table_box(there, size)
-    images = resized_crop(pixels, upload(image, device), box, there["flip"], size, coefficients.interpolation)
+    rows_of = upload(image, device)
+    fuse = coefficients.fuse
+    images = resized_crop(pixels, rows_of, box, there["flip"], size, coefficients.interpolation, fuse=fuse)
 
     if bool(table["angle"].any()):
         images = rotate(images, there["angle"])

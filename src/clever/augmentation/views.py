@@ -131,6 +131,8 @@ class ViewMaker(ABC):
     """The extra views that were wanted."""
     shared_draws: int = 1
     """How many consecutive images share what is drawn for the views of the recipe."""
+    fuse: bool = False
+    """Compile chains of element-wise operations where the pixels are on a GPU."""
     space: ParameterSpace
     """Of the views' parameters; a pure function of the options."""
 

@@ -76,7 +76,9 @@ def check_name(name: str) -> None:
         UserError: it cannot; the message has the nearest names that can.
     """
     if name not in BACKBONES and not timm.is_model(name):
-        near = difflib.get_close_matches(name, [*BACKBONES, *timm.list_models()], n=3, cutoff=0.4)
+        near = difflib.get_close_matches(
+            name, list({**BACKBONES, **dict.fromkeys(timm.list_models())}), n=3, cutoff=0.4
+        )
         raise UserError(
             f"backbone {name}: no such name; nearest: {', '.join(near) or 'none'} "
             f"(own names: {', '.join(BACKBONES)}; or any timm model)"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from clever.backbones.backbone import Backbone
 from clever.backbones.facts import default_patch
 from clever.backbones.options import BackboneOptions
+from clever.backbones.patch_projection import PatchProjection
 from clever.errors import UserError
 
 SMALL_IMAGE = 64
@@ -188,6 +189,7 @@ def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTra
     network, given = _create(options, {**arguments, "img_size": size, "patch_size": patch, "dynamic_img_size": True})
     # timm starts the [CLS] token at 1e-6; the authors start it like the positions (vision_transformer.py:152-155).
     nn.init.trunc_normal_(network.cls_token, std=0.02)
+    network.patch_embed.proj = PatchProjection.of(network.patch_embed.proj)
     return TimmTransformer(options.name, network, network.num_features, given, None)
 
 

@@ -16,6 +16,7 @@ from clever.crosschecks.image_sizes import size_faults
 from clever.crosschecks.magnitudes import magnitude_faults
 from clever.crosschecks.paper_items import paper_faults
 from clever.crosschecks.prepared import prepared_faults
+from clever.crosschecks.protocol_needs import need_faults
 from clever.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     size_faults,
     data_faults,
     batch_faults,
+    need_faults,
 )
 
 

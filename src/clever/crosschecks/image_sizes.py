@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clever.backbones.facts import facts, refusal
 from clever.data.counts import stored_side
+from clever.evaluation.external import ExternalOptions
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -47,7 +48,8 @@ def _evaluation_faults(study: Study, trained: list[RunRecipe]) -> Iterator[str]:
     for protocol, options in study.evaluation_options().items():
         given: int | None = getattr(options, "image_size", None)
         for (data, name), backbone in pairs.items():
-            size = given or stored_side(study.data[data])
+            # A protocol with images of its own never sees the stored ones.
+            size = given if isinstance(options, ExternalOptions) else given or stored_side(study.data[data])
             reason = None if size is None else refusal(backbone, size)
             if reason is not None:
                 said = "" if given else f", the size that data.{data} is stored in,"

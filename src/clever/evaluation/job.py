@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ def evaluate_run(
             states = output.parent / "state" / output.stem
             subject = Subject(backbone, run["ir_dim"], store, identity, chosen, options.seed, states, notes)
             records = known.evaluate(subject, options)
+            for folder in (states, states.parent):
+                with suppress(OSError):  # it was never made, or another evaluation's state is in it
+                    folder.rmdir()
         else:
             further = _predictor(run_folder, chosen) if known.needs_predictor else {}
             records = known.evaluate(

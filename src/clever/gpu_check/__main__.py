@@ -55,7 +55,7 @@ def main() -> int:
         journal = Journal(arguments.output, Path(work), facts)
         journal.say(f"{described.get('gpu', described['processor'])}, torch {torch.__version__}, commit {commit}")
         try:
-            plan = Plan(sizes_for(device), journal, arguments.minutes, arguments.data, arguments.only)
+            plan = Plan(sizes_for(device), journal, arguments.minutes, arguments.data, arguments.only, arguments.cases)
             plan.follow(arguments.study, arguments.first_seed)
         except UserError as error:
             journal.say(f"error: {error}")
@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         default=list(SECTIONS),
         metavar="SECTIONS",
         help=", ".join(SECTIONS),
+    )
+    parser.add_argument(
+        "--cases",
+        type=lambda text: text.split(","),
+        metavar="NAMES",
+        help="only these steps of the section speed, for instance after a change (default: all)",
     )
     parser.add_argument("--study", metavar="NAME", help="run this study whatever the trial before it says")
     parser.add_argument(

@@ -39,10 +39,19 @@ class Plan:
         minutes: the whole ends within these.
         data: the folder of the carried slice.
         sections: which of them to run.
+        cases: the speed steps to take; None takes them all.
     """
 
-    def __init__(self, sizes: Sizes, journal: Journal, minutes: float, data: Path, sections: Sequence[str]) -> None:
-        self.sizes, self.journal, self.sections = sizes, journal, sections
+    def __init__(
+        self,
+        sizes: Sizes,
+        journal: Journal,
+        minutes: float,
+        data: Path,
+        sections: Sequence[str],
+        cases: Sequence[str] | None = None,
+    ) -> None:
+        self.sizes, self.journal, self.sections, self.cases = sizes, journal, sections, cases
         self.rehearsal = sizes.device == "cpu"
         self.work = journal.work
         self.end = time.monotonic() + 60 * minutes - _PACKING
@@ -60,8 +69,8 @@ class Plan:
             self.sections = [name for name in self.sections if name != "study"]
         if "correctness" in self.sections:
             self._run([*self._data(), *self._correctness(), *self._warm_ups()], self.sizes.correctness_seconds)
-        elif "study" in self.sections:
-            self._run(self._data(), 60.0)
+        else:
+            self._run([*self._data(), *self._warm_ups()], 75.0)
         if "speed" in self.sections:
             seconds = min(self.sizes.speed_seconds, self._left() - self._kept_for_study())
             deadline = time.monotonic() + seconds
@@ -115,7 +124,11 @@ class Plan:
         return [
             self._step(f"compile_{name}", "speed", "speed", limit, "--case", name, "--warm-up", str(share))
             for name, share in _WARM_UPS
+            if self._wanted(name)
         ]
+
+    def _wanted(self, case: str) -> bool:
+        return self.cases is None or case in self.cases
 
     def _speed(self) -> list[Step]:
         cases = [
@@ -124,7 +137,8 @@ class Plan:
         ]
         if self.sizes.vmamba:
             cases.insert(3, self._step("vmamba", "speed", "vmamba", 40.0, threads=8))
-        return cases
+        cases.insert(0, self._step("fused_views", "speed", "fused_views", 40.0, threads=8))
+        return [step for step in cases if self._wanted(step.name)]
 
     def _study_path(self, name: str) -> Path:
         if not self.rehearsal:

@@ -37,7 +37,7 @@ def recipe_for(precision: str, backbone: str) -> RunRecipe:
         {
             "data": "digits",
             "backbone_name": backbone,
-            "backbone": {"name": backbone, "image_size": 16},
+            "backbone": {"name": backbone, "image_size": 16} | ({"patch_size": 4} if "vit" in backbone else {}),
             "method_name": "dino+clever",
             "method": {
                 "baseline": {"name": "dino", "out_dim": 64, "hidden_dim": 32, "bottleneck_dim": 16},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import resource
 import sys
@@ -12,10 +11,9 @@ import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from clever import __version__
 from clever.backbones import Backbone, build_backbone
@@ -29,7 +27,7 @@ from clever.collectives import (
 from clever.data import Batches, Store
 from clever.data.verification import file_sha256
 from clever.equivariance.predictor import PREDICTOR_FILE, Predictor, find_predictor
-from clever.errors import UserError, one_line
+from clever.errors import UserError
 from clever.execution.ancestry import Ancestor, ancestors
 from clever.execution.processes import joined_processes
 from clever.files import write_bytes
@@ -46,6 +44,7 @@ from clever.pretraining.state import METRICS, StateFolder
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
 from clever.results.run_description import HEALTHY, SEALED_FORMAT, RunDescription, TrainingSummary, write_run
+from clever.run_report import RunReport
 
 
 def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: ExecutionOptions) -> None:
@@ -103,7 +102,7 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
                 # A workflow that is started again may delete the three files, because it does not know that they are
                 # whole. With the state it gets them back at once; the first evaluation deletes it.
                 if recipe.method is not None:
-                    _Speaker(recipe.run).line(f"{reason}; the state is kept until an evaluation has read the run")
+                    RunReport(recipe.run).state_kept(reason)
             else:
                 states.clear()
                 metrics.path.unlink()
@@ -120,7 +119,7 @@ def _train(
 ) -> tuple[Backbone, Predictor | None, TrainingSummary]:
     options = recipe.optimisation
     assert options is not None
-    say = _Speaker(recipe.run)
+    report = RunReport(recipe.run)
     assert recipe.augmentation is not None
     batches = Batches(
         store.split("train"),
@@ -143,7 +142,7 @@ def _train(
         warnings.simplefilter("always")
         saved = states.load(device)
     for warning in damaged:
-        say.line(f"WARNING, {warning.message}")
+        report.warning(warning.message)
     if saved is not None:
         iteration, payload = saved
         if not execution.accept_other_threads:
@@ -152,11 +151,11 @@ def _train(
         _restore(trainer, payload["trainer"], states, trained_by)
         totals.load_state_dict(payload["totals"])
         seconds_before, health = payload["seconds"], payload["health"]
-        say.line(f"resumes at step {iteration} of {trainer.total_steps}")
+        report.resumes(iteration, trainer.total_steps)
         if len(trained_by) > len(payload["trained_by"]):
-            say.line(f"{changed(*trained_by[-2:])}: the result may differ, and run.json will list both")
+            report.code_changed(changed(*trained_by[-2:]))
     elif states.newest_iteration() is not None:
-        say.line(f"no state in {states.folder} is intact; starts anew at step 0")
+        report.no_intact_state(states.folder)
     if len(set(gather_rows(torch.tensor([iteration], device=device)).tolist())) > 1:
         raise UserError(f"{states.folder}: the processes found different training states; give all the same folder")
     if is_main_process():
@@ -164,13 +163,13 @@ def _train(
         if kept is None:  # a new run, or a state of an earlier version
             metrics.keep_epochs(iteration // steps)
         elif metrics.restore(kept):
-            say.line(f"WARNING, {metrics.path}: was changed or damaged; it is restored from the training state")
+            report.metrics_restored(metrics.path)
     if options.precision == "bf16" and device.type == "cpu":
-        say.line("WARNING: bf16 on a CPU is slow, and some of its convolutions are wrong on 1x1 maps; use fp32")
-    say.line(f"{options.epochs} epochs of {steps} steps; images on {batches.placement} ({batches.reason}); {device}")
+        report.bf16_on_cpu()
+    report.starts(options.epochs, steps, f"{batches.placement} ({batches.reason})", device)
 
     started = last_saved = time.monotonic()
-    with say.bar(trainer.total_steps, iteration) as bar:
+    with report.bar(trainer.total_steps, iteration) as bar:
         for epoch in range(iteration // steps, options.epochs):
             trainer.objective.start_epoch(epoch)
             epoch_started, first = time.monotonic(), iteration
@@ -189,10 +188,9 @@ def _train(
                 # The one place where the loop waits for the device, and the gate before anything is saved.
                 stop, save_due = any_process([stop, save_due], device)
                 for fault in _check(totals, iteration - 1, recipe, states):
-                    say.line(f"{fault}; the step is skipped")
+                    report.skipped(fault)
                 rate = (iteration - first) * options.batch_size / (time.monotonic() - epoch_started)
-                bar.update(iteration - bar.n)
-                bar.set_postfix_str(f"loss {totals.means().get('loss', math.nan):.4f}, {rate:.0f} images/s")
+                report.progress(bar, iteration, totals.means(), rate)
                 if epoch_ends:
                     if not totals.count:
                         raise UserError(f"{recipe.run}: every step of epoch {epoch + 1} was skipped, see above")
@@ -205,7 +203,7 @@ def _train(
                     if is_main_process():
                         metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
-                    say.epoch(epoch, options.epochs, row, health, left)
+                    report.epoch(epoch, options.epochs, row, health, left)
                     totals = totals.next_epoch()
                 rested = time.monotonic() - last_saved >= execution.state_gap_seconds
                 if (epoch_ends and (rested or iteration == trainer.total_steps)) or save_due or stop:
@@ -305,27 +303,3 @@ def _peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-class _Speaker:
-    """A bar on a terminal, one line an epoch elsewhere."""
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-        self.on_terminal = sys.stderr.isatty() and is_main_process()
-
-    def line(self, text: str) -> None:
-        if is_main_process():
-            tqdm.write(one_line(f"{self.run}: {text}"), file=sys.stderr)
-
-    def bar(self, total: int, done: int) -> tqdm[NoReturn]:
-        return tqdm(total=total, initial=done, unit="step", desc=self.run, disable=not self.on_terminal)
-
-    def epoch(self, epoch: int, epochs: int, row: dict[str, float], health: str, seconds_left: float) -> None:
-        where = f"epoch {epoch + 1}/{epochs}"
-        if health != HEALTHY:
-            self.line(f"{where}: WARNING, {health}")
-        if not self.on_terminal:
-            terms = ", ".join(f"{k.removeprefix('loss_')} {v:.4f}" for k, v in row.items() if k.startswith("loss"))
-            left = f"{seconds_left / 60:.1f} min left"
-            self.line(f"{where}: {terms}; {row['images_per_second']:.0f} images/s, {left}")

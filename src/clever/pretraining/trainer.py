@@ -52,7 +52,7 @@ class Trainer:
         mean, std: what the data set is normalised with.
         steps_per_epoch: optimiser steps in an epoch.
         device: where everything is computed.
-        compile_backbone: torch.compile the student's backbone.
+        compile_backbone: torch.compile the backbones and, on a GPU, the augmentation.
 
     Raises:
         UserError: the batch does not divide among processes and accumulated parts, or BatchNorm cannot be shared.
@@ -94,7 +94,9 @@ class Trainer:
             self.student.recompute_activations()
         if compile_backbone:
             # One graph for each size of view; a single graph for all sizes would be slower.
-            self.student.backbone.compile(dynamic=False)
+            for network in (self.student, self.teacher):
+                if network is not None:
+                    network.backbone.compile(dynamic=False)
         self._shared_student: nn.Module = _share_gradients(self.student) if is_distributed() else self.student
         constant_rate = self.objective.constant_rate_parameters(self.student.heads)
         self.optimiser = build_optimiser(self.student, self.options, constant_rate)
@@ -113,6 +115,7 @@ class Trainer:
                     f"{self.processes} processes x accumulate {self.options.accumulate}) do not divide into such groups"
                 )
         self.view_maker = make_view_maker(recipe.augmentation, mean, std, convolutional, extra, shared)
+        self.view_maker.fuse = compile_backbone
         self._last: Batch | None = None
 
     def schedule(self, iteration: int) -> Schedule:

@@ -76,8 +76,8 @@ class Record:
     """One measured number. The fields, in this order, are the columns of ``records.csv``.
 
     ``value`` is in the metric's own unit over ``n`` test images, views or pairs: percent, 0 to 100, for ``top1``,
-    ``top5`` and ``balanced_accuracy_*``; a fraction, at most 1, for ``r2_*``, ``mrr``, ``hit_at_*`` and ``pre_*``; the
-    square of a target's unit for ``mse_*``.
+    ``top5``, ``balanced_accuracy_*`` and all in ``docs/protocols.md`` but ``penalty``; a fraction, at most 1, for
+    ``r2_*``, ``mrr``, ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
     ``selection`` is ``last`` for the final classifier; ``best`` is the highest value over the epochs as measured on
     the test images themselves, which is what the authors print (eval_linear.py:326,347). ``epoch`` counts the epochs
     that the classifier had been trained for; 0 where nothing is trained.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,14 @@ def test_they_are_pycocotools(tmp_path: Path, shift: float) -> None:
             expected |= {f"{prefix}_{name}": value for name, value in zip(METRICS, evaluation.stats, strict=False)}
     assert ours == pytest.approx({name: 100 * value for name, value in expected.items() if value >= 0}, abs=1e-6)
     assert 5.0 < ours["box_ap"] < 95.0
+
+
+def test_only_the_images_of_the_set_count(tmp_path: Path) -> None:
+    data = read_coco(*write_coco(tmp_path))
+    half = replace(data, images=data.images[:2])
+    perfect = detections(data, 0.0)
+    of_half = [result for result in perfect if result["image_id"] in {entry["id"] for entry in half.images}]
+    assert coco_scores(half, of_half)["box_ap"] > 1.5 * coco_scores(data, of_half)["box_ap"]
 
 
 def test_the_truth_itself_is_100_and_no_detection_0(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -74,8 +75,13 @@ def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
     from clever.evaluation.detection.training import DetectionRecipe, train_detector
 
     root, run = Path(options.root), subject.identity.run
-    train = read_coco(root / options.train_annotations, root / options.train_images)
-    test = read_coco(root / options.test_annotations, root / options.test_images)
+    train, test = (
+        replace(whole, images=tuple(options.first(whole.images)))
+        for whole in (
+            read_coco(root / options.train_annotations, root / options.train_images),
+            read_coco(root / options.test_annotations, root / options.test_images),
+        )
+    )
     if train.categories != test.categories:
         raise UserError(
             f"{root}: {options.train_annotations} and {options.test_annotations} differ in their categories"

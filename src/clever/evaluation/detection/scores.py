@@ -73,6 +73,7 @@ def coco_scores(data: CocoSet, results: list[dict[str, Any]]) -> dict[str, float
                 continue
             # Both kinds read the same results; loading adds to them, so each gets its own.
             evaluation = COCOeval_faster(truth, truth.loadRes([dict(result) for result in results]), kind)
+            evaluation.params.imgIds = [entry["id"] for entry in data.images]
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
