@@ -332,6 +332,9 @@ def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
         "torch.cuda.is_current_stream_capturing": lambda: False,
         "torch.cuda.device_count": lambda: 1,
         "torch.cuda.current_device": lambda: 0,
+        # What is drawn on the pretended device comes from the CPU's generator.
+        "torch.cuda.get_rng_state": lambda *_: torch.zeros(0, dtype=torch.uint8),
+        "torch.cuda.set_rng_state": lambda *_: None,
         "torch.cuda.set_device": lambda *_: None,
         "torch.cuda.get_device_name": lambda *_: "pretended GPU",
         "torch.cuda.mem_get_info": lambda *_: (60 * 10**9, 80 * 10**9),
