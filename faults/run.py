@@ -16,6 +16,7 @@ from clever.provenance import hardware
 from faults import (
     damaged,
     disk,
+    flips,
     hostile,
     images,
     killed,
@@ -34,6 +35,7 @@ from faults.table import page
 
 GROUPS = (
     workflow.rows,
+    flips.rows,
     killed.rows,
     disk.rows,
     damaged.rows,

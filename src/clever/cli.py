@@ -297,7 +297,11 @@ def _add_collect(commands: _Commands) -> None:
     parser.add_argument("--evaluations", type=Path, nargs="*", default=[], metavar="FILE", help="evaluation JSON files")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], metavar="FOLDER", help="folders of finished runs")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="where records.csv, curves.csv and runs.json go"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where records.csv, curves.csv, runs.json and SHA256SUMS go",
     )
     parser.set_defaults(command=_collect)
 
@@ -306,6 +310,7 @@ def _collect(arguments: argparse.Namespace) -> None:
     from clever.results.curves import collect_curves, write_curves
     from clever.results.records import collect, write_records
     from clever.results.run_description import collect_runs, write_runs
+    from clever.results.sums import write_sums
 
     folder: Path = arguments.output
     runs = collect_runs([run / "run.json" for run in arguments.runs])
@@ -314,6 +319,7 @@ def _collect(arguments: argparse.Namespace) -> None:
     write_records(collected, folder / "records.csv")
     write_curves(curves, folder / "curves.csv")
     write_runs(runs, folder / "runs.json")
+    write_sums(folder, ["records.csv", "curves.csv", "runs.json"])
 
 
 def _add_describe(commands: _Commands) -> None:

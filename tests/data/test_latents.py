@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from clever.data import SOURCES, Batches, DataOptions, Store, prepare
 from clever.data.source import SPLITS, ArraySplit, Source
+from clever.data.store import content_checksum
 from clever.errors import UserError
 
 from .conftest import ArraysMaker
@@ -118,7 +119,9 @@ def test_descriptions_that_do_not_fit_are_refused(make_store: Any, change: dict[
 
 def test_files_of_another_shape_are_refused(make_store: Any) -> None:
     store = make_store()
-    (store.folder / "store.json").write_text(json.dumps(store.info | {"latent_names": ["angle"]}))
+    # Changed on purpose, with checksums to match.
+    info = {key: value for key, value in store.info.items() if key != "content_sha256"} | {"latent_names": ["angle"]}
+    (store.folder / "store.json").write_text(json.dumps(info | {"checksum": content_checksum(info)}))
     with pytest.raises(UserError, match=r"train_latents\.npy: holds float32 \(20, 2\), expected"):
         Store.open(store.folder).split("train")
     store = make_store("other")

@@ -151,6 +151,22 @@ def test_a_changed_store_is_refused(objects: Store, runs: Path, tmp_path: Path) 
         _evaluate(Store.open(tmp_path / "store"), runs / "vicreg", tmp_path / "out.json")
 
 
+def test_neighbours_beyond_the_training_images_are_said_and_written_down(
+    objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = len(objects.split("train"))
+    options = json.dumps({"perturbations": ["orig"], "neighbours": [5, count, count + 1]})
+    evaluate_run(
+        "knn", options, run_folder=runs / "vicreg", store_folder=objects.folder, output=tmp_path / "out.json",
+        device="cpu",
+    )  # fmt: skip
+    expected = (
+        f"objects/tiny/vicreg/pairs/seed0: of {count + 1} neighbours only {count} vote, one for each training image"
+    )
+    assert read_evaluation(tmp_path / "out.json").provenance["said"] == [expected]
+    assert capsys.readouterr().err.count(f"note: {expected}") == 1
+
+
 def test_a_protocol_of_subjects_leaves_its_notes_and_no_state(objects: Store, runs: Path, tmp_path: Path) -> None:
     options = {"shares": [0.5], "parts": ["ALL"], "epochs": 1, "batch_size": 8, "perturbations": ["orig"]}
     evaluate_run(

@@ -51,10 +51,10 @@ def test_other_threads_are_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_other_threads_are_refused_on_a_cpu_alone() -> None:
-    expected = r"state: was trained with 1 threads, this process has 2: .* --threads 1, or go on with --accept-other-"
+    expected = r"state: was trained with threads = 1, this process has threads = 2: .* --threads 1, or go on with --acc"
     with pytest.raises(UserError, match=expected):
         refuse_other_threads([ONE], TWO, "state")
-    with pytest.raises(UserError, match="was trained with 1 processes, this process has 4"):
+    with pytest.raises(UserError, match="was trained with processes = 1, this process has processes = 4"):
         refuse_other_threads([ONE], ONE | {"processes": 4}, "state")
     on_gpu = {"device": "cuda", "threads": None, "processes": 1}
     for before in ([], [{"git_commit": "of an earlier version"}], [TWO, ONE], [on_gpu]):

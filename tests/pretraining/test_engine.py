@@ -427,7 +427,9 @@ def test_another_number_of_threads_is_refused_or_written_down(
     with pytest.raises(Interrupted):
         pretrain(recipe, digits_store, tmp_path, execution())
     states = sorted(path.read_bytes() for path in (tmp_path / "state").glob("*.pt"))
-    with pytest.raises(UserError, match=r"was trained with 1 threads, this process has 2: .*--accept-other-threads"):
+    with pytest.raises(
+        UserError, match=r"trained with threads = 1, this process has threads = 2: .*--accept-other-threads"
+    ):
         pretrain(recipe, digits_store, tmp_path, execution(threads=2))
     assert sorted(path.read_bytes() for path in (tmp_path / "state").glob("*.pt")) == states
     capsys.readouterr()

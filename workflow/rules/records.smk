@@ -39,6 +39,7 @@ else:
             records="<results>/records.csv",
             curves="<results>/curves.csv",
             runs="<results>/runs.json",
+            sums="<results>/SHA256SUMS",
         log:
             "<logs>/collect.log",
         localrule: True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clever.data.array_files import load_array
 from clever.data.options import DataOptions
@@ -29,7 +31,18 @@ def read_arrays(options: DataOptions) -> Source:
     root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source {options.source})")
-    return read_arrays_in(root, class_names(root), square=options.image_size is None)
+    names = class_names(root)
+    source = read_arrays_in(root, names, square=options.image_size is None)
+    return replace(source, notes=_doubts(source.train.labels)) if names is None else source
+
+
+def _doubts(labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """A line where labels look like the numbers of objects or images."""
+    classes = int(labels.max()) + 1
+    mean = len(labels) / classes
+    if mean >= 3 and (classes <= 1000 or mean >= 100):
+        return ()
+    return (f"{classes} classes of {mean:.3g} training images each: are the labels numbers of objects or images?",)
 
 
 def read_arrays_in(root: Path, classes: tuple[str, ...] | None, *, square: bool) -> Source:

@@ -30,11 +30,17 @@ def decode_rgb(data: bytes) -> NDArray[np.uint8]:
 
     Raises :class:`UnreadableError` for anything that is not a whole image of at most ``PIXEL_LIMIT`` pixels.
     """
+    return decode(data)[0]
+
+
+def decode(data: bytes) -> tuple[NDArray[np.uint8], int | None]:
+    """As :func:`decode_rgb`; also the brightest value of a 16-bit greyscale image before scaling, None of others."""
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _refuse_bomb(image.height, image.width, "the image")
             image.load()
-            return np.asarray(_to_rgb(image))
+            brightest = int(np.asarray(image).max()) if _is_sixteen_bit(image) else None
+            return np.asarray(_to_rgb(image)), brightest
     except (UnreadableError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -66,9 +72,13 @@ def bound_shorter_side(pixels: NDArray[np.uint8], bound: int | None) -> NDArray[
     return _resize(pixels, *_shorter_side_to(height, width, bound))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _is_sixteen_bit(image: Image.Image) -> bool:
     # "I" is what Pillow makes of some 16-bit PNG and PGM files; elsewhere (TIFF) its range is anybody's guess.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if _is_sixteen_bit(image):
         grey = np.asarray(image).astype(np.int64)
         return Image.fromarray(((grey + 128) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from clever.data.image_files import is_junk
 from clever.data.source import SplitName
 from clever.errors import UserError
 
@@ -38,16 +39,17 @@ def find_split(root: Path, split: SplitName) -> Path | None:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Sorted names of the folders in ``folder``, hidden ones left out.
+    """Sorted names of the folders in ``folder``, without hidden ones and those that systems and editors leave behind.
 
     Raises:
         UserError: it cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            found = sorted(entry.name for entry in entries if entry.is_dir())
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror})") from error
+    return [name for name in found if not name.startswith(".") and not is_junk(name)]
 
 
 def lacking_train(root: Path, extensions: tuple[str, ...]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,13 +20,11 @@ from clever.data.folder_layout import (
     lacking_train,
     read_labels,
 )
+from clever.data.image_files import EXTENSIONS, Listing, described, list_images
 from clever.data.options import DataOptions
 from clever.data.source import NO_LABEL, FileSplit, Source
 from clever.errors import UserError, one_line
 from clever.files import expanded
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Files that count as images (upper or lower case): the list of torchvision's ``ImageFolder``."""
 
 
 def read_image_folder(options: DataOptions) -> Source:
@@ -35,9 +32,10 @@ def read_image_folder(options: DataOptions) -> Source:
     ``val``, each in any case.
 
     Classes and files come in the order of torchvision's ``ImageFolder`` (sorted names; symbolic links are followed);
-    hidden class folders are passed over. Whichever folder it came from, the second split is called ``test``. Where its
-    images are in no class folders, their classes come from the file ``test_labels`` or from Tiny-ImageNet's
-    ``val_annotations.txt`` in it. With ``labelled: false`` all images of a split count, whatever folders they are in.
+    hidden class folders, and what systems and editors leave behind, are passed over. Whichever folder it came from, the
+    second split is called ``test``. Where its images are in no class folders, their classes come from the file
+    ``test_labels`` or from Tiny-ImageNet's ``val_annotations.txt`` in it. With ``labelled: false`` all images of
+    a split count, whatever folders they are in.
 
     Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images, a class
     that one split has and the other lacks, and an image without a label. Files are not opened yet.
@@ -61,7 +59,9 @@ def read_image_folder(options: DataOptions) -> Source:
         second, origin = _list_split(root, test, classes), test.name
     else:
         second, origin = _list_annotated(root, test, labels, classes, options), f"{test.name} by {labels.name}"
-    return Source(classes, images, second, f"image folder, {train.name} and {origin}")
+    unread = [name for name in folders_in(root) if name.lower() == "test" and name != test.name]
+    notes = [f"{test.name} is the test split; the folder {name} is there too and is not read" for name in unread]
+    return Source(classes, images, second, f"image folder, {train.name} and {origin}", notes=tuple(notes))
 
 
 def _read_unlabelled(root: Path, train: Path | None, test: Path | None) -> Source:
@@ -75,12 +75,13 @@ def _read_unlabelled(root: Path, train: Path | None, test: Path | None) -> Sourc
 
 
 def _list_unlabelled(root: Path, folder: Path | None) -> FileSplit:
-    files, broken = ([], []) if folder is None else _image_files(folder)
+    found = Listing() if folder is None else list_images(folder)
     return FileSplit(
         root,
-        [file.relative_to(root).as_posix() for file in files],
-        np.full(len(files), NO_LABEL, dtype=np.int64),
-        [(file.relative_to(root).as_posix(), reason) for file, reason in broken],
+        [file.relative_to(root).as_posix() for file in found.images],
+        np.full(len(found.images), NO_LABEL, dtype=np.int64),
+        [(file.relative_to(root).as_posix(), reason) for file, reason in found.broken],
+        passed_over=found.passed_over,
     )
 
 
@@ -112,7 +113,8 @@ def _list_annotated(
     unknown = sorted(set(annotated.values()) - set(classes))
     if unknown and options.classes is None:
         raise UserError(f"{labels}: class {_listed(unknown)} has no folder in train; list `classes` to leave it out")
-    files, broken = _image_files(folder)
+    found = list_images(folder)
+    files = found.images
     if not files:
         raise UserError(f"{folder}: no image there or below; images end in {', '.join(EXTENSIONS)}")
     unnamed = [file for file in files if image_key(file.name) not in annotated]
@@ -130,8 +132,9 @@ def _list_annotated(
         root,
         [file.relative_to(root).as_posix() for file, _ in chosen],
         np.asarray([label for _, label in chosen], dtype=np.int64),
-        [(file.relative_to(root).as_posix(), reason) for file, reason in broken]
+        [(file.relative_to(root).as_posix(), reason) for file, reason in found.broken]
         + [(f"{folder.name}/{key}", f"is in {labels.name}, but there is no such image") for key in absent],
+        passed_over=found.passed_over,
     )
 
 
@@ -156,60 +159,19 @@ def _list_split(root: Path, folder: Path, classes: tuple[str, ...]) -> FileSplit
     labels: list[int] = []
     unreadable: list[tuple[str, str]] = []
     empty: list[str] = []
+    passed_over = Counter[str]()
     for label, name in enumerate(classes):
-        files, broken = _image_files(folder / name)
-        if not files:
+        found = list_images(folder / name)
+        if not found.images:
             empty.append(name)
-        paths += [file.relative_to(root).as_posix() for file in files]
-        labels += [label] * len(files)
-        unreadable += [(file.relative_to(root).as_posix(), reason) for file, reason in broken]
+        paths += [file.relative_to(root).as_posix() for file in found.images]
+        labels += [label] * len(found.images)
+        unreadable += [(file.relative_to(root).as_posix(), reason) for file, reason in found.broken]
+        passed_over += found.passed_over
     if empty:
-        raise UserError(f"{folder}: no image in class {_listed(empty)}; images end in {', '.join(EXTENSIONS)}")
-    return FileSplit(root, paths, np.asarray(labels, dtype=np.int64), unreadable)
-
-
-def _image_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Image files at any depth in ImageFolder's order, and the folders that could not be entered with the reason.
-
-    Links are followed, but no folder is entered twice: links within linked folders would make 2**n ways of n of them.
-    """
-    broken: list[tuple[Path, str]] = []
-    visits: list[tuple[str, list[str]]] = []
-    entered: dict[str, Path] = {}
-
-    def failed(error: OSError) -> None:
-        broken.append((Path(error.filename), error.strerror or "cannot be listed"))
-
-    waiting = [folder]
-    while waiting:
-        links: list[Path] = []
-        for parent, folders, files in os.walk(waiting.pop(0), onerror=failed):
-            entered[os.path.realpath(parent)] = Path(parent)
-            for name in list(folders):
-                child = Path(parent, name)
-                if child.is_symlink():
-                    links.append(child)
-                elif os.path.realpath(child) in entered:
-                    folders.remove(name)
-                    broken.append((child, _second_way(folder, entered[os.path.realpath(child)])))
-            visits.append((parent, sorted(files)))
-        for link in sorted(links):
-            real = os.path.realpath(link)
-            if real in {os.path.realpath(path) for path in link.parents}:
-                broken.append((link, "a symbolic link to a folder that contains it"))
-            elif real in entered:
-                broken.append((link, _second_way(folder, entered[real])))
-            else:
-                entered[real] = link
-                waiting.append(link)
-    images = [
-        Path(parent, name) for parent, files in sorted(visits) for name in files if name.lower().endswith(EXTENSIONS)
-    ]
-    return images, sorted(broken)
-
-
-def _second_way(folder: Path, first: Path) -> str:
-    return f"the same folder as {first.relative_to(folder.parent).as_posix()}, whose images would count twice"
+        others = f" (passed over in {folder.name}: {described(passed_over)})" if passed_over else ""
+        raise UserError(f"{folder}: no image in class {_listed(empty)}; images end in {', '.join(EXTENSIONS)}{others}")
+    return FileSplit(root, paths, np.asarray(labels, dtype=np.int64), unreadable, passed_over=passed_over)
 
 
 def _listed(names: list[str], at_most: int = 10) -> str:

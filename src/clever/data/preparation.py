@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from clever.data.decoding import UnreadableError, bound_shorter_side, decode_rgb, resize_square
+from clever.data.decoding import UnreadableError, bound_shorter_side, decode, resize_square
 from clever.data.moments import Moments, Triple, moments
+from clever.data.notes import SixteenBit, notes_on
 from clever.data.options import DataOptions
 from clever.data.registry import SOURCES
+from clever.data.repeats import Known, find_repeats, pixel_digest
 from clever.data.source import SPLITS, ArraySplit, FileSplit, Latent, Source, SplitName
 from clever.data.store import (
     ALL_FILES,
@@ -81,9 +83,12 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
                 left_out += [(name, item) for item in reports[name].unreadable]
         _check_unreadable(options, left_out)
         _check_classes(source.classes, reports, options)
+        repeats = find_repeats({name: reports[name].known(source.split(name)) for name in SPLITS})
+        notes = notes_on(source, {name: reports[name].sixteen_bit for name in SPLITS}, repeats)
         info = _describe(options, source, reports, left_out, side, partial_folder)
+        info |= {"notes": notes, "repeats": vars(repeats)}
         with (partial_folder / DESCRIPTION).open("w", encoding="utf-8") as file:
-            file.write(json.dumps(info, indent=1, sort_keys=True) + "\n")
+            file.write(json.dumps(sealed(info), indent=1, sort_keys=True) + "\n")
             sync(file)
 
     seconds = time.perf_counter() - started
@@ -94,6 +99,8 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
     if left_out:
         line += f"; left out {len(left_out)} unreadable ones, named in {DESCRIPTION}"
     print(one_line(line), file=sys.stderr)
+    for note in notes:
+        print(one_line(f"{folder.name}: note: {note}"), file=sys.stderr)
     return Store.open(folder)
 
 
@@ -101,10 +108,20 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
 class _Report:
     """What became of one split."""
 
+    is_test: bool
+    rows: NDArray[np.int64]
     labels: NDArray[np.int64]
+    digests: NDArray[np.uint64]
     moments: Moments
     unreadable: list[tuple[str, str]]
     largest: tuple[int, int]
+    sixteen_bit: SixteenBit
+
+    def known(self, split: ArraySplit | FileSplit) -> Known:
+        """The images that were kept of ``split``."""
+        # Rows of arrays are told apart by their split, which the path of a file names already.
+        where = " of test" if self.is_test and isinstance(split, ArraySplit) else ""
+        return Known(self.digests, self.labels, lambda place: split.name(int(self.rows[place])) + where)
 
 
 @dataclass(frozen=True)
@@ -116,8 +133,11 @@ class _Piece:
     encoded: list[bytes]
     sizes: list[tuple[int, int]]
     latents: list[NDArray[np.float32]]
+    digests: list[int]
     moments: Moments
     unreadable: list[tuple[str, str]]
+    brightest: list[int]
+    """Of the 16-bit images among them."""
 
 
 class _SplitWriter:
@@ -136,6 +156,8 @@ class _SplitWriter:
         sizes: list[tuple[int, int]] = []
         lengths: list[int] = []
         latents: list[NDArray[np.float32]] = []
+        digests: list[int] = []
+        brightest: list[int] = []
         measured = Moments()
         with ExitStack() as stack:
             if self.layout == "pixels":
@@ -146,6 +168,8 @@ class _SplitWriter:
                 blob = stack.enter_context((self.folder / f"{self.name}_bytes.bin").open("wb"))
             for piece in self._pieces(split, rows):
                 kept += piece.rows
+                digests += piece.digests
+                brightest += piece.brightest
                 sizes += piece.sizes
                 if piece.latents:
                     latents.append(np.stack(piece.latents))
@@ -161,19 +185,29 @@ class _SplitWriter:
                 bar.update(len(piece.rows) + len(piece.unreadable))
             if self.layout == "encoded":
                 sync(blob)
-        labels = split.labels[np.asarray(kept, dtype=np.int64)]
+        rows = np.asarray(kept, dtype=np.int64)
+        labels = split.labels[rows]
         write_array(self.folder / f"{self.name}_labels.npy", labels)
         if self.latent_names:
             none = np.empty((0, len(self.latent_names)), dtype=np.float32)
             write_array(self.folder / LATENTS.format(self.name), np.concatenate([none, *latents]))
         if split.groups is not None:
-            write_array(self.folder / GROUPS.format(self.name), split.groups[np.asarray(kept, dtype=np.int64)])
+            write_array(self.folder / GROUPS.format(self.name), split.groups[rows])
         if self.layout == "encoded":
             offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
             write_array(self.folder / f"{self.name}_offsets.npy", offsets)
             write_array(self.folder / f"{self.name}_sizes.npy", np.asarray(sizes, dtype=np.int64).reshape(-1, 2))
         height, width = np.max(sizes, axis=0) if sizes else (0, 0)
-        return _Report(labels, measured, unreadable, (int(height), int(width)))
+        return _Report(
+            self.name == "test",
+            rows,
+            labels,
+            np.asarray(digests, dtype=np.uint64),
+            measured,
+            unreadable,
+            (int(height), int(width)),
+            SixteenBit(len(brightest), max(brightest, default=0)),
+        )
 
     def _pieces(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64]) -> Iterator[_Piece]:
         # Unknown sizes of photographs: about 0.5 MB each.
@@ -185,13 +219,13 @@ class _SplitWriter:
             yield from ordered_map(partial(self._piece, split), chunks, workers, ahead=2 * workers)
 
     def _piece(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64]) -> _Piece:
-        piece = _Piece([], [], [], [], [], Moments(), [])
+        piece = _Piece([], [], [], [], [], [], Moments(), [], [])
         images: list[NDArray[np.uint8]] = []
         for row in rows.tolist():
             try:
                 latent = _checked_latent(split.latent(row), self.latent_names) if self.latent_names else None
                 found = split.read(row)
-                pixels = decode_rgb(found) if isinstance(found, bytes) else found
+                pixels, brightest = decode(found) if isinstance(found, bytes) else (found, None)
                 if self.layout == "encoded":
                     pixels = bound_shorter_side(pixels, self.side)
                 elif self.side is not None:
@@ -200,6 +234,9 @@ class _SplitWriter:
                 piece.unreadable.append((split.name(row), str(error)))
                 continue
             piece.rows.append(row)
+            piece.digests.append(pixel_digest(pixels))
+            if brightest is not None:
+                piece.brightest.append(brightest)
             if latent is not None:
                 piece.latents.append(latent)
             piece.sizes.append((pixels.shape[0], pixels.shape[1]))
@@ -213,7 +250,7 @@ class _SplitWriter:
             for pixels in whole:
                 measured += moments(pixels)
         kept = images if self.layout == "pixels" else []
-        return _Piece(piece.rows, kept, piece.encoded, piece.sizes, piece.latents, measured, piece.unreadable)
+        return replace(piece, pixels=kept, moments=measured)
 
 
 def _checked_latent(found: Latent, names: tuple[str, ...]) -> NDArray[np.float32]:
@@ -334,6 +371,8 @@ def _describe(
                 if source.classes
                 else [],
                 "largest": list(report.largest),
+                "passed_over": dict(sorted(source.split(name).passed_over.items())),
+                "sixteen_bit": vars(report.sixteen_bit),
                 "unreadable": [{"name": item, "reason": why} for split, (item, why) in left_out if split == name],
             }
             for name, report in reports.items()
@@ -348,4 +387,4 @@ def _describe(
     if source.latent_names:
         info["latent_names"] = list(source.latent_names)
     info["checksum"] = content_checksum(info)
-    return sealed(info)
+    return info

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -43,6 +43,7 @@ class ArraySplit:
     unreadable: Sequence[tuple[str, str]] = ()
     latents: NDArray[np.float32] | None = None
     groups: NDArray[np.int64] | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def name(self, row: int) -> str:
         """How a message calls the image of this row."""
@@ -67,6 +68,7 @@ class FileSplit:
     ``unreadable`` lists (name, reason) of entries that the listing of the folder had already to give up.
     ``latent_path`` turns the path of an image into that of the ``.npy`` file of its latents; they are read with the
     image, since opening millions of files only to list them would take hours. ``groups`` as in :class:`ArraySplit`.
+    ``passed_over`` counts the files that are no images by reason (see ``image_files.Listing``).
     """
 
     root: Path
@@ -75,6 +77,7 @@ class FileSplit:
     unreadable: Sequence[tuple[str, str]] = field(default=())
     latent_path: Callable[[str], str] | None = None
     groups: NDArray[np.int64] | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def name(self, row: int) -> str:
         """How a message calls the image of this row: its path below the root."""
@@ -118,7 +121,7 @@ class Source:
     Without labels there are no classes, every label is ``NO_LABEL``, and ``test`` may be empty.
 
     ``origin`` says in a few words what was read (for ``store.json``), without absolute paths. ``latent_names`` names
-    the latents of every image, where both splits have some.
+    the latents of every image, where both splits have some. ``notes`` are lines that a user should read once.
     """
 
     classes: tuple[str, ...]
@@ -126,6 +129,7 @@ class Source:
     test: ArraySplit | FileSplit
     origin: str
     latent_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def split(self, name: SplitName) -> ArraySplit | FileSplit:
         """The split of that name."""

@@ -12,7 +12,7 @@ from clever.data import DataOptions
 from clever.data.array_files import load_array
 from clever.data.digits import DEFAULT_SIZE
 from clever.data.folder_layout import find_split, folders_in, labels_file
-from clever.data.image_folder import EXTENSIONS
+from clever.data.image_files import EXTENSIONS
 from clever.data.source import SplitName
 from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES
 from clever.errors import UserError

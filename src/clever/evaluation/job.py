@@ -16,6 +16,7 @@ from clever.data import Store
 from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.notes import collected_notes
 from clever.evaluation.subject import Subject
 from clever.execution.device import held_device
 from clever.options import parse, parse_json
@@ -84,7 +85,7 @@ def evaluate_run(
         recipe_digest=run["recipe_digest"],
         data_checksum=store.checksum,
     )
-    with held_device(device) as chosen:
+    with held_device(device) as chosen, collected_notes() as said:
         notes: dict[str, Any] = {}
         if known.needs_map and recipe["backbone_name"] == PIXELS:
             print(f"{protocol}: {run['run']} has no feature map: no records", file=sys.stderr, flush=True)
@@ -108,6 +109,8 @@ def evaluate_run(
                 seed=options.seed,
                 **further,
             )
+    for text in said:
+        print(f"note: {text}", file=sys.stderr)
     commit, dirty = source_commit()
     provenance = {
         "run": run,
@@ -117,6 +120,7 @@ def evaluate_run(
         "git_dirty": dirty,
         "versions": package_versions(),
         "hardware": hardware(chosen),
+        "said": said,
     }
     if notes:
         provenance["notes"] = notes

@@ -17,6 +17,7 @@ from torch import Tensor
 from clever.backbones import Backbone
 from clever.data import Store
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.notes import note
 from clever.evaluation.parts import part_selections
 from clever.results.records import Record, RunIdentity
 
@@ -86,6 +87,9 @@ def evaluate(
     extractor = FeatureExtractor(backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed)
     parts = part_selections(backbone.feature_dim, ir_dim)
     train_labels, test_labels = extractor.labels("train").to(device), extractor.labels("test").to(device)
+    for k in options.neighbours:
+        if k > len(train_labels):
+            note(f"{run_identity.run}: of {k} neighbours only {len(train_labels)} vote, one for each training image")
     train = extractor.perturbed("train", "orig").to(device)
     records: list[Record] = []
     for perturbation in options.perturbations:

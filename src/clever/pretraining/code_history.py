@@ -63,12 +63,15 @@ def refuse_other_threads(history: Sequence[Entry], executed: Mapping[str, Any], 
     before = history[-1] if history else {}
     if before.get("device") != "cpu" or executed["device"] != "cpu":
         return
-    for key, option in (("threads", "--threads"), ("processes", "torchrun --nproc-per-node")):
+    # The command line counts the threads of all processes of a machine together.
+    wanted = {"threads": f"--threads {before['threads'] * before['processes']}"}
+    wanted["processes"] = f"torchrun --nproc-per-node {before['processes']}"
+    for key, option in wanted.items():
         if before[key] != executed[key]:
             raise UserError(
-                f"{where}: was trained with {before[key]} {key}, this process has {executed[key]}: the last bits of "
-                f"the result would differ; start again with {option} {before[key]}, or go on with "
-                "--accept-other-threads, which run.json will list"
+                f"{where}: was trained with {key} = {before[key]}, this process has {key} = {executed[key]}: the last "
+                f"bits of the result would differ; start again with {option}, or go on with --accept-other-threads, "
+                "which run.json will list"
             )
 
 

@@ -189,13 +189,13 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
     write_table(frame, path, COLUMNS, KEY)
 
 
-def read_records(path: Path) -> pd.DataFrame:
-    """Read ``records.csv`` back in the columns of `Record`, in the file's order.
+def read_records(path: Path, *, verify: bool = True) -> pd.DataFrame:
+    """Read ``records.csv`` back in the columns of `Record`, in the file's order; ``verify`` as in `read_table`.
 
     ``value`` is float64, ``seed``, ``n`` and ``epoch`` are int64, all else is text. Raises ``UserError`` for a missing,
     empty or malformed file and for a number that is recorded twice.
     """
-    table = read_table(path, COLUMNS)
+    table = read_table(path, COLUMNS, verify=verify)
     require_names(table, path)
     table["value"] = to_numbers(table, "value", path, whole=False)
     for column in ("seed", "n", "epoch"):

@@ -13,6 +13,7 @@ from clever.errors import UserError
 from clever.files import write_json
 from clever.parsing import decode_json, foreign, read_json_object, read_text, require_kinds
 from clever.results.run_id import RunId
+from clever.results.sums import check_sums
 from clever.sealed import check_seal, sealed
 
 SEALED_FORMAT = 2
@@ -176,6 +177,7 @@ def read_runs(path: Path) -> list[RunDescription]:
     """Read ``runs.json``, sorted by run id. Raises UserError where the file is no list of run descriptions."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    check_sums(path)
     with foreign(path, "cannot be read"):
         text = read_text(path)
     runs = decode_json(text, path, "not readable JSON")

@@ -13,6 +13,7 @@ from clever.errors import UserError
 from clever.files import write_text
 from clever.parsing import foreign, require_regular
 from clever.results.run_id import AXIS_PATTERN
+from clever.results.sums import check_sums
 
 _NAMES = ("run", "data", "backbone", "method", "augmentation", "protocol", "part", "perturbation", "metric")
 _RUN = f"{AXIS_PATTERN}(/{AXIS_PATTERN})*"
@@ -26,14 +27,16 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV as text, no value taken for a missing one.
+def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd.DataFrame:
+    """A CSV as text, no value taken for a missing one; with ``verify``, compared with a SHA256SUMS beside it.
 
     Raises:
-        UserError: the file is missing, empty, cut short or not a CSV, or lacks one of ``columns``.
+        UserError: the file is missing, empty, cut short, changed or not a CSV, or lacks one of ``columns``.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if verify:
+        check_sums(path)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             # strict: a quotation mark that nobody closes is an error here, not a field as long as the file.
