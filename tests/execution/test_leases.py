@@ -144,7 +144,7 @@ def test_auto_without_a_gpu_is_the_cpu_and_one_line(
     assert capsys.readouterr().err == "no GPU found: this job runs on the CPU\n"
     with held_device("cpu"):
         assert capsys.readouterr().err == ""
-    with pytest.raises(UserError, match="shows 0 GPUs"), held_device("cuda"):
+    with pytest.raises(UserError, match="has 0 visible GPUs"), held_device("cuda"):
         pass
     assert not lease_folder().exists()
 
