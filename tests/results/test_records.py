@@ -15,7 +15,7 @@ import pytest
 
 from clever.errors import UserError
 from clever.results.records import COLUMNS, Record, RunIdentity, collect, read_evaluation, read_records, write_evaluation, write_records
-from clever.results.curves import collect_curves, read_curves, write_curves, numeric_curves
+from clever.results.curves import collect_curves, health_of_curves, numeric_curves, read_curves, write_curves
 from clever.results.run_description import collect_runs, write_runs
 from clever.sealed import sealed
 
@@ -203,31 +203,33 @@ def test_curves_are_tidy_and_skip_what_a_method_lacks(tmp_path: Path) -> None:
     plain = metrics(
         tmp_path,
         "digits/r/dino/caug/seed0",
-        "epoch,iteration,loss,loss_orthogonality,health\n1,5,2.5,,ok\n2,10,nan,,loss\n",
+        "epoch,iteration,loss,loss_orthogonality,health\n1,5,2.5,,ok\n2,10,nan,,loss is not finite\n",
     )
     # The third line repeats epoch 2 after a resume.
     split = metrics(tmp_path, "digits/r/dino+clever/caug/seed0", "epoch,loss_orthogonality\n1,0.5\n2,0.25\n2,0.125\n")
     curves = collect_curves([plain, split])
     assert ",".join(curves.columns) == "run,data,backbone,method,augmentation,seed,epoch,metric,value"
     found = {
-        (method, epoch, metric): float(value)
+        (method, epoch, metric): value if metric == "health" else float(value)
         for method, epoch, metric, value in zip(
             curves["method"], curves["epoch"], curves["metric"], curves["value"], strict=True
         )
     }
-    assert math.isnan(found.pop(("dino", 2, "loss")))
+    assert math.isnan(float(found.pop(("dino", 2, "loss"))))
     assert found == {
         ("dino", 1, "iteration"): 5.0,
         ("dino", 2, "iteration"): 10.0,
         ("dino", 1, "loss"): 2.5,
+        ("dino", 1, "health"): "ok",
+        ("dino", 2, "health"): "loss is not finite",
         ("dino+clever", 1, "loss_orthogonality"): 0.5,
         ("dino+clever", 2, "loss_orthogonality"): 0.125,
     }
     write_curves(curves, tmp_path / "curves.csv")
-    finite = curves[np.isfinite(curves["value"])]
-    read = numeric_curves(read_curves(tmp_path / "curves.csv"), tmp_path / "curves.csv")
-    pd.testing.assert_frame_equal(read, finite, check_dtype=False)
-    assert read["value"].tolist() == finite["value"].tolist()
+    again = read_curves(tmp_path / "curves.csv")
+    pd.testing.assert_frame_equal(again, curves, check_dtype=False)
+    assert health_of_curves(again) == {"digits/r/dino/caug/seed0": (2, "loss is not finite")}
+    assert numeric_curves(again, tmp_path / "curves.csv")["value"].tolist() == [5.0, 10.0, 2.5, 0.5, 0.125]
     write_curves(collect_curves([split, plain]), tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "curves.csv").read_bytes()
 

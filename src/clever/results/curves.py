@@ -19,16 +19,17 @@ from clever.results.tables import read_bytes, read_table, require_names, tidy, t
 
 CURVE_COLUMNS = ("run", "data", "backbone", "method", "augmentation", "seed", "epoch", "metric", "value")
 CURVE_KEY = ("data", "backbone", "method", "augmentation", "seed", "metric", "epoch")
-_TEXT_METRICS = frozenset({"health"})
+HEALTH = "health"
+"""The metric that is text: ``HEALTHY``, or in which way the run had collapsed at the end of the epoch."""
 
 
 def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """Collect the ``metrics.csv`` files of some runs (in the folders ``.../<run id>/``) in one tidy frame.
 
-    Columns: run, data, backbone, method, augmentation, seed, epoch, metric, value. Empty cells (a term that the
-    method lacks) and the column ``health`` (text; see ``run.json``) yield no row. A resumed run may have
-    written an epoch twice; the later line counts. ``runs`` are the descriptions of the runs (``collect_runs``), which
-    contain the checksum of each file.
+    Columns: run, data, backbone, method, augmentation, seed, epoch, metric, value (text: decimals that read back to
+    the same float, or the text of ``health``). Empty cells (a term that the method lacks) yield no row. A resumed run
+    may have written an epoch twice; the later line counts. ``runs`` are the descriptions of the runs
+    (``collect_runs``), which contain the checksum of each file.
 
     Raises UserError, naming file, line and column, for a cell that is not a number, and for a file whose checksum
     differs from the one that its run recorded.
@@ -46,12 +47,13 @@ def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()
         axes = (identity.run, identity.data, identity.backbone, identity.method, identity.augmentation, identity.seed)
         for epoch, metric, value in _metrics(path):
             rows[identity.run, epoch, metric] = (*axes, epoch, metric, value)
-    return tidy(pd.DataFrame(list(rows.values()), columns=list(CURVE_COLUMNS)), CURVE_COLUMNS, CURVE_KEY)
+    frame = pd.DataFrame(list(rows.values()), columns=list(CURVE_COLUMNS))
+    return tidy(frame, CURVE_COLUMNS, CURVE_KEY, text=("value",))
 
 
 def write_curves(frame: pd.DataFrame, path: Path) -> None:
     """Write ``curves.csv``; see `clever.results.tables.write_table`."""
-    write_table(frame, path, CURVE_COLUMNS, CURVE_KEY)
+    write_table(frame, path, CURVE_COLUMNS, CURVE_KEY, text=("value",))
 
 
 def read_curves(path: Path) -> pd.DataFrame:
@@ -68,9 +70,9 @@ def read_curves(path: Path) -> pd.DataFrame:
 
 def numeric_curves(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The numeric curves, with ``value`` as float64; empty values (of a term that the method lacks) are dropped."""
-    numbers = curves[(curves["metric"] != "health") & (curves["value"].str.strip() != "")].copy()
+    numbers = curves[(curves["metric"] != HEALTH) & (curves["value"].str.strip() != "")].copy()
     parsed = pd.to_numeric(numbers["value"], errors="coerce")
-        # A diverging run may have written nan or inf. Such points are valid, but they cannot be drawn.
+    # A diverging run may have written nan or inf. Such points are valid, but they cannot be drawn.
     wrong = parsed.isna() & ~numbers["value"].str.strip().str.lower().isin(("nan", "inf", "-inf"))
     if bool(wrong.any()):
         first = numbers[wrong].iloc[0]
@@ -82,18 +84,18 @@ def numeric_curves(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def health_of_curves(curves: pd.DataFrame) -> dict[str, tuple[int, str]]:
     """For every run that reported a problem: the first epoch that has one, and its text."""
-    told = curves[(curves["metric"] == "health") & ~curves["value"].isin(("", HEALTHY))].sort_values("epoch")
-    first = told.drop_duplicates("run")
+    unhealthy = curves[(curves["metric"] == HEALTH) & ~curves["value"].isin(("", HEALTHY))].sort_values("epoch")
+    first = unhealthy.drop_duplicates("run")
     return {str(run): (int(epoch), str(text)) for run, epoch, text in first[["run", "epoch", "value"]].to_numpy()}
 
 
-def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
+def _metrics(path: Path) -> Iterable[tuple[int, str, str]]:
     """(epoch, metric, value) of every filled cell of a ``metrics.csv``."""
     with foreign(path, "is not a metrics.csv"):
         yield from _cells(path)
 
 
-def _cells(path: Path) -> Iterable[tuple[int, str, float]]:
+def _cells(path: Path) -> Iterable[tuple[int, str, str]]:
     lines = csv.reader(read_bytes(path).decode("utf-8", errors="replace").splitlines())
     header = next(lines, [])
     if "epoch" not in header:
@@ -106,8 +108,8 @@ def _cells(path: Path) -> Iterable[tuple[int, str, float]]:
             raise UserError(f"{path}, line {lines.line_num}: epoch is {row['epoch']!r}, which is not a whole number")
         epoch = int(row["epoch"])
         for metric, cell in row.items():
-            if cell and metric != "epoch" and metric not in _TEXT_METRICS:
-                yield epoch, metric, _number(path, lines.line_num, metric, cell)
+            if cell and metric != "epoch":
+                yield epoch, metric, cell if metric == HEALTH else repr(_number(path, lines.line_num, metric, cell))
 
 
 def _number(path: Path, line: int, column: str, cell: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,13 +106,17 @@ def require_unique(table: pd.DataFrame, key: Sequence[str], path: Path, shown: S
         raise UserError(f"{path}: line {row + 2} records a second value for {what}")
 
 
-def tidy(frame: pd.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:
-    """The given columns with their types, sorted by key."""
-    types = {name: _NUMBERS.get(name, "str") for name in columns}
+def tidy(
+    frame: pd.DataFrame, columns: Sequence[str], key: Sequence[str], text: Collection[str] = ()
+) -> pd.DataFrame:
+    """The given columns with their types (those of ``text`` as text), sorted by key."""
+    types = {name: "str" if name in text else _NUMBERS.get(name, "str") for name in columns}
     return frame[list(columns)].astype(types).sort_values(list(key), kind="stable", ignore_index=True)
 
 
-def write_table(frame: pd.DataFrame, path: Path, columns: Sequence[str], key: Sequence[str]) -> None:
+def write_table(
+    frame: pd.DataFrame, path: Path, columns: Sequence[str], key: Sequence[str], text: Collection[str] = ()
+) -> None:
     """Write sorted rows with the shortest decimals that read back to the same float; the bytes are deterministic.
 
     Raises UserError when a column is missing or two rows have the same ``key``.
@@ -120,7 +124,7 @@ def write_table(frame: pd.DataFrame, path: Path, columns: Sequence[str], key: Se
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise UserError(f"{path} cannot be written: the table lacks the column {missing[0]!r}")
-    table = tidy(frame, columns, key)
+    table = tidy(frame, columns, key, text)
     repeated = table[table.duplicated(list(key))]
     if len(repeated):
         what = ", ".join(str(repeated.iloc[0][name]) for name in key)
