@@ -47,7 +47,7 @@ def test_a_run_id_is_read_back() -> None:
     "wrong", ["digits/pixels/untrained/none/12", "a/b/c/seed0", "a/b/c/d/e/seed0", "a//c/d/seed0", "a/b/c/d/seed-1"]
 )
 def test_a_wrong_run_id_is_refused(wrong: str) -> None:
-    with pytest.raises(UserError, match="is no run id"):
+    with pytest.raises(UserError, match="is not a run id"):
         RunIdentity.parse(wrong)
 
 
@@ -74,8 +74,8 @@ def damaged(changes: dict[str, object]) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "is no evaluation file"),
-        ('{"format": 1', "is no evaluation file"),
+        ("", "is not an evaluation file"),
+        ('{"format": 1', "is not an evaluation file"),
         ('{"format": 1, "provenance": {}}', "records: Field required"),
         ('{"format": 3, "provenance": {}, "records": []}', "has format 3"),
         ('{"format": 2, "provenance": {}, "records": []}', "content_sha256 is missing"),
@@ -148,7 +148,7 @@ def test_records_csv_reads_back_exactly(tmp_path: Path) -> None:
 def test_no_evaluations_make_an_empty_table(tmp_path: Path) -> None:
     write_records(collect([]), tmp_path / "records.csv")
     assert (tmp_path / "records.csv").read_text() == ",".join(COLUMNS) + "\n"
-    with pytest.raises(UserError, match="there is a header but no row"):
+    with pytest.raises(UserError, match="the file has a header but no rows"):
         read_records(tmp_path / "records.csv")
 
 
@@ -169,7 +169,7 @@ def test_last_and_best_are_kept_apart(tmp_path: Path) -> None:
 
 def test_a_table_with_repeated_rows_or_without_a_column_is_not_written(tmp_path: Path) -> None:
     frame = pd.DataFrame([asdict(record()), asdict(record(value=1.0))])
-    with pytest.raises(UserError, match="two rows speak of digits, resnet10t"):
+    with pytest.raises(UserError, match="two rows record digits, resnet10t"):
         write_records(frame, tmp_path / "records.csv")
     with pytest.raises(UserError, match="lacks the column 'part'"):
         write_records(frame.drop(columns="part"), tmp_path / "records.csv")
@@ -303,7 +303,7 @@ def test_a_run_in_the_folder_of_another_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "a/a/a/a/seed0" / "run.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(described("a/a/a/a/seed7")))
-    with pytest.raises(UserError, match="describes the run a/a/a/a/seed7 in the folder of a/a/a/a/seed0"):
+    with pytest.raises(UserError, match="describes a/a/a/a/seed7, but is in the folder of a/a/a/a/seed0"):
         collect_runs([path])
 
 
@@ -318,7 +318,7 @@ def test_files_of_an_older_version_are_read_and_counted(tmp_path: Path, capsys: 
     assert len(collect_runs(tmp_path.glob("run*.json"))) == 2
     assert len(collect(tmp_path.glob("knn*.json"))) == 2
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("WARNING: 2 run.json of an older version carry no checksum of their content")
+    assert first.startswith("WARNING: 2 run.json of an older version have no checksum of their content")
     assert second.startswith("WARNING: 2 evaluation files of an older version")
 
 
@@ -339,7 +339,7 @@ def test_an_evaluation_of_another_run_is_refused_with_both_values(tmp_path: Path
     with pytest.raises(UserError, match=r"its ir_dim is 204, run\.json of .* says 100; evaluate again"):
         collect([tmp_path / "a.json"], [run | {"ir_dim": 100}])
     write_evaluation(tmp_path / "b.json", [replace(made, seed=7, run=made.run.replace("seed0", "seed7"))], origin)
-    with pytest.raises(UserError, match=r"run of a record is .*seed7, run of the run is .*seed0; evaluate again"):
+    with pytest.raises(UserError, match=r"run of a record is .*seed7, but run of the run is .*seed0; evaluate again"):
         collect([tmp_path / "b.json"])
 
 
@@ -367,6 +367,6 @@ def test_a_name_of_a_foreign_file_that_would_be_markup_is_refused(tmp_path: Path
     frame = pd.DataFrame([asdict(record())])
     frame[column] = name
     frame.to_csv(path, index=False)
-    with pytest.raises(UserError, match=rf"records\.csv: line 2: {column} is .*; a name has only letters") as caught:
+    with pytest.raises(UserError, match=rf"records\.csv: line 2: {column} is .*; a name may contain only letters") as caught:
         read_records(path)
     assert "\n" not in str(caught.value)
