@@ -16,7 +16,6 @@ from clever.errors import UserError
 from clever.parsing import lacks_memory
 
 if TYPE_CHECKING:
-    from clever.config import Study
     from clever.pretraining.recipe import RunRecipe
 
 # torch takes seconds to import: each command imports what it needs, so that --help and a wrong flag answer at once.
@@ -106,23 +105,31 @@ def _add_debug(parser: argparse.ArgumentParser) -> None:
 
 def _add_study(parser: argparse.ArgumentParser, item: str) -> None:
     parser.add_argument("--study", type=Path, metavar="FILE", help=f"study file to take the {item} from")
+
+
+def _add_data_root(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
-        "--data-root", metavar="FOLDER", help="folder that the study's relative data roots start from, if not its own"
+        "--data-root", metavar="FOLDER", help=f"folder that the study's relative data roots start from (data){more}"
     )
 
 
 def _add_check(commands: _Commands) -> None:
     parser = _add(commands, "check", "check a study file and list its runs")
     parser.add_argument("study", type=Path, metavar="FILE", help="study file")
+    _add_data_root(parser, "; when given, the folders of the data are checked too")
     parser.set_defaults(command=_check)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
     from clever.crosschecks import refuse_for_stores
+    from clever.crosschecks.missing_data import missing_data
 
-    study = load_study(arguments.study)
-    refuse_for_stores(study, Path("results"), str(arguments.study))
+    study, results = load_study(arguments.study), Path("results")
+    refuse_for_stores(study, results, str(arguments.study))
+    if arguments.data_root is not None:
+        for line in missing_data(study, arguments.data_root, results / study.study / "data"):
+            raise UserError(f"{arguments.study}: {line}")
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
 
@@ -135,6 +142,7 @@ def _add_prepare(commands: _Commands) -> None:
         "Give either --study and --data, or --options.",
     )
     _add_study(parser, "data set")
+    _add_data_root(parser)
     parser.add_argument("--data", metavar="NAME", help="the data set's name in the study")
     parser.add_argument("--options", metavar="JSON", help="the data set's options, as the workflow gives them")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the store to write")
@@ -142,13 +150,15 @@ def _add_prepare(commands: _Commands) -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
+    from clever.config import load_study
     from clever.data import DataOptions, prepare
+    from clever.invocation import DATA_ROOT
     from clever.options import parse_json
 
     if arguments.options is not None:
         options = parse_json(DataOptions, arguments.options, "--options")
     elif arguments.study and arguments.data:
-        options = _load_study(arguments).data_options(arguments.data)
+        options = load_study(arguments.study).data_options(arguments.data, arguments.data_root or DATA_ROOT)
     else:
         raise UserError("prepare needs --study and --data, or --options")
     store = prepare(options, arguments.output)
@@ -253,6 +263,7 @@ def _share(threads: int | None) -> int | None:
 def _add_evaluate(commands: _Commands) -> None:
     parser = _add(commands, "evaluate", "evaluate a run's backbone with one protocol, and write its records")
     _add_study(parser, "protocol's options")
+    _add_data_root(parser)
     parser.add_argument(
         "--protocol", required=True, help="its name, or <name>+<variant>; `clever methods` lists the names"
     )
@@ -266,15 +277,17 @@ def _add_evaluate(commands: _Commands) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from clever.config import load_study
     from clever.evaluation.job import evaluate_run
     from clever.execution.threads import require_threads
+    from clever.invocation import DATA_ROOT
     from clever.pretraining.state import drop_finished_state
 
     require_threads(arguments.threads, "--threads")
     if arguments.options is not None:
         content = arguments.options
     elif arguments.study:
-        options = _load_study(arguments).evaluation_options()
+        options = load_study(arguments.study).evaluation_options(arguments.data_root or DATA_ROOT)
         if arguments.protocol not in options:
             raise UserError(f"{arguments.study}: evaluations has no {arguments.protocol}")
         content = options[arguments.protocol].model_dump_json()
@@ -380,6 +393,7 @@ def _add_doctor(commands: _Commands) -> None:
         "the machine and its packages are looked at.",
     )
     _add_study(parser, "needs")
+    _add_data_root(parser)
     parser.add_argument("--verify", action="store_true", help="read prepared stores whole and compare their checksums")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.set_defaults(command=_doctor)
@@ -466,21 +480,15 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_recipe(arguments: argparse.Namespace) -> RunRecipe:
+    from clever.config import load_study
     from clever.options import parse_json
     from clever.pretraining.recipe import RunRecipe
 
     if arguments.recipe is not None:
         return parse_json(RunRecipe, arguments.recipe, "--recipe")
     if arguments.study and arguments.run:
-        return _load_study(arguments).recipe(arguments.run)
+        return load_study(arguments.study).recipe(arguments.run)
     raise UserError("pretrain needs --study and --run, or --recipe")
-
-
-def _load_study(arguments: argparse.Namespace) -> Study:
-    from clever.config import load_study
-
-    study = load_study(arguments.study)
-    return study.model_copy(update={"data_root": arguments.data_root}) if arguments.data_root else study
 
 
 def _print_mapping(content: object, as_json: bool) -> None:
