@@ -16,6 +16,7 @@ from clever.errors import UserError
 from clever.parsing import lacks_memory
 
 if TYPE_CHECKING:
+    from clever.config import Study
     from clever.pretraining.recipe import RunRecipe
 
 # torch takes seconds to import: each command imports what it needs, so that --help and a wrong flag answer at once.
@@ -150,15 +151,13 @@ def _add_prepare(commands: _Commands) -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from clever.config import load_study
     from clever.data import DataOptions, prepare
-    from clever.invocation import DATA_ROOT
     from clever.options import parse_json
 
     if arguments.options is not None:
         options = parse_json(DataOptions, arguments.options, "--options")
     elif arguments.study and arguments.data:
-        options = load_study(arguments.study).data_options(arguments.data, arguments.data_root or DATA_ROOT)
+        options = _load_study(arguments).data_options(arguments.data, _data_root(arguments))
     else:
         raise UserError("prepare needs --study and --data, or --options")
     store = prepare(options, arguments.output)
@@ -277,17 +276,15 @@ def _add_evaluate(commands: _Commands) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from clever.config import load_study
     from clever.evaluation.job import evaluate_run
     from clever.execution.threads import require_threads
-    from clever.invocation import DATA_ROOT
     from clever.pretraining.state import drop_finished_state
 
     require_threads(arguments.threads, "--threads")
     if arguments.options is not None:
         content = arguments.options
     elif arguments.study:
-        options = load_study(arguments.study).evaluation_options(arguments.data_root or DATA_ROOT)
+        options = _load_study(arguments).evaluation_options(_data_root(arguments))
         if arguments.protocol not in options:
             raise UserError(f"{arguments.study}: evaluations has no {arguments.protocol}")
         content = options[arguments.protocol].model_dump_json()
@@ -480,15 +477,26 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_recipe(arguments: argparse.Namespace) -> RunRecipe:
-    from clever.config import load_study
     from clever.options import parse_json
     from clever.pretraining.recipe import RunRecipe
 
     if arguments.recipe is not None:
         return parse_json(RunRecipe, arguments.recipe, "--recipe")
     if arguments.study and arguments.run:
-        return load_study(arguments.study).recipe(arguments.run)
+        return _load_study(arguments).recipe(arguments.run)
     raise UserError("pretrain needs --study and --run, or --recipe")
+
+
+def _load_study(arguments: argparse.Namespace) -> Study:
+    from clever.config import load_study
+
+    return load_study(arguments.study)
+
+
+def _data_root(arguments: argparse.Namespace) -> str:
+    from clever.invocation import DATA_ROOT
+
+    return arguments.data_root or DATA_ROOT
 
 
 def _print_mapping(content: object, as_json: bool) -> None:
