@@ -91,7 +91,7 @@ def test_settings_of_the_call_reach_the_roots() -> None:
 
 def test_drawing_from_committed_records_needs_neither_data_nor_protocols() -> None:
     bare = content(evaluations={})
-    assert "names no protocol" in refusal(bare, [write(bare)], "-n")
+    assert "lists no protocol" in refusal(bare, [write(bare)], "-n")
     setup = set_up(bare | {"from_measured": True}, [write(bare)], ["snakemake"])
     assert setup.results == "results/trial/measured"
 
