@@ -41,7 +41,7 @@ from published_values import REFERENCE_FILE, read_published
 from references import read_references
 from scipy import stats
 from table_provenance import origin_facts
-from tables import Row, escape_markdown, markdown_grid
+from tables import Row, escape_markdown, markdown_code, markdown_grid
 from verdicts import Finding, find
 
 from clever.errors import UserError
@@ -71,8 +71,8 @@ def render(
     ``parameters`` are the backbones' numbers of parameters, of those that are known; ``figure`` is the claims figure as
     seen from the page, and may be empty.
     """
-    numbers, sick = Numbers(records), unhealthy_runs(runs)
-    findings = find(statements(numbers, parameters), sick)
+    numbers, unhealthy = Numbers(records), unhealthy_runs(runs)
+    findings = find(statements(numbers, parameters), unhealthy)
     beside = published_differences(published)
     sources = _Sources()
     trained = records[records["method"] != UNTRAINED]
@@ -114,12 +114,12 @@ def render(
         confidence=f"{100 * CONFIDENCE:.0f}",
         margin_points=MARGIN_POINTS,
         margin_r2=MARGIN_R2,
-        summary=_summary(findings, bool(sick)),
+        summary=_summary(findings, bool(unhealthy)),
         tests_corrected=sum(not math.isnan(finding.p_holm) for finding in findings),
         claims=claims,
         sizes=[(name, f"{count / 1e6:.2f}") for name, count in sorted(parameters.items(), key=lambda item: item[1])],
-        sick=[(run, escape_markdown(reason)) for run, reason in sorted(sick.items())],
-        unknown=unknown,
+        unhealthy=[(markdown_code(run), escape_markdown(reason)) for run, reason in sorted(unhealthy.items())],
+        unknown=[markdown_code(run) for run in unknown],
         has_runs=bool(runs),
         affected=any(finding.changes_without_unhealthy for finding in findings),
         has_parameters="parameters" in names_of_protocols,
