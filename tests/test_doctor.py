@@ -330,7 +330,7 @@ def test_another_version_than_the_lock_warns(tmp_path: Path, monkeypatch: pytest
 def test_an_old_python_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "python_version", lambda: "3.10.14")
     found = software.check_python(software.checkout())
-    assert (found.state, found.text[:39]) == ("FAIL", "3.10.14, but the project needs >=3.11; u")
+    assert (found.state, found.text[:40]) == ("FAIL", "3.10.14, but the project needs >=3.11; u")
 
 
 @pytest.mark.parametrize(
