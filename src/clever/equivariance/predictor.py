@@ -16,7 +16,8 @@ from clever.equivariance.hypernetwork import Hypernetwork
 from clever.errors import UserError
 from clever.files import write_bytes
 from clever.options import Options, parse_json
-from clever.parsing import decode_json, foreign, read_json_object, require_kinds
+from clever.parsing import decode_json, foreign
+from clever.results.run_description import read_run
 
 FORMAT = 1
 
@@ -124,10 +125,8 @@ def load_predictor(run_folder: Path) -> Predictor | None:
         UserError: the run is unfinished or damaged, or the file is missing, damaged or another run's.
     """
     described, path = run_folder / "run.json", run_folder / PREDICTOR_FILE
-    again = "train the run anew"
-    run = read_json_object(described, absent="the run has not finished", advice=again)
-    require_kinds(run, {"run": str}, described, again)
-    name, expected = run["run"], run.get("predictor_sha256")
+    run = read_run(described)
+    expected = run.get("predictor_sha256")
     if expected is None:
         return None
     try:
@@ -137,8 +136,8 @@ def load_predictor(run_folder: Path) -> Predictor | None:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise UserError(
-            f"{path}: is not the predictor of {name}: its SHA-256 is {found[:12]}, {described} names "
-            f"{str(expected)[:12]}; train the run anew"
+            f"{path}: is not the predictor of {run['run']}: its SHA-256 is {found[:12]}, {described} names "
+            f"{expected[:12]}; restore the file, or train the run again"
         )
     predictor = Predictor(_read_shape(path))
     with foreign(path, "does not fit its own description"):
