@@ -1,11 +1,8 @@
 # One job a run and protocol.
 
-# Every protocol's options. A variant, <protocol>+<name>, is the same code with other options.
 import re
 
 from clever.job_code import evaluation_code
-
-protocols = study.evaluation_options()
 
 
 rule evaluate:

@@ -32,17 +32,19 @@ CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
 )
 
 
-def refuse_contradictions(study: Study, source: str) -> None:
+def refuse_contradictions(study: Study, source: str, from_measured: bool = False) -> None:
     """Reject a study whose options contradict each other.
 
     Args:
         study: each key is already validated.
         source: the name of the study's file, for the message.
+        from_measured: whether committed records are drawn and nothing is measured; items then require no protocol.
 
     Raises:
         UserError: one line with the first fault and the number of further faults.
     """
-    _raise_first([fault for check in CHECKS for fault in check(study)], source)
+    checks = [check for check in CHECKS if not (from_measured and check is paper_faults)]
+    _raise_first([fault for check in checks for fault in check(study)], source)
 
 
 def refuse_for_stores(study: Study, results: Path, source: str) -> None:
@@ -51,8 +53,7 @@ def refuse_for_stores(study: Study, results: Path, source: str) -> None:
     Raises:
         UserError: as :func:`refuse_contradictions`.
     """
-    if not study.from_measured:
-        _raise_first(list(prepared_faults(study, results / study.study / "data")), source)
+    _raise_first(list(prepared_faults(study, results / study.study / "data")), source)
 
 
 def _raise_first(faults: list[str], source: str) -> None:

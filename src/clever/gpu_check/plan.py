@@ -160,7 +160,7 @@ class Plan:
         self._run([trial], _SHARING)
         found = self.journal.outcomes["sharing"].facts
         rate, processes = found.get("images a second"), found.get("processes", 2)
-        studies = {key: open_study(key, self.root) for key in NAMES}
+        studies = {key: open_study(key) for key in NAMES}
         seconds = self._left()
         chosen = name or (choose(studies, rate, seconds) if rate else NAMES[-1])
         images = trained_images(studies[chosen])
