@@ -188,6 +188,7 @@ class Altered:
 
     def __init__(self, store: Store, classes: int, train: Tensor | None = None, test: Tensor | None = None) -> None:
         self.classes = store.classes[:classes]
+        self.labelled = store.labelled
         self._splits: dict[str, Split] = {"train": store.split("train"), "test": store.split("test")}
         for name, labels in (("train", train), ("test", test)):
             if labels is not None:
