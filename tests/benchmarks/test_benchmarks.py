@@ -55,7 +55,7 @@ def test_epoch() -> None:
     pytest.importorskip("lightly")
     flags = ("--backbone", "resnet10t_half", "--images", "8", "--batch", "4", "--outputs", "64", "--workers", "0")
     found = values(run("epoch", *COMMON, *flags))
-    ratio = found["source images a second, ours"] / found["source images a second, lightly"]
+    ratio = found["source images per second, ours"] / found["source images per second, lightly"]
     assert found["speed-up of an epoch, resnet10t_half, 8 images of 32 px, batch 4, fp32"] == pytest.approx(ratio)
 
 
