@@ -1,4 +1,4 @@
-"""The findings of made-up studies in which the effects are planted, their numbers worked out again with SciPy."""
+"""The findings of synthetic studies with planted effects, their numbers recomputed with SciPy."""
 
 from __future__ import annotations
 
