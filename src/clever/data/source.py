@@ -98,7 +98,7 @@ class FileSplit:
             raise UnreadableError(f"{name}: {error}") from error
         except Exception as error:
             # A damaged header makes numpy raise almost anything (ValueError, EOFError, MemoryError, UnicodeError).
-            raise UnreadableError(f"{name}: not a whole .npy array without pickles") from error
+            raise UnreadableError(f"{name}: not a complete .npy array without pickles") from error
         if not isinstance(found, np.ndarray):
             raise UnreadableError(f"{name}: not a single .npy array")
         return found
