@@ -234,10 +234,10 @@ def test_without_labels_train_and_val_are_kept_apart(make_folder: FolderMaker) -
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"source": "arrays", "labelled": False}, "`labelled` is about folders of source image_folder"),
+        ({"source": "arrays", "labelled": False}, "`labelled` applies to source image_folder only"),
         (
             {"source": "cifar10", "root": "c", "test_labels": "a"},
-            "`test_labels` is about folders of source image_folder",
+            "`test_labels` applies to source image_folder only",
         ),
         ({"labelled": False, "classes": ["cat"]}, "leave `classes` out"),
         ({"labelled": False, "test_labels": "a.txt"}, "leave `test_labels` out"),

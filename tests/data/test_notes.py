@@ -66,8 +66,8 @@ def test_an_image_in_both_splits_and_one_under_two_labels(
     Image.open(root / "train" / "dog" / "1.png").save(root / "train" / "cat" / "other.bmp")
     store = prepared(root, tmp_path / "store", format=layout)
     assert said(capsys, store) == [
-        "1 test images are training images too, pixel by pixel (train/cat/0.png = val/cat/copy.png)",
-        "1 images occur under two labels, pixel by pixel (train/cat/other.bmp = train/dog/1.png)",
+        "1 test images are also training images, pixel by pixel (train/cat/0.png = val/cat/copy.png)",
+        "1 images occur with two labels, pixel by pixel (train/cat/other.bmp = train/dog/1.png)",
     ]
     assert store.info["repeats"] == {
         "in_both_splits": 1,
@@ -84,7 +84,7 @@ def test_rows_of_arrays_are_named_by_their_split(
     root = make_arrays(train_images=images, test_images=images[3:10])
     store = prepared(root, tmp_path / "store", source="arrays", image_size=None)
     first, _ = said(capsys, store)
-    assert first.startswith("7 test images are training images too, pixel by pixel (row 3 = row 0 of test, ")
+    assert first.startswith("7 test images are also training images, pixel by pixel (row 3 = row 0 of test, ")
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_the_releases_own_lists_say_what_is_for_the_test(root: Path, tmp_path: P
         (["/02691156/object560"], ["02691156/object560"], "names 02691156/object560 as train_images.npy does"),
         (["/02691156/object560"], ["/02808440/object400"], "val_images.npy: synset 02808440 has no object in train"),
         (["/02691156/object560"], ["/02691156/../../etc"], "'/02691156/../../etc' is not /SYNSET/OBJ"),
-        ([1.0, 2.0], ["/02691156/object560"], "train_images.npy: must hold one string /SYNSET/OBJ an object"),
+        ([1.0, 2.0], ["/02691156/object560"], "train_images.npy: must hold one string /SYNSET/OBJ per object"),
     ],
 )
 def test_lists_that_cannot_be_right(tmp_path: Path, train: Any, val: Any, message: str) -> None:
