@@ -41,7 +41,7 @@ LABELS = np.arange(20) % 4
         ({"train_images": IMAGES[0, ..., 0]}, "shape is [6, 6]; images must be [N, height, width, 3]"),
         ({"train_images": IMAGES[..., :2]}, "images must be [N, height, width, 3] (grey: [N, height, width])"),
         ({"train_images": IMAGES.transpose(0, 3, 1, 2)}, "move the channels last with .transpose(0, 2, 3, 1)"),
-        ({"test_images": IMAGES[:0]}, "test_images.npy: shape is [0, 6, 6, 3]; there is no image"),
+        ({"test_images": IMAGES[:0]}, "test_images.npy: shape is [0, 6, 6, 3]; it holds no image"),
         ({"train_images": IMAGES[:, :4]}, "4 x 6 (height x width); set image_size"),
         ({"test_images": np.zeros((7, 8, 8, 3), dtype=np.uint8)}, "set image_size to resize both to one size"),
         ({"train_labels": LABELS.astype(np.float64)}, "train_labels.npy: dtype is float64"),
@@ -80,7 +80,7 @@ def test_truncated_array(make_arrays: ArraysMaker) -> None:
     root = make_arrays()
     path = root / "train_images.npy"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(UserError, match=r"train_images\.npy: not a whole \.npy array"):
+    with pytest.raises(UserError, match=r"train_images\.npy: not a complete \.npy array"):
         read(root)
 
 

@@ -131,7 +131,7 @@ def flat(root: Path) -> list[str]:
 def test_a_flat_val_is_recognised_and_the_message_says_what_is_needed(make_folder: FolderMaker) -> None:
     root = make_folder()
     flat(root)
-    refuses(root, "val: has images but no class folders, like ILSVRC as it is unpacked; their labels are needed: sort")
+    refuses(root, "val: has images but no class folders, like unpacked ILSVRC; their labels are needed: sort")
     refuses(root, "or set `test_labels` to a file with an image and its class per line")
 
 

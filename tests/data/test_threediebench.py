@@ -153,7 +153,7 @@ def test_lists_that_cannot_be_right(tmp_path: Path, train: Any, val: Any, messag
 def test_pickled_lists_are_not_run(tmp_path: Path) -> None:
     for name in ("train", "val"):
         np.save(tmp_path / f"{name}_images.npy", np.array(["/a/b"], dtype=object))
-    with pytest.raises(UserError, match=r"train_images\.npy: not a whole \.npy array without pickles"):
+    with pytest.raises(UserError, match=r"train_images\.npy: not a complete \.npy array without pickles"):
         read(tmp_path)
 
 
