@@ -1,9 +1,10 @@
-"""Files made to harm: archives that reach outside, arrays and weights that hold code."""
+"""Malicious files: archives that write outside their folder, arrays and weights that contain code."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 import tarfile
@@ -15,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from clever.sealed import sealed
 from faults.bench import Bench
 from faults.job import Job
 from faults.row import Row, Try, expect
 
-# The project itself unpacks nothing; torchvision unpacks CIFAR's archive where a study says `download: true`.
+# The project itself unpacks nothing; torchvision unpacks CIFAR's archive if a study has `download: true`.
 _ARCHIVE = "cifar-10-python.tar.gz"
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """The archive with a wrong and with a right checksum, and pickles where arrays, batches and weights belong."""
+    """The archive with a wrong and with a right checksum, and pickles in place of arrays, batches and weights."""
     planted: dict[str, Try] = {
         "CIFAR's batch files": partial(_planted_batch, bench),
         "a .npy file": partial(_planted_array, bench),
@@ -35,11 +37,11 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         Row(
             10,
             "an archive with ../ paths in place of CIFAR's (torchvision's download)",
-            "refused, nothing written outside: by its checksum, and by its paths had it CIFAR's checksum",
+            "rejected by its checksum, and by its paths if it had CIFAR's checksum; nothing is written outside",
             [partial(_archive, bench, right) for right in (False, True)][:tries],
         ),
         *(
-            Row(10, f"a pickle payload in {where}", "refused, nothing executed", [attempt])
+            Row(10, f"a pickle payload in {where}", "rejected; nothing is executed", [attempt])
             for where, attempt in planted.items()
         ),
     ]
@@ -51,7 +53,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 
 
 class _Trap:
-    """Unpickling it would leave a folder behind."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -97,7 +99,7 @@ def _planted_batch(bench: Bench, folder: Path) -> str:
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
         (batches / name).write_bytes(pickle.dumps(_Trap(folder / "sprung")))
     options = {"source": "cifar10", "root": str(folder / "root")}
-    said = bench.prepare(options, folder / "store", folder).must_refuse("torchvision could not read cifar10")
+    said = bench.prepare(options, folder / "store", folder).must_refuse("data_batch_1: md5 is", "was published")
     return _not_sprung(folder, said)
 
 
@@ -115,8 +117,12 @@ def _planted_array(bench: Bench, folder: Path) -> str:
 def _planted_backbone(bench: Bench, folder: Path) -> str:
     run = folder / "run"
     run.mkdir()
-    (run / "run.json").write_bytes((bench.reference / "run.json").read_bytes())
-    (run / "backbone.safetensors").write_bytes(pickle.dumps(_Trap(folder / "sprung")))
+    payload = pickle.dumps(_Trap(folder / "sprung"))
+    (run / "backbone.safetensors").write_bytes(payload)
+    # Whoever plants a backbone can also write its checksum into the run's description.
+    description = json.loads((bench.reference / "run.json").read_text(encoding="utf-8"))
+    description["backbone_sha256"] = hashlib.sha256(payload).hexdigest()
+    (run / "run.json").write_text(json.dumps(sealed(description)), encoding="utf-8")
     words = ["evaluate", "--protocol", "knn", "--options", "{}", "--run", run, "--store", bench.store]
     job = Job([*words, "--output", folder / "knn.json", "--threads", "1"], folder / "evaluate.log")
     said = job.must_refuse("backbone.safetensors", "is damaged or not a safetensors file")

@@ -1,4 +1,4 @@
-"""Files that parsers choke on: studies, descriptions, arrays and weights, damaged, deep, huge, or no files at all."""
+"""Files that break parsers: studies, descriptions, arrays and weights that are damaged, deep, huge, or not files."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _STUDIES = {
     "a day that is none": ("a: 2026-99-99\n", "cannot be read as a timestamp"),
 }
 _DEEP = "[" * 5000 + "]" * 5000
-_LINE = "one line with the file and what is wrong there, at once, in little memory"
+_LINE = "one line with the file and the problem, at once, in little memory"
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Studies, then what a store and a run hold, then memory."""
+    """Studies, then the files of a store and a run, then memory."""
     texts: list[Try] = [partial(_study, text, message) for text, message in _STUDIES.values()]
     odd: list[Try] = [partial(_no_file, kind) for kind in ("pipe", "device", "folder")]
     stores: list[Try] = [
@@ -49,28 +49,28 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     ]
     runs: list[Try] = [partial(_run, bench, change) for change in (_deep_run, _list_recipe, _text_seed, _list_header)]
     return [
-        Row(12, "a study that YAML chokes on: `clever check`", _LINE, texts[:tries]),
-        Row(12, "a pipe, a device, a folder as study: `clever check`", _LINE, odd[:tries]),
+        Row(12, "a study that breaks a YAML parser: `clever check`", _LINE, texts[:tries]),
+        Row(12, "a pipe, a device or a folder as study: `clever check`", _LINE, odd[:tries]),
         Row(12, "a recipe of JSON 5,000 deep: `clever pretrain`", _LINE, [partial(_recipe, bench)]),
         Row(12, "a store whose description or arrays are damaged: `clever pretrain`", _LINE, stores[:tries]),
         Row(12, "a run whose description or weights are damaged: `clever evaluate`", _LINE, runs[:tries]),
         Row(12, "labels that claim 7 TB, and a label of 10**9: `clever prepare`", _LINE, _labels(bench)[:tries]),
         Row(
             12,
-            "a data root in the home of nobody: `clever prepare`",
-            "one line that names it",
+            "a data root in the home of an unknown user: `clever prepare`",
+            "one line names it",
             [partial(_nobody, bench)],
         ),
         Row(
             12,
             "an address space too small for the store (ulimit -v)",
-            "said as such, not as damage",
+            "reported as lack of memory, not as damage",
             [partial(_little_memory, bench)],
         ),
         Row(
             12,
             "a photograph of 80 megapixels: `clever prepare`",
-            "prepared with less than 1 GB beyond what decoding takes",
+            "prepared with less than 1 GB more than decoding needs",
             [partial(_large_photograph, bench)],
         ),
     ]
@@ -223,7 +223,7 @@ def _nobody(bench: Bench, folder: Path) -> str:
 
 
 def _more_memory(megabytes: int) -> None:
-    """Let this process grow by so much more address space, and no further."""
+    """Limit the address space that this process may add."""
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = pages * resource.getpagesize() + megabytes * 10**6
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,4 +1,4 @@
-"""What several rooms' tests need: a tiny store of real digits and a tiny run on it."""
+"""Shared by the tests of several folders: a tiny store of real digits and a tiny run on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study: a mistake is one line that names the key and what would be right; recipes hold what matters alone."""
+"""The study: a mistake gives one line that names the key and what would be right; recipes contain only what matters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks by the kernel and by claims, between real processes, and what is known of a holder."""
+"""Kernel locks and lock files, between real processes, and what is known about a holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written down twice agrees: dependencies, lock, conda environment, schema, citation."""
+"""Duplicated facts agree: dependencies, lock, conda environment, schema, citation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boundary to foreign content: every exception of a parser is one line with the file."""
+"""Parsing of untrusted content: every exception of a parser becomes one line with the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clever progress`: counts and time left of a study whose files are made by hand, against sums done by hand."""
+"""`clever progress`: counts and time left for a study of hand-made files, against hand-computed sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clever provenance`: a chain that holds, and every link of it broken once."""
+"""`clever provenance`: an intact chain, and each of its links broken once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Study files made to harm or to deceive: one line with the place, in no time, whatever the file holds."""
+"""Malicious or misleading study files: one line with the place, at once, whatever the file contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backbone costs, against the paper's printed numbers and closed forms."""
+"""The cost of a backbone, against the paper's printed numbers and closed forms."""
 
 from __future__ import annotations
 

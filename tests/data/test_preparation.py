@@ -226,7 +226,7 @@ def test_interruption_leaves_the_old_store_whole(
     old = prepare(array_options(root), parent / "store").checksum
 
     def interrupt(*_: object) -> None:
-        assert len(names_in(parent)) == 2  # it was being built beside the old one
+        assert len(names_in(parent)) == 2  # it was built next to the old one
         raise KeyboardInterrupt
 
     monkeypatch.setattr("clever.data.preparation.content_checksum", interrupt)

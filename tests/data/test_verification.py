@@ -1,4 +1,4 @@
-"""Content against checksums: what is read, what is remembered, and when it is forgotten."""
+"""Content against checksums: what is read, what is cached, and when the cache is discarded."""
 
 from __future__ import annotations
 

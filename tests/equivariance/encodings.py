@@ -1,4 +1,4 @@
-"""An objective asked about encodings that a test made by hand."""
+"""Evaluates an objective on hand-made encodings."""
 
 from __future__ import annotations
 

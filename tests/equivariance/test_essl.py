@@ -1,4 +1,4 @@
-"""E-SSL: its groups pixel by pixel, its loss and gradient against plain float64 loops, and what it refuses."""
+"""E-SSL: its groups pixel by pixel, its loss and gradient against plain float64 loops, and what it rejects."""
 
 from __future__ import annotations
 

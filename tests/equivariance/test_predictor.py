@@ -1,4 +1,4 @@
-"""A run's predictor on the disk: what was trained comes back, and nothing else does."""
+"""A run's predictor on disk: it loads exactly what was trained."""
 
 from __future__ import annotations
 

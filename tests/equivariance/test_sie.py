@@ -1,4 +1,4 @@
-"""SIE against a float64 re-derivation from bare parameters, closed forms, and its way through the trainer."""
+"""SIE against a float64 re-derivation from bare parameters, closed forms, and in the trainer."""
 
 from __future__ import annotations
 

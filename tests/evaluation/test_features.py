@@ -1,4 +1,4 @@
-"""The one place where an evaluation runs a network."""
+"""Feature extraction, the only place where an evaluation runs a network."""
 
 from __future__ import annotations
 
@@ -188,6 +188,7 @@ class Altered:
 
     def __init__(self, store: Store, classes: int, train: Tensor | None = None, test: Tensor | None = None) -> None:
         self.classes = store.classes[:classes]
+        self.labelled = store.labelled
         self._splits: dict[str, Split] = {"train": store.split("train"), "test": store.split("test")}
         for name, labels in (("train", train), ("test", test)):
             if labels is not None:

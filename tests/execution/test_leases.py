@@ -1,4 +1,4 @@
-"""Leases between real processes, and the device that a job gets under each kind of machine."""
+"""Leases between real processes, and the device that a job gets on each kind of machine."""
 
 from __future__ import annotations
 

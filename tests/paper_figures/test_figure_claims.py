@@ -1,4 +1,4 @@
-"""The claims figure: what is drawn where, read back from the axes."""
+"""The claims figure, read back from the axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published values: their schema, their sources and a handful of cells typed in again from the sources."""
+"""The published values: their schema, their sources and a few cells typed in again from the sources."""
 
 from __future__ import annotations
 

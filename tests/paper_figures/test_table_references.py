@@ -1,4 +1,4 @@
-"""Measured accuracies beside the published ones of their data set, backbone and baseline."""
+"""Measured accuracies with the published ones of their data set, backbone and baseline."""
 
 from __future__ import annotations
 

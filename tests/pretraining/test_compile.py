@@ -1,4 +1,4 @@
-"""torch.compile: one graph for each size of view, no break in it, and the values that it computes without."""
+"""torch.compile: one graph for each size of view, without breaks, with the same values as without compilation."""
 
 from __future__ import annotations
 

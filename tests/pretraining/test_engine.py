@@ -150,7 +150,7 @@ def test_another_seed_gives_another_backbone(
 
 
 def start(recipe: RunRecipe, store: Store, folder: Path) -> subprocess.Popen[str]:
-    """``clever pretrain`` in a process of its own, which saves its state after every step."""
+    """``clever pretrain`` in a separate process that saves its state after every step."""
     command = [
         sys.executable,
         "-m",

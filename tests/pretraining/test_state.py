@@ -1,4 +1,4 @@
-"""Training states: two generations, checked when read, refused when foreign, safe from full disks and rivals."""
+"""Training states: two generations, checked on reading, rejected if foreign, safe from full disks and rivals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would run: the graph of each study, and how it is refused."""
+"""Dry runs: the graph of each study, and how invalid studies are rejected."""
 
 from __future__ import annotations
 

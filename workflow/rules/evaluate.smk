@@ -26,7 +26,7 @@ rule evaluate:
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
-        # A probe starts anew when it is tried again.
+        # A retried probe starts from the beginning.
         runtime=lambda wildcards, attempt: 240 * min(attempt, 3),
     params:
         options=lambda wildcards: protocols[wildcards.protocol].canonical(),

@@ -31,8 +31,9 @@ for item, drawing in DRAWINGS.items():
         conda:
             "../../environment.yml"
         params:
-            **drawing.params(study),
+            # Bound here: Snakemake calls it after the loop. It evaluates `shell` then too, so that names no loop variable.
+            arguments=lambda wildcards, input, drawing=drawing: drawing.arguments(study, input),
         message:
             "draw {output}"
         shell:
-            drawing.command
+            "python {input.script:q} {params.arguments:q} --output {output:q} > {log:q} 2>&1"

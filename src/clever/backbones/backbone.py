@@ -192,9 +192,9 @@ def read_description(path: str | Path) -> dict[str, Any]:
         header = (file.metadata() or {}).get("clever")
     if header is None:
         raise UserError(f"{path}: was not saved by this package: its header has no entry 'clever'")
-    description = decode_json(header, path, "is damaged: its header's entry 'clever' is not JSON")
+    description = decode_json(header, path, "is damaged, its header's entry 'clever' is not JSON")
     if not isinstance(description, dict):
-        raise UserError(f"{path}: is damaged: its header's entry 'clever' is not a JSON object")
+        raise UserError(f"{path}: is damaged, its header's entry 'clever' is not a JSON object")
     if description.get("format") != FORMAT:
         raise UserError(f"{path}: has format {description.get('format')}, this version reads format {FORMAT}")
     return description
