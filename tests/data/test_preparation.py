@@ -293,7 +293,7 @@ def test_a_preparation_replaces_the_store_that_is_there(
 def test_at_no_moment_of_a_replacement_is_there_no_store(
     make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store can be opened after each rename of a preparation: none is a moment to be killed in."""
+    """A store can be opened after each rename of a preparation, so that a kill at any point is safe."""
     folder = tmp_path / "stores" / "store"
     options = array_options(make_arrays())
     prepare(options, folder)

@@ -22,5 +22,5 @@ def terms_of(objective: Objective, encoded: Encoded, views: Sequence[View] = ())
 
 
 def diagnosis_of(objective: Objective, encoded: Encoded, views: Sequence[View] = ()) -> Mapping[str, Tensor]:
-    """What the add-on says about one batch."""
+    """The add-on's diagnostics for one batch."""
     return objective.add_on.diagnose(batch_of(objective, encoded, views))

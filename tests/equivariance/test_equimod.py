@@ -247,7 +247,7 @@ def test_the_layers_are_the_paper_s() -> None:
 
 
 def test_parts_of_a_batch_are_contrasted_on_their_own(make_recipe: Any, digits_store: Store) -> None:
-    """Of an accumulated batch, the loss is the mean of what the parts give one by one."""
+    """The loss of an accumulated batch is the mean of the losses of its parts."""
     whole = make_recipe(optimisation={"accumulate": 2}, augmentation={"local_views": 0}).model_dump()
     method = {"baseline": {"name": "simclr", "hidden_dim": 12, "out_dim": 8}, "equivariance": TINY}
     recipe = RunRecipe.model_validate(whole | {"method": method})

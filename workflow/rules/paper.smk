@@ -26,7 +26,7 @@ for item, drawing in DRAWINGS.items():
             ),
         log:
             f"<logs>/{item}.log",
-        # Seconds of work on a few text files: not worth a cluster's queue.
+        # Seconds of work on a few text files, which are not worth a cluster's queue.
         localrule: True
         conda:
             "../../environment.yml"
