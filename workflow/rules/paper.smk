@@ -31,7 +31,8 @@ for item, drawing in DRAWINGS.items():
         conda:
             "../../environment.yml"
         params:
-            # Bound here: Snakemake calls it after the loop. It evaluates `shell` then too, so that names no loop variable.
+            # `drawing` is bound here because Snakemake calls this after the loop. `shell` is evaluated then too, so it must
+            # not use a loop variable.
             arguments=lambda wildcards, input, drawing=drawing: drawing.arguments(study, input),
         message:
             "draw {output}"
