@@ -156,7 +156,7 @@ def test_a_state_of_another_format_is_refused_by_its_number(states: StateFolder,
 @pytest.mark.parametrize("content", [[1, 2], {"payload": 3}, {"identity": "mine"}, torch.zeros(3)])
 def test_something_else_under_the_name_of_a_state_is_refused(states: StateFolder, content: object) -> None:
     path = saved_as(states.folder, content)
-    with pytest.raises(UserError, match=rf"{path.name}: refused, it is no training state"):
+    with pytest.raises(UserError, match=rf"{path.name}: refused, it is not a training state"):
         states.load()
 
 
