@@ -106,7 +106,7 @@ def _lost(bench: Bench, seed: int, folder: Path) -> str:
     for path in states(output):
         _flip(path, random.Random(f"{path.name}/{seed}"))
     names = [path.name for path in states(output)]
-    said = bench.pretrain(output).must_end(0, *names, "is intact; starts anew at step 0")
+    said = bench.pretrain(output).must_end(0, *names, "is intact; starts again at step 0")
     bench.must_equal_reference(output)
     return said
 

@@ -26,13 +26,13 @@ _STUDIES = {
     "an integer of 5,000 digits": (f"a: {'9' * 5000}", "a: a number of 5000 characters (line 1)"),
     "a merge bomb": (
         "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in _NINE),
-        "keys and values once every alias is written out",
+        "keys and values after expanding aliases",
     ),
     "an alias bomb": (
         "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in _NINE),
-        "keys and values once every alias is written out",
+        "keys and values after expanding aliases",
     ),
-    "an alias of itself": ("a: &a [*a]\n", "an alias within what it stands for"),
+    "an alias of itself": ("a: &a [*a]\n", "an alias inside the block that it refers to"),
     "a day that is none": ("a: 2026-99-99\n", "cannot be read as a timestamp"),
 }
 _DEEP = "[" * 5000 + "]" * 5000
@@ -127,7 +127,7 @@ def _deep_store(store: Path) -> str:
 
 def _list_store(store: Path) -> str:
     (store / "store.json").write_text("[]", encoding="utf-8")
-    return "store.json: damaged, it holds a JSON list, no object"
+    return "store.json: damaged, it holds a JSON list, not an object"
 
 
 def _no_count(store: Path) -> str:
@@ -196,7 +196,7 @@ def _labels(bench: Bench) -> list[Try]:
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     claim = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(80)
     return [
-        partial(_arrays, bench, claim, "train_labels.npy: not a whole .npy array"),
+        partial(_arrays, bench, claim, "train_labels.npy: not a complete .npy array"),
         partial(
             _arrays, bench, None, "train_labels.npy: label 1000000000 of row 9 is too large for 10 training images"
         ),

@@ -1,4 +1,4 @@
-"""`clever doctor`: every failing condition is brought about once; what it counts is compared with the real thing."""
+"""`clever doctor`: every failing condition is caused once; its estimates are compared with measured values."""
 
 from __future__ import annotations
 
@@ -460,7 +460,7 @@ def test_counted_bytes_are_those_of_the_files(
     pretrain(recipe, digits_store, tmp_path, ExecutionOptions(device="cpu", threads=1, keep_state=True))
     need = run_need(recipe)
     (state,) = (tmp_path / "state").glob("state-*.pt")
-    # The files hold names, shapes and a few scalars beside the numbers.
+    # The files also hold names, shapes and a few scalars.
     assert need.backbone <= (tmp_path / "backbone.safetensors").stat().st_size <= 1.02 * need.backbone
     assert need.state <= state.stat().st_size <= 1.05 * need.state
 

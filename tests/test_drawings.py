@@ -1,4 +1,4 @@
-"""Each table and figure is one line, one script and one caption; nothing of the three is missing or left over."""
+"""Each table and figure is one line, one script and one caption; none of the three is missing or unused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boundary to foreign content: every exception of a parser is one line with the file."""
+"""Parsing of untrusted content: every exception of a parser becomes one line with the file."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_what_is_no_json(text: str) -> None:
     ("content", "message"),
     [
         (DEEP, r"damaged, not valid JSON \(nested too deeply\)"),
-        ("[1]", "damaged, it holds a JSON list, no object"),
-        ("null", "damaged, it holds a JSON null, no object"),
+        ("[1]", "damaged, it holds a JSON list, not an object"),
+        ("null", "damaged, it holds a JSON null, not an object"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )
@@ -189,7 +189,7 @@ def test_damaged_arrays(tmp_path: Path, content: bytes, memory_mapped: bool) -> 
     path = tmp_path / "train_labels.npy"
     path.write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match=r"train_labels\.npy: not a (whole|single) \.npy array"):
+    with pytest.raises(UserError, match=r"train_labels\.npy: not a (complete|single) \.npy array"):
         load_array(path, memory_mapped=memory_mapped)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 

@@ -1,4 +1,4 @@
-"""Facts about backbones that are written down against the networks themselves."""
+"""Written facts about backbones, against the networks themselves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_facts_of_our_own_backbones_are_those_of_the_network(name: str) -> None:
     assert (known.blocks is not None) == network.has_blocks
     if known.blocks is not None:
         network.last_blocks(torch.zeros(1, 3, 32, 32), known.blocks)
-        with pytest.raises(UserError, match="cannot be taken"):
+        with pytest.raises(UserError, match="so there are no last"):
             network.last_blocks(torch.zeros(1, 3, 32, 32), known.blocks + 1)
 
 

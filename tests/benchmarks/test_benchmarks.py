@@ -1,4 +1,4 @@
-"""Every benchmark runs at a tiny size and prints JSON whose numbers hang together. Speed itself is not tested here."""
+"""Every benchmark runs at a tiny size and prints consistent JSON. Speed itself is not tested here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AugSelf: its loss and gradient against plain float64 loops, on recipes' and other views, and what it refuses."""
+"""AugSelf: its loss and gradient against plain float64 loops, on recipes' and other views, and what it rejects."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_views_of_which_nothing_is_drawn_are_refused() -> None:
         }
     )
     method = MethodOptions.model_validate({"baseline": {"name": "simclr"}, "equivariance": {"name": "augself"}})
-    with pytest.raises(UserError, match="augself reads what was drawn for each view"):
+    with pytest.raises(UserError, match="augself needs augmentation parameters, but this augmentation draws none"):
         build_objective(method, WIDTH, parameter_space(still))
 
 

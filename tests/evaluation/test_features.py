@@ -1,4 +1,4 @@
-"""The one place where an evaluation runs a network."""
+"""Feature extraction, the only place where an evaluation runs a network."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_an_unknown_perturbation_is_named_with_the_nearest(name: str) -> None:
 
 
 def test_a_perturbation_named_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="'cj' is named twice"):
+    with pytest.raises(ValidationError, match="'cj' is listed twice"):
         FeatureOptions(perturbations=["cj", "orig", "cj"])
 
 

@@ -160,9 +160,7 @@ def test_neighbours_beyond_the_training_images_are_said_and_written_down(
         "knn", options, run_folder=runs / "vicreg", store_folder=objects.folder, output=tmp_path / "out.json",
         device="cpu",
     )  # fmt: skip
-    expected = (
-        f"objects/tiny/vicreg/pairs/seed0: of {count + 1} neighbours only {count} vote, one for each training image"
-    )
+    expected = f"objects/tiny/vicreg/pairs/seed0: only {count} of {count + 1} neighbours vote, one per training image"
     assert read_evaluation(tmp_path / "out.json").provenance["said"] == [expected]
     assert capsys.readouterr().err.count(f"note: {expected}") == 1
 

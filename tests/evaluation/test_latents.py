@@ -69,7 +69,7 @@ def test_errors_are_those_of_scikit_learn(spirographs: Store) -> None:
     assert test_latents is not None
     y, truth = train_latents[:, :4].double().numpy(), test_latents[:, :4].double().numpy()
     for part, where in (("ALL", slice(0, 7)), ("IR", slice(0, 4)), ("EF", slice(4, 7))):
-        # 1e-8 beside a mean over 300 images and 4 targets is 1200e-8 beside the sum.
+        # A penalty of 1e-8 on a mean over 300 images and 4 targets is 1200e-8 on the sum.
         model = Ridge(alpha=1200e-8, solver="svd").fit(train[:, where], y)
         for perturbation in ("orig", "cj"):
             test = source.perturbed("test", perturbation).double().numpy()
@@ -138,7 +138,7 @@ def test_every_latent_may_be_asked_for(spirographs: Store) -> None:
 def test_what_a_store_does_not_know_is_named(spirographs: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"spirograph/corner/.*: targets: .* no latent sigmo; did you mean 'sigma'"):
         run(spirographs, targets=["sigmo"])
-    with pytest.raises(UserError, match="targets: m is named twice"):
+    with pytest.raises(UserError, match="targets: m is listed twice"):
         run(spirographs, targets=["m", "m"])
     options = LatentsOptions()
     with pytest.raises(UserError, match="its data have no latents"):

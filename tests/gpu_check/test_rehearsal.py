@@ -1,4 +1,4 @@
-"""The whole of ``make gpu`` at tiny sizes on the CPU, and what it says where there is no GPU."""
+"""The whole of ``make gpu`` at tiny sizes on the CPU, and its message if there is no GPU."""
 
 from __future__ import annotations
 

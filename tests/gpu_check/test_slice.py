@@ -1,4 +1,4 @@
-"""A store made from a carried slice is the store made from all of the data."""
+"""A store made from a slice of the data equals the store made from all of it."""
 
 from __future__ import annotations
 

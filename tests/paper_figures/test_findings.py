@@ -1,4 +1,4 @@
-"""The findings of made-up studies in which the effects are planted, their numbers worked out again with SciPy."""
+"""The findings of synthetic studies with planted effects, their numbers recomputed with SciPy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_records(
 ) -> pd.DataFrame:
     """CLeVER and DDCL gain ``gain`` points over their baseline, ``small`` more with vit_micro; IR has 1 less than ALL.
 
-    The angle is read off the EF with an R² of 0.4, off the IR's cut with one of 0.3.
+    The EF predicts the angle with an R² of 0.4, the equally wide slice of the IR with 0.3.
     """
     draw = np.random.default_rng(7)
     rows: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The accuracies that others have published: cells typed in again from the sources, and measured rows beside them."""
+"""The accuracies that others have published: cells typed in again from the sources, and pairs with measured rows."""
 
 from __future__ import annotations
 

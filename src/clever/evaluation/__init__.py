@@ -30,11 +30,11 @@ class Protocol:
     """One way to evaluate a backbone.
 
     ``evaluate(backbone, ir_dim, store, options, *, run_identity, device, seed)`` takes the protocol's own options and
-    returns its records; `clever.evaluation.linear.evaluate` says what each argument means. One that
+    returns its records; `clever.evaluation.linear.evaluate` explains each argument. One that
     ``takes_subject`` is ``evaluate(subject, options)`` instead. One that ``needs_predictor`` also takes ``predictor``,
-    the run's own or None, and ``told``, what it is told. One that ``needs_labels`` cannot serve data without them, one
+    the run's own or None, and ``told``, its inputs. One that ``needs_labels`` cannot serve data without them, one
     that ``needs_map`` no backbone without a last map; the control ``pixels`` then has no records. ``packages`` are
-    what it imports besides what the library needs (the extra ``evaluation``).
+    packages that it imports in addition to the library's (the extra ``evaluation``).
     """
 
     options: type[ProtocolOptions]

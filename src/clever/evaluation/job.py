@@ -1,4 +1,4 @@
-"""One evaluation job: a finished run's folder and a store in, one file of records out."""
+"""One evaluation job: reads a finished run's folder and a store, and writes one file of records."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def evaluate_run(
     """Evaluate the backbone of a finished run and write its records with their provenance.
 
     Args:
-        protocol: a name of ``PROTOCOLS``, or <name>+<variant> for records that bear that name.
+        protocol: a name of ``PROTOCOLS``, or <name>+<variant>, which names its records accordingly.
         options_json: the protocol's options as JSON.
-        run_folder: holds run.json and backbone.safetensors, and predictor.safetensors where the run has a predictor.
+        run_folder: contains run.json and backbone.safetensors, and predictor.safetensors if the run has a predictor.
         store_folder: the prepared store of the run's data set.
         output: the JSON file to write.
         device: as ``held_device`` takes it; a GPU that ``auto`` chose is held until the records are written.
@@ -95,7 +95,7 @@ def evaluate_run(
             subject = Subject(backbone, run["ir_dim"], store, identity, chosen, options.seed, states, notes)
             records = known.evaluate(subject, options)
             for folder in (states, states.parent):
-                with suppress(OSError):  # it was never made, or another evaluation's state is in it
+                with suppress(OSError):  # it was never created, or holds another evaluation's state
                     folder.rmdir()
         else:
             further = _predictor(run_folder, chosen) if known.needs_predictor else {}
@@ -124,13 +124,13 @@ def evaluate_run(
     }
     if notes:
         provenance["notes"] = notes
-    # A protocol may give its records several names (knn20, knn200): a variant's name comes behind them.
+    # A protocol may give its records several names (knn20, knn200): a variant's name is appended.
     variant = protocol.removeprefix(protocol.partition("+")[0])
     write_evaluation(output, [replace(record, protocol=record.protocol + variant) for record in records], provenance)
 
 
 def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
-    """What a protocol that needs a predictor takes beside: the run's own or None, and what it is told."""
+    """Extra arguments of a protocol that needs a predictor: the run's predictor or None, and its inputs."""
     from clever.equivariance import load_predictor  # only few protocols need one
 
     predictor = load_predictor(run_folder)

@@ -1,6 +1,6 @@
 """Protocol ``knn``: weighted nearest neighbours on frozen features, tested under every perturbation.
 
-No training and no learning rate, hence a quick and fair check beside the linear probe. The authors do not use it; the
+Without training or a learning rate, it is a quick and fair check of the linear probe. The authors do not use it; the
 voting is the usual one of instance discrimination (Wu et al. 2018), as in DINO: neighbours by cosine, each voting
 for its class with weight exp(cosine / temperature).
 """
@@ -29,16 +29,16 @@ class KnnOptions(FeatureOptions):
     """How neighbours vote."""
 
     neighbours: list[PositiveInt] = Field(default=[20, 200], min_length=1)
-    """How many neighbours vote, one protocol each (knn20, knn200; a single number is called knn). With fewer training
+    """Numbers of neighbours, one protocol each (knn20, knn200; a single number is called knn). With fewer training
     images than that, all of them vote."""
     temperature: PositiveFloat = 0.07
-    """Smaller: the nearest neighbours count for more."""
+    """Softmax temperature of the votes; a smaller one gives the nearest neighbours more weight."""
 
     @field_validator("neighbours")
     @classmethod
     def _each_once(cls, neighbours: list[int]) -> list[int]:
         if len(set(neighbours)) < len(neighbours):
-            raise ValueError(f"neighbours {neighbours} names a number twice")
+            raise ValueError(f"neighbours {neighbours} lists a number twice")
         return neighbours
 
 
@@ -48,7 +48,7 @@ def vote(
     """The class that the neighbours of each query vote for, int64 [M], for each number of neighbours.
 
     ``train`` [N, width] and ``queries`` [M, width] are normalised here; ``train_labels`` is int64 [N] below
-    ``classes``. A number above N means N. Of classes with equal votes the lower wins.
+    ``classes``. Numbers above N are reduced to N. Of classes with equal votes the lower wins.
     """
     train, queries = F.normalize(train, dim=1), F.normalize(queries, dim=1)
     most = min(max(neighbours), len(train))
@@ -57,7 +57,7 @@ def vote(
         similarities, nearest = (chunk @ train.t()).topk(most, dim=1)
         # The common factor exp(-largest / temperature) changes no winner and keeps small temperatures finite.
         weights = ((similarities - similarities[:, :1]).double() / temperature).exp()
-        # Whole numbers, because sums of floats depend on the order in which a GPU happens to add them.
+        # Integers, because a GPU adds floats in no fixed order.
         whole = (weights * 2.0**40).round().long()
         labels = train_labels[nearest]
         for found, k in zip(predictions, neighbours, strict=True):
@@ -79,7 +79,7 @@ def evaluate(
     """Classify the test images under each perturbation by their neighbours among the unchanged training images.
 
     Works on the backbone's output vector (no concatenated blocks); ``ir_dim`` as in the linear probe. Records:
-    ``top1`` in percent, selection ``last``, epoch 0. ``seed`` draws the perturbations alone.
+    ``top1`` in percent, selection ``last``, epoch 0. ``seed`` draws only the perturbations.
 
     Raises UserError when classes are missing from the training images or features are not finite.
     """
@@ -89,7 +89,7 @@ def evaluate(
     train_labels, test_labels = extractor.labels("train").to(device), extractor.labels("test").to(device)
     for k in options.neighbours:
         if k > len(train_labels):
-            note(f"{run_identity.run}: of {k} neighbours only {len(train_labels)} vote, one for each training image")
+            note(f"{run_identity.run}: only {len(train_labels)} of {k} neighbours vote, one per training image")
     train = extractor.perturbed("train", "orig").to(device)
     records: list[Record] = []
     for perturbation in options.perturbations:

@@ -48,26 +48,26 @@ _TILE = 4096
 
 
 class RetrievalOptions(ExtractionOptions):
-    """What is reported."""
+    """The metrics to report."""
 
     hits: list[PositiveInt] = Field(default=[1, 2, 5, 10], min_length=1)
-    """The k of H@k."""
+    """The values of k in H@k."""
 
     @field_validator("hits")
     @classmethod
     def _each_once(cls, hits: list[int]) -> list[int]:
         if len(set(hits)) < len(hits):
-            raise ValueError(f"hits {hits} names a number twice")
+            raise ValueError(f"hits {hits} lists a number twice")
         return hits
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """A split's photographs as the predictor sees them.
+    """A split's photographs as inputs of the predictor.
 
     ``features`` float32 [N, D]; ``embeddings`` float32 [N, E] of length 1; ``rotations`` float32 [N, 4], unit
-    quaternions (x, y, z, w); ``hues`` float32 [N, 2] where the predictor is told of them, else [N, 0]; ``first`` int64
-    [N], the row of the first photograph of the same object; ``views`` int64 [N], how many photographs that object has.
+    quaternions (x, y, z, w); ``hues`` float32 [N, 2] if they are inputs of the predictor, else [N, 0]; ``first`` int64
+    [N], the row of the first photograph of the same object; ``views`` int64 [N], that object's number of photographs.
     """
 
     features: Tensor
@@ -90,14 +90,14 @@ def evaluate(
     predictor: Predictor | None,
     told: tuple[str, ...] = ROTATION,
 ) -> list[Record]:
-    """Measure a run's predictor. None says that the run has none; ``told`` names what it takes beside features.
+    """Measure a run's predictor. None means that the run has none; ``told`` names its inputs besides features.
 
     Records, in fractions from 0 to 1: ``pre_train_train``, ``pre_val_val``, ``pre_val_all``, ``mrr``, ``hit_at_<k>``;
     the part is EF, or ALL of a run without a split (``ir_dim`` None). Objects with a single photograph are not asked
-    for. A run without a predictor gives no records and a line that says so, because the runs of a study share their
+    for. A run without a predictor yields no records and a line that says so, because the runs of a study share their
     protocols and only some have one.
 
-    Raises UserError when the store is not 3DIEBench, the predictor was trained to be told something else than
+    Raises UserError when the store is not 3DIEBench, the predictor was trained with inputs other than
     `ROTATION` or `ROTATION_AND_COLOUR`, or features or embeddings are not finite.
     """
     if predictor is None:

@@ -1,4 +1,4 @@
-"""What a protocol evaluates."""
+"""The subject of an evaluation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from clever.results.records import RunIdentity
 
 @dataclass(frozen=True)
 class Subject:
-    """A finished run's backbone with the data and the machine that it is evaluated on.
+    """A finished run's backbone with the data and the device that it is evaluated on.
 
-    ``ir_dim`` is the width of the invariant representation within the backbone's output, None where the backbone was
-    trained without a split. ``state_folder`` is where an evaluation that trains for long keeps its state, None where
-    nothing is kept. ``notes`` go into the evaluation's provenance.
+    ``ir_dim`` is the width of the invariant representation within the backbone's output, None if the backbone was
+    trained without a split. ``state_folder`` is where an evaluation that trains for long keeps its state, None if
+    no state is kept. ``notes`` go into the evaluation's provenance.
     """
 
     backbone: Backbone
@@ -32,5 +32,5 @@ class Subject:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def note(self, key: str, value: Any) -> None:
-        """Keep something with the records: JSON, such as the ids of chosen images."""
+        """Save a JSON value with the records, such as the ids of chosen images."""
         self.notes[key] = value
