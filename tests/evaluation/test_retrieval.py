@@ -197,7 +197,9 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_predictor_that_is_told_of_crops_is_refused(objects: Store) -> None:
-    with pytest.raises(UserError, match=r"its predictor is told of crop_top, flip, but retrieval needs .* rotations"):
+    with pytest.raises(
+        UserError, match=r"its predictor takes crop_top, flip as input, but retrieval needs .* rotations"
+    ):
         evaluate(
             BlockColours(), IR_DIM, objects, RetrievalOptions(), run_identity=RUN, device="cpu", seed=0,
             predictor=Random(2), told=("crop_top", "flip"),

@@ -63,7 +63,7 @@ def evaluate_run(
     if store.checksum != run["data_checksum"]:
         raise UserError(
             f"{store_folder}: its checksum {store.checksum[:12]} is not that of the data of {run['run']} "
-            f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run anew"
+            f"({str(run['data_checksum'])[:12]}); prepare the run's data set, or train the run again"
         )
     store.verify(remember=True)
     recipe, weights = run["recipe"], run_folder / "backbone.safetensors"

@@ -107,7 +107,7 @@ def evaluate(
     require_threediebench(store, run_identity.run, "retrieval")
     if told not in (ROTATION, ROTATION_AND_COLOUR):
         raise UserError(
-            f"{run_identity.run}: its predictor is told of {', '.join(told)}, but retrieval needs one that is told of "
+            f"{run_identity.run}: its predictor takes {', '.join(told)} as input, but retrieval needs one that takes "
             "rotations: train it on augmentation pairs"
         )
     extractor = FeatureExtractor(
