@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -125,17 +123,3 @@ def test_a_run_that_no_study_has_is_refused(snakemake: Snakemake) -> None:
     assert "study mini has no run digits/tiny/dino/caug/seed0; did you mean 'digits/tiny/dino+clever/caug/seed0'?" in (
         refused.stdout
     )
-
-
-def test_lint_finds_nothing(snakemake: Snakemake) -> None:
-    linted = snakemake("--lint")
-    assert linted.returncode == 0, linted.stdout
-    assert "Congratulations" in linted.stdout
-
-
-def test_the_rules_are_formatted() -> None:
-    pytest.importorskip("snakefmt")
-    checked = subprocess.run(
-        [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert checked.returncode == 0, checked.stderr
