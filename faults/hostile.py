@@ -117,8 +117,8 @@ def _planted_backbone(bench: Bench, folder: Path) -> str:
     run.mkdir()
     (run / "run.json").write_bytes((bench.reference / "run.json").read_bytes())
     (run / "backbone.safetensors").write_bytes(pickle.dumps(_Trap(folder / "sprung")))
-    words = ["evaluate", "--protocol", "knn", "--options", "{}", "--run", run, "--store", bench.store]
-    job = Job([*words, "--output", folder / "knn.json", "--threads", "1"], folder / "evaluate.log")
+    words = ["evaluate", "--options", '{"knn": {}}', "--run", run, "--store", bench.store]
+    job = Job([*words, "--output-folder", folder, "--threads", "1"], folder / "evaluate.log")
     said = job.must_refuse("backbone.safetensors", "is damaged or no safetensors file")
     return _not_sprung(folder, said)
 

@@ -43,7 +43,7 @@ class Progress:
     seconds_left: float | None
     """By the jobs that have ended; None before the first has, 0 when all have."""
     unknown: dict[str, int]
-    """Jobs whose kind ("pretrain" or a protocol) none has ended of, and which ``seconds_left`` leaves out."""
+    """Jobs whose kind ("pretrain" or "evaluate") none has ended of, and which ``seconds_left`` leaves out."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Job:
     kind: str
     recipe: RunRecipe
     size: int
-    """Epochs of a run, 1 of anything else."""
+    """Epochs of a run, protocols of an evaluation."""
     left: int
     """What of the size is still to be done."""
     benchmark: Path
@@ -78,8 +78,8 @@ class _Job:
 def survey(study: Study, results: Path, now: float | None = None) -> Progress:
     """Read how far a study is.
 
-    A job to come takes as long as those that have ended and are most like it did in the mean, a run so much an epoch,
-    and as many go on at once as have so far.
+    A job to come takes as long as those that have ended and are most like it did in the mean, per epoch of a run and
+    per protocol of an evaluation, and as many go on at once as have so far.
 
     Args:
         study: what is to be done.
@@ -89,6 +89,7 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
     now = time.time() if now is None else now
     started: list[Started] = []
     jobs: list[_Job] = []
+    protocols = study.evaluation_options()
     for run, recipe in study.recipes().items():
         epochs = recipe.optimisation.epochs if recipe.optimisation else 0
         trained = _is_described(results / "runs" / run / "run.json", recipe)
@@ -98,11 +99,11 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
         size = max(epochs, 1)
         left = 0 if trained else size - (begun.epochs_done if begun is not None else 0)
         jobs.append(_Job("pretrain", recipe, size, left, results / "benchmarks" / "pretrain" / f"{run}.tsv"))
-        for protocol in study.evaluation_options():
-            # An evaluation that is older than its run is made anew.
-            made = trained and (results / "evaluations" / run / f"{protocol}.json").is_file()
-            benchmark = results / "benchmarks" / "evaluate" / run / f"{protocol}.tsv"
-            jobs.append(_Job(protocol, recipe, 1, 0 if made else 1, benchmark))
+        if protocols:
+            # An evaluation that is older than its run is made again.
+            files = [results / "evaluations" / run / f"{protocol}.json" for protocol in protocols]
+            left = len(files) - sum(file.is_file() for file in files) if trained else len(files)
+            jobs.append(_Job("evaluate", recipe, len(files), left, results / "benchmarks" / "evaluate" / f"{run}.tsv"))
 
     ended = [(job, span) for job in jobs if not job.left and (span := job.span()) is not None]
     waiting = [job for job in jobs if job.left]
@@ -112,8 +113,8 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
         study=study.study,
         trained=sum(job.kind == "pretrain" and not job.left for job in jobs),
         runs=sum(job.kind == "pretrain" for job in jobs),
-        evaluated=sum(job.kind != "pretrain" and not job.left for job in jobs),
-        evaluations=sum(job.kind != "pretrain" for job in jobs),
+        evaluated=sum(job.size - job.left for job in jobs if job.kind == "evaluate"),
+        evaluations=sum(job.size for job in jobs if job.kind == "evaluate"),
         started=tuple(started),
         jobs_at_once=at_once,
         seconds_left=0.0 if not waiting else None if at_once is None else work / at_once,
