@@ -87,7 +87,6 @@ def is_border(file: str) -> bool:
 def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Files of the package that had a function called, by job: a preparation, a training and an evaluation."""
     folder = tmp_path_factory.mktemp("traced")
-    (folder / "study.yaml").write_text(STUDY)
     study = parse_study(yaml.safe_load(STUDY), "study")
     recipe = study.recipe("digits/tiny/vicreg+sie/caug/seed0")
     store = ("--store", "store", "--device", "cpu")
@@ -95,7 +94,8 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         "prepare": ["--options", study.data_options("digits").canonical(), "--output", "store"],
         "pretrain": ["--recipe", recipe.canonical(), *store, "--output", "run"],
         "evaluate": [
-            *("--study", "study.yaml", "--run", "run", *store, "--output-folder", "evaluations"),
+            *("--options", json.dumps({"linear": study.evaluation_options()["linear"].model_dump(mode="json")})),
+            *("--run", "run", *store, "--output-folder", "evaluations"),
         ],
     }
     used = {}
