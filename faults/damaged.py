@@ -154,7 +154,7 @@ def _old_format(bench: Bench, folder: Path) -> str:
     kept = latest.read_bytes()
     latest.unlink()
     old = _named(output, latest, content)
-    said = bench.pretrain(output).must_refuse(old.name, "has state format 1, this program reads format 2")
+    said = bench.pretrain(output).must_refuse(old.name, "has state format 1, this program reads format 3")
     expect(old.exists(), "the old state is gone")
     old.unlink()
     latest.write_bytes(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 import tarfile
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from clever.sealed import sealed
 from faults.bench import Bench
 from faults.job import Job
 from faults.row import Row, Try, expect
@@ -97,7 +99,7 @@ def _planted_batch(bench: Bench, folder: Path) -> str:
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
         (batches / name).write_bytes(pickle.dumps(_Trap(folder / "sprung")))
     options = {"source": "cifar10", "root": str(folder / "root")}
-    said = bench.prepare(options, folder / "store", folder).must_refuse("torchvision could not read cifar10")
+    said = bench.prepare(options, folder / "store", folder).must_refuse("data_batch_1: md5 is", "was published")
     return _not_sprung(folder, said)
 
 
@@ -115,8 +117,12 @@ def _planted_array(bench: Bench, folder: Path) -> str:
 def _planted_backbone(bench: Bench, folder: Path) -> str:
     run = folder / "run"
     run.mkdir()
-    (run / "run.json").write_bytes((bench.reference / "run.json").read_bytes())
-    (run / "backbone.safetensors").write_bytes(pickle.dumps(_Trap(folder / "sprung")))
+    payload = pickle.dumps(_Trap(folder / "sprung"))
+    (run / "backbone.safetensors").write_bytes(payload)
+    # Whoever plants a backbone can also write its checksum into the run's description.
+    description = json.loads((bench.reference / "run.json").read_text(encoding="utf-8"))
+    description["backbone_sha256"] = hashlib.sha256(payload).hexdigest()
+    (run / "run.json").write_text(json.dumps(sealed(description)), encoding="utf-8")
     words = ["evaluate", "--options", '{"knn": {}}', "--run", run, "--store", bench.store]
     job = Job([*words, "--output-folder", folder, "--threads", "1"], folder / "evaluate.log")
     said = job.must_refuse("backbone.safetensors", "is damaged or no safetensors file")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from clever.pretraining.epoch_metrics import SKIPPED_IN_A_ROW
+from clever.pretraining.nonfinite_guard import SKIPPED_IN_A_ROW
 from faults.bench import EPOCHS, STEPS, TOTAL, Bench, make_recipe, metrics, newest, states
 from faults.row import Row, expect
 

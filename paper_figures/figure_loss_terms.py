@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from names import configuration_rank
 
 from clever.errors import UserError
-from clever.results.curves import health_of_curves, numeric_curves, read_curves
+from clever.results.curves import HEALTH, health_of_curves, numeric_curves, read_curves
 from clever.results.run_description import read_runs, unhealthy_runs
 
 
@@ -228,8 +228,8 @@ def find_trouble(
     for run, reason in unhealthy_runs(runs).items():
         if run in drawn:
             trouble.setdefault(run, (None, reason))
-    told = {str(run) for run in curves.loc[(curves["metric"] == "health") & (curves["value"] != ""), "run"]}
-    return trouble, sorted(drawn - told - {str(run["run"]) for run in runs})
+    recorded = {str(run) for run in curves.loc[(curves["metric"] == HEALTH) & (curves["value"] != ""), "run"]}
+    return trouble, sorted(drawn - recorded - {str(run["run"]) for run in runs})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,8 +12,10 @@ import torch
 from clever.data import DataOptions, Store, prepare
 from clever.pretraining.recipe import RunRecipe
 from clever.randomness import make_generator
+from clever.sealed import sealed
 
 RecipeMaker = Callable[..., RunRecipe]
+RunDescriber = Callable[..., dict[str, Any]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,3 +77,26 @@ def colourful_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         np.save(folder / f"{split}_labels.npy", np.arange(count) % 2)
     options = DataOptions(source="arrays", root=str(folder))
     return prepare(options, tmp_path_factory.mktemp("stores") / "colourful", progress=False)
+
+
+@pytest.fixture(scope="session")
+def describe_run() -> RunDescriber:
+    """The content of a ``run.json`` that agrees with its recipe; keyword arguments replace single keys."""
+
+    def describe(recipe: RunRecipe, **changes: Any) -> dict[str, Any]:
+        add_on = None if recipe.method is None else recipe.method.equivariance.model_dump()
+        ratio = None if add_on is None else add_on.get("separation_ratio")
+        content = {
+            "format": 2,
+            "run": recipe.run,
+            "recipe": recipe.model_dump(mode="json"),
+            "recipe_digest": recipe.digest,
+            "data_checksum": "c1",
+            "git_commit": "abc123",
+            "backbone_sha256": "0" * 64,
+            "feature_dim": 256,
+            "ir_dim": None if ratio is None else int(256 * ratio),
+        }
+        return sealed(content | changes)
+
+    return describe

@@ -162,6 +162,25 @@ def test_data_root_moves_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert str(tmp_path / "elsewhere" / "pictures") in capsys.readouterr().err
 
 
+def test_check_looks_for_the_data_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    moved = tmp_path / "study.yaml"
+    moved.write_text(STUDY.replace("{source: digits, ", "{source: arrays, root: pictures, "))
+    assert main(["check", str(moved)]) == 0
+    assert main(["check", str(moved), "--data-root", str(tmp_path)]) == 2
+    missing = f"error: {moved}: data.digits: there is no folder {tmp_path / 'pictures'}; "
+    assert capsys.readouterr().err.startswith(missing)
+    (tmp_path / "pictures").mkdir()
+    assert main(["check", str(moved), "--data-root", str(tmp_path)]) == 0
+
+
+def test_a_setting_of_the_call_is_refused_in_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "study.yaml"
+    wrong.write_text(STUDY + "\ndata_root: pictures\n")
+    assert main(["check", str(wrong)]) == 2
+    line = f"error: {wrong}: data_root belongs on the command line: --config data_root=FOLDER for snakemake, "
+    assert capsys.readouterr().err.startswith(line)
+
+
 def test_prepare_by_options_makes_the_same_store(study: Path, store: Path, tmp_path: Path) -> None:
     options = load_study(study).data_options("digits").canonical()
     assert main(["prepare", "--options", options, "--output", str(tmp_path / "store")]) == 0

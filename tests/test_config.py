@@ -169,10 +169,11 @@ def test_a_run_that_the_study_does_not_have() -> None:
 
 
 def test_data_roots_start_from_the_data_root() -> None:
-    assert study().data_options("photos").root == str(Path("pictures", "photos"))
+    assert study().data_options("photos").root == str(Path("data", "photos"))
+    assert study().data_options("photos", "pictures").root == str(Path("pictures", "photos"))
     assert study().data_options("digits").root is None
     absolute = study(("data", "photos", "root"), "/somewhere/photos")
-    assert absolute.data_options("photos").root == "/somewhere/photos"
+    assert absolute.data_options("photos", "pictures").root == "/somewhere/photos"
     with pytest.raises(UserError, match=r"has no data set photo; did you mean 'photos'"):
         study().data_options("photo")
 
@@ -188,7 +189,6 @@ RUN = "digits/small/dino+clever/baug/seed0"
     ("path", "value"),
     [
         (("study",), "another"),
-        (("data_root",), "elsewhere"),
         (("data", "digits", "image_size"), 28),
         (("backbones", "other", "drop_path"), 0.1),
         (("augmentations", "caug", "rotation_degrees"), 45),

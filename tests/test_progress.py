@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -38,6 +40,12 @@ evaluations:
 BYOL, SIMSIAM, UNTRAINED = (f"digits/tiny/{name}" for name in ("byol/baug", "simsiam/baug", "untrained/none"))
 
 
+class End(Protocol):
+    """Ends a job."""
+
+    def __call__(self, run: str, begin: float, seconds: float, protocol: str | None = None) -> None: ...
+
+
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
     path = tmp_path / "study.yaml"
@@ -57,19 +65,24 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def end(results: Path, study: Study, run: str, begin: float, seconds: float, protocol: str | None = None) -> None:
-    """The files of a job that ran from ``begin`` on, so many ``seconds``."""
-    if protocol is None:
-        result, benchmark = results / "runs" / run / "run.json", results / "benchmarks" / "pretrain" / f"{run}.tsv"
-        content = {"recipe_digest": study.recipe(run).digest}
-    else:
-        result = results / "evaluations" / run / f"{protocol}.json"
-        benchmark = results / "benchmarks" / "evaluate" / f"{run}.tsv"
-        content = {}
-    for file, text in ((result, json.dumps(content)), (benchmark, f"s\th:m:s\n{seconds}\t-\n")):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    os.utime(benchmark, (begin + seconds, begin + seconds))
+@pytest.fixture
+def end(results: Path, study: Study, describe_run: Callable[..., dict[str, Any]]) -> End:
+    """Writes the files of a job that ran from ``begin`` on, for this many ``seconds``."""
+
+    def write(run: str, begin: float, seconds: float, protocol: str | None = None) -> None:
+        if protocol is None:
+            result, benchmark = results / "runs" / run / "run.json", results / "benchmarks" / "pretrain" / f"{run}.tsv"
+            content = describe_run(study.recipe(run))
+        else:
+            result = results / "evaluations" / run / f"{protocol}.json"
+            benchmark = results / "benchmarks" / "evaluate" / f"{run}.tsv"
+            content = {}
+        for file, text in ((result, json.dumps(content)), (benchmark, f"s\th:m:s\n{seconds}\t-\n")):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        os.utime(benchmark, (begin + seconds, begin + seconds))
+
+    return write
 
 
 def begin(results: Path, run: str, epochs: int, at: float) -> None:
@@ -89,11 +102,11 @@ def test_nothing_is_known_before_the_first_job_has_ended(study: Study, results: 
     assert "not known" in shown(progress)
 
 
-def test_time_left_is_that_of_the_most_similar_jobs(study: Study, results: Path) -> None:
+def test_time_left_is_that_of_the_most_similar_jobs(study: Study, results: Path, end: End) -> None:
     # Two at once for 100 s, a night, then one alone for 300 s: 500 s of jobs in 400 s.
-    end(results, study, f"{BYOL}/seed0", 0.0, 100.0)
-    end(results, study, f"{UNTRAINED}/seed0", 0.0, 100.0)
-    end(results, study, f"{BYOL}/seed0", 50_000.0, 300.0, protocol="knn")
+    end(f"{BYOL}/seed0", 0.0, 100.0)
+    end(f"{UNTRAINED}/seed0", 0.0, 100.0)
+    end(f"{BYOL}/seed0", 50_000.0, 300.0, protocol="knn")
     begin(results, f"{BYOL}/seed1", epochs=4, at=50_290.0)
     progress = survey(study, results, now=50_300.0)
     assert (progress.trained, progress.evaluated) == (2, 1)
@@ -104,22 +117,22 @@ def test_time_left_is_that_of_the_most_similar_jobs(study: Study, results: Path)
     assert progress.unknown == {}
 
 
-def test_a_methods_own_speed_counts_before_its_backbones(study: Study, results: Path) -> None:
-    end(results, study, f"{BYOL}/seed0", 0.0, 100.0)
-    end(results, study, f"{SIMSIAM}/seed0", 100.0, 700.0)
+def test_a_methods_own_speed_counts_before_its_backbones(study: Study, results: Path, end: End) -> None:
+    end(f"{BYOL}/seed0", 0.0, 100.0)
+    end(f"{SIMSIAM}/seed0", 100.0, 700.0)
     progress = survey(study, results, now=800.0)
     assert progress.seconds_left == pytest.approx(100 + 700)
     assert progress.unknown == {"evaluate": 6, "pretrain": 2}
     assert "6 evaluate" in shown(progress)
 
 
-def test_an_evaluation_job_takes_time_by_the_protocol(study_file: Path, results: Path) -> None:
+def test_an_evaluation_job_takes_time_by_the_protocol(study_file: Path, results: Path, end: End) -> None:
     study_file.write_text(STUDY.replace("knn: {}", "knn: {}\n  linear: {}"))
     study = load_study(study_file)
-    end(results, study, f"{BYOL}/seed0", 0.0, 100.0)
+    end(f"{BYOL}/seed0", 0.0, 100.0)
     for protocol in ("knn", "linear"):  # of one job
-        end(results, study, f"{BYOL}/seed0", 100.0, 60.0, protocol=protocol)
-    end(results, study, f"{BYOL}/seed1", 160.0, 100.0)
+        end(f"{BYOL}/seed0", 100.0, 60.0, protocol=protocol)
+    end(f"{BYOL}/seed1", 160.0, 100.0)
     (results / "evaluations" / BYOL / "seed1").mkdir(parents=True)
     (results / "evaluations" / BYOL / "seed1" / "knn.json").write_text("{}")
     progress = survey(study, results, now=260.0)
@@ -128,20 +141,27 @@ def test_an_evaluation_job_takes_time_by_the_protocol(study_file: Path, results:
     assert progress.seconds_left == pytest.approx(2 * 100 + 9 * 30)
 
 
-def test_a_run_of_another_recipe_is_still_to_be_trained(study: Study, results: Path) -> None:
-    end(results, study, f"{BYOL}/seed0", 0.0, 100.0)
-    (results / "runs" / BYOL / "seed0" / "run.json").write_text('{"recipe_digest": "0"}')
-    assert survey(study, results).trained == 0
-    (results / "runs" / BYOL / "seed0" / "run.json").write_text("{")
-    assert survey(study, results).trained == 0
+def test_a_run_of_another_recipe_is_still_to_be_trained(
+    study: Study, results: Path, end: End, describe_run: Callable[..., dict[str, Any]]
+) -> None:
+    end(f"{BYOL}/seed0", 0.0, 100.0)
+    assert survey(study, results).trained == 1
+    path = results / "runs" / BYOL / "seed0" / "run.json"
+    described = path.read_text()
+    other = study.recipe(f"{BYOL}/seed0").model_copy(update={"seed": 1})
+    damaged = described.replace('"feature_dim": 256', '"feature_dim": 255')
+    assert damaged != described
+    for content in (json.dumps(describe_run(other)), damaged, "{"):
+        path.write_text(content)
+        assert survey(study, results).trained == 0
 
 
 def test_a_complete_study_has_no_time_left(
-    study: Study, study_file: Path, results: Path, capsys: pytest.CaptureFixture[str]
+    study: Study, study_file: Path, results: Path, end: End, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for run in study.recipes():
-        end(results, study, run, 0.0, 10.0)
-        end(results, study, run, 10.0, 1.0, protocol="knn")
+        end(run, 0.0, 10.0)
+        end(run, 10.0, 1.0, protocol="knn")
     given = ["progress", str(study_file), "--results", str(results.parent)]
     assert main([*given, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

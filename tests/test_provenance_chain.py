@@ -296,11 +296,11 @@ def test_committed_records_agree_with_their_runs(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["records.csv", "--run", "nobody"], "no record of run nobody there"),
-        (["knn.json", "--metric", "top7"], "no record of metric top7 there"),
+        (["records.csv", "--run", "nobody"], "no record of run nobody found"),
+        (["knn.json", "--metric", "top7"], "no record of metric top7 found"),
         (["absent.json"], "absent.json: cannot be read"),
-        (["store.json"], "is no evaluation file"),
-        (["runs.json"], "is no evaluation file"),
+        (["store.json"], "is not an evaluation file"),
+        (["runs.json"], "is not an evaluation file"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(

@@ -27,8 +27,8 @@ def study(evaluations: dict[str, Any]) -> Study:
 
 def test_a_root_starts_from_the_studys_data_root_unless_it_is_absolute() -> None:
     variants = {"pets": {"root": "pets", "layout": "pets"}, "duts": {"root": "/srv/duts", "layout": "duts"}}
-    whole = study({"saliency": {"root": "ECSSD", "variants": variants}}).model_copy(update={"data_root": "elsewhere"})
-    roots = {name: getattr(options, "root", None) for name, options in whole.evaluation_options().items()}
+    whole = study({"saliency": {"root": "ECSSD", "variants": variants}})
+    roots = {name: getattr(options, "root", None) for name, options in whole.evaluation_options("elsewhere").items()}
     assert roots == {
         "saliency": "elsewhere/ECSSD",
         "saliency+pets": "elsewhere/pets",
@@ -67,8 +67,8 @@ def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.Monkey
             "attention": {"root": "ECSSD"},
             "corruption": {},
         }
-    ).model_copy(update={"data_root": str(tmp_path)})
-    found = {finding.subject: finding for finding in check_evaluations(whole)}
+    )
+    found = {finding.subject: finding for finding in check_evaluations(whole, str(tmp_path))}
     assert {name: finding.state for name, finding in found.items()} == {
         "evaluation saliency": "ok",
         "evaluation video": "FAIL",
@@ -77,6 +77,6 @@ def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     assert "does not hold DAVIS" in found["evaluation video"].text
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    found = {finding.subject: finding for finding in check_evaluations(whole)}
+    found = {finding.subject: finding for finding in check_evaluations(whole, str(tmp_path))}
     assert found["evaluation corruption"].text == "needs imagecorruptions; pip install 'clever-ssl[evaluation]'"
     assert found["evaluation attention"].state == "FAIL"

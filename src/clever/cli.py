@@ -106,23 +106,31 @@ def _add_debug(parser: argparse.ArgumentParser) -> None:
 
 def _add_study(parser: argparse.ArgumentParser, item: str) -> None:
     parser.add_argument("--study", type=Path, metavar="FILE", help=f"study file to take the {item} from")
+
+
+def _add_data_root(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
-        "--data-root", metavar="FOLDER", help="folder that the study's relative data roots start from, if not its own"
+        "--data-root", metavar="FOLDER", help=f"folder that the study's relative data roots start from (data){more}"
     )
 
 
 def _add_check(commands: _Commands) -> None:
     parser = _add(commands, "check", "check a study file and list its runs")
     parser.add_argument("study", type=Path, metavar="FILE", help="study file")
+    _add_data_root(parser, "; when given, the folders of the data are checked too")
     parser.set_defaults(command=_check)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
     from clever.crosschecks import refuse_for_stores
+    from clever.crosschecks.missing_data import missing_data
 
-    study = load_study(arguments.study)
-    refuse_for_stores(study, Path("results"), str(arguments.study))
+    study, results = load_study(arguments.study), Path("results")
+    refuse_for_stores(study, results, str(arguments.study))
+    if arguments.data_root is not None:
+        for line in missing_data(study, arguments.data_root, results / study.study / "data"):
+            raise UserError(f"{arguments.study}: {line}")
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
 
@@ -135,6 +143,7 @@ def _add_prepare(commands: _Commands) -> None:
         "Give either --study and --data, or --options.",
     )
     _add_study(parser, "data set")
+    _add_data_root(parser)
     parser.add_argument("--data", metavar="NAME", help="the data set's name in the study")
     parser.add_argument("--options", metavar="JSON", help="the data set's options, as the workflow gives them")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the store to write")
@@ -148,7 +157,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     if arguments.options is not None:
         options = parse_json(DataOptions, arguments.options, "--options")
     elif arguments.study and arguments.data:
-        options = _load_study(arguments).data_options(arguments.data)
+        options = _load_study(arguments).data_options(arguments.data, _data_root(arguments))
     else:
         raise UserError("prepare needs --study and --data, or --options")
     store = prepare(options, arguments.output)
@@ -259,6 +268,7 @@ def _add_evaluate(commands: _Commands) -> None:
         "fits the run, the options and the code is not measured again.",
     )
     _add_study(parser, "protocols and their options")
+    _add_data_root(parser)
     parser.add_argument(
         "--protocol",
         action="append",
@@ -307,7 +317,7 @@ def _evaluations(arguments: argparse.Namespace) -> dict[str, object]:
             raise UserError('--options: a mapping is expected, as in {"knn": {"neighbours": [5]}}')
         found = given
     elif arguments.study:
-        study = _load_study(arguments).evaluation_options()
+        study = _load_study(arguments).evaluation_options(_data_root(arguments))
         found = {name: options.model_dump(mode="json") for name, options in study.items()}
     else:
         raise UserError("evaluate needs --study or --options")
@@ -406,6 +416,7 @@ def _add_doctor(commands: _Commands) -> None:
         "the machine and its packages are looked at.",
     )
     _add_study(parser, "needs")
+    _add_data_root(parser)
     parser.add_argument("--verify", action="store_true", help="read prepared stores whole and compare their checksums")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.set_defaults(command=_doctor)
@@ -505,8 +516,13 @@ def _load_recipe(arguments: argparse.Namespace) -> RunRecipe:
 def _load_study(arguments: argparse.Namespace) -> Study:
     from clever.config import load_study
 
-    study = load_study(arguments.study)
-    return study.model_copy(update={"data_root": arguments.data_root}) if arguments.data_root else study
+    return load_study(arguments.study)
+
+
+def _data_root(arguments: argparse.Namespace) -> str:
+    from clever.invocation import DATA_ROOT
+
+    return arguments.data_root or DATA_ROOT
 
 
 def _print_mapping(content: object, as_json: bool) -> None:

@@ -14,9 +14,11 @@ from clever.backbones.options import OWN_NAMES
 from clever.baselines import BASELINES
 from clever.crosschecks import refuse_contradictions
 from clever.data import DataOptions
+from clever.drawings import DRAWINGS
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
+from clever.invocation import DATA_ROOT, refuse_settings
 from clever.options import Options, nearest, parse
 from clever.pretraining.options import OptimisationOptions
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
@@ -24,8 +26,10 @@ from clever.results.run_id import NO_AUGMENTATION, PIXELS, UNTRAINED, Name
 from clever.study_file import read_study
 
 if TYPE_CHECKING:
+    PaperItem = str
     EvaluationOptions = Options
 else:
+    PaperItem = Literal[tuple(DRAWINGS)]
     EvaluationOptions = create_model(
         "EvaluationOptions",
         __base__=Options,
@@ -50,30 +54,11 @@ class PretrainingOptions(Options):
     """Optimiser and schedules of these runs."""
 
 
-PaperItem = Literal[
-    "table_1",
-    "table_matrix",
-    "table_latents",
-    "table_references",
-    "figure_robustness",
-    "figure_loss_terms",
-    "figure_claims",
-    "report",
-    "findings",
-]
-
-
 class Study(Options):
     """One study: data, pre-trainings, evaluations and paper items."""
 
     study: Name
     """Name of the study and of its folder under results/."""
-    data_root: str = "data"
-    """Folder that relative data roots start from; set it on the command line with --config data_root=FOLDER."""
-    from_measured: bool = False
-    """Draw from the records that are committed in paper_figures/measured/<study> instead of measuring: neither data nor
-    training. Set it on the command line with --config from_measured=true; what is drawn goes to
-    results/<study>/measured."""
     data: dict[Name, DataOptions] = Field(min_length=1)
     """The data sets, by the name that run ids use."""
     backbones: dict[Name, BackboneOptions] = Field(min_length=1)
@@ -245,7 +230,7 @@ class Study(Options):
             raise UserError(f"study {self.study} has no run {run}{nearest(run, recipes)}")
         return recipes[run]
 
-    def data_options(self, name: str) -> DataOptions:
+    def data_options(self, name: str, data_root: str = DATA_ROOT) -> DataOptions:
         """The options of one data set, with its root joined to ``data_root``.
 
         Raises:
@@ -256,9 +241,9 @@ class Study(Options):
         options = self.data[name]
         if options.root is None:
             return options
-        return options.model_copy(update={"root": str(Path(self.data_root) / options.root)})
+        return options.model_copy(update={"root": str(Path(data_root) / options.root)})
 
-    def evaluation_options(self) -> dict[str, Options]:
+    def evaluation_options(self, data_root: str = DATA_ROOT) -> dict[str, Options]:
         """The protocols of the study and their options; a variant of a protocol is called <protocol>+<variant>.
 
         The root of a data set that a protocol reads is joined to ``data_root``.
@@ -268,7 +253,7 @@ class Study(Options):
             options = getattr(self.evaluations, name)
             for variant, settings in ({} if options is None else options.expanded()).items():
                 if isinstance(settings, ExternalOptions):
-                    settings = settings.model_copy(update={"root": str(Path(self.data_root) / settings.root)})
+                    settings = settings.model_copy(update={"root": str(Path(data_root) / settings.root)})
                 found[name if variant is None else f"{name}+{variant}"] = settings
         return found
 
@@ -298,12 +283,13 @@ def load_study(path: Path) -> Study:
     return parse_study(read_study(path), str(path))
 
 
-def parse_study(content: object, source: str) -> Study:
+def parse_study(content: object, source: str, from_measured: bool = False) -> Study:
     """Check an already parsed study.
 
     Args:
         content: what the YAML holds.
         source: the file's name, for messages.
+        from_measured: whether committed records are drawn and nothing is measured.
 
     Raises:
         UserError: one line that names the key, the value, and what would be right; also where parts that are each
@@ -311,6 +297,7 @@ def parse_study(content: object, source: str) -> Study:
     """
     if not isinstance(content, dict):
         raise UserError(f"{source}: a study is a mapping of keys, this is a {type(content).__name__}")
+    refuse_settings(content, source)
     study = parse(Study, content, source)
-    refuse_contradictions(study, source)
+    refuse_contradictions(study, source, from_measured)
     return study

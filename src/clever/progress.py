@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import time
 from collections import Counter
@@ -12,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clever.config import Study
+from clever.errors import UserError
 from clever.pretraining.recipe import RunRecipe
+from clever.results.run_description import read_run
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,11 @@ def shown(progress: Progress) -> str:
 
 
 def _is_described(path: Path, recipe: RunRecipe) -> bool:
-    """Whether there is a run.json, and of this recipe."""
+    """Whether there is an undamaged run.json of this recipe."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_run(path)["recipe_digest"] == recipe.digest
+    except UserError:
         return False
-    return isinstance(content, dict) and content.get("recipe_digest") == recipe.digest
 
 
 def _begun(run: str, state: Path, epochs: int, now: float) -> Started | None:

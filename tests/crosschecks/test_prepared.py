@@ -84,7 +84,7 @@ def test_a_batch_larger_than_the_store(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_store_of_one_class(tmp_path: Path) -> None:
     results = prepared(tmp_path, classes=("cat",))
-    with pytest.raises(UserError, match=r"linear: the store of data\.photos has 1 class, and linear tells"):
+    with pytest.raises(UserError, match=r"linear: the store of data\.photos has 1 class, but linear needs"):
         refuse_for_stores(study(batch_size=2), results, "study.yaml")
 
 

@@ -188,7 +188,7 @@ def test_the_head_and_the_crop_are_the_paper_s() -> None:
     ("settings", "message"),
     [
         ({"crop_scale": (0.9, 0.2)}, r"crop_scale must be \[smaller, larger\], not \[0\.9, 0\.2\]"),
-        ({"transformations": "translation", "crop_size": 15}, "crop_size 15 is odd; make it even"),
+        ({"transformations": "translation", "crop_size": 15}, "crop_size must be even, not 15"),
         ({"transformations": "jigsaw"}, "transformations"),
         ({"hidden_dims": []}, "hidden_dims"),
         ({"essl_weight": -1.0}, "essl_weight"),

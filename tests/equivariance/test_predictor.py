@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,15 @@ def predictor_of(*, adds_one: bool = True, seed: int = 1) -> Predictor:
     return predictor
 
 
-def write_run(folder: Path, predictor: Predictor) -> None:
-    digest = predictor.save(folder / PREDICTOR_FILE)
-    write_json(folder / "run.json", {"run": "digits/tiny/sie/caug/seed0", "predictor_sha256": digest})
+@pytest.fixture
+def write_run(make_recipe: Any, describe_run: Any) -> Callable[[Path, Predictor], None]:
+    """Writes a predictor and the run.json that names it."""
+
+    def write(folder: Path, predictor: Predictor) -> None:
+        digest = predictor.save(folder / PREDICTOR_FILE)
+        write_json(folder / "run.json", describe_run(make_recipe(), predictor_sha256=digest))
+
+    return write
 
 
 def example() -> tuple[Tensor, Tensor]:
@@ -43,7 +50,9 @@ def example() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("adds_one", [True, False])
-def test_what_was_saved_predicts_the_same(tmp_path: Path, adds_one: bool) -> None:
+def test_what_was_saved_predicts_the_same(
+    tmp_path: Path, write_run: Callable[[Path, Predictor], None], adds_one: bool
+) -> None:
     saved = predictor_of(adds_one=adds_one)
     write_run(tmp_path, saved)
     loaded = load_predictor(tmp_path)
@@ -55,7 +64,7 @@ def test_what_was_saved_predicts_the_same(tmp_path: Path, adds_one: bool) -> Non
         assert torch.equal(mine, theirs)
 
 
-def test_equal_layers_give_equal_files(tmp_path: Path) -> None:
+def test_equal_layers_give_equal_files(tmp_path: Path, write_run: Callable[[Path, Predictor], None]) -> None:
     for name in ("a", "b"):
         write_run(tmp_path / name, predictor_of())
     assert (tmp_path / "a" / PREDICTOR_FILE).read_bytes() == (tmp_path / "b" / PREDICTOR_FILE).read_bytes()
@@ -87,22 +96,22 @@ def test_parameters_of_another_number_are_refused() -> None:
         predictor_of().predict(torch.zeros(4, 3), torch.zeros(4, 3))
 
 
-def test_a_run_without_one(tmp_path: Path) -> None:
+def test_a_run_without_one(tmp_path: Path, make_recipe: Any, describe_run: Any) -> None:
     assert find_predictor(nn.ModuleDict({"other": nn.Linear(1, 1)})) is None
-    write_json(tmp_path / "run.json", {"run": "a", "predictor_sha256": None})
+    write_json(tmp_path / "run.json", describe_run(make_recipe(), predictor_sha256=None))
     assert load_predictor(tmp_path) is None
-    write_json(tmp_path / "run.json", {"run": "a"})  # as earlier versions wrote it
+    write_json(tmp_path / "run.json", describe_run(make_recipe()))  # as earlier versions wrote it
     assert load_predictor(tmp_path) is None
 
 
-def test_another_run_s_file_is_refused(tmp_path: Path) -> None:
+def test_another_run_s_file_is_refused(tmp_path: Path, write_run: Callable[[Path, Predictor], None]) -> None:
     write_run(tmp_path, predictor_of(seed=1))
     predictor_of(seed=2).save(tmp_path / PREDICTOR_FILE)
-    with pytest.raises(UserError, match=r"predictor\.safetensors: is not the predictor of digits/tiny/sie/caug/seed0"):
+    with pytest.raises(UserError, match=r"predictor\.safetensors: is not the predictor of digits/tiny/tiny/tiny/seed0"):
         load_predictor(tmp_path)
 
 
-def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path, write_run: Callable[[Path, Predictor], None]) -> None:
     with pytest.raises(UserError, match=r"run\.json: missing; the run has not finished"):
         load_predictor(tmp_path)
     write_run(tmp_path, predictor_of())

@@ -183,7 +183,8 @@ class Altered:
     """A store with other labels or classes, which no preparation would let through."""
 
     def __init__(self, store: Store, classes: int, train: Tensor | None = None, test: Tensor | None = None) -> None:
-        self.classes, self.labelled = store.classes[:classes], store.labelled
+        self.classes = store.classes[:classes]
+        self.labelled = store.labelled
         self._splits: dict[str, Split] = {"train": store.split("train"), "test": store.split("test")}
         for name, labels in (("train", train), ("test", test)):
             if labels is not None:

@@ -96,7 +96,7 @@ def test_a_lease_ends_with_its_block_even_when_the_job_fails(tmp_path: Path) -> 
 
 
 def test_what_cannot_be_leased_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no GPU to take"), leased([], tmp_path):
+    with pytest.raises(UserError, match="no GPU to use"), leased([], tmp_path):
         pass
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="GPUs cannot be leased here"), leased(["a"], tmp_path / "file"):
@@ -141,10 +141,10 @@ def test_auto_without_a_gpu_is_the_cpu_and_one_line(
     show_gpus(clean_environment, [])
     with held_device("auto") as device:
         assert device == torch.device("cpu")
-    assert capsys.readouterr().err == "no GPU here: this job runs on the CPU\n"
+    assert capsys.readouterr().err == "no GPU found: this job runs on the CPU\n"
     with held_device("cpu"):
         assert capsys.readouterr().err == ""
-    with pytest.raises(UserError, match="shows 0 GPUs"), held_device("cuda"):
+    with pytest.raises(UserError, match="has 0 visible GPUs"), held_device("cuda"):
         pass
     assert not lease_folder().exists()
 
@@ -184,7 +184,7 @@ def test_a_lease_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
     def refused(folder: Path, why: str) -> None:
         with (
-            pytest.raises(UserError, match=f"{folder.name}: GPUs are not leased here, it {why}"),
+            pytest.raises(UserError, match=f"{folder.name}: GPUs cannot be leased here, it {why}"),
             leased(["a"], folder),
         ):
             pass
@@ -192,9 +192,9 @@ def test_a_lease_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     with leased(["a"], tmp_path / "mine"):
         assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o700
     (tmp_path / "link").symlink_to(tmp_path / "mine")
-    refused(tmp_path / "link", "is no folder of its own")
+    refused(tmp_path / "link", "is a link or a file, not a folder")
     (tmp_path / "mine").chmod(0o777)
-    refused(tmp_path / "mine", r"may be written by others \(mode 777\); remove it, or set TMPDIR")
+    refused(tmp_path / "mine", r"is writable by others \(mode 777\); remove it, or set TMPDIR")
     (tmp_path / "mine").chmod(0o700)
     with leased(["a"], tmp_path / "mine"):
         pass

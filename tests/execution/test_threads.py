@@ -18,7 +18,7 @@ def test_a_number_that_a_machine_may_have(count: int | None) -> None:
 
 @pytest.mark.parametrize("count", [100_000, -1, 10**12])
 def test_a_number_that_none_has(count: int) -> None:
-    with pytest.raises(UserError, match=rf"^--threads {count}: this machine has \d+ processors; give 1 to \d+$"):
+    with pytest.raises(UserError, match=rf"^--threads {count}: this machine has \d+ processors; choose 1 to \d+$"):
         require_threads(count, "--threads")
 
 

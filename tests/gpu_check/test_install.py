@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from clever.errors import UserError
-from clever.gpu_check.install import card_name, install
+from clever.gpu_check.install import card_name, install, without_places
 from clever.results import records
 from clever.results.curves import CURVE_COLUMNS, write_curves
 from clever.results.run_description import write_runs
@@ -86,3 +86,14 @@ def test_calls_of_different_commits_are_not_joined(tmp_path: Path) -> None:
     folders = [write_call(tmp_path / "a", 0), write_call(tmp_path / "b", 1, commit="f" * 40)]
     with pytest.raises(UserError, match="differ in commit"):
         install(folders, tmp_path / "measured")
+
+
+def test_logs_of_failed_steps_name_no_folder_of_the_machine() -> None:
+    packaged = 'File "/srv/some/lib/python3.12/site-packages/torch/nn/module.py", line 9'
+    log = f'{packaged}\nFile "/srv/some/src/clever/cli.py", line 1\n/scratch/a/b/c.py:3 10 images/s and/or 5'
+    results = {"steps": [{"log": log}, {"log": None}]}
+    without_places(results)
+    expected = (
+        'File "site-packages/torch/nn/module.py", line 9\nFile "src/clever/cli.py", line 1\nc.py:3 10 images/s and/or 5'
+    )
+    assert [step["log"] for step in results["steps"]] == [expected, ""]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from clever.gpu_check.study import in_order
@@ -11,7 +9,7 @@ from clever.gpu_check.variants import NAMES, choose, open_study, predicted_secon
 
 
 def test_they_differ_in_epochs_alone() -> None:
-    found = {name: open_study(name, Path("data")).model_dump() for name in NAMES}
+    found = {name: open_study(name).model_dump() for name in NAMES}
     epochs = []
     for name, content in found.items():
         assert content.pop("study") == name
@@ -21,7 +19,7 @@ def test_they_differ_in_epochs_alone() -> None:
 
 
 def test_the_longest_of_which_three_seeds_fit_is_taken() -> None:
-    studies = {name: open_study(name, Path("data")) for name in NAMES}
+    studies = {name: open_study(name) for name in NAMES}
     assert [trained_images(study) for study in studies.values()] == [4 * 12000 * e for e in (80, 40, 20)]
     for name, study in studies.items():
         needed = predicted_seconds(3 * trained_images(study), 20000.0)
@@ -30,7 +28,7 @@ def test_the_longest_of_which_three_seeds_fit_is_taken() -> None:
 
 
 def test_all_methods_of_a_seed_come_before_the_next() -> None:
-    recipes = list(open_study("cifar10_gpu", Path("data")).recipes().values())
+    recipes = list(open_study("cifar10_gpu").recipes().values())
     order = in_order(recipes, 0)
     assert [recipe.seed for recipe in order] == sorted(recipe.seed for recipe in order)
     assert [recipe.method_name for recipe in order[:6]] == [
@@ -43,5 +41,5 @@ def test_all_methods_of_a_seed_come_before_the_next() -> None:
 
 @pytest.mark.parametrize("method", ["simclr+clever", "simsiam+clever"])
 def test_an_add_on_has_its_baseline_unchanged(method: str) -> None:
-    methods = open_study("cifar10_gpu", Path("data")).methods
+    methods = open_study("cifar10_gpu").methods
     assert methods[method].baseline == methods[method.removesuffix("+clever")].baseline

@@ -29,7 +29,7 @@ def test_reading_gives_back_what_was_written(make_study: MakeStudy) -> None:
     [
         (None, "no such file"),
         ("", "the file is empty"),
-        (",".join(COLUMNS) + "\n", "there is a header but no row"),
+        (",".join(COLUMNS) + "\n", "the file has a header but no rows"),
         ("run,value\na,1\n", "missing column\\(s\\) data, backbone"),
         ('"run\n', "not a readable CSV"),
     ],
@@ -64,7 +64,7 @@ def test_a_line_cut_short_is_named(make_study: MakeStudy) -> None:
     study = make_study()
     text = study.records_path.read_text(encoding="utf-8")
     study.records_path.write_text(text[: text.rindex(",")][: -len("d1935,5")], encoding="utf-8")
-    with pytest.raises(UserError, match=rf"line {len(study.records) + 1} has 15 fields, the header 17"):
+    with pytest.raises(UserError, match=rf"line {len(study.records) + 1} has 15 fields, but the header has 17"):
         read_records(study.records_path)
 
 

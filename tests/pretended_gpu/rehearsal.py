@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from clever.data import Batches, Store
-from clever.pretraining.epoch_metrics import EpochTotals
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 from .gpu import DEVICE, CudaTensor, pretended_gpu
 
 EPOCH_END = {
-    "pretraining/epoch_metrics.py:EpochTotals.check": "the sums of the steps since the last look, in one copy",
+    "pretraining/nonfinite_guard.py:Guard.check": "the scalars of the steps since the last look, in one copy",
     "pretraining/diagnostics.py:diagnose_features": "one number for metrics.csv at a time",
     "pretraining/diagnostics.py:effective_rank": "whether features are finite, and their singular values",
     "pretraining/trainer.py:Trainer.diagnose.<locals>.<dictcomp>": "one number for metrics.csv at a time",
@@ -81,7 +80,6 @@ def _steps(
         pairs=recipe.augmentation.pairs,
     )
     trainer = Trainer(recipe, store.mean, store.std, len(batches), device)
-    totals = EpochTotals(trainer.guard.names, recipe.optimisation.non_finite == "skip")
     found = []
     for iteration, batch in enumerate(batches.epoch(0)):
         trainer.objective.start_epoch(0)
@@ -90,13 +88,13 @@ def _steps(
         else:
             with gpu.waits_forbidden():
                 found.append(trainer.step(batch, iteration))
-                totals.add(found[-1], trainer.guard.broken)
         if len(found) == count:
             break
     if gpu is None:
         return trainer, found, trainer.diagnose()
     with gpu.waits_forbidden(EPOCH_END):
-        assert totals.check(1) == []
+        checked = trainer.guard.check(1)
+        assert (len(checked.rows), checked.faults) == (len(found), [])
         return trainer, found, trainer.diagnose()
 
 

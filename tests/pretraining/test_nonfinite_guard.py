@@ -1,4 +1,4 @@
-"""A step whose loss or gradient is not finite moves nothing, and names the parameter."""
+"""A step whose loss or gradient is not finite changes nothing, and its cause is named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from timm.optim import Lars
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clever.pretraining.nonfinite_guard import Guard
+from clever.errors import UserError
+from clever.pretraining.nonfinite_guard import SKIPPED_IN_A_ROW, Checked, Guard, NotFiniteError
 
 BAD = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
@@ -32,8 +33,8 @@ def make_optimiser(name: str, network: nn.Module) -> torch.optim.Optimizer:
 
 def one_step(
     network: nn.Sequential, guard: Guard, optimiser: Any, number: int, *, loss_factor: float = 1.0, poison: Any = None
-) -> int:
-    """A step on images drawn from its number; the place of the parameter that was named."""
+) -> Checked:
+    """A step on images drawn from its number, and what the guard found."""
     images = torch.randn(8, 3, generator=torch.Generator().manual_seed(number))
     guard.begin()
     loss = network(images).square().mean()
@@ -42,8 +43,7 @@ def one_step(
         poison()
     guard.step({"loss": loss.detach() * loss_factor})
     optimiser.zero_grad(set_to_none=True)
-    assert guard.broken is not None
-    return int(guard.broken)
+    return guard.check(number)
 
 
 def everything(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -69,13 +69,14 @@ def test_a_skipped_step_leaves_the_bits_of_a_run_without_it(name: str, shown: st
         gradient[1, 2] = BAD[shown]
 
     for number in range(3):
-        assert one_step(network, guard, optimiser, number) == -1
+        assert one_step(network, guard, optimiser, number).faults == []
         one_step(twin, unguarded, other, number)
     before = copy.deepcopy(everything(network, optimiser))
     if where == "loss":
-        assert one_step(network, guard, optimiser, 99, loss_factor=BAD[shown]) == -1
+        assert one_step(network, guard, optimiser, 99, loss_factor=BAD[shown]) == ([], [f"loss is {shown} at step 99"])
     else:
-        assert guard.names[one_step(network, guard, optimiser, 99, poison=poison)] == "2.weight"
+        found = one_step(network, guard, optimiser, 99, poison=poison)
+        assert found == ([], ["the gradient of 2.weight is not finite at step 99"])
     after = everything(network, optimiser)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -106,7 +107,8 @@ def test_where_the_run_is_to_stop_an_adamw_step_is_not_taken_either() -> None:
     optimiser = make_optimiser("adamw", network)
     guard = Guard(optimiser, network, [network], skip=False)
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    one_step(network, guard, optimiser, 0, loss_factor=float("inf"))
+    with pytest.raises(NotFiniteError, match=r"^loss is inf at step 0$"):
+        one_step(network, guard, optimiser, 0, loss_factor=float("inf"))
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
@@ -122,7 +124,8 @@ def test_a_parameter_without_a_gradient_does_not_shift_the_names() -> None:
         assert network[2].bias.grad is not None
         network[2].bias.grad[0] = float("nan")
 
-    assert guard.names[one_step(network, guard, optimiser, 0, poison=poison)] == "1.bias"
+    found = one_step(network, guard, optimiser, 0, poison=poison)
+    assert found.faults == ["the gradient of 1.bias is not finite at step 0"]
 
 
 class NoLook(TorchDispatchMode):
@@ -153,3 +156,84 @@ def test_no_step_has_the_host_wait(name: str, skip: bool) -> None:
         loss.backward()
         with NoLook():
             guard.step({"loss": loss.detach()})
+
+
+def small_guard(*, skip: bool = False) -> Guard:
+    """A guard of one parameter, for steps whose scalars are given."""
+    network = nn.Linear(1, 1, bias=False)
+    network.weight.grad = torch.zeros(1, 1)
+    return Guard(torch.optim.SGD(network.parameters(), lr=0.1), network, [network], skip)
+
+
+def step(guard: Guard, *losses: float) -> None:
+    """One step for each value of the only loss term."""
+    for loss in losses:
+        guard.step({"loss": torch.tensor(3 * loss), "loss_contrast": torch.tensor(loss)})
+
+
+def test_checked_rows_are_the_scalars_of_the_steps_since_the_last_check() -> None:
+    guard = small_guard()
+    step(guard, 0.5, 2.0)
+    assert guard.check(1) == ([{"loss": 1.5, "loss_contrast": 0.5}, {"loss": 6.0, "loss_contrast": 2.0}], [])
+    assert guard.check(1) == ([], [])
+    step(guard, 1.0)
+    assert guard.check(2) == ([{"loss": 3.0, "loss_contrast": 1.0}], [])
+
+
+@pytest.mark.parametrize("shown", list(BAD))
+def test_the_first_bad_step_and_its_term_are_named(shown: str) -> None:
+    guard = small_guard()
+    for iteration in range(10, 16):
+        value = torch.tensor(BAD[shown] if iteration >= 13 else 1.0)
+        one = torch.tensor(1.0)
+        guard.step({"loss": value, "loss_contrast": one, "loss_orthogonality": value, "gradient_norm": value})
+    with pytest.raises(NotFiniteError, match=f"^loss_orthogonality is {shown} at step 13$"):
+        guard.check(15)
+
+
+def test_every_bad_term_is_named_and_a_gradient_norm_alone_too() -> None:
+    nan, one = torch.tensor(float("nan")), torch.tensor(1.0)
+    guard = small_guard()
+    guard.step(
+        {"loss": nan, "loss_contrast": nan, "loss_orthogonality": nan, "loss_head_norm": one, "gradient_norm": nan}
+    )
+    with pytest.raises(NotFiniteError, match=r"^loss_contrast is nan, loss_orthogonality is nan at step 0$"):
+        guard.check(0)
+    guard = small_guard()
+    guard.step({"loss": one, "loss_contrast": one, "gradient_norm": nan})
+    with pytest.raises(UserError, match=r"^gradient_norm is nan at step 7$"):
+        guard.check(7)
+
+
+def test_skipped_steps_are_named_and_their_scalars_left_out() -> None:
+    guard, clean = small_guard(skip=True), small_guard()
+    step(guard, 1.0, float("nan"), 2.0, float("inf"), float("inf"))
+    step(clean, 1.0, 2.0)
+    rows, faults = guard.check(4)
+    assert faults == [
+        "loss_contrast is nan at step 1",
+        "loss_contrast is inf at step 3",
+        "loss_contrast is inf at step 4",
+    ]
+    assert rows == clean.check(1).rows
+    assert guard.in_a_row == 2
+
+
+def test_too_many_in_a_row_are_an_error_across_checks_and_resumes() -> None:
+    nan = float("nan")
+    guard = small_guard(skip=True)
+    for iteration in range(SKIPPED_IN_A_ROW):
+        step(guard, nan)
+        guard.check(iteration)
+    resumed = small_guard(skip=True)
+    resumed.in_a_row = guard.in_a_row
+    step(resumed, nan)
+    with pytest.raises(
+        NotFiniteError, match=rf"is nan at step {SKIPPED_IN_A_ROW}, after {SKIPPED_IN_A_ROW} steps in a row"
+    ):
+        resumed.check(SKIPPED_IN_A_ROW)
+    # One good step in between, and the count restarts.
+    guard = small_guard(skip=True)
+    for iteration in range(3 * SKIPPED_IN_A_ROW):
+        step(guard, nan if iteration % SKIPPED_IN_A_ROW else 1.0)
+    assert len(guard.check(3 * SKIPPED_IN_A_ROW - 1).faults) == 3 * (SKIPPED_IN_A_ROW - 1)

@@ -15,7 +15,7 @@ import pytest
 
 from clever.errors import UserError
 from clever.results.records import COLUMNS, Record, RunIdentity, collect, read_evaluation, read_records, write_evaluation, write_records
-from clever.results.curves import collect_curves, read_curves, write_curves, numeric_curves
+from clever.results.curves import collect_curves, health_of_curves, numeric_curves, read_curves, write_curves
 from clever.results.run_description import collect_runs, write_runs
 from clever.sealed import sealed
 
@@ -47,7 +47,7 @@ def test_a_run_id_is_read_back() -> None:
     "wrong", ["digits/pixels/untrained/none/12", "a/b/c/seed0", "a/b/c/d/e/seed0", "a//c/d/seed0", "a/b/c/d/seed-1"]
 )
 def test_a_wrong_run_id_is_refused(wrong: str) -> None:
-    with pytest.raises(UserError, match="is no run id"):
+    with pytest.raises(UserError, match="is not a run id"):
         RunIdentity.parse(wrong)
 
 
@@ -74,8 +74,8 @@ def damaged(changes: dict[str, object]) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "is no evaluation file"),
-        ('{"format": 1', "is no evaluation file"),
+        ("", "is not an evaluation file"),
+        ('{"format": 1', "is not an evaluation file"),
         ('{"format": 1, "provenance": {}}', "records: Field required"),
         ('{"format": 3, "provenance": {}, "records": []}', "has format 3"),
         ('{"format": 2, "provenance": {}, "records": []}', "content_sha256 is missing"),
@@ -148,7 +148,7 @@ def test_records_csv_reads_back_exactly(tmp_path: Path) -> None:
 def test_no_evaluations_make_an_empty_table(tmp_path: Path) -> None:
     write_records(collect([]), tmp_path / "records.csv")
     assert (tmp_path / "records.csv").read_text() == ",".join(COLUMNS) + "\n"
-    with pytest.raises(UserError, match="there is a header but no row"):
+    with pytest.raises(UserError, match="the file has a header but no rows"):
         read_records(tmp_path / "records.csv")
 
 
@@ -169,7 +169,7 @@ def test_last_and_best_are_kept_apart(tmp_path: Path) -> None:
 
 def test_a_table_with_repeated_rows_or_without_a_column_is_not_written(tmp_path: Path) -> None:
     frame = pd.DataFrame([asdict(record()), asdict(record(value=1.0))])
-    with pytest.raises(UserError, match="two rows speak of digits, resnet10t"):
+    with pytest.raises(UserError, match="two rows record digits, resnet10t"):
         write_records(frame, tmp_path / "records.csv")
     with pytest.raises(UserError, match="lacks the column 'part'"):
         write_records(frame.drop(columns="part"), tmp_path / "records.csv")
@@ -203,31 +203,33 @@ def test_curves_are_tidy_and_skip_what_a_method_lacks(tmp_path: Path) -> None:
     plain = metrics(
         tmp_path,
         "digits/r/dino/caug/seed0",
-        "epoch,iteration,loss,loss_orthogonality,health\n1,5,2.5,,ok\n2,10,nan,,loss\n",
+        "epoch,iteration,loss,loss_orthogonality,health\n1,5,2.5,,ok\n2,10,nan,,loss is not finite\n",
     )
     # The third line repeats epoch 2 after a resume.
     split = metrics(tmp_path, "digits/r/dino+clever/caug/seed0", "epoch,loss_orthogonality\n1,0.5\n2,0.25\n2,0.125\n")
     curves = collect_curves([plain, split])
     assert ",".join(curves.columns) == "run,data,backbone,method,augmentation,seed,epoch,metric,value"
     found = {
-        (method, epoch, metric): float(value)
+        (method, epoch, metric): value if metric == "health" else float(value)
         for method, epoch, metric, value in zip(
             curves["method"], curves["epoch"], curves["metric"], curves["value"], strict=True
         )
     }
-    assert math.isnan(found.pop(("dino", 2, "loss")))
+    assert math.isnan(float(found.pop(("dino", 2, "loss"))))
     assert found == {
         ("dino", 1, "iteration"): 5.0,
         ("dino", 2, "iteration"): 10.0,
         ("dino", 1, "loss"): 2.5,
+        ("dino", 1, "health"): "ok",
+        ("dino", 2, "health"): "loss is not finite",
         ("dino+clever", 1, "loss_orthogonality"): 0.5,
         ("dino+clever", 2, "loss_orthogonality"): 0.125,
     }
     write_curves(curves, tmp_path / "curves.csv")
-    finite = curves[np.isfinite(curves["value"])]
-    read = numeric_curves(read_curves(tmp_path / "curves.csv"), tmp_path / "curves.csv")
-    pd.testing.assert_frame_equal(read, finite, check_dtype=False)
-    assert read["value"].tolist() == finite["value"].tolist()
+    again = read_curves(tmp_path / "curves.csv")
+    pd.testing.assert_frame_equal(again, curves, check_dtype=False)
+    assert health_of_curves(again) == {"digits/r/dino/caug/seed0": (2, "loss is not finite")}
+    assert numeric_curves(again, tmp_path / "curves.csv")["value"].tolist() == [5.0, 10.0, 2.5, 0.5, 0.125]
     write_curves(collect_curves([split, plain]), tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "curves.csv").read_bytes()
 
@@ -301,7 +303,7 @@ def test_a_run_in_the_folder_of_another_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "a/a/a/a/seed0" / "run.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(described("a/a/a/a/seed7")))
-    with pytest.raises(UserError, match="describes the run a/a/a/a/seed7 in the folder of a/a/a/a/seed0"):
+    with pytest.raises(UserError, match="describes a/a/a/a/seed7, but is in the folder of a/a/a/a/seed0"):
         collect_runs([path])
 
 
@@ -316,7 +318,7 @@ def test_files_of_an_older_version_are_read_and_counted(tmp_path: Path, capsys: 
     assert len(collect_runs(tmp_path.glob("run*.json"))) == 2
     assert len(collect(tmp_path.glob("knn*.json"))) == 2
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("WARNING: 2 run.json of an older version carry no checksum of their content")
+    assert first.startswith("WARNING: 2 run.json of an older version have no checksum of their content")
     assert second.startswith("WARNING: 2 evaluation files of an older version")
 
 
@@ -337,7 +339,7 @@ def test_an_evaluation_of_another_run_is_refused_with_both_values(tmp_path: Path
     with pytest.raises(UserError, match=r"its ir_dim is 204, run\.json of .* says 100; evaluate again"):
         collect([tmp_path / "a.json"], [run | {"ir_dim": 100}])
     write_evaluation(tmp_path / "b.json", [replace(made, seed=7, run=made.run.replace("seed0", "seed7"))], origin)
-    with pytest.raises(UserError, match=r"run of a record is .*seed7, run of the run is .*seed0; evaluate again"):
+    with pytest.raises(UserError, match=r"run of a record is .*seed7, but run of the run is .*seed0; evaluate again"):
         collect([tmp_path / "b.json"])
 
 
@@ -365,6 +367,6 @@ def test_a_name_of_a_foreign_file_that_would_be_markup_is_refused(tmp_path: Path
     frame = pd.DataFrame([asdict(record())])
     frame[column] = name
     frame.to_csv(path, index=False)
-    with pytest.raises(UserError, match=rf"records\.csv: line 2: {column} is .*; a name has only letters") as caught:
+    with pytest.raises(UserError, match=rf"records\.csv: line 2: {column} is .*; a name may contain only letters") as caught:
         read_records(path)
     assert "\n" not in str(caught.value)

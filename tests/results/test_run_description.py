@@ -41,7 +41,7 @@ def test_a_description_that_agrees_is_read(tmp_path: Path) -> None:
         ),
         ({"recipe_digest": "0" * 16}, "recipe_digest is 0000000000000000, but its recipe gives [0-9a-f]{16}"),
         ({"feature_dim": 128}, "ir_dim is 204, but its recipe gives 102"),
-        ({"format": 3}, "has format 3, this version reads 1 and 2"),
+        ({"format": 3}, "has format 3, but this version reads 1 and 2"),
         ({"backbone_sha256": None}, "the key backbone_sha256 holds a NoneType"),
     ],
 )

@@ -88,8 +88,20 @@ def test_no_profile_looks_for_work_every_second(path: Path) -> None:
         (("[dino+clever]", "[dino+clevr]"), "wrong.yaml: pretrainings.0.methods: 'dino+clevr' is not defined; did you"),
         (("{source: digits,", "{source: arrays, root: absent,"), "data.digits: there is no folder data/absent;"),
         (("study: mini", "study: mini\ncontrols: []"), "wrong.yaml: not valid YAML: the key 'controls' stands twice"),
+        (
+            ("study: mini", "study: mini\ndata_root: pictures"),
+            "wrong.yaml: data_root belongs on the command line: --config data_root=FOLDER",
+        ),
     ],
-    ids=["unknown key", "negative ratio", "unknown method", "undefined method", "wrong data root", "key twice"],
+    ids=[
+        "unknown key",
+        "negative ratio",
+        "unknown method",
+        "undefined method",
+        "wrong data root",
+        "key twice",
+        "setting of the call",
+    ],
 )
 def test_a_wrong_study_ends_in_one_line_before_any_job(
     project: Path, snakemake: Snakemake, change: tuple[str, str], line: str

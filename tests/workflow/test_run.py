@@ -148,9 +148,8 @@ def test_a_folder_that_has_moved_is_not_prepared_again(project: Path, snakemake:
     text = MINIATURE.replace("study: mini", "study: moved").replace(
         "digits: {source: digits", "digits: {source: arrays, root: pictures"
     )
-    (project / "moved.yaml").write_text(
-        text.replace("train_limit: 60, test_limit: 40", "train_limit: 6").replace("batch_size: 20", "batch_size: 6")
-    )
+    text = text.replace("train_limit: 60, test_limit: 40", "train_limit: 6").replace("batch_size: 20", "batch_size: 6")
+    (project / "moved.yaml").write_text(text)
     store = "results/moved/data/digits/store.json"
     here = ("--configfile", "moved.yaml", "--config", f"data_root={tmp_path / 'here'}")
     prepared = snakemake("--cores", "1", store, *here)

@@ -24,7 +24,7 @@ rule prepare:
         # anew and train every run again.
         content=lambda wildcards: study.data[wildcards.data].canonical(exclude={"root", "download"}),
         # Snakemake compares no parameter that is a function of the output, and so not this one.
-        options=lambda wildcards, output: study.data_options(wildcards.data).canonical(),
+        options=lambda wildcards, output: study.data_options(wildcards.data, setup.invocation.data_root).canonical(),
         folder=lambda wildcards, output: Path(output.store).parent,
     message:
         "prepare {wildcards.data}; log: {log}"

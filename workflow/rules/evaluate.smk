@@ -7,9 +7,6 @@ import json
 
 from clever.job_code import evaluation_code
 
-# Every protocol's options. A variant, <protocol>+<name>, is the same code with other options.
-protocols = study.evaluation_options()
-
 if protocols:
 
     rule evaluate:

@@ -2,7 +2,7 @@
 
 from clever.job_code import collection_code
 
-if study.from_measured:
+if setup.invocation.from_measured:
     measured = source / "paper_figures" / "measured" / study.study
     # A long file is committed compressed.
     committed_files = {path.name.removesuffix(".gz"): path for path in measured.glob("*.*")}

@@ -1,8 +1,8 @@
-"""Baselines: how two views of an image are compared. One file a method; the registry below is all there is to it.
+"""Baselines: how two views of an image are compared. One file per method; the registry below lists them.
 
-The losses are our own, in one style, and lightly's are their oracle in the tests: as a dependency it would bring
-PyTorch Lightning and Hydra into every training job, for losses that know neither the other processes' rows as
-``clever.collectives`` gathers them nor the similarity that the orthogonality term needs.
+The losses are our own, in one style, and the tests compare them with lightly's. As a dependency, lightly would bring
+PyTorch Lightning and Hydra into every training job, and its losses neither gather the rows of other processes as
+``clever.collectives`` does nor provide the similarity that the orthogonality term needs.
 """
 
 from __future__ import annotations

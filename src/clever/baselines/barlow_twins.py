@@ -17,27 +17,27 @@ from clever.errors import UserError
 
 
 class BarlowTwinsOptions(BaselineOptions):
-    """Barlow Twins' settings. The weight is the authors' (main.py of their repository); the widths are a memory of
-    theirs, which are not in the sources we have."""
+    """Barlow Twins' settings. The weight is the authors' (main.py of their repository). The widths are the authors' as
+    we remember them; they are not in the sources we have."""
 
     name: Literal["barlow_twins"] = "barlow_twins"
     hidden_dim: PositiveInt = 8192
-    """Width of the projector's two hidden layers. solo-learn takes 2048 on CIFAR-10 and ImageNet-100."""
+    """Width of the projector's two hidden layers. solo-learn uses 2048 on CIFAR-10 and ImageNet-100."""
     out_dim: PositiveInt = 8192
-    """Width of the projection, far beyond the representation's own width. solo-learn takes 2048."""
+    """Width of the projection, much larger than the representation's. solo-learn uses 2048."""
     redundancy_weight: float = Field(default=0.0051, ge=0)
     """Weight of the off-diagonal correlations (lambda). Raise it when ``out_dim`` is lowered much."""
     scale: float = Field(default=1.0, gt=0)
-    """Factor on the whole loss, which grows with ``out_dim``: it sets the weight of the loss against other terms and,
-    without LARS, the step. solo-learn takes 0.1 on CIFAR-10 and ImageNet-100."""
+    """Factor on the whole loss, which grows with ``out_dim``. It sets the weight of the loss relative to other terms
+    and, without LARS, the step size. solo-learn uses 0.1 on CIFAR-10 and ImageNet-100."""
 
 
 class BarlowTwins(Baseline[ProjectionHead]):
-    """The cross-correlation of two views' projections is driven to the identity.
+    """Drives the cross-correlation of two views' projections to the identity.
 
-    Similar means, for the orthogonality term, what the loss means by it: the absolute value of the mean diagonal of
-    the cross-correlation, which is the batch mean of the inner product of the standardised projections over their
-    width. Neither a shift nor a scale of a column changes it.
+    The similarity for the orthogonality term follows the loss: it is the absolute value of the mean diagonal of the
+    cross-correlation, that is, the batch mean of the inner product of the standardised projections, divided by their
+    width. Shifting or scaling a column does not change it.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/barlow_twins.yaml, solo-learn's. The authors' recipe for ImageNet is
     not in the sources we have.
@@ -73,7 +73,7 @@ def barlow_twins(first: Tensor, second: Tensor, *, redundancy_weight: float) -> 
     """sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2, with C the cross-correlation of the columns over the batch.
 
     Args:
-        first, second: [N, D] float32, row by row of the same image, not normalised.
+        first, second: [N, D] float32, not normalised; equal rows belong to the same image.
         redundancy_weight: lambda.
     """
     first, second = standardise(first), standardise(second)

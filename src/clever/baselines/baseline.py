@@ -1,9 +1,9 @@
 """The interface of a baseline: how two views of an image are compared.
 
-A baseline knows tensors only: neither backbones, nor images, nor what part of the representation it works on. CLeVER
-uses two instances of one baseline side by side, one whose outputs are attracted (on the invariant representation)
-and one whose similarity is driven to zero (on the equivariant factor), so that any baseline of this interface can be
-made equivariant without a line of its own for it.
+A baseline works on tensors only. It knows neither backbones, nor images, nor which part of the representation it
+compares. CLeVER uses two instances of one baseline: one attracts its outputs (on the invariant representation), the
+other drives their similarity to zero (on the equivariant factor). Any baseline with this interface can therefore be
+made equivariant without extra code.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from clever.options import Options
 
 
 class HeadOutput(NamedTuple):
-    """What a head gives for one view of a batch of N images."""
+    """The outputs of a head for one view of a batch of N images."""
 
     projection: Tensor
-    """[N, K]: the output that a teacher hands on (DINO: logits)."""
+    """[N, K]: the output that serves as a target when the head is a teacher's (DINO: logits)."""
     prediction: Tensor | None = None
-    """[N, K]: the output of a predictor on top of the projection; None where the baseline has no predictor."""
+    """[N, K]: the output of a predictor on top of the projection; None if the baseline has no predictor."""
 
 
 class Head(nn.Module, ABC):
-    """Layers from a part of the representation to the output that is compared, and what others ask about them.
+    """Layers from a part of the representation to the output that is compared, and facts about these layers.
 
-    The network owns a head; a momentum teacher has a copy of its own.
+    The network owns the head; a momentum teacher has a separate copy.
     """
 
     @abstractmethod
@@ -41,8 +41,8 @@ class Head(nn.Module, ABC):
     def last_layer_parameters(self) -> list[nn.Parameter]:
         """The parameters whose squared norm grows with the width of the output.
 
-        Those of the layers that give projection and prediction, including a BatchNorm after them: CLeVER's head-norm
-        regulariser can leave them out.
+        They belong to the layers that compute projection and prediction, including a BatchNorm after them. CLeVER's
+        head-norm regulariser can exclude them.
         """
 
     def projection_parameters(self) -> list[nn.Parameter]:
@@ -50,14 +50,14 @@ class Head(nn.Module, ABC):
         return list(self.parameters())
 
     def prediction_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the predictor on top of the projection; none without one."""
+        """The parameters of the predictor on top of the projection; empty without a predictor."""
         return []
 
     def norm_groups(self) -> list[list[nn.Parameter]]:
         """The groups of parameters whose summed squared norms CLeVER balances between its two heads.
 
-        One group of everything, as in the authors' main_dino.py:404-416; two with a predictor, as DDCL's regulariser
-        balances them (authors' main_simsiam.py), whose differences are averaged.
+        One group of all parameters, as in the authors' main_dino.py:404-416; with a predictor two groups, whose
+        differences are averaged, as in DDCL's regulariser (authors' main_simsiam.py).
         """
         return [group for group in (self.projection_parameters(), self.prediction_parameters()) if group]
 
@@ -66,10 +66,10 @@ HeadKind = TypeVar("HeadKind", bound=Head)
 
 
 class Baseline(nn.Module, ABC, Generic[HeadKind]):
-    """One way of comparing views, with the state that its loss needs (a centre, a queue, ...).
+    """A way of comparing views, with the state that its loss needs (a centre, a queue, ...).
 
     One instance serves one part of the representation. It has no trainable layers: ``make_head`` builds them for the
-    network, and whoever asks the baseline about outputs hands it the head that gave them.
+    network, and callers pass the head together with its outputs.
     """
 
     has_momentum_teacher: ClassVar[bool]
@@ -77,46 +77,45 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     student's own outputs of the global views are the targets."""
 
     accepts_local_views: ClassVar[bool]
-    """True: the student may see any number of small local views beside the two global ones. False: a run with local
-    views is refused, before it trains."""
+    """True: the student may see any number of small local views in addition to the two global views. False: a run with
+    local views is rejected before it trains."""
 
     views_apart: ClassVar[bool] = False
-    """True: every view goes through backbone and head in a pass of its own, so that BatchNorm normalises each view with
-    that view's statistics, as the authors of two-view methods do. False: views of equal size go through together."""
+    """True: every view goes through backbone and head in a separate pass, so that BatchNorm normalises each view with
+    its own statistics, as in the authors' code of two-view methods. False: views of equal size share a pass."""
 
     evaluates_teacher: ClassVar[bool] = True
-    """Whether it is the momentum teacher's backbone that is evaluated, where there is one (DINO), or the student's
-    (BYOL, MoCo v3)."""
+    """With a momentum teacher: whether the teacher's backbone is evaluated (DINO) or the student's (BYOL, MoCo v3)."""
 
     @abstractmethod
     def make_head(self, width: int) -> HeadKind:
-        """A head for a part of ``width`` numbers."""
+        """A new head for a part of ``width`` entries."""
 
     @abstractmethod
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
         """The baseline's own loss, a scalar.
 
         Args:
-            student: one output a student view, the two global views first.
-            teacher: one output a global view, of the teacher or (without one) the student itself.
-            head: the student's head, for a loss that depends on more of it than its outputs (SwAV's prototypes).
+            student: one output per student view, the two global views first.
+            teacher: one output per global view, from the teacher or, without one, from the student itself.
+            head: the student's head, for losses that need more than its outputs (SwAV's prototypes).
         """
 
     @abstractmethod
     def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
-        """How similar the views of one image are, a scalar >= 0 that is 0 when they are orthogonal.
+        """The similarity of the views of one image, a scalar >= 0 that is 0 when they are orthogonal.
 
-        Arguments as of :meth:`attract`.
+        The arguments are those of :meth:`attract`.
         """
 
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
         """Update running state (a centre, a queue) from this step's teacher outputs, after the losses."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Set what the baseline itself schedules by epoch (a temperature); ``epoch`` counts from 0."""
+        """Update the baseline's per-epoch schedules (a temperature); ``epoch`` counts from 0."""
 
     def frozen_parameters(self, head: HeadKind, epoch: int) -> list[nn.Parameter]:
-        """Parameters of ``head`` whose gradient is dropped in this epoch."""
+        """Parameters of ``head`` whose gradients are dropped in this epoch."""
         return []
 
     def constant_rate_parameters(self, head: HeadKind) -> list[nn.Parameter]:
@@ -124,23 +123,24 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
         return []
 
     def teacher_momentum(self, progress: float) -> float:
-        """Momentum of the teacher after the share ``progress`` in [0, 1] of all steps."""
+        """Momentum of the teacher after a fraction ``progress`` in [0, 1] of all steps."""
         raise TypeError(f"{type(self).__name__} has no momentum teacher")
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """Named scalars that tell a healthy run from a collapsed one; computed now and then, without gradients."""
+        """Named scalars that distinguish a healthy run from a collapsed one; computed occasionally, without
+        gradients."""
         return {}
 
 
 AnyBaseline = Baseline[Any]
-"""A baseline whatever its head."""
+"""A baseline with any kind of head."""
 
 
 def two_views(name: str, outputs: Sequence[HeadOutput]) -> tuple[HeadOutput, HeadOutput]:
     """The outputs of exactly two views.
 
     Raises:
-        UserError: there are more or fewer, which the method called ``name`` cannot compare.
+        UserError: there are more or fewer than two; the message names the method ``name``.
     """
     if len(outputs) != 2:
         raise UserError(

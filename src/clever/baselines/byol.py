@@ -15,8 +15,8 @@ from clever.baselines.momentum import rising_momentum
 
 
 class ByolOptions(BaselineOptions):
-    """BYOL's settings; the defaults are those of EquiMod's BYOL (branch BYOL+EquiMod), the paper's own are not in the
-    sources we have."""
+    """BYOL's settings; the defaults are those of EquiMod's BYOL (branch BYOL+EquiMod), because the paper's are not in
+    the sources we have."""
 
     name: Literal["byol"] = "byol"
     hidden_dim: PositiveInt = 4096
@@ -24,20 +24,19 @@ class ByolOptions(BaselineOptions):
     out_dim: PositiveInt = 256
     """Width of projection and prediction."""
     predictor_dim: PositiveInt | None = None
-    """Width of the predictor's hidden layer; null takes ``hidden_dim``. solo-learn's ImageNet-100 recipe has 8192."""
+    """Width of the predictor's hidden layer; null uses ``hidden_dim``. solo-learn's ImageNet-100 recipe uses 8192."""
     momentum: float = Field(default=0.996, ge=0, le=1)
-    """Momentum of the teacher at the start, raised to 1 by a cosine. Lower it for short runs: solo-learn takes 0.99 on
-    CIFAR-10 and ImageNet-100."""
+    """Momentum of the teacher at the start; it rises to 1 along a cosine. Lower it for short runs: solo-learn uses 0.99
+    on CIFAR-10 and ImageNet-100."""
 
 
 class Byol(Baseline[PredictionHead]):
-    """Each view's prediction is turned towards the momentum teacher's projection of the other view.
+    """Pulls each view's prediction towards the momentum teacher's projection of the other view.
 
-    Similar means, for the orthogonality term, DDCL's form for SimSiam with the teacher's projection as target: the
+    The similarity for the orthogonality term is DDCL's form for SimSiam, with the teacher's projection as target: the
     absolute value of the batch mean of the signed cosine, averaged over both orders.
 
-    Recipes: workflow/recipes/{cifar10,imagenet100}/byol.yaml, solo-learn's. It is the student's backbone that is
-    evaluated.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/byol.yaml, solo-learn's. The student's backbone is evaluated.
     """
 
     has_momentum_teacher = True

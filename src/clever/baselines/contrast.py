@@ -1,4 +1,4 @@
-"""What the contrastive methods without a teacher share: their head, their similarity, and logits between all images."""
+"""Shared parts of the contrastive methods without a teacher: head, similarity, and logits between all images."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from clever.errors import UserError
 
 
 class ContrastiveOptions(BaselineOptions):
-    """The projector of SimCLR, which the later contrastive methods kept."""
+    """SimCLR's projector, which later contrastive methods also use."""
 
     temperature: float = Field(gt=0)
-    """Divides the cosines. Lower: the nearest negatives count for more."""
+    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
     hidden_dim: PositiveInt = 2048
-    """Width of the projector's hidden layers: that of a ResNet-50, as in E-SSL and EquiMod. Lower it for small
-    backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""
+    """Width of the projector's hidden layers: that of a ResNet-50's representation, as in E-SSL and EquiMod. Lower it
+    for small backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""
     out_dim: PositiveInt = 128
-    """Width of the projection. solo-learn takes 256 on CIFAR-10 and 512 on ImageNet-100."""
+    """Width of the projection. solo-learn uses 256 on CIFAR-10 and 512 on ImageNet-100."""
     head_layers: PositiveInt = 2
     """Linear layers of the projector: 2 in solo-learn and lightly, 3 in EquiMod and E-SSL's ImageNet recipe."""
     batch_norm_in_head: bool = True
@@ -33,10 +33,10 @@ class ContrastiveOptions(BaselineOptions):
 
 
 class Contrastive(Baseline[ProjectionHead]):
-    """A projector without predictor, whose projections are compared with those of other images.
+    """A projector without a predictor; projections are compared with those of other images.
 
-    Similar means, for the orthogonality term: the absolute value of the batch mean of the cosine between the
-    projections of two views of an image, averaged over the pairs of views; the gradient reaches both.
+    The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between the
+    projections of two views of an image, averaged over the pairs of views; both projections receive gradients.
     """
 
     has_momentum_teacher = False
@@ -64,11 +64,11 @@ class Contrastive(Baseline[ProjectionHead]):
 def gather_projections(views: Sequence[HeadOutput]) -> Tensor:
     """The l2-normalised projections of the images of all processes, [V, N, K] in float32, differentiable.
 
-    A contrastive loss of all of them is the same in every process, and its gradient that of one process with all
-    images: the one place where these methods know of several processes.
+    A contrastive loss over all images is the same in every process, and its gradient equals that of one process with
+    all images. Only this function handles several processes.
 
     Raises:
-        UserError: there is a single image, which has nothing to be contrasted with.
+        UserError: there is only one image, so there are no negatives.
     """
     stacked = torch.stack([gather_rows(F.normalize(view.projection.float(), dim=-1)) for view in views])
     if stacked.shape[1] < 2:
@@ -79,9 +79,9 @@ def gather_projections(views: Sequence[HeadOutput]) -> Tensor:
 
 
 def scaled_products(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Inner products of all rows of [..., N, K] and [..., M, K] over the temperature, [..., N, M].
+    """Inner products of all rows of [..., N, K] and [..., M, K], divided by the temperature, [..., N, M].
 
-    In full precision even under autocast: a temperature of 0.1 multiplies the rounding of a bfloat16 by ten.
+    Computed in float32 even under autocast: a temperature of 0.1 multiplies bfloat16's rounding errors by ten.
     """
     with torch.autocast(first.device.type, enabled=False):
         return first @ second.transpose(-1, -2) / temperature

@@ -1,4 +1,4 @@
-"""Cosines between the outputs of two views, and what they tell about collapse. All in float32."""
+"""Cosines between the outputs of two views, and measures of collapse. All in float32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clever.collectives import gather_rows
 def mean_cosine(first: Tensor, second: Tensor) -> Tensor:
     """Mean over the images of all processes of the signed cosine between rows of ``first`` and ``second``, both [N, K].
 
-    The mean is taken over all processes because what follows it (an absolute value) does not commute with averaging.
+    The mean covers all processes because the absolute value taken afterwards does not commute with averaging.
     """
     mine = F.cosine_similarity(first.float(), second.float(), dim=-1).mean()
     return gather_rows(mine.unsqueeze(0)).mean()
@@ -28,7 +28,7 @@ def predicted_cosine(student: Sequence[HeadOutput], targets: Sequence[HeadOutput
 
     Args:
         student: two views, each with a prediction.
-        targets: the same two views; of the student itself or of a momentum teacher.
+        targets: the same two views, from the student itself or from a momentum teacher.
     """
     cosines = []
     for view, target in zip(student, reversed(targets), strict=True):
@@ -41,7 +41,7 @@ def mean_absolute_cosine(views: Sequence[Tensor]) -> Tensor:
     """Mean over the pairs of views of | mean cosine |: 0 when the views of an image are orthogonal on average.
 
     Args:
-        views: V >= 2 tensors [N, K]; the gradient reaches both sides of each pair.
+        views: V >= 2 tensors [N, K]; both sides of each pair receive gradients.
     """
     return torch.stack([mean_cosine(first, second).abs() for first, second in combinations(views, 2)]).mean()
 
@@ -57,7 +57,7 @@ def spread(vectors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def diagnose_cosines(student: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-    """Spread of the first view's outputs (a collapse has 0), and mean cosine of two views' projections."""
+    """Spread of the first view's outputs (0 at collapse), and mean cosine of two views' projections."""
     first, second = student[:2]
     values = {
         "projection_std": spread(first.projection),

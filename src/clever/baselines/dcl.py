@@ -14,12 +14,13 @@ from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_pr
 
 
 class DclOptions(ContrastiveOptions):
-    """DCL's settings; the temperature is that of the unofficial raminnakhli/Decoupled-Contrastive-Learning and of
-    lightly."""
+    """DCL's settings; the temperature is that of lightly and of the unofficial
+    raminnakhli/Decoupled-Contrastive-Learning."""
 
     name: Literal["dcl"] = "dcl"
     temperature: float = Field(default=0.1, gt=0)
-    """Divides the cosines. It matters less than SimCLR's: the positive no longer competes with itself."""
+    """Temperature: it divides the cosines. It matters less than in SimCLR, because the denominator excludes the
+    positive."""
 
 
 class DclwOptions(ContrastiveOptions):
@@ -28,13 +29,13 @@ class DclwOptions(ContrastiveOptions):
 
     name: Literal["dclw"] = "dclw"
     temperature: float = Field(default=0.1, gt=0)
-    """Divides the cosines."""
+    """Temperature: it divides the cosines."""
     sigma: float = Field(default=0.5, gt=0)
-    """Temperature of the weights: lower, and pairs that are already alike count for still less."""
+    """Temperature of the weights. The lower it is, the less weight pairs that are already similar get."""
 
 
 class Dcl(Contrastive):
-    """NT-Xent without the positive in the denominator, which makes small batches do.
+    """NT-Xent without the positive in the denominator, which makes small batches sufficient.
 
     Recipes: workflow/recipes/cifar10/{dcl,dclw}.yaml, lightly's. The gain over SimCLR is largest for small batches
     (raminnakhli's README, ResNet-18 on CIFAR-10: 84.6 against 78.3 with 32 images, 85.36 against 83.26 with 256).
@@ -50,7 +51,7 @@ class Dcl(Contrastive):
 
 
 class Dclw(Contrastive):
-    """DCL whose positives weigh more the less alike they are (a von Mises-Fisher weighting)."""
+    """DCL with larger weights for less similar positives (a von Mises-Fisher weighting)."""
 
     def __init__(self, options: DclwOptions) -> None:
         super().__init__(options)
@@ -66,9 +67,9 @@ def decoupled(first: Tensor, second: Tensor, *, temperature: float, weights: Ten
     """Mean over the 2N views i, with other view i', of -w z_i.z_i' / T + log sum_{k not in {i, i'}} exp(z_i.z_k / T).
 
     Args:
-        first, second: [N, K] float32 unit vectors, row by row of the same image; N >= 2.
+        first, second: [N, K] float32 unit vectors; equal rows belong to the same image; N >= 2.
         temperature: T > 0.
-        weights: w, [N], one for each image; 1 without.
+        weights: w, [N], one per image; None: all 1.
     """
     positives = (first * second).sum(dim=-1) / temperature
     both = torch.cat([first, second])

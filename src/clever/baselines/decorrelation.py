@@ -1,4 +1,4 @@
-"""Second moments between the columns of projections: what Barlow Twins and VICReg drive to zero."""
+"""Second moments between the columns of projections, which Barlow Twins and VICReg drive to zero."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from torch import Tensor
 
 
 def standardise(vectors: Tensor) -> Tensor:
-    """Columns of [N, D] to mean 0 and variance 1 over the batch, as a BatchNorm without scale and shift (eps 1e-5)."""
+    """Columns of [N, D] scaled to mean 0 and variance 1 over the batch, as by a BatchNorm without scale and shift (eps
+    1e-5)."""
     variance, mean = torch.var_mean(vectors, dim=0, correction=0)
     return (vectors - mean) * torch.rsqrt(variance + 1e-5)
 
 
 def diagonal_products(first: Tensor, second: Tensor) -> Tensor:
-    """The diagonal of ``first^T second`` for [N, D] and [N, D], a [D]."""
+    """The diagonal of ``first^T second`` for [N, D] and [N, D], a tensor [D]."""
     return (first * second).sum(dim=0)
 
 
 def off_diagonal_energy(first: Tensor, second: Tensor) -> Tensor:
     """The sum of the squared off-diagonal entries of ``first^T second`` for [N, D] and [N, D], a scalar.
 
-    With fewer images than columns (256 against 8192 is usual), the D x D matrix is not formed: its squared Frobenius
-    norm is the inner product of the two N x N Gram matrices, a D/2N of the work and nothing of the memory.
+    With fewer images than columns (typically 256 and 8192), the D x D matrix is not formed. Its squared Frobenius norm
+    is the inner product of the two N x N Gram matrices, which takes 2N/D of the work and hardly any memory.
     """
     with torch.autocast(first.device.type, enabled=False):
         if len(first) < first.shape[1]:

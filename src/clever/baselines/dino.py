@@ -22,36 +22,37 @@ class DinoOptions(BaselineOptions):
 
     name: Literal["dino"] = "dino"
     out_dim: PositiveInt = 65536
-    """Width of the head's output, K. Lower it with the data: 65536 for ImageNet, 4096 for CIFAR-10, 1024 below."""
+    """Width of the head's output, K. Lower it for smaller data sets: 65536 for ImageNet, 4096 for CIFAR-10, 1024 below
+    that."""
     hidden_dim: PositiveInt = 2048
     """Width of the head's two hidden layers. Lower it only for tiny backbones."""
     bottleneck_dim: PositiveInt = 256
     """Width of the normalised bottleneck before the last layer."""
     batch_norm_in_head: bool = False
-    """BatchNorm after both hidden layers (DINO's use_bn_in_head). The paper has none; turn it on for short runs on
-    small images, which collapse to the uniform distribution without it."""
+    """BatchNorm after both hidden layers (DINO's use_bn_in_head). The paper uses none; turn it on for short runs on
+    small images, which otherwise collapse to the uniform distribution."""
     student_temperature: float = Field(default=0.1, gt=0)
     """Temperature of the student's softmax."""
     teacher_temperature: float = Field(default=0.04, gt=0)
     """Temperature of the teacher's softmax; raise it (up to 0.07) when a long run stops improving."""
     warmup_teacher_temperature: float = Field(default=0.04, gt=0)
-    """Where the teacher's temperature starts; lower it when the loss does not fall in the first epochs."""
+    """Initial temperature of the teacher; lower it when the loss does not fall in the first epochs."""
     warmup_teacher_epochs: int = Field(default=0, ge=0)
     """Epochs over which the teacher's temperature rises linearly from its warm-up value."""
     centre_momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of the centre; nearer to 1 for small batches."""
+    """Momentum of the centre; closer to 1 for small batches."""
     momentum: float = Field(default=0.996, ge=0, le=1)
-    """Momentum of the teacher at the start, raised to 1 by a cosine; nearer to 1 for small batches."""
+    """Momentum of the teacher at the start; it rises to 1 along a cosine. Closer to 1 for small batches."""
     freeze_last_layer_epochs: int = Field(default=1, ge=0)
-    """Epochs at the start in which the last layer does not move; raise it when the loss does not fall."""
+    """Epochs at the start in which the last layer is frozen; raise it when the loss does not fall."""
 
 
 class DinoHead(Head):
     """MLP, l2-normalisation, weight-normalised linear layer without bias (authors' vision_transformer.py:257-291).
 
-    The hidden layers start from a normal distribution of deviation 0.02, cut off at -2 and 2, with zero biases; the
-    last layer keeps PyTorch's default start, with the norm ``g`` of every row fixed to 1, so that the logits are
-    cosines in [-1, 1].
+    The hidden layers are initialised from a normal distribution of standard deviation 0.02, truncated at -2 and 2, with
+    zero biases. The last layer keeps PyTorch's default initialisation, with the norm ``g`` of every row fixed to 1, so
+    that the logits are cosines in [-1, 1].
     """
 
     def __init__(self, width: int, options: DinoOptions) -> None:
@@ -138,10 +139,11 @@ class Dino(Baseline[DinoHead]):
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """The teacher's entropy over its maximum ln K; KL(teacher || student) across the global views, also over ln K.
+        """The teacher's entropy divided by its maximum ln K; KL(teacher || student) across the global views, divided by
+        ln K.
 
-        A ratio near 1 with a divergence near 0 is the collapse to the uniform distribution, a ratio near 0 that to
-        one output (Caron et al. 2021, fig. 7).
+        An entropy ratio near 1 with a divergence near 0 indicates collapse to the uniform distribution, a ratio near 0
+        collapse to one output (Caron et al. 2021, fig. 7).
         """
         targets = [teacher_distribution(view.projection, self.centre, self.teacher_temperature) for view in teacher]
         entropy = sum(torch.special.entr(target).sum(-1).mean() for target in targets) / len(targets)

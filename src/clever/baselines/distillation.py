@@ -1,14 +1,14 @@
-"""The two losses between softmax distributions, each with its gradient, in one sweep over the logits.
+"""The two losses between softmax distributions and their gradients, in one pass over the logits.
 
-With 65,536 outputs a head's logits are the largest tensors of a training step, and the plain form reads them dozens of
-times: a log-softmax and a product for each of the 18 (teacher, student) pairs of ten crops. Both losses here are sums
-over the pairs, so that for one student view
+With 65,536 outputs, a head's logits are the largest tensors of a training step. The direct form reads them dozens of
+times: a log-softmax and a product for each of the 18 (teacher, student) pairs of ten crops. Both losses are sums over
+the pairs. Therefore, for one student view,
 
 * the cross-entropies with all its teachers are one cross-entropy with the *sum* of their distributions, and
 * the cosines with all its teachers are one product with the *sum* of their unit vectors,
 
-and both gradients are closed forms of the softmax that the loss needs anyway. Each view's softmax is therefore computed
-once, in blocks of rows that stay in the cache, and the only large buffer is the gradient itself.
+and both gradients have closed forms in the softmax that the loss needs anyway. Each view's softmax is computed once, in
+blocks of rows that stay in the cache, and the only large buffer is the gradient itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 _BLOCK_ELEMENTS = 1 << 18  # 1 MiB of float32: the few arrays of one block stay in a core's second-level cache
-_SHORTEST = 1e-8  # the least length that torch's cosine_similarity divides by
+_SHORTEST = 1e-8  # the smallest norm that torch's cosine_similarity divides by
 
 
 def teacher_distribution(logits: Tensor, centre: Tensor, temperature: float) -> Tensor:
@@ -38,7 +38,7 @@ def teacher_distribution(logits: Tensor, centre: Tensor, temperature: float) -> 
 
 
 def count_pairs(teacher_views: int, student_views: int) -> int:
-    """How many pairs of a teacher view and another student view there are (18 for 2 global and 8 local views)."""
+    """The number of pairs of a teacher view and a different student view (18 for 2 global and 8 local views)."""
     return teacher_views * (student_views - 1)
 
 
@@ -56,14 +56,14 @@ def cross_entropy(
 
     Args:
         student: V >= 2 tensors [N, K] of logits, the global views first; any floating type, computed in float32.
-        teacher: Q <= V tensors [N, K] of logits; teacher q saw the same crop as student view q, and that pair is left
-            out. No gradient reaches them.
+        teacher: Q <= V tensors [N, K] of logits; teacher q saw the same crop as student view q, and that pair is
+            excluded. They receive no gradient.
         centre: c, [1, K] float32.
         student_temperature: T_s > 0.
         teacher_temperature: T_t > 0.
 
     Returns:
-        A float32 scalar. The gradient with respect to each student tensor has that tensor's type.
+        A float32 scalar. The gradient with respect to each student tensor has that tensor's dtype.
     """
     arguments = (_cross_entropy_rows, len(teacher), centre, student_temperature, teacher_temperature)
     return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return]
@@ -121,7 +121,7 @@ def _cosine_rows(
 
 
 class _Sweep(torch.autograd.Function):
-    """Sum of a row objective over all pairs, divided by their number; the forward pass leaves the gradient behind."""
+    """Sum of a row objective over all pairs, divided by their number; the forward pass stores the gradient."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons with BatchNorm, of which nearly all projectors and predictors are made."""
+"""Multilayer perceptrons with BatchNorm, the building blocks of nearly all projectors and predictors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clever.baselines.baseline import Head, HeadOutput
 
 FinalNorm = Literal["none", "affine", "plain"]
-"""BatchNorm after the last layer: none, one that learns a scale and a shift, or one that does not."""
+"""BatchNorm after the last layer: none, with a learned scale and shift, or without them."""
 
 
 def make_mlp(
@@ -19,14 +19,14 @@ def make_mlp(
 ) -> nn.Sequential:
     """Linear-BatchNorm-ReLU blocks and a last linear layer.
 
-    A linear layer before a BatchNorm has no bias: the BatchNorm would take it away again. Where a published network
-    keeps one there, ours computes the same function without it.
+    A linear layer before a BatchNorm has no bias, because the BatchNorm would cancel it. Where a published network has
+    such a bias, ours computes the same function without it.
 
     Args:
         widths: at least two; ``[512, 2048, 128]`` is one hidden layer of 2048.
         final_norm: BatchNorm after the last layer.
-        final_bias: whether the last layer has a bias, where no BatchNorm follows it.
-        hidden_norm: whether BatchNorm stands before each ReLU.
+        final_bias: whether the last layer has a bias, if no BatchNorm follows it.
+        hidden_norm: whether a BatchNorm precedes each ReLU.
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths[:-1]):
@@ -58,12 +58,12 @@ class ProjectionHead(Head):
         return HeadOutput(self.projector(features))
 
     def last_layer_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the layer that gives the projection."""
+        """The parameters of the layer that computes the projection."""
         return last_layer_parameters(self.projector)
 
 
 class PredictionHead(Head):
-    """A projector, and a predictor of another view's projection on top of it."""
+    """A projector, followed by a predictor of another view's projection."""
 
     def __init__(self, projector: nn.Sequential, predictor: nn.Sequential) -> None:
         super().__init__()
@@ -82,5 +82,5 @@ class PredictionHead(Head):
         return list(self.predictor.parameters())
 
     def last_layer_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the two layers that give projection and prediction."""
+        """The parameters of the two layers that compute projection and prediction."""
         return [*last_layer_parameters(self.projector), *last_layer_parameters(self.predictor)]

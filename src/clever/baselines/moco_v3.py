@@ -30,22 +30,22 @@ class MocoV3Options(BaselineOptions):
     projector_layers: PositiveInt = 2
     """Linear layers of the projector: 2 for a ResNet, 3 for a ViT (solo-learn's solo/methods/mocov3.py)."""
     predictor_batch_norm: bool = False
-    """BatchNorm after the predictor's last layer: for a ViT alone (solo-learn's solo/methods/mocov3.py)."""
+    """BatchNorm after the predictor's last layer: only for a ViT (solo-learn's solo/methods/mocov3.py)."""
     temperature: float = Field(default=0.2, gt=0)
-    """Divides the cosines. solo-learn takes 0.2; what the authors take for a ResNet-50 is not in the sources that we
-    have."""
+    """Temperature: it divides the cosines. solo-learn uses 0.2; the authors' value for a ResNet-50 is not in the
+    sources we have."""
     momentum: float = Field(default=0.99, ge=0, le=1)
-    """Momentum of the teacher at the start, raised to 1 by a cosine. Nearer to 1 for long runs."""
+    """Momentum of the teacher at the start; it rises to 1 along a cosine. Closer to 1 for long runs."""
 
 
 class MocoV3(Baseline[PredictionHead]):
     """InfoNCE of each view's prediction against the momentum teacher's projections of the other view.
 
-    Similar means, for the orthogonality term: the absolute value of the batch mean of the signed cosine between
+    The similarity for the orthogonality term is the absolute value of the batch mean of the signed cosine between the
     prediction and the teacher's projection of the other view, averaged over both orders, as for SimSiam.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/moco_v3.yaml, solo-learn's. The authors' recipe for a ViT is not in
-    the sources we have; its frozen patch embedding is not done here. It is the student's backbone that is evaluated.
+    the sources we have; its frozen patch embedding is not implemented. The student's backbone is evaluated.
     """
 
     has_momentum_teacher = True
@@ -89,11 +89,11 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
 
     Args:
         queries: [N, K], this process's.
-        keys: [N, K], of the same images; no gradient reaches them.
+        keys: [N, K], of the same images; they receive no gradient.
         temperature: T > 0.
 
     Raises:
-        UserError: there is a single key in all, and nothing to contrast.
+        UserError: there is only one key in all processes, so there are no negatives.
     """
     everyone = gather_rows(F.normalize(keys.detach().float(), dim=-1))
     if len(everyone) < 2:

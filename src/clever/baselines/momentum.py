@@ -1,4 +1,4 @@
-"""How the momentum of a teacher rises."""
+"""The schedule of a teacher's momentum."""
 
 from __future__ import annotations
 

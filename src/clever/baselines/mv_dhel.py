@@ -18,14 +18,15 @@ class MvDhelOptions(ContrastiveOptions):
 
     name: Literal["mv_dhel"] = "mv_dhel"
     temperature: float = Field(default=0.5, gt=0)
-    """Divides the cosines. The authors take 0.5 for 200 epochs of CIFAR-10 or ImageNet-100, 0.1 for ImageNet-1k."""
+    """Temperature: it divides the cosines. The authors use 0.5 for 200 epochs of CIFAR-10 or ImageNet-100, 0.1 for
+    ImageNet-1k."""
 
 
 class MvDhel(Contrastive):
-    """The views of an image attract each other; within each view, images repel each other.
+    """Views of an image attract each other; within each view, images repel each other.
 
-    The two global views and any number of local ones count alike. Recipes: workflow/recipes/{cifar10,imagenet100}/
-    mv_dhel.yaml, the authors', which are plain SGD.
+    Global and local views are treated alike, and there may be any number of local views. Recipes:
+    workflow/recipes/{cifar10,imagenet100}/ mv_dhel.yaml, the authors', which use plain SGD.
     """
 
     accepts_local_views = True
@@ -49,7 +50,7 @@ def multi_view_dhel(views: Tensor, *, temperature: float) -> Tensor:
     """
     count, rows, _ = views.shape
     images = views.transpose(0, 1)
-    # By index, for a mask would make the host wait until the device has counted it.
+    # By index: with a mask, the host would have to wait for the device to count its entries.
     first, second = torch.triu_indices(count, count, offset=1, device=views.device)
     positives = scaled_products(images, images, temperature)[:, first, second]
     within = scaled_products(views, views, temperature)

@@ -20,18 +20,19 @@ class MvInfonceOptions(ContrastiveOptions):
 
     name: Literal["mv_infonce"] = "mv_infonce"
     temperature: float = Field(default=0.5, gt=0)
-    """Divides the cosines. The authors take 0.5 for 200 epochs of CIFAR-10 or ImageNet-100, 0.1 for ImageNet-1k."""
+    """Temperature: it divides the cosines. The authors use 0.5 for 200 epochs of CIFAR-10 or ImageNet-100, 0.1 for
+    ImageNet-1k."""
     denominator: Denominator = "everything"
-    """What an image's views are told from. everything: all V N - 1 other views, same-view images included, as the
-    authors' code does (models/losses.py, MVINFONCE), so their numbers are its. other_views: all views of all images but
-    those of the same view, as their README's formula says."""
+    """The negatives of a view. everything: all V N - 1 other views, including the same view of other images, as in the
+    authors' code (models/losses.py, MVINFONCE), which produced their numbers. other_views: all views of all images
+    except those of the same view, as in the formula of their README."""
 
 
 class MvInfonce(Contrastive):
-    """All pairs of views of an image in one numerator, all their competitors in one denominator.
+    """All pairs of views of an image in one numerator, all their negatives in one denominator.
 
-    The two global views and any number of local ones count alike. Recipes: workflow/recipes/{cifar10,imagenet100}/
-    mv_infonce.yaml, the authors', which are plain SGD.
+    Global and local views are treated alike, and there may be any number of local views. Recipes:
+    workflow/recipes/{cifar10,imagenet100}/ mv_infonce.yaml, the authors', which use plain SGD.
     """
 
     accepts_local_views = True
@@ -51,7 +52,7 @@ def multi_view_infonce(views: Tensor, *, temperature: float, denominator: Denomi
     Args:
         views: u, [V, N, K] float32 unit vectors; V >= 2.
         temperature: T > 0.
-        denominator: whether (m, j) runs over everything but (l, i), or over m != l and all j.
+        denominator: whether (m, j) runs over everything except (l, i), or over m != l and all j.
     """
     count, rows, _ = views.shape
     flat = views.flatten(0, 1)

@@ -18,7 +18,7 @@ from clever.collectives import gather_rows, process_rank
 
 
 class NnclrOptions(BaselineOptions):
-    """NNCLR's settings. The paper's own are not in the sources we have; the defaults are modest ones of ours."""
+    """NNCLR's settings. The paper's are not in the sources we have; the defaults are modest choices of ours."""
 
     name: Literal["nnclr"] = "nnclr"
     hidden_dim: PositiveInt = 2048
@@ -26,18 +26,18 @@ class NnclrOptions(BaselineOptions):
     out_dim: PositiveInt = 256
     """Width of projection and prediction."""
     temperature: float = Field(default=0.1, gt=0)
-    """Divides the cosines. Lower: the nearest negatives count for more."""
+    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
     queue_length: PositiveInt = 4096
-    """How many earlier projections a nearest neighbour is looked for among. Longer queues hold nearer neighbours, and
-    older ones; a few epochs of a small data set are too old."""
+    """Number of earlier projections to search for the nearest neighbour. A longer queue holds nearer neighbours but
+    also older ones; projections that are a few epochs old, as with small data sets, are too old."""
 
 
 class Nnclr(Baseline[PredictionHead]):
     """InfoNCE between the nearest neighbour of each view's projection, in a queue, and the other view's prediction.
 
-    Similar means, for the orthogonality term, DDCL's form for SimSiam: the absolute value of the batch mean of the
-    signed cosine between prediction and the other view's detached projection, averaged over both orders. Neighbours
-    have no part in it: they would make views of different images orthogonal.
+    The similarity for the orthogonality term is DDCL's form for SimSiam: the absolute value of the batch mean of the
+    signed cosine between the prediction and the other view's detached projection, averaged over both orders. It does
+    not use neighbours, which would make views of different images orthogonal.
 
     Reference: 91.88 % on CIFAR-10 after 1000 epochs with a ResNet-18 (solo-learn).
     """
@@ -49,7 +49,7 @@ class Nnclr(Baseline[PredictionHead]):
     def __init__(self, options: NnclrOptions) -> None:
         super().__init__()
         self.options = options
-        # Random directions until the first projections have come in: their neighbours are as good as any.
+        # Random directions until the first projections arrive; any neighbour will do until then.
         start = torch.randn(options.queue_length, options.out_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("queue", F.normalize(start, dim=-1))
 
@@ -72,7 +72,7 @@ class Nnclr(Baseline[PredictionHead]):
 
     @torch.no_grad()
     def neighbours(self, projections: Tensor) -> Tensor:
-        """Of each row of [N, K] the row of the queue with the largest cosine, [N, K] of length 1."""
+        """For each row of [N, K], the row of the queue with the largest cosine: unit vectors [N, K]."""
         nearest = scaled_products(F.normalize(projections.float(), dim=-1), self.queue, 1.0).argmax(dim=1)
         return self.queue[nearest]
 

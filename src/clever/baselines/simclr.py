@@ -17,23 +17,23 @@ Negatives = Literal["both_views", "other_view"]
 
 
 class SimclrOptions(ContrastiveOptions):
-    """SimCLR's settings. The temperature's default is a memory of the authors' code, which is not in the sources we
-    have; every recipe sets its own."""
+    """SimCLR's settings. The temperature's default is the authors' as we remember it; their code is not in the sources
+    we have. Every recipe sets its own temperature."""
 
     name: Literal["simclr"] = "simclr"
     temperature: float = Field(default=0.1, gt=0)
-    """Divides the cosines. On CIFAR-10 E-SSL, InvCLR and EquiMod take 0.5, solo-learn 0.2; on ImageNet E-SSL and
-    EquiMod take 0.2, as does solo-learn on ImageNet-100."""
+    """Temperature: it divides the cosines. On CIFAR-10, E-SSL, InvCLR and EquiMod use 0.5, solo-learn 0.2; on ImageNet,
+    E-SSL and EquiMod use 0.2, as does solo-learn on ImageNet-100."""
     negatives: Negatives = "both_views"
-    """both_views: an image is told from both views of the others, 2N - 2 negatives, as in the paper. other_view: from
-    the other view alone, N - 1 negatives, as in InfoNCE, CLIP and MoCo; choose it to compare with those."""
+    """both_views: both views of the other images are negatives (2N - 2), as in the paper. other_view: only their other
+    view is (N - 1 negatives), as in InfoNCE, CLIP and MoCo; choose it to compare with those."""
 
 
 class Simclr(Contrastive):
     """NT-Xent, the cross-entropy of finding an image's other view among all views of the batch.
 
-    Recipes: workflow/recipes/{cifar10,imagenet100}/simclr.yaml, solo-learn's. On ImageNet E-SSL's SimCLR runs batches
-    of 4096 images and LARS with learning rate 4.8 for such a batch.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/simclr.yaml, solo-learn's. On ImageNet, E-SSL's SimCLR uses batches
+    of 4096 images and LARS with learning rate 4.8 for this batch size.
     """
 
     def __init__(self, options: SimclrOptions) -> None:
@@ -49,9 +49,9 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float, negatives: Neg
     """Mean over the 2N ordered positives (i, j) of -log [exp(z_i.z_j / T) / sum_k exp(z_i.z_k / T)].
 
     Args:
-        first, second: [N, K] float32 unit vectors, row by row of the same image.
+        first, second: [N, K] float32 unit vectors; equal rows belong to the same image.
         temperature: T > 0.
-        negatives: whether k runs over all 2N views but i itself, or over the N images of the other view.
+        negatives: whether k runs over all 2N views except i itself, or over the N images of the other view.
     """
     count = len(first)
     targets = torch.arange(count, device=first.device)

@@ -22,17 +22,18 @@ class SimsiamOptions(BaselineOptions):
     out_dim: PositiveInt = 2048
     """Width of projection and prediction."""
     predictor_dim: PositiveInt = 512
-    """Width of the predictor's hidden layer, a bottleneck: a quarter of ``out_dim``, which keep when you lower it."""
+    """Width of the predictor's hidden layer, a bottleneck. Keep it at a quarter of ``out_dim``."""
     constant_predictor_rate: bool = True
-    """Keep the predictor's learning rate at its peak while the others decay (--fix-pred-lr): the paper and DDCL do."""
+    """Keep the predictor's learning rate at its peak while the others decay (--fix-pred-lr), as the paper and DDCL
+    do."""
 
 
 class Simsiam(Baseline[PredictionHead]):
-    """Each view's prediction is turned towards the other view's projection, through which no gradient flows.
+    """Pulls each view's prediction towards the other view's projection, which receives no gradient.
 
-    Similar means exactly DDCL's form (authors' main_simsiam.py:477-512): the batch mean of the signed cosine between
-    prediction and detached projection, averaged over both orders, then its absolute value. Cosines of both signs
-    cancel in the mean.
+    The similarity is exactly DDCL's form (authors' main_simsiam.py:477-512): the batch mean of the signed cosine
+    between prediction and detached projection, averaged over both orders, then its absolute value. Cosines of both
+    signs cancel in the mean.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/simsiam.yaml, solo-learn's. DDCL on ImageNet-100: SGD, learning rate
     0.05 for a batch of 256, weight decay 1e-4, 30 extra epochs of warm-up (its run_train.sh, main_simsiam.py).

@@ -8,17 +8,18 @@ from torch import Tensor
 
 @torch.no_grad()
 def sinkhorn(scores: Tensor, *, epsilon: float, iterations: int) -> Tensor:
-    """Scale exp(scores / epsilon) until prototypes and images have equal shares (authors' main_swav.py:359-380).
+    """Scale exp(scores / epsilon) until all prototypes have equal shares and all images have equal shares (authors'
+    main_swav.py:359-380).
 
-    In logarithms, so that a small epsilon neither overflows nor empties a prototype.
+    Computed in logarithms, so that a small epsilon neither overflows nor empties a prototype.
 
     Args:
         scores: [B, K] of B images with K prototypes, any floating type.
-        epsilon: > 0; the smaller, the nearer to hard assignments.
+        epsilon: > 0; the smaller it is, the closer the assignments are to hard ones.
         iterations: >= 1; each scales the prototypes to B/K, then the images to 1.
 
     Returns:
-        [B, K] float32: rows sum to 1, columns nearly to B/K.
+        [B, K] float32: rows sum to 1, columns approximately to B/K.
     """
     logits = scores.float() / epsilon
     for _ in range(iterations):

@@ -19,8 +19,8 @@ from clever.collectives import gather_rows, process_rank
 
 
 class SwavOptions(BaselineOptions):
-    """SwAV's settings; temperature, epsilon and iterations are the authors' (main_swav.py), the others the defaults of
-    solo-learn's solo/methods/swav.py, but for the queue, which is off."""
+    """SwAV's settings; temperature, epsilon and iterations are the authors' (main_swav.py), the others are the defaults
+    of solo-learn's solo/methods/swav.py, except for the queue, which is off."""
 
     name: Literal["swav"] = "swav"
     hidden_dim: PositiveInt = 2048
@@ -28,28 +28,29 @@ class SwavOptions(BaselineOptions):
     out_dim: PositiveInt = 128
     """Width of the embedding that is compared with the prototypes."""
     prototypes: PositiveInt = 3000
-    """How many prototypes. Lower it for few classes and small batches: more prototypes than classes, and fewer than the
-    images of a batch and the queue together, or many stay without an image."""
+    """Number of prototypes. Lower it for few classes and small batches: use more prototypes than classes, but fewer
+    than the images of a batch and the queue together, or many prototypes get no image."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the student's softmax over prototypes."""
     epsilon: float = Field(default=0.05, gt=0)
     """Softness of the assignments. Lower it when the loss stays at ln(prototypes); raise it when training diverges."""
     sinkhorn_iterations: PositiveInt = 3
-    """Rounds of Sinkhorn-Knopp. More make the use of the prototypes more equal."""
+    """Iterations of Sinkhorn-Knopp. More iterations use the prototypes more equally."""
     queue_length: NonNegativeInt = 0
-    """How many earlier embeddings of each global view join the assignment. 0 for batches of thousands; 15 batches for a
-    batch of 256 (3840, solo-learn's)."""
+    """Number of earlier embeddings of each global view that take part in the assignment. 0 for batches of thousands; 15
+    batches for a batch of 256 (3840, solo-learn's)."""
     queue_start_epoch: NonNegativeInt = 15
-    """Epoch from which the queue is filled, and used as soon as it is full: before, embeddings age too fast."""
+    """Epoch from which the queue is filled; it is used as soon as it is full. Before that epoch, embeddings age too
+    fast."""
     freeze_prototypes_epochs: NonNegativeInt = 1
-    """Epochs at the start in which the prototypes do not move. solo-learn takes 2 on CIFAR-10 and ImageNet-100."""
+    """Epochs at the start in which the prototypes are frozen. solo-learn uses 2 on CIFAR-10 and ImageNet-100."""
 
 
 class SwavHead(Head):
-    """A projector, whose l2-normalised embedding is compared with l2-normalised prototypes.
+    """A projector and prototypes; its l2-normalised embedding is compared with the l2-normalised prototypes.
 
-    The prototypes are brought back to length 1 before each training step, outside the gradient, as the authors do
-    (main_swav.py:283-287): their scores are cosines.
+    The prototypes are normalised to length 1 before each training step, outside the gradient, as in the authors' code
+    (main_swav.py:283-287), so that scores are cosines.
     """
 
     def __init__(self, width: int, options: SwavOptions) -> None:
@@ -60,11 +61,11 @@ class SwavHead(Head):
 
     @torch.no_grad()
     def normalise_prototypes(self) -> None:
-        """Give every prototype length 1; one that has it already keeps its bits."""
+        """Normalise every prototype to length 1; a prototype that already has length 1 keeps its bits."""
         weight = self.prototypes.weight
         length = torch.linalg.vector_norm(weight, dim=1, keepdim=True).clamp_min(1e-12)
-        # Through .data: a second pass before the backward of a first finds the prototypes as they were, and must not
-        # make autograd believe that they have changed.
+        # Through .data: a second forward pass before the first one's backward pass does not change the prototypes, and
+        # autograd must not conclude that it did.
         weight.data.copy_(torch.where((length - 1).abs() < 1e-6, weight, weight / length))
 
     def forward(self, features: Tensor) -> HeadOutput:
@@ -75,16 +76,17 @@ class SwavHead(Head):
         return HeadOutput(embedding, scores_of(embedding, self.prototypes.weight))
 
     def last_layer_parameters(self) -> list[nn.Parameter]:
-        """The prototypes: like DINO's last layer they follow a bottleneck, whose width does not depend on theirs."""
+        """The prototypes: like DINO's last layer, they follow a bottleneck whose width does not depend on their
+        number."""
         return list(self.prototypes.parameters())
 
 
 class Swav(Baseline[SwavHead]):
-    """Each global view's assignment to prototypes is predicted from every other view, local ones included.
+    """Predicts each global view's assignment to prototypes from every other view, including local views.
 
-    A head output's projection is the embedding, its prediction the scores. Similar means, for the orthogonality term,
-    what CLeVER takes for DINO: the cosine between a view's distribution over prototypes and the detached assignment of
-    another view, so that 0 is reached when they share no prototype.
+    A head output's projection is the embedding, its prediction the scores. The similarity for the orthogonality term is
+    the one that CLeVER uses for DINO: the cosine between a view's distribution over prototypes and the detached
+    assignment of another view. It is 0 when they share no prototype.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/swav.yaml, solo-learn's, two views. The authors' recipe for ImageNet
     is not in the sources we have.
@@ -118,7 +120,7 @@ class Swav(Baseline[SwavHead]):
         return torch.stack(cosines).mean()
 
     def _pairs(self, student: Sequence[HeadOutput], assigned: int, head: SwavHead) -> Iterator[tuple[Tensor, int]]:
-        """The assignment of each global view, with the number of every other view."""
+        """The assignment of each global view, with the indices of all other views."""
         for number, view in enumerate(student[:assigned]):
             target = self.assign(number, _scores(view), head.prototypes.weight)
             for other in range(len(student)):
@@ -127,7 +129,7 @@ class Swav(Baseline[SwavHead]):
 
     @torch.no_grad()
     def assign(self, number: int, scores: Tensor, prototypes: Tensor) -> Tensor:
-        """Sinkhorn's assignments [N, prototypes] of this process's images, made together with those of all processes
+        """Sinkhorn's assignments [N, prototypes] of this process's images, computed jointly with those of all processes
         and, once it is full, the queue of global view ``number``, scored with ``prototypes`` [prototypes, out_dim]."""
         rows, everyone = len(scores), gather_rows(scores.detach().float())
         if self.queue_is_used():
@@ -139,7 +141,7 @@ class Swav(Baseline[SwavHead]):
     def queue_is_used(self) -> bool:
         """Whether there is a queue and it is full."""
         if self.options.queue_length and not self._queue_is_full:
-            # Looked up until it is full, for a look makes the host wait for the device.
+            # Checked only until it is full, because the check makes the host wait for the device.
             self._queue_is_full = bool(self.queue[:, -1].any())
         return self._queue_is_full
 
@@ -159,8 +161,8 @@ class Swav(Baseline[SwavHead]):
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """Spread of the embedding, and, over ln K: entropy of the mean distribution over prototypes, and its
-        excess over the mean entropy, which is how much the prototype tells about the image and is 0 at a collapse."""
+        """Spread of the embedding; and, divided by ln K, the entropy of the mean distribution over prototypes and its
+        excess over the mean entropy: the information about the image in its prototype, 0 at collapse."""
         shares = torch.softmax(_scores(student[0]) / self.options.temperature, dim=-1)
         largest = math.log(max(2, self.options.prototypes))
         usage = torch.special.entr(shares.mean(dim=0)).sum()

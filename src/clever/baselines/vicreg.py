@@ -19,30 +19,31 @@ from clever.errors import UserError
 
 
 class VicregOptions(BaselineOptions):
-    """VICReg's settings. The weights are the authors' (main_vicreg.py); the widths are a memory of theirs, which are
-    not in the sources we have."""
+    """VICReg's settings. The weights are the authors' (main_vicreg.py). The widths are the authors' as we remember
+    them; they are not in the sources we have."""
 
     name: Literal["vicreg"] = "vicreg"
     hidden_dim: PositiveInt = 8192
-    """Width of the expander's two hidden layers. solo-learn takes 2048 on CIFAR-10 and ImageNet-100."""
+    """Width of the expander's two hidden layers. solo-learn uses 2048 on CIFAR-10 and ImageNet-100."""
     out_dim: PositiveInt = 8192
-    """Width of the embedding, far beyond the representation's own width. solo-learn takes 2048."""
+    """Width of the embedding, much larger than the representation's. solo-learn uses 2048."""
     invariance_weight: float = Field(default=25.0, ge=0)
     """Weight of the mean squared distance between two views."""
     variance_weight: float = Field(default=25.0, ge=0)
-    """Weight of the hinge that keeps every column's deviation above 1. At least the invariance's, or it collapses."""
+    """Weight of the hinge that keeps every column's standard deviation above 1. Keep it at least as large as
+    ``invariance_weight``, or the embedding collapses."""
     covariance_weight: float = Field(default=1.0, ge=0)
     """Weight of the squared covariances between columns."""
     halve_variance: bool = True
-    """Average the variance term over the two views, as the authors' code and SIE do. False adds them up, as solo-learn
-    does: the same as doubling ``variance_weight``; turn it off to run solo-learn's recipes."""
+    """Average the variance term over the two views, as the authors' code and SIE do. False sums it, as solo-learn does,
+    which is the same as doubling ``variance_weight``; turn it off to run solo-learn's recipes."""
 
 
 class Vicreg(Baseline[ProjectionHead]):
-    """Two views' embeddings agree, while every column keeps its variance and none repeats another.
+    """Makes two views' embeddings agree, while every column keeps its variance and no column repeats another.
 
-    Similar means, for the orthogonality term: the absolute value of the batch mean of the cosine between the
-    embeddings of the two views, with gradient to both.
+    The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between the
+    embeddings of the two views; both receive gradients.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/vicreg.yaml, solo-learn's. The authors' recipe for ImageNet is not
     in the sources we have.
@@ -79,7 +80,8 @@ class Vicreg(Baseline[ProjectionHead]):
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """Beside the usual: mean deviation of the embedding's columns, 1 where the hinge holds and 0 at collapse."""
+        """The usual scalars, and the mean standard deviation of the embedding's columns: 1 if the hinge holds, 0 at
+        collapse."""
         return dict(diagnose_cosines(student)) | {
             "embedding_deviation": student[0].projection.float().std(dim=0).mean()
         }

@@ -1,7 +1,7 @@
-"""What cannot end well is refused before anything runs: checks of a study's parts against each other and its stores.
+"""Cross-checks: compare the parts of a study with each other and with its stores, before anything runs.
 
-Each module holds one kind of check: a function that yields one line a fault, with the key and what would be right. They
-read options alone (and the description of a prepared store), so that ``clever check`` stays quick.
+Each module holds one kind of check: a function that yields one line per fault, with the key and a value that would be
+right. The checks read only options (and the description of a prepared store), so that ``clever check`` stays fast.
 """
 
 from __future__ import annotations
@@ -32,27 +32,28 @@ CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
 )
 
 
-def refuse_contradictions(study: Study, source: str) -> None:
-    """Refuse a study of which a part cannot end well.
+def refuse_contradictions(study: Study, source: str, from_measured: bool = False) -> None:
+    """Reject a study whose options contradict each other.
 
     Args:
-        study: checked key by key already.
-        source: the file's name, for the message.
+        study: each key is already validated.
+        source: the name of the study's file, for the message.
+        from_measured: whether committed records are drawn and nothing is measured; items then require no protocol.
 
     Raises:
-        UserError: one line with the first fault, and how many more there are.
+        UserError: one line with the first fault and the number of further faults.
     """
-    _raise_first([fault for check in CHECKS for fault in check(study)], source)
+    checks = [check for check in CHECKS if not (from_measured and check is paper_faults)]
+    _raise_first([fault for check in checks for fault in check(study)], source)
 
 
 def refuse_for_stores(study: Study, results: Path, source: str) -> None:
-    """Refuse a study that cannot end well with what ``results/<study>/data`` holds of its prepared stores.
+    """Reject a study that contradicts its prepared stores in ``results/<study>/data``.
 
     Raises:
         UserError: as :func:`refuse_contradictions`.
     """
-    if not study.from_measured:
-        _raise_first(list(prepared_faults(study, results / study.study / "data")), source)
+    _raise_first(list(prepared_faults(study, results / study.study / "data")), source)
 
 
 def _raise_first(faults: list[str], source: str) -> None:

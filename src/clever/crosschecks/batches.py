@@ -1,4 +1,4 @@
-"""Batches against the images that there are, and against what cannot work on one image at a time."""
+"""Check batch sizes: not more than the available images, and not one image where a method needs several."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def batch_faults(study: Study) -> Iterator[str]:
-    """Batches larger than the set, and batches of one image."""
+    """Yield a fault for each batch larger than the training set and for each batch of one image that cannot work."""
     for place, block in enumerate(study.pretrainings):
         where, options = f"pretrainings.{place}.optimisation", block.optimisation
         most = most_training_images(study.data[block.data])
@@ -22,7 +22,7 @@ def batch_faults(study: Study) -> Iterator[str]:
             yield (
                 f"{where}.batch_size: {options.batch_size} exceeds the "
                 f"{f'{most // OBJECT_VIEWS} objects' if paired else f'{most} training images'} that data.{block.data} "
-                "has at most; lower it"
+                "can have; lower it"
             )
         if options.batch_size // options.accumulate == 1:
             yield from _single_image_faults(study, block, where)
@@ -36,7 +36,7 @@ def _single_image_faults(study: Study, block: PretrainingOptions, where: str) ->
     for name in block.backbones:
         if facts(study.backbones[name]).batch_norm:
             yield (
-                f"{key}: {what}, and BatchNorm in backbones.{name} needs several to normalise over; {cure}, or take a "
+                f"{key}: {what}, but BatchNorm in backbones.{name} needs several images; {cure}, or choose a "
                 "backbone without BatchNorm (vit_tiny)"
             )
     from clever.crosschecks.heads import compares_images, has_batch_norm  # builds heads, which takes a moment
@@ -44,6 +44,6 @@ def _single_image_faults(study: Study, block: PretrainingOptions, where: str) ->
     for name in block.methods:
         method = study.methods[name]
         if has_batch_norm(method):
-            yield f"{key}: {what}, and BatchNorm in the head of methods.{name} needs several; {cure}"
+            yield f"{key}: {what}, but BatchNorm in the head of methods.{name} needs several images; {cure}"
         elif compares_images(method):
-            yield f"{key}: {what}, and methods.{name} ({method.baseline.name}) compares the images of a batch; {cure}"
+            yield f"{key}: {what}, but methods.{name} ({method.baseline.name}) compares the images of a batch; {cure}"

@@ -1,4 +1,4 @@
-"""Heads of a method, built on no device: what is in them, and how large they are."""
+"""The heads of a method, built without a device: which layers they contain and how large they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clever.pretraining.recipe import MethodOptions
 
 _FEATURES = 256
-"""Of the representation that the heads are built for; the narrowest paper backbone has 192."""
+"""Width of the representation that the heads are built for; the narrowest backbone of the paper has 192."""
 
 
 def has_batch_norm(method: MethodOptions) -> bool:
@@ -24,7 +24,7 @@ def has_batch_norm(method: MethodOptions) -> bool:
 
 
 def compares_images(method: MethodOptions) -> bool:
-    """Whether the baseline compares an image with the others of its batch."""
+    """Whether the baseline compares an image with the other images of its batch."""
     return issubclass(BASELINES[method.baseline.name][0], Contrastive)
 
 
@@ -41,7 +41,7 @@ def _heads_of(canonical: str) -> nn.Module:
 
     method = parse_json(Method, canonical, "method")
     if method.equivariance.name not in ("none", "ddcl", "clever"):
-        # What other add-ons put beside the baseline depends on the views; the baseline's own head is the large one.
+        # The heads of other add-ons depend on the views and are small; the baseline's head is the large one.
         method = method.model_copy(update={"equivariance": Method.model_fields["equivariance"].default})
     with torch.device("meta"):
         return build_objective(method, _FEATURES).make_heads()

@@ -1,4 +1,4 @@
-"""Sizes of crops and of evaluated images against the backbones that see them, and blocks against their number."""
+"""Check the sizes of crops and evaluated images, and numbers of blocks, against the backbones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def size_faults(study: Study) -> Iterator[str]:
-    """What a backbone cannot be made for or cannot take: its own options, local and extra crops, evaluated images."""
+    """Yield a fault for invalid backbone options, and for crops and evaluated images that a backbone cannot take."""
     trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
     for recipe in {recipe.backbone_name: recipe for recipe in trained}.values():
         reason = refusal(recipe.backbone)
@@ -48,11 +48,11 @@ def _evaluation_faults(study: Study, trained: list[RunRecipe]) -> Iterator[str]:
     for protocol, options in study.evaluation_options().items():
         given: int | None = getattr(options, "image_size", None)
         for (data, name), backbone in pairs.items():
-            # A protocol with images of its own never sees the stored ones.
+            # A protocol with its own images never sees the stored ones.
             size = given if isinstance(options, ExternalOptions) else given or stored_side(study.data[data])
             reason = None if size is None else refusal(backbone, size)
             if reason is not None:
-                said = "" if given else f", the size that data.{data} is stored in,"
+                said = "" if given else f", the stored size of data.{data},"
                 yield (
                     f"evaluations.{protocol}.image_size: images of {size} px{said} do not fit backbones.{name}: "
                     f"{reason}"
@@ -60,6 +60,6 @@ def _evaluation_faults(study: Study, trained: list[RunRecipe]) -> Iterator[str]:
             last, blocks = getattr(options, "last_blocks", None), facts(backbone).blocks
             if last is not None and blocks is not None and last > blocks:
                 yield (
-                    f"evaluations.{protocol}.last_blocks: {last} are asked for, but backbones.{name} "
+                    f"evaluations.{protocol}.last_blocks: {last} blocks were requested, but backbones.{name} "
                     f"({backbone.name}) has {blocks}; set it to {blocks} or less"
                 )

@@ -1,4 +1,4 @@
-"""Numbers that are each allowed and that no machine holds together: widths of heads, images, batches of views."""
+"""Check sizes that are valid one by one but too large together: widths of heads, images, batches of views."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from clever.config import Study
 
 WEIGHT_LIMIT = 2**38
-"""Bytes of one method's heads (256 GiB): with gradients, moments and a teacher four times that."""
+"""Limit in bytes of one method's heads (256 GiB): with gradients, moments and a teacher four times that."""
 
 VIEW_LIMIT = 2**40
-"""Bytes of the views of one batch, or of the images of one pass of an evaluation (1 TiB)."""
+"""Limit in bytes of the views of one batch, or of the images of one pass of an evaluation (1 TiB)."""
 
 _WIDE = 2**18
-"""Widths below are not worth building the heads for; the paper's largest is 65,536."""
+"""Heads with widths below this are not built for the check; the paper's largest is 65,536."""
 
 
 def magnitude_faults(study: Study) -> Iterator[str]:
-    """Data sets, heads, views and evaluations beyond any machine."""
+    """Yield a fault for each data set, head, batch of views and evaluation that exceeds the memory of any machine."""
     for name, data in study.data.items():
         if data.image_size is not None and data.image_size**2 > PIXEL_LIMIT:
-            yield f"data.{name}.image_size: {data.image_size}, but no image of more than {PIXEL_LIMIT} pixels is read"
+            yield f"data.{name}.image_size: {data.image_size}, but images may have at most {PIXEL_LIMIT} pixels"
     for name, method in study.methods.items():
         if max(_numbers(method.model_dump()), default=0) > _WIDE:
             from clever.crosschecks.heads import head_bytes
@@ -43,14 +43,14 @@ def magnitude_faults(study: Study) -> Iterator[str]:
             if needed > VIEW_LIMIT:
                 yield (
                     f"pretrainings.{place}.optimisation.batch_size: {block.optimisation.batch_size} images with the "
-                    f"views of augmentations.{name} take {needed / 1e9:.0f} GB a step; lower it, or the sizes"
+                    f"views of augmentations.{name} take {needed / 1e9:.0f} GB per step; lower it, or the sizes"
                 )
     for protocol, options in study.evaluation_options().items():
         size, images = getattr(options, "image_size", None) or 0, getattr(options, "extraction_batch", 0)
         if 12 * images * size**2 > VIEW_LIMIT:
             yield (
                 f"evaluations.{protocol}: {images} images (extraction_batch) of {size} px (image_size) take "
-                f"{12 * images * size**2 / 1e9:.0f} GB a pass; lower one of them"
+                f"{12 * images * size**2 / 1e9:.0f} GB per pass; lower one of them"
             )
 
 

@@ -1,36 +1,28 @@
-"""Tables and figures against the protocols whose records they show."""
+"""Check that the study has the protocols whose records its tables and figures show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from clever.drawings import DRAWINGS
+
 if TYPE_CHECKING:
     from clever.config import Study
 
-SHOWS = {
-    "table_1": "linear",
-    "table_matrix": "linear",
-    "table_latents": "latents",
-    "figure_robustness": "linear",
-}
-"""The protocol without whose records an item cannot be drawn; the others draw whatever there is."""
-
 
 def paper_faults(study: Study) -> Iterator[str]:
-    """No protocol, no item, and items of protocols that the study does not have."""
-    if study.from_measured:
-        return  # what is drawn was measured by whoever committed it
+    """Yield a fault for a study without protocols or items, and for each item whose protocol is missing."""
     protocols = study.evaluation_options()
     if not protocols:
-        yield "evaluations: names no protocol, so nothing would be measured; add one, for example linear: {}"
+        yield "evaluations: lists no protocol, so nothing would be measured; add one, for example linear: {}"
         return
     if not study.paper:
-        yield "paper: names no table or figure, so the workflow would make nothing; add one, for example report"
+        yield "paper: lists no table or figure, so the workflow would produce nothing; add one, for example report"
     for place, item in enumerate(study.paper):
-        needed = SHOWS.get(item)
+        needed = DRAWINGS[item].shows
         if needed is not None and needed not in protocols:
             yield (
                 f"paper.{place}: {item} shows the protocol {needed}, which evaluations does not have; add {needed}: "
-                f"{{}} there, or give paper without {item}, for example [figure_loss_terms, report]"
+                f"{{}} to evaluations, or remove {item} from paper, for example [figure_loss_terms, report]"
             )

@@ -1,4 +1,4 @@
-"""A study against the stores that were prepared for it: counts, classes, and how far images differ in size."""
+"""Check a study against its prepared stores: image counts, classes, and how much the image sizes differ."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def prepared_faults(study: Study, folder: Path) -> Iterator[str]:
-    """What the descriptions of the stores in ``folder`` tell; a store of other options, or a damaged one, tells nothing
-    here: it is prepared again, or refused where it is opened."""
+    """Yield the faults found in the descriptions of the stores in ``folder``. Stores with other options and damaged
+    stores are skipped: they are prepared again, or rejected when they are opened."""
     for name in sorted({block.data for block in study.pretrainings}):
         info = _description(folder / name / "store.json")
         if info is None or not same_options(info, study.data[name]):
@@ -28,7 +28,7 @@ def prepared_faults(study: Study, folder: Path) -> Iterator[str]:
 
 
 def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[str]:
-    """What the description of the store of one data set tells."""
+    """Yield the faults found in the description of one data set's store."""
     try:
         count, classes = int(info["splits"]["train"]["count"]), len(info["classes"])
         height, width = (int(side) for side in info["splits"]["train"]["largest"])
@@ -38,8 +38,8 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
         for protocol in study.evaluation_options():
             if needs_classes(protocol):
                 yield (
-                    f"evaluations.{protocol}: the store of data.{name} has {classes} class, and {protocol} tells "
-                    f"classes apart; leave {protocol} out, or prepare more classes"
+                    f"evaluations.{protocol}: the store of data.{name} has {classes} class, but {protocol} needs at "
+                    f"least two; leave {protocol} out, or prepare more classes"
                 )
     for place, block in enumerate(study.pretrainings):
         if block.data != name:
@@ -78,8 +78,10 @@ def _description(path: Path) -> dict[str, Any] | None:
 
 
 def same_options(info: Mapping[str, Any], options: DataOptions) -> bool:
-    """Whether a store was prepared with these options, but for where the source lies and whether it may be fetched."""
+    """Whether a store was prepared with these options, ignoring the source's folder and ``download``."""
     stored, wanted = info.get("options"), options.model_dump(mode="json", exclude={"root", "download"})
     if not isinstance(stored, dict):
         return False
-    return {key: stored.get(key) for key in wanted} == wanted
+    # A store of an earlier version lacks the options that came later, and was prepared as their defaults say.
+    fields = type(options).model_fields
+    return {key: stored.get(key, fields[key].default) for key in wanted} == wanted

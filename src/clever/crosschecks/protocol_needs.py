@@ -1,4 +1,4 @@
-"""What single protocols need of backbones and images, beyond what every evaluation needs."""
+"""Check what individual protocols need from backbones and images, beyond the needs of every evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def need_faults(study: Study) -> Iterator[str]:
-    """Backbones without a last map where a protocol reads it, and images too small to corrupt."""
+    """Yield a fault for each backbone without the feature map that a protocol reads, and for images too small to
+    corrupt."""
     trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
     backbones = {recipe.backbone_name: recipe.backbone for recipe in trained}
     for protocol, options in study.evaluation_options().items():
@@ -35,5 +36,5 @@ def need_faults(study: Study) -> Iterator[str]:
                 if size is not None and size < SMALLEST:
                     yield (
                         f"evaluations.{protocol}: the images of data.{data} have {size} px, but corruptions need at "
-                        f"least {SMALLEST} px: set image_size {SMALLEST} there, or leave {protocol} out"
+                        f"least {SMALLEST} px: set its image_size to {SMALLEST}, or leave {protocol} out"
                     )

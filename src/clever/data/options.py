@@ -33,6 +33,10 @@ class DataOptions(Options):
     and decodes them while training: choose it when the decoded squares do not fit on the disk, or when random crops
     must come from the whole photograph."""
 
+    linked: bool = False
+    """With ``format: encoded``: true stores the path and the checksum of each image file instead of a copy of it. The
+    source must then keep its place and its content; every file is compared with its checksum when it is read."""
+
     normalisation: Literal["data", "imagenet"] = "data"
     """Mean and standard deviation to normalise with: measured on this training split, or ImageNet's. Choose
     ``imagenet`` when the backbone is compared with, or started from, one trained on ImageNet."""
@@ -87,6 +91,8 @@ class DataOptions(Options):
             raise ValueError(
                 f"format encoded needs source image_folder or threediebench; {self.source} holds decoded pixels"
             )
+        if self.linked and self.format != "encoded":
+            raise ValueError("`linked` stores the paths of image files: it needs format encoded, not pixels")
         if self.classes is not None and self.source != "image_folder":
             raise ValueError(f"`classes` chooses folders of source image_folder, not of {self.source}")
         for key in ("labelled", "test_labels"):

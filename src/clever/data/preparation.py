@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -19,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from clever.data.decoding import UnreadableError, bound_shorter_side, decode, resize_square
+from clever.data.links import LINKS
 from clever.data.moments import Moments, Triple, moments
 from clever.data.notes import SixteenBit, notes_on
 from clever.data.options import DataOptions
@@ -76,7 +78,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
         total = sum(len(chosen) for chosen in rows.values())
         with tqdm(total=total, desc=f"prepare {folder.name}", unit="image", disable=not show_bar) as bar:
             for name in SPLITS:
-                writer = _SplitWriter(partial_folder, name, options.format, side, source.latent_names)
+                writer = _SplitWriter(partial_folder, name, options, side, source.latent_names)
                 reports[name] = writer.write(
                     source.split(name), rows[name], options.unreadable_limit - len(left_out), bar
                 )
@@ -98,10 +100,19 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
     )
     if left_out:
         line += f"; left out {len(left_out)} unreadable ones, named in {DESCRIPTION}"
+    store = Store.open(folder)
+    if options.format == "encoded":
+        nbytes = sum(store.split(name).nbytes for name in SPLITS)
+        size = f"{nbytes / 1e9:.3g} GB" if nbytes >= 1e7 else f"{nbytes} bytes"
+        line += (
+            f"; the store links to {size} of images in {store.info['linked_root']}, which must stay there"
+            if options.linked
+            else f"; the store has its own copy of the images, {size} (`linked: true` makes none)"
+        )
     print(one_line(line), file=sys.stderr)
     for note in notes:
         print(one_line(f"{folder.name}: note: {note}"), file=sys.stderr)
-    return Store.open(folder)
+    return store
 
 
 @dataclass
@@ -144,9 +155,9 @@ class _SplitWriter:
     """Writes the files of one split while its images stream by."""
 
     def __init__(
-        self, folder: Path, name: SplitName, layout: str, side: int | None, latent_names: tuple[str, ...]
+        self, folder: Path, name: SplitName, options: DataOptions, side: int | None, latent_names: tuple[str, ...]
     ) -> None:
-        self.folder, self.name, self.layout, self.side = folder, name, layout, side
+        self.folder, self.name, self.layout, self.linked, self.side = folder, name, options.format, options.linked, side
         self.latent_names = latent_names
 
     def write(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64], may_fail: int, bar: tqdm[Any]) -> _Report:
@@ -155,16 +166,18 @@ class _SplitWriter:
         unreadable: list[tuple[str, str]] = []
         sizes: list[tuple[int, int]] = []
         lengths: list[int] = []
+        sha256s: list[str] = []
         latents: list[NDArray[np.float32]] = []
         digests: list[int] = []
         brightest: list[int] = []
         measured = Moments()
         with ExitStack() as stack:
+            blob = None
             if self.layout == "pixels":
                 assert self.side is not None
                 path = self.folder / f"{self.name}_images.npy"
                 images = stack.enter_context(ArrayFile(path, (self.side, self.side, 3), np.uint8))
-            else:
+            elif not self.linked:
                 blob = stack.enter_context((self.folder / f"{self.name}_bytes.bin").open("wb"))
             for piece in self._pieces(split, rows):
                 kept += piece.rows
@@ -180,10 +193,12 @@ class _SplitWriter:
                     if self.layout == "pixels":
                         images.append(np.stack(piece.pixels))
                     else:
-                        blob.write(b"".join(piece.encoded))
+                        if blob is not None:
+                            blob.write(b"".join(piece.encoded))
+                        sha256s += [hashlib.sha256(data).hexdigest() for data in piece.encoded if self.linked]
                         lengths += [len(data) for data in piece.encoded]
                 bar.update(len(piece.rows) + len(piece.unreadable))
-            if self.layout == "encoded":
+            if blob is not None:
                 sync(blob)
         rows = np.asarray(kept, dtype=np.int64)
         labels = split.labels[rows]
@@ -196,6 +211,11 @@ class _SplitWriter:
         if self.layout == "encoded":
             offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
             write_array(self.folder / f"{self.name}_offsets.npy", offsets)
+            if self.linked:
+                links = [[split.name(row), digest] for row, digest in zip(kept, sha256s, strict=False)]
+                with (self.folder / LINKS.format(self.name)).open("w", encoding="utf-8") as file:
+                    json.dump(links, file, indent=0)
+                    sync(file)
             write_array(self.folder / f"{self.name}_sizes.npy", np.asarray(sizes, dtype=np.int64).reshape(-1, 2))
         height, width = np.max(sizes, axis=0) if sizes else (0, 0)
         return _Report(
@@ -306,7 +326,7 @@ def _needed_bytes(
     for name, chosen in rows.items():
         split = source.split(name)
         assert isinstance(split, FileSplit)  # DataOptions allows encoded for nothing else
-        needed += len(chosen) * (split.bytes_an_image(chosen) + known)
+        needed += len(chosen) * ((200 if options.linked else split.bytes_an_image(chosen)) + known)
     return int(needed)
 
 
@@ -380,10 +400,17 @@ def _describe(
         "files": {
             name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
             for name in file_names(
-                options.format, latents=bool(source.latent_names), groups=source.train.groups is not None
+                options.format,
+                latents=bool(source.latent_names),
+                groups=source.train.groups is not None,
+                linked=options.linked,
             )
         },
     }
+    if options.linked:
+        # Not in the checksum: the same files elsewhere are the same content.
+        assert isinstance(source.train, FileSplit)
+        info["linked_root"] = str(source.train.root.absolute())
     if source.latent_names:
         info["latent_names"] = list(source.latent_names)
     info["checksum"] = content_checksum(info)

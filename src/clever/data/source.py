@@ -85,7 +85,7 @@ class FileSplit:
 
     def read(self, row: int) -> bytes:
         """The file's bytes; raises :class:`UnreadableError` where there are none to be had."""
-        return _read_regular(self.root / self.paths[row], FILE_LIMIT)
+        return read_regular(self.root / self.paths[row], FILE_LIMIT)
 
     def latent(self, row: int) -> Latent:
         """The array beside the image; raises :class:`UnreadableError` where there is no whole one without pickles."""
@@ -93,7 +93,7 @@ class FileSplit:
         path = self.latent_path(self.paths[row])
         name = path.rpartition("/")[2]
         try:
-            found = np.load(BytesIO(_read_regular(self.root / path, LATENT_LIMIT)), allow_pickle=False)
+            found = np.load(BytesIO(read_regular(self.root / path, LATENT_LIMIT)), allow_pickle=False)
         except UnreadableError as error:
             raise UnreadableError(f"{name}: {error}") from error
         except Exception as error:
@@ -136,7 +136,8 @@ class Source:
         return self.train if name == "train" else self.test
 
 
-def _read_regular(path: Path, limit: int) -> bytes:
+def read_regular(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes; raises :class:`UnreadableError` for anything else."""
     try:
         status = path.stat()
         # A pipe or a device would block or never end.

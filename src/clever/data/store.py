@@ -16,6 +16,7 @@ from torch import Tensor
 
 from clever.data.array_files import load_array
 from clever.data.decoding import UnreadableError, bound_shorter_side, decode_rgb
+from clever.data.links import LINKS, Links
 from clever.data.moments import Triple
 from clever.data.source import SPLITS, SplitName
 from clever.data.verification import verify_file
@@ -36,14 +37,26 @@ LATENTS = "{}_latents.npy"
 GROUPS = "{}_groups.npy"
 
 
-def file_names(layout: str, *, latents: bool = False, groups: bool = False) -> tuple[str, ...]:
-    """Files of a store beside ``store.json``, by layout (``pixels`` or ``encoded``) and what is known of its images."""
-    patterns = (*LAYOUTS[layout], *([LATENTS] if latents else []), *([GROUPS] if groups else []))
+def file_names(layout: str, *, latents: bool = False, groups: bool = False, linked: bool = False) -> tuple[str, ...]:
+    """Files of a store beside ``store.json``, by layout (``pixels`` or ``encoded``) and what is known of its images.
+
+    A ``linked`` store has the paths and checksums of the image files in place of their bytes.
+    """
+    images = [LINKS if linked and pattern == "{}_bytes.bin" else pattern for pattern in LAYOUTS[layout]]
+    patterns = (*images, *([LATENTS] if latents else []), *([GROUPS] if groups else []))
     return tuple(pattern.format(split) for split in SPLITS for pattern in patterns)
 
 
 ALL_FILES = frozenset(
-    {DESCRIPTION, *(name for layout in LAYOUTS for name in file_names(layout, latents=True, groups=True))}
+    {
+        DESCRIPTION,
+        *(
+            name
+            for layout in LAYOUTS
+            for linked in (False, True)
+            for name in file_names(layout, latents=True, groups=True, linked=linked)
+        ),
+    }
 )
 
 
@@ -102,7 +115,8 @@ class Split:
         if self.encoded:
             self._offsets = np.array(self._load("offsets", np.int64, (count + 1,)))
             self._sizes = np.array(self._load("sizes", np.int64, (count, 2)))
-            self._blob = self._map_bytes()
+            self._links = None if store.linked_root is None else Links(store.linked_root, self.folder, name, count)
+            self._blob = None if self._links is not None else self._map_bytes()
             self.nbytes = int(self._offsets[-1])
         else:
             self.image_size = store.info["image_size"]
@@ -155,8 +169,24 @@ class Split:
             target[height:] = 0
             target[:height, width:] = 0
 
+    def verify_links(self, *, content: bool) -> None:
+        """Compare the image files of a linked store with the sizes, or also the checksums, that they had.
+
+        Raises:
+            UserError: a file is missing or has changed; the message names it.
+        """
+        if self._links is not None:
+            for row, size in enumerate(np.diff(self._offsets).tolist()):
+                self._links.check(row, size)
+                if content:
+                    self._links.read(row)
+
     def _decode(self, row: int) -> NDArray[np.uint8]:
-        data = self._blob[self._offsets[row] : self._offsets[row + 1]].tobytes()
+        if self._links is not None:
+            data = self._links.read(row)
+        else:
+            assert self._blob is not None
+            data = self._blob[self._offsets[row] : self._offsets[row + 1]].tobytes()
         try:
             pixels = bound_shorter_side(decode_rgb(data), self._bound)
         except UnreadableError as error:
@@ -227,6 +257,12 @@ class Store:
         return bool(self.classes)
 
     @property
+    def linked_root(self) -> Path | None:
+        """The folder of the image files that a linked store reads; None where the store has its own images."""
+        root = self.info.get("linked_root")
+        return None if root is None else Path(root)
+
+    @property
     def latent_names(self) -> tuple[str, ...]:
         """What the columns of the latents are called; empty where the store has none."""
         return tuple(self.info.get("latent_names", ()))
@@ -242,13 +278,17 @@ class Store:
 
         Args:
             remember: as every job does it: large files are read once a machine (see ``clever.data.verification``).
-                Without it every byte is read.
+                Without it every byte is read. Of a linked store's images only the sizes are compared here; each
+                file is compared with its checksum when it is read.
 
         Raises:
             UserError: a file differs; the message names it.
         """
         for name, recorded in self.info["files"].items():
             verify_file(self.folder / name, recorded["sha256"], remember=remember)
+        if self.linked_root is not None:
+            for split in SPLITS:
+                self.split(split).verify_links(content=not remember)
 
 
 def content_checksum(info: dict[str, Any]) -> str:
@@ -306,4 +346,7 @@ def _files_fit(info: dict[str, Any]) -> bool:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return False
     groups = any(GROUPS.format(split) in info["files"] for split in SPLITS)
-    return set(info["files"]) == set(file_names(info["layout"], latents=bool(names), groups=groups))
+    linked = "linked_root" in info
+    if linked and (info["layout"] != "encoded" or not isinstance(info["linked_root"], str)):
+        return False
+    return set(info["files"]) == set(file_names(info["layout"], latents=bool(names), groups=groups, linked=linked))

@@ -29,7 +29,7 @@ def examine(study_file: Path | None, data_root: str | None = None, verify: bool 
 
     Args:
         study_file: the study; None checks the machine and its packages only.
-        data_root: replaces the study's own.
+        data_root: folder that relative data roots start from; None is the default.
         verify: read prepared stores whole and compare their checksums.
     """
     root = checkout()
@@ -57,6 +57,7 @@ def _check_study(study_file: Path, data_root: str | None, verify: bool, files: l
     """The study's findings; adds its results folder to the files whose dates count."""
     from clever.config import load_study  # imports timm, which takes seconds
     from clever.doctor.study import check_study
+    from clever.invocation import DATA_ROOT
 
     try:
         study = load_study(study_file)
@@ -64,13 +65,11 @@ def _check_study(study_file: Path, data_root: str | None, verify: bool, files: l
         yield Finding("study", "FAIL", str(error))
         return
     yield Finding("study", "ok", f"{study_file}: {study.study}, {len(study.recipes())} runs")
-    if data_root is not None:
-        study = study.model_copy(update={"data_root": data_root})
     results = Path("results") / study.study
     files.append(results)
     yield check_folder("results folder", results)
     try:
-        yield from check_study(study, verify)
+        yield from check_study(study, verify, data_root or DATA_ROOT)
     except UserError as error:  # a backbone that cannot serve its options, say
         yield Finding("study", "FAIL", str(error))
 

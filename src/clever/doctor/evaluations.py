@@ -10,11 +10,12 @@ from clever.doctor.finding import Finding
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
+from clever.invocation import DATA_ROOT
 
 
-def check_evaluations(study: Study) -> Iterator[Finding]:
+def check_evaluations(study: Study, data_root: str = DATA_ROOT) -> Iterator[Finding]:
     """One finding for each protocol that needs a package of the extra ``evaluation`` or reads a data set from disk."""
-    for name, options in study.evaluation_options().items():
+    for name, options in study.evaluation_options(data_root).items():
         packages = PROTOCOLS[name.partition("+")[0]].packages
         absent = [package for package in packages if importlib.util.find_spec(package) is None]
         if absent:

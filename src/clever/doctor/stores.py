@@ -28,6 +28,9 @@ COUNTS = {
 
 LISTING_SECONDS = 2.0
 _LABEL_BYTES = 8
+_LINK_BYTES = 200
+"""About what path and checksum of an image take in a linked store."""
+
 _PLACE_BYTES = 24
 _SIZED_FILES = 20
 
@@ -83,14 +86,15 @@ def _of_folder(options: DataOptions) -> int | None:
             for folder in _image_folders(root, split, place, options):
                 files = list(_images(folder))
                 count += len(files)
-                if options.format == "encoded":
+                if options.format == "encoded" and not options.linked:
                     sizes += [file.stat().st_size for file in islice(files, _SIZED_FILES)]
                 if time.monotonic() > end:
                     return None
         except (OSError, UserError):  # the preparation says what is wrong
             return None
         if options.format == "encoded":
-            one = sum(sizes) / max(len(sizes), 1) + _PLACE_BYTES  # where its bytes begin, its height and its width
+            image = _LINK_BYTES if options.linked else sum(sizes) / max(len(sizes), 1)
+            one = image + _PLACE_BYTES  # where its bytes begin, its height and its width
         else:
             one = 3 * (options.image_size or 0) ** 2
         total += min(limit or count, count) * (one + _LABEL_BYTES)

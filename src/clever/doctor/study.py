@@ -21,6 +21,7 @@ from clever.doctor.needs import Need, activation_bytes, run_need
 from clever.doctor.stores import store_bytes
 from clever.errors import UserError
 from clever.files import expanded
+from clever.invocation import DATA_ROOT
 from clever.memory import machine_memory
 from clever.pretraining.recipe import RunRecipe
 
@@ -39,20 +40,20 @@ MARGIN = 1.2
 """Of free disk over the need, below which there is a warning."""
 
 
-def check_study(study: Study, verify: bool) -> Iterator[Finding]:
+def check_study(study: Study, verify: bool, data_root: str = DATA_ROOT) -> Iterator[Finding]:
     """Data sets, what the protocols need, then disk, then memory. ``verify`` reads prepared stores whole."""
     results = Path("results") / study.study
     for name in sorted({recipe.data for recipe in study.recipes().values()}):
-        yield check_data(study, name, results, verify)
-    yield from check_evaluations(study)
+        yield check_data(study, name, results, verify, data_root)
+    yield from check_evaluations(study, data_root)
     needs = _of_every_run(study, run_need, _weights)
-    yield check_disk(study, needs, results)
+    yield check_disk(study, needs, results, data_root)
     yield check_memory(needs, _of_every_run(study, activation_bytes, _views))
 
 
-def check_data(study: Study, name: str, results: Path, verify: bool) -> Finding:
+def check_data(study: Study, name: str, results: Path, verify: bool, data_root: str = DATA_ROOT) -> Finding:
     """Whether a data set is prepared, or its source is there to prepare it from."""
-    subject, folder, options = f"data {name}", results / "data" / name, study.data_options(name)
+    subject, folder, options = f"data {name}", results / "data" / name, study.data_options(name, data_root)
     if (folder / DESCRIPTION).exists():
         try:
             store = Store.open(folder)
@@ -95,11 +96,11 @@ def _compare_store(study: Study, name: str, folder: Path, store: Store, verified
     return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}{padded}")
 
 
-def check_disk(study: Study, needs: Mapping[str, Need], results: Path) -> Finding:
+def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root: str = DATA_ROOT) -> Finding:
     """Free disk against what the study will still write: stores, backbones, states of the runs at work, results."""
     open_runs = [run for run in study.recipes() if not (results / "runs" / run / "run.json").exists()]
     unprepared = {
-        name: store_bytes(study.data_options(name))
+        name: store_bytes(study.data_options(name, data_root))
         for name in sorted({recipe.data for recipe in study.recipes().values()})
         if not (results / "data" / name / DESCRIPTION).exists()
     }

@@ -1,4 +1,4 @@
-"""Equivariance add-ons: what is learned besides invariance. One file an add-on; the registry below is all of them."""
+"""Equivariance add-ons: what is learned in addition to invariance. One file per add-on, one registry."""
 
 from __future__ import annotations
 

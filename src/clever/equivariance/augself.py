@@ -1,9 +1,9 @@
-"""AugSelf: besides invariance, the features of two views tell the transformation from the one to the other.
+"""AugSelf: in addition to invariance, the transformation between two views is predicted from their features.
 
 Lee et al., NeurIPS 2021, as Garrido, Najman and LeCun compare it with SIE (facebookresearch/SIE:src/models.py, the
 class SimCLRAugSelf): an MLP with two hidden layers, each as wide as its input, and the mean squared error. There it
-predicts the relative rotation of two photographs; on any other views ours predicts what their parameter space calls
-the relative transformation.
+predicts the relative rotation of two photographs; for other views, ours predicts the relative transformation that their
+parameter space defines.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class AugselfOptions(EquivarianceOptions):
     augself_weight: float = Field(default=1.0, ge=0)
     """Weight of the prediction. Raise it where loss_augself does not fall."""
     hidden_dim: PositiveInt | None = None
-    """Width of the two hidden layers; None takes that of the input, twice the representation. Lower it for wide
-    representations: the second layer has the square of it in weights."""
+    """Width of the two hidden layers; None uses the input's width, twice that of the representation. Lower it for wide
+    representations: the second layer's number of weights is the square of this width."""
     both_directions: bool = False
-    """Also predict what leads from the second view to the first, with the same layers, and take the mean of the two
-    errors. SIE's comparison predicts the one direction; this costs no pass through the backbone."""
+    """Also predict the transformation from the second view to the first, with the same layers, and average the two
+    errors. SIE's comparison predicts one direction only; the second needs no further pass through the backbone."""
 
 
 class Augself(Equivariance):
     """The baseline on the whole representation, and ``augself``, the error of the predicted transformation.
 
     Raises:
-        UserError: nothing is drawn for the views.
+        UserError: the views have no random parameters.
     """
 
     def __init__(self, options: AugselfOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
@@ -63,9 +63,9 @@ class Augself(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``augself_r2``: share of the transformations' variance that is predicted, over the rows of all processes.
+        """``augself_r2``: explained share of the transformations' variance (R²), over all processes.
 
-        1 is perfect; 0 is what predicting each entry's mean gives.
+        1 is perfect; 0 is as good as predicting each entry's mean.
         """
         predicted, true = (gather_rows(rows) for rows in self._predict(batch))
         unexplained = (predicted - true).square().sum()

@@ -1,4 +1,4 @@
-"""What an add-on gets to see of a training step: views by name, encodings of student and teacher, heads and layers."""
+"""An add-on's view of a training step: views by name, encodings of student and teacher, heads and layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Term(NamedTuple):
 
 
 class Heads(nn.ModuleDict):
-    """One head for each part of the representation, by the part's name; a network owns it."""
+    """One head for each part of the representation, by the part's name; a network owns the heads."""
 
     def __getitem__(self, part: str) -> Head:
         return cast(Head, super().__getitem__(part))
@@ -29,58 +29,58 @@ class Heads(nn.ModuleDict):
 
 @dataclass(frozen=True)
 class Encoded:
-    """What one network makes of the views of a batch, and its layers that terms may use."""
+    """The outputs of one network for the views of a batch, and its layers that terms may use."""
 
     features: list[Tensor]
-    """One [N, feature_dim] representation a view."""
+    """One representation [N, feature_dim] per view."""
     outputs: dict[str, list[HeadOutput]]
-    """For each part of the representation, one head output a view."""
+    """For each part of the representation, one head output per view."""
     heads: Heads = field(default_factory=Heads)
-    """The heads that gave the outputs."""
+    """The heads that computed the outputs."""
     layers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
-    """What ``Equivariance.make_layers`` gave; empty for a momentum teacher."""
+    """The layers from ``Equivariance.make_layers``; empty for a momentum teacher."""
     extra: dict[str, Tensor] = field(default_factory=dict)
-    """[M, feature_dim] representations of the images of ``Equivariance.extra_images``, by their names."""
+    """Representations [M, feature_dim] of the images of ``Equivariance.extra_images``, by name."""
     maps: list[dict[int, Tensor]] = field(default_factory=list)
-    """For each view its feature maps [N, C, H, W] by their numbers in ``Equivariance.feature_maps``."""
+    """For each view, its feature maps [N, C, H, W] by number, as in ``Equivariance.feature_maps``."""
     extra_maps: dict[str, dict[int, Tensor]] = field(default_factory=dict)
-    """The same maps of the extra images, by their names."""
+    """The same maps for the extra images, by name."""
 
 
 @dataclass(frozen=True)
 class ComparedPart:
-    """One part of the representation: what student and teacher gave for it, and the baseline that compares them."""
+    """One part of the representation: its outputs from student and teacher, and the baseline that compares them."""
 
     baseline: AnyBaseline
     head: Head
-    """The student's."""
+    """The student's head."""
     student: list[HeadOutput]
-    """One output a view of the recipe, the two global ones first."""
+    """One output per view of the recipe, the two global views first."""
     teacher: list[HeadOutput]
-    """One output a global view, of the momentum teacher or (without one) the student itself."""
+    """One output per global view, from the momentum teacher or, without one, from the student itself."""
 
     def attract(self) -> Tensor:
         """The baseline's own loss, a scalar."""
         return self.baseline.attract(self.student, self.teacher, self.head)
 
     def similarity(self) -> Tensor:
-        """How similar the views of an image are, a scalar >= 0."""
+        """The similarity of an image's views, a scalar >= 0."""
         return self.baseline.similarity(self.student, self.teacher, self.head)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of a step, after the networks and before the losses."""
+    """One batch of a training step, after the forward passes and before the losses."""
 
     views: Mapping[str, View]
-    """Every view with the parameters that made it: ``global_1`` and ``global_2``, ``local_1`` and so on, and the extra
-    ones by the names that ``EquivarianceOptions.extra_views`` gave them."""
+    """Every view with its augmentation parameters: ``global_1``, ``global_2``, ``local_1`` and so on; extra views have
+    the names set in ``EquivarianceOptions.extra_views``."""
     student: Encoded
-    """All views of the recipe, the two global ones first, and the extra images."""
+    """Encodings of all views of the recipe, the two global views first, and of the extra images."""
     teacher: Encoded
-    """The global views, of the momentum teacher or (without one) the student itself."""
+    """Encodings of the global views, from the momentum teacher or, without one, from the student itself."""
     parts: Mapping[str, ComparedPart]
-    """Every part of the representation that has a head, by its name."""
+    """Every part of the representation that has a head, by name."""
 
     @property
     def layers(self) -> nn.ModuleDict:
@@ -89,5 +89,5 @@ class Batch:
 
 
 def contrast(batch: Batch, part: str = "ALL") -> dict[str, Term]:
-    """The baseline's own term on one part, which nearly every objective begins with."""
+    """The baseline's own loss on one part; nearly every objective includes it."""
     return {"contrast": Term(batch.parts[part].attract(), 1.0)}

@@ -1,4 +1,4 @@
-"""CLeVER: DDCL with a regulariser that keeps the two heads' parameter norms together (arXiv 2406.00262)."""
+"""CLeVER: DDCL with a regulariser that keeps the two heads' parameter norms close to each other (arXiv 2406.00262)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class CleverOptions(SplitOptions):
 
     name: Literal["clever"] = "clever"
     head_norm_weight: float = Field(default=0.001, ge=0)
-    """Weight of the head-norm regulariser (the authors' reg_lambd). It keeps either head from collapsing."""
+    """Weight of the head-norm regulariser (the authors' reg_lambd). It prevents either head from collapsing."""
     head_norm_last_layer: bool = True
-    """Whether the regulariser counts the last layers. The authors do; turn it off when the two heads' output widths
-    differ, for then the widths alone would dominate it."""
+    """Whether the regulariser includes the last layers, as the authors' does. Turn it off when the two heads have
+    different output widths, because the widths would then dominate the regulariser."""
 
 
 class Clever(Equivariance):
@@ -54,8 +54,8 @@ def norm_groups(head: Head, with_last_layer: bool) -> list[list[nn.Parameter]]:
 def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Sequence[Sequence[Tensor]]) -> Tensor:
     """Mean over groups of | sum ||theta||^2 over the IR head - sum ||theta||^2 over the EF head |.
 
-    From the authors' main_dino.py:404-416. Only the student's heads enter; frozen parameters are counted, as by the
-    authors, and cancel when both heads have as many.
+    From the authors' main_dino.py:404-416. Only the student's heads are included. Frozen parameters are counted, as in
+    the authors' code, and cancel when both heads have the same number of them.
     """
     differences = [
         (_SquaredNorm.apply(*ir) - _SquaredNorm.apply(*ef)).abs() for ir, ef in zip(ir_groups, ef_groups, strict=True)
@@ -64,9 +64,9 @@ def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Seque
 
 
 class _SquaredNorm(torch.autograd.Function):
-    """The summed squares of all entries: one reading of the parameters forward, one product with each backward.
+    """The sum of squares of all entries: the forward pass reads each parameter once, the backward pass scales it once.
 
-    A head has 17 million of them at 65,536 outputs, and a stored square of each would be most of the term's cost.
+    A head has 17 million parameters at 65,536 outputs; storing the square of each would dominate the term's cost.
     """
 
     @staticmethod

@@ -16,14 +16,15 @@ from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, 
 
 
 class SplitOptions(EquivarianceOptions):
-    """What every add-on that splits the representation can set."""
+    """Settings of every add-on that splits the representation."""
 
     separation_ratio: float = Field(default=0.8, gt=0, lt=1)
-    """Share of the representation that is the IR (the paper: 0.8); the rest is the EF. Its ablation runs 0.5 to 0.9."""
+    """Share of the representation that is the IR (the paper: 0.8); the rest is the EF. The paper's ablation covers 0.5
+    to 0.9."""
     orthogonality_weight: float = Field(default=1.0, ge=0)
     """Weight of the orthogonality between the EFs of two views (the authors' sep_lambd)."""
     ef_baseline: dict[str, int | float | bool | str] = Field(default={})
-    """Options of the baseline that differ on the EF, e.g. {out_dim: 16384} for the authors' DVR_out_dim ablation."""
+    """Baseline options to override on the EF, e.g. {out_dim: 16384} for the authors' DVR_out_dim ablation."""
 
 
 class DdclOptions(SplitOptions):
@@ -33,7 +34,8 @@ class DdclOptions(SplitOptions):
 
 
 class Ddcl(Equivariance):
-    """Attraction on IR (``contrast``) and the same baseline's similarity on EF driven to zero (``orthogonality``)."""
+    """Attraction on the IR (``contrast``), and the same baseline's similarity on the EF, minimised to zero
+    (``orthogonality``)."""
 
     def __init__(self, options: DdclOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(*ir_and_ef(options, feature_dim))
@@ -44,12 +46,12 @@ class Ddcl(Equivariance):
 
 
 def ir_and_ef(options: SplitOptions, feature_dim: int) -> tuple[dict[str, Part], Split]:
-    """The two parts, each with a head, and the split that they come from."""
+    """The two parts, each with a head, and the split that defines them."""
     split = Split(feature_dim, options.separation_ratio)
     ef = Part(slice(split.ir_dim, feature_dim), options.ef_baseline)
     return {"IR": Part(slice(0, split.ir_dim)), "EF": ef}, split
 
 
 def orthogonality(batch: Batch, weight: float) -> dict[str, Term]:
-    """The similarity of the EFs of two views, which is driven to zero."""
+    """The similarity of the EFs of two views, which training drives to zero."""
     return {"orthogonality": Term(batch.parts["EF"].similarity(), weight)}

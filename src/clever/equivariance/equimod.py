@@ -1,7 +1,7 @@
-"""EquiMod: besides invariance, a second embedding moves predictably with the parameters of the augmentation.
+"""EquiMod: in addition to invariance, a second embedding changes predictably with the augmentation's parameters.
 
 Devillers and Lefort, ICLR 2023 (arXiv 2211.01244); details are those of src/model.py and src/main.py in the branch
-SimCLR+EquiMod of ADevillers/EquiMod. The variant that predicts one view from the other is that of SIE's comparison on
+SimCLR+EquiMod of ADevillers/EquiMod. The variant that predicts one view from the other follows SIE's comparison on
 photographs, which have no un-augmented image (facebookresearch/SIE:src/models.py, the class SimCLREquiMod).
 """
 
@@ -34,27 +34,28 @@ class EquimodOptions(EquivarianceOptions):
 
     name: Literal["equimod"] = "equimod"
     source: Literal["unaugmented", "other_view"] = "unaugmented"
-    """What a view's embedding is predicted from. unaugmented: the image itself and the view's parameters, a third
-    image to encode. other_view: the first view predicts the second, from what leads from one to the other; choose it
-    for views that are drawn or photographed, which have no image before them."""
+    """Source of the prediction of a view's embedding. unaugmented: the un-augmented image, which must be encoded too,
+    and the view's parameters. other_view: the first view and the relative transformation predict the second view;
+    choose it for rendered or photographed views, which have no un-augmented image."""
     both_directions: bool = False
-    """With other_view, whether the second view also predicts the first. SIE's comparison predicts the one direction."""
+    """With other_view, whether the second view also predicts the first. SIE's comparison predicts one direction
+    only."""
     equimod_weight: float = Field(default=1.0, ge=0)
     """Weight of the prediction (the authors' lambda)."""
     temperature: float = Field(default=0.2, gt=0)
-    """Divides the cosines of the prediction's NT-Xent. SIE's comparison takes 0.1."""
+    """Temperature of the prediction's NT-Xent: it divides the cosines. SIE's comparison uses 0.1."""
     hidden_dim: PositiveInt = 2048
     """Width of the projector's two hidden layers. Lower it for small backbones."""
     out_dim: PositiveInt = 128
-    """Width of the embeddings. SIE's comparison takes 2048."""
+    """Width of the embeddings. SIE's comparison uses 2048."""
     parameter_dim: PositiveInt = 128
-    """Width to which the parameters are brought before the prediction."""
+    """Width of the parameters' embedding, an input of the predictor."""
 
     @model_validator(mode="after")
     def _directions_fit_the_source(self) -> EquimodOptions:
         if self.both_directions and self.source != "other_view":
             raise ValueError(
-                f"both_directions needs source: other_view; with source: {self.source} both views are predicted already"
+                f"both_directions needs source: other_view; source: {self.source} already predicts both views"
             )
         return self
 
@@ -74,24 +75,24 @@ class Prediction(NamedTuple):
     """Embeddings [M, K] of M views, M being N or 2 N."""
 
     source: Tensor
-    """Of what is predicted from."""
+    """Embeddings of the sources of the predictions."""
     target: Tensor
-    """Of the views."""
+    """Embeddings of the views."""
     predicted: Tensor
-    """Of the views, predicted from source and parameters."""
+    """Embeddings of the views, predicted from source and parameters."""
 
 
 class Equimod(Equivariance):
     """The baseline on the whole representation, and ``equimod``, NT-Xent between views and their predictions.
 
-    Every embedding and every prediction of the batch but a view's own counterpart is a negative, and the gradient
-    reaches all of them. Of several views only the two global ones are predicted. The authors encode the un-augmented
-    images in one pass with the views; here they go through the backbone alone, so that its BatchNorm normalises them
-    with their own statistics. The projector sees all together, as theirs. On ImageNet their un-augmented image is the
-    central 224 of 256 pixels; here it is the whole central square.
+    All embeddings and predictions in the batch except a view's own counterpart are negatives, and all receive
+    gradients. Only the two global views are predicted. The authors encode the un-augmented images in one pass with the
+    views; here they go through the backbone in a separate pass, so that BatchNorm normalises them with their own
+    statistics. The projector processes all of them together, as the authors' does. On ImageNet the authors'
+    un-augmented image is the central 224 of 256 pixels; here it is the whole central square.
 
     Raises:
-        UserError: nothing is drawn for the views.
+        UserError: the views have no random parameters.
     """
 
     def __init__(self, options: EquimodOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
@@ -112,7 +113,7 @@ class Equimod(Equivariance):
         )
 
     def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
-        """``unaugmented`` [N, 3, S, S], where the prediction starts from it."""
+        """``unaugmented`` [N, 3, S, S], if the prediction starts from it."""
         return {UNAUGMENTED: views[UNAUGMENTED].images} if self.options.source == "unaugmented" else {}
 
     def terms(self, batch: Batch) -> dict[str, Term]:
@@ -123,12 +124,13 @@ class Equimod(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """How much nearer the prediction y^ is to the embedding y of a view than the source y0 is (src/main.py).
+        """How much closer the prediction y^ is to a view's embedding y than the source y0 is (src/main.py).
 
-        ``equimod_gain`` is the mean of cos(y, y^) - cos(y, y0): above 0 the prediction moves with the view, at 0 it
-        may be an invariance. ``equimod_ratio`` is the mean of (1 - cos(y, y0)) / (1 - cos(y, y^)), 1 where it is one.
+        ``equimod_gain`` is the mean of cos(y, y^) - cos(y, y0): above 0, the prediction follows the view; at 0, the
+        embedding may be invariant. ``equimod_ratio`` is the mean of (1 - cos(y, y0)) / (1 - cos(y, y^)), which is 1 for
+        an invariant embedding.
         """
-        with unchanged_buffers(batch.layers):  # a run does not depend on when one looks at it
+        with unchanged_buffers(batch.layers):  # diagnosing must not change the run
             source, target, predicted = self._predict(batch)
         stay = F.cosine_similarity(target, source, dim=1)
         move = F.cosine_similarity(target, predicted, dim=1)

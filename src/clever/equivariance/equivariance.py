@@ -1,4 +1,4 @@
-"""The interface of an equivariance add-on: what is learned besides, or instead of, plain invariance."""
+"""The interface of an equivariance add-on: what is learned in addition to, or instead of, plain invariance."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ class EquivarianceOptions(Options):
 
     @property
     def redraws(self) -> int:
-        """How many further values of the first view's differentiable parameters the terms need besides the gradient to
-        them; 0 where they need neither."""
+        """How many fresh draws of the first view's differentiable parameters the terms need, in addition to the
+        gradient with respect to these parameters; 0 if they need neither."""
         return 0
 
     @property
     def shared_draws(self) -> int:
-        """How many consecutive images of a batch share what is drawn for the recipe's views; 1: none do.
-
-        An extra view says the same of itself (``ExtraView.shared_draws``).
+        """How many consecutive images of a batch share the parameters of the recipe's views; 1: no sharing. Extra views
+        have their own setting (``ExtraView.shared_draws``).
         """
         return 1
 
     def extra_views(self) -> tuple[ExtraView, ...]:
-        """The views that the terms need beyond those of the recipe."""
+        """The views that the terms need in addition to those of the recipe."""
         return ()
 
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
-        """Why the add-on cannot work with these views or this backbone, and what would; None where it can.
+        """Why the add-on cannot work with these views or this backbone, and what would work; None if it can.
 
-        Called before anything runs. What every add-on's demands on the views imply is checked afterwards, in words
-        that fit all of them.
+        Called before anything runs. The requirements on views that all add-ons share are checked separately,
+        afterwards.
         """
         return None
 
@@ -62,16 +61,16 @@ def whole(feature_dim: int) -> dict[str, Part]:
 
 
 class Equivariance(ABC):
-    """Says which parts of the representation get a head, which layers are its own, and what is optimised.
+    """Defines which parts of the representation get a head, which further layers are trained, and what is optimised.
 
     A subclass is built from ``(options, feature_dim, space)``: its options, the width of the representation, and the
-    space of the views' parameters (None where none is known). It has no state and no parameters: the baselines belong
-    to the :class:`~clever.equivariance.objective.Objective`, heads and layers to the network.
+    space of the views' parameters (None if unknown). It has no state and no parameters: the baselines belong to the
+    :class:`~clever.equivariance.objective.Objective`, heads and layers to the network.
 
     Args:
-        parts: every part that has a head, by its name. The first one's baseline answers for the whole run, for example
-            about the teacher's momentum.
-        split: how the representation divides into IR and EF; None where it does not.
+        parts: every part that has a head, by its name. The first part's baseline decides for the whole run, for example
+            the teacher's momentum.
+        split: how the representation divides into IR and EF; None without a split.
     """
 
     feature_maps: tuple[int, ...] = ()
@@ -85,7 +84,7 @@ class Equivariance(ABC):
         self.split = split
 
     def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
-        """Further trainable layers, for the student alone to own (a predictor, a rotation head).
+        """Further trainable layers, owned by the student alone (a predictor, a rotation head).
 
         Args:
             map_widths: channels of each of the backbone's feature maps (``Backbone.feature_map_widths``).
@@ -93,7 +92,8 @@ class Equivariance(ABC):
         return nn.ModuleDict()
 
     def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
-        """Images [M, 3, S, S] to encode besides the views, by name; each name is one more pass of the backbone.
+        """Images [M, 3, S, S] to encode in addition to the views, by name; each name costs one more pass of the
+        backbone.
 
         Args:
             views: as ``Batch.views``.
@@ -105,5 +105,5 @@ class Equivariance(ABC):
         """The named terms of the objective for one batch."""
 
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Named scalars that tell whether the equivariance is learned; computed now and then, without gradients."""
+        """Named scalars that show whether the equivariance is learned; computed occasionally, without gradients."""
         return {}

@@ -1,7 +1,7 @@
-"""E-SSL: besides invariance, the features tell which transformation of a group was applied to a small crop.
+"""E-SSL: in addition to invariance, the features predict which transformation of a group was applied to a small crop.
 
-Equivariant contrastive learning (Dangovski et al., ICLR 2022, arXiv 2111.00899); where a detail comes from the authors'
-code it is that of rdangovs/essl:cifar10/main.py.
+Equivariant contrastive learning (Dangovski et al., ICLR 2022, arXiv 2111.00899); details taken from the authors' code
+are from rdangovs/essl:cifar10/main.py.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ class EsslOptions(EquivarianceOptions):
     """Weight of the prediction (the authors' lambda): 0.4 with SimCLR on CIFAR-10 and ImageNet; on ImageNet 0.08 with
     SimSiam and 8 with Barlow Twins."""
     transformations: GroupName = "rotation"
-    """The group of transformations to tell apart: four-fold rotation (4 classes), a left-right flip, an upside-down
-    flip, half-period translations in both directions (4), dropping all colour, or negatives. Choose one that the recipe
-    does not draw itself: caug and caug_plus already rotate."""
+    """The group of transformations to distinguish: four-fold rotation (4 classes), a left-right flip, an upside-down
+    flip, half-period translations in both directions (4), grayscale, or colour inversion. Choose one that the recipe
+    does not apply itself: caug and caug_plus already rotate."""
     crop_size: PositiveInt = 16
-    """Side in pixels of the small crop. Half of the global views on CIFAR-10 (16 of 32), 96 of 224 on ImageNet: set it
-    with the size of the images. Its four rotations then cost about one global view."""
+    """Side in pixels of the small crop: half of the global views on CIFAR-10 (16 of 32), 96 of 224 on ImageNet. Scale
+    it with the size of the images. Its four rotations then cost about one global view."""
     crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
-    """Share of the image's area that the small crop covers; everything else is drawn as for local views. The authors
-    also take [0.05, 0.14] and [0.08, 1.0] on ImageNet."""
+    """Share of the image's area that the small crop covers; all other parameters are drawn as for local views. The
+    authors also use [0.05, 0.14] and [0.08, 1.0] on ImageNet."""
     hidden_dims: tuple[PositiveInt, ...] = Field(default=(2048, 2048), min_length=1)
     """Widths of the head's hidden layers. On ImageNet [2048, 2048, 128] with SimCLR and [2048, 2048, 256] with SimSiam
     and Barlow Twins. Lower them for small backbones."""
     relu_before_output: bool = True
-    """Whether a ReLU stands before the head's last layer. The authors have one with SimCLR on CIFAR-10, and none with
-    SimSiam and on ImageNet."""
+    """Whether a ReLU precedes the head's last layer. The authors use one with SimCLR on CIFAR-10, and none with SimSiam
+    and on ImageNet."""
 
     @field_validator("crop_scale")
     @classmethod
@@ -61,7 +61,7 @@ class EsslOptions(EquivarianceOptions):
     @model_validator(mode="after")
     def _half_a_crop_is_whole_pixels(self) -> EsslOptions:
         if self.transformations == "translation" and self.crop_size % 2:
-            raise ValueError(f"translation moves by half a crop, and crop_size {self.crop_size} is odd; make it even")
+            raise ValueError(f"translation moves images by half a crop: crop_size must be even, not {self.crop_size}")
         return self
 
     def extra_views(self) -> tuple[ExtraView, ...]:
@@ -69,11 +69,11 @@ class EsslOptions(EquivarianceOptions):
 
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
         if not isinstance(views, AugmentationOptions):
-            return None  # it makes no extra views, which is said elsewhere
+            return None  # it makes no extra views, which another check reports
         drawn = {"horizontal_flip": "flip_probability", "grayscale": "grayscale_probability"}.get(self.transformations)
         if drawn and getattr(views, drawn) > 0:
             return (
-                f"essl cannot tell a {self.transformations} of its own from one that the recipe drew; set the "
+                f"essl cannot distinguish its {self.transformations} from that of the recipe; set the "
                 f"augmentation's {drawn} to 0"
             )
         return None
@@ -82,8 +82,8 @@ class EsslOptions(EquivarianceOptions):
 class Essl(Equivariance):
     """The baseline on the whole representation, and ``essl``, the cross-entropy of predicting the transformation.
 
-    Every member of the group is applied to every image's small crop, and all go through the backbone in one pass of
-    k N images. The head stands on the representation, before any projection.
+    Every member of the group is applied to every image's small crop, and the backbone encodes all k N images in one
+    pass. The head takes the representation, before any projection.
     """
 
     def __init__(self, options: EsslOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
@@ -91,7 +91,7 @@ class Essl(Equivariance):
         self.options, self.feature_dim = options, feature_dim
 
     def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
-        """``head``: linear layers [k N, D] to [k N, k], a LayerNorm after each hidden one."""
+        """``head``: linear layers [k N, D] to [k N, k], with a LayerNorm after each hidden layer."""
         widths = [self.feature_dim, *self.options.hidden_dims]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
@@ -113,7 +113,7 @@ class Essl(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``essl_accuracy`` in [0, 1]: how many transformations are told right; 1 / k is chance."""
+        """``essl_accuracy`` in [0, 1]: the share of transformations predicted correctly; 1 / k is chance."""
         logits, classes = self._predict(batch)
         return {"essl_accuracy": (logits.argmax(1) == classes).float().mean()}
 

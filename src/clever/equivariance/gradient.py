@@ -1,8 +1,9 @@
-"""Foster et al.'s gradient regulariser: the features of a view hardly change with its colour (arXiv 2010.09515).
+"""Foster et al.'s gradient regulariser: the features of a view should hardly change with its colour (arXiv 2010.09515).
 
-From the authors' invclr.py. With the unit features h(a) of the first view as a function of its transformation's
-parameters a, and an independent draw a' of them, the squared change of h to first order is ||J (a' - a)||^2. Instead of
-the Jacobian J one gradient is computed: for signs e = +-1, the mean over e of (d(e.h)/da . (a' - a))^2 is the same.
+From the authors' invclr.py. Let h(a) be the unit features of the first view as a function of its transformation's
+parameters a, and a' an independent draw of the parameters. To first order, the squared change of h is ||J (a' - a)||^2.
+Instead of the Jacobian J, one gradient is computed: for random signs e = +-1, the mean of (d(e.h)/da . (a' - a))^2 over
+e has the same value.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ class GradientOptions(EquivarianceOptions):
     gradient_weight: float = Field(default=0.1, ge=0)
     """Weight of the regulariser (the authors' lambda): 0.1 on CIFAR, 0.01 on Spirograph."""
     upper_limit: float = Field(default=1.0, gt=0)
-    """The regulariser is cut off there, and has no gradient beyond: 1 on CIFAR, 1000 on Spirograph. Raise it where
-    loss_gradient stands at the limit from the start."""
+    """Upper limit of the regulariser, with no gradient above it: 1 on CIFAR, 1000 on Spirograph. Raise it if
+    loss_gradient is at the limit from the start."""
     draws: PositiveInt = 100
-    """Independent draws of the parameters an image and step. They cost dot products only."""
+    """Independent draws of the parameters per image and step. Each costs only a dot product."""
     unit_features: bool = True
-    """Regularise the features divided by their length; false takes them as they are (--no-gp-normalization)."""
+    """Regularise the l2-normalised features; false uses them unnormalised (--no-gp-normalization)."""
 
     @property
     def redraws(self) -> int:
@@ -41,9 +42,9 @@ class GradientOptions(EquivarianceOptions):
 
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
         if backbone.name.startswith("vmamba"):
-            return "gradient differentiates twice, which VMamba's selective scan cannot; use a ResNet or a ViT"
+            return "gradient differentiates twice; VMamba's selective scan does not support that; use a ResNet or a ViT"
         if views.pairs:
-            return "gradient differentiates through the views, which photographs cannot; use another add-on"
+            return "gradient needs differentiable views, and photographs are not differentiable; use another add-on"
         return None
 
 

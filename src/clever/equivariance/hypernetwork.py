@@ -1,4 +1,4 @@
-"""A linear map of embeddings that a transformation's parameters put together: SIE's W(q)."""
+"""A linear map of embeddings whose matrix depends on a transformation's parameters: SIE's W(q)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from torch.nn import functional as F
 class Hypernetwork(nn.Module):
     """``W(q) e`` with ``W(q) = sum_a q_a W_a``, linear in both and without a bias, so that q cannot be ignored.
 
-    One W(q) an image would be a tensor [N, width, width], 2 GB for 512 images in float32. It is never formed: the sum
-    of ``q_a (W_a e)`` is the same, and needs no more memory than the embeddings.
+    One W(q) per image would take a tensor [N, width, width], 2 GB for 512 images in float32. It is never formed: the
+    sum of ``q_a (W_a e)`` is the same and needs no more memory than the embeddings.
 
-    The weights start normal, so that W(q) e is on average as long as e. (The authors' initialisation is not in the
-    sources we have; torch's default for a layer from 4 to 1024^2 numbers would make it nine times as long.)
+    The weights are initialised from a normal distribution, so that W(q) e has on average the same length as e. (The
+    authors' initialisation is not in the sources we have; torch's default for a layer from 4 to 1024^2 numbers would
+    make W(q) e nine times as long.)
 
     Args:
         relative_dim: R, entries of q.
         width: of the embeddings.
-        squared_length: that of a typical q.
+        squared_length: squared length of a typical q.
     """
 
     def __init__(self, relative_dim: int, width: int, squared_length: float) -> None:

@@ -1,4 +1,4 @@
-"""The objective of a run: an add-on with one baseline on each of its parts, asked once by the run."""
+"""The objective of a run: an add-on with one baseline on each of its parts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from clever.equivariance.batch import Batch, ComparedPart, Encoded, Heads, Term
 from clever.equivariance.equivariance import Equivariance
 
 MakeBaseline = Callable[[Mapping[str, object]], AnyBaseline]
-"""Builds one instance of the run's baseline, with some of its options replaced."""
+"""Builds one instance of the run's baseline, with some options replaced."""
 
 
 class Objective(nn.Module):
-    """Turns encodings into named terms, and knows what the method asks of networks, optimiser and schedule.
+    """Turns encodings into named terms, and states what the method requires of networks, optimiser and schedule.
 
-    Its state is that of its baselines (centres, queues); it has no parameters.
+    Its only state is its baselines' (centres, queues); it has no parameters.
 
     Args:
-        add_on: what is learned besides invariance.
+        add_on: what is learned in addition to invariance.
         make_baseline: builds the baseline of a part.
     """
 
@@ -35,7 +35,7 @@ class Objective(nn.Module):
             {name: make_baseline(part.baseline_options) for name, part in add_on.parts.items()}
         )
         leading = self.baseline(next(iter(add_on.parts)))
-        # In a tuple, so that it is not a module of this one twice.
+        # In a tuple, so that torch does not register the module twice.
         self._leading = (leading,)
         self.has_momentum_teacher: bool = leading.has_momentum_teacher
         self.evaluates_teacher: bool = leading.has_momentum_teacher and leading.evaluates_teacher
@@ -49,7 +49,7 @@ class Objective(nn.Module):
 
     @property
     def split(self) -> Split | None:
-        """How the representation divides into IR and EF; None where it does not."""
+        """How the representation divides into IR and EF; None without a split."""
         return self.add_on.split
 
     def baseline(self, part: str) -> AnyBaseline:
@@ -63,7 +63,7 @@ class Objective(nn.Module):
         )
 
     def teacher_momentum(self, progress: float) -> float | None:
-        """Momentum of the teacher after the share ``progress`` in [0, 1] of all steps; None without one."""
+        """Momentum of the teacher after a fraction ``progress`` in [0, 1] of all steps; None without a teacher."""
         return self._leading[0].teacher_momentum(progress) if self.has_momentum_teacher else None
 
     def batch(self, student: Encoded, teacher: Encoded, views: Mapping[str, View] | None = None) -> Batch:
@@ -84,17 +84,17 @@ class Objective(nn.Module):
         return {**part.baseline.diagnose(part.student, part.teacher), **self.add_on.diagnose(batch)}
 
     def observe(self, teachers: Sequence[Encoded]) -> None:
-        """Let every baseline update its running state, once the step's losses are known.
+        """Update every baseline's running state, after the step's losses are computed.
 
         Args:
-            teachers: the teacher's encodings of the parts of an accumulated batch, or of the one whole batch.
+            teachers: the teacher's encodings of each part of an accumulated batch, or of the whole batch.
         """
         for part in self.parts:
             views = zip(*(teacher.outputs[part] for teacher in teachers), strict=True)
             self.baseline(part).observe([joined(view) for view in views])
 
     def start_epoch(self, epoch: int) -> None:
-        """Let every baseline set what it schedules by epoch."""
+        """Update every baseline's per-epoch schedules."""
         for part in self.parts:
             self.baseline(part).start_epoch(epoch)
 
@@ -108,7 +108,7 @@ class Objective(nn.Module):
 
 
 def joined(outputs: Sequence[HeadOutput]) -> HeadOutput:
-    """The outputs of the parts of a batch as one, [N, K], without gradient; a single one as it is."""
+    """The outputs of the parts of a batch concatenated, [N, K], without gradient; a single part is not copied."""
     if len(outputs) == 1:
         return outputs[0]
     predictions = [output.prediction for output in outputs if output.prediction is not None]

@@ -1,4 +1,4 @@
-"""What predicts the embedding of a transformed image: layers of an add-on, and a file of their own beside a run's."""
+"""The predictor of a transformed image's embedding: layers of an add-on, saved to a separate file of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from clever.equivariance.hypernetwork import Hypernetwork
 from clever.errors import UserError
 from clever.files import write_bytes
 from clever.options import Options, parse_json
-from clever.parsing import decode_json, foreign, read_json_object, require_kinds
+from clever.parsing import decode_json, foreign
+from clever.results.run_description import read_run
 
 FORMAT = 1
 
@@ -24,29 +25,28 @@ PREDICTOR_FILE = "predictor.safetensors"
 
 
 class PredictorShape(Options):
-    """All that rebuilds a predictor's layers."""
+    """Everything needed to rebuild a predictor's layers."""
 
     feature_dim: int
     """Width of the representation."""
     ir_dim: int
-    """Where the EF begins in it."""
+    """Index of the EF's first entry in the representation."""
     hidden_dim: int
     """Width of the projector's two hidden layers."""
     out_dim: int
     """Width of the embedding."""
     relative_names: tuple[str, ...]
-    """Of the R entries of a relative transformation."""
+    """Names of the R entries of a relative transformation."""
     adds_one: bool
-    """Whether a constant 1 is put behind them, because they are 0 for the identity."""
+    """Whether a constant 1 is appended to these entries, because they are 0 for the identity."""
 
 
 class Predictor(nn.Module):
-    """A projector on the EF, and a hypernetwork that moves its embedding by a relative transformation.
+    """A projector on the EF, and a hypernetwork that transforms its embedding by a relative transformation.
 
     The projector is three linear layers, the first two with BatchNorm and ReLU, the last without a bias. The
-    hypernetwork maps linearly: to a vector of zeros it would answer with zeros. Relative parameters that are zero for
-    the identity therefore get a constant 1 behind them, whose matrix is learned as the others are; unit quaternions
-    are used as they are.
+    hypernetwork is linear: it maps a vector of zeros to zeros. Therefore a constant 1, with a learned matrix like the
+    others, is appended to relative parameters that are zero for the identity; unit quaternions are used unchanged.
     """
 
     def __init__(self, shape: PredictorShape) -> None:
@@ -55,16 +55,17 @@ class Predictor(nn.Module):
         hidden, out = shape.hidden_dim, shape.out_dim
         self.projector = make_mlp([shape.feature_dim - shape.ir_dim, hidden, hidden, out], final_bias=False)
         entries = len(shape.relative_names)
-        # Differences of numbers of deviation 1 have mean square 2, and the constant adds 1.
+        # Differences of numbers with standard deviation 1 have mean square 2; the constant adds 1.
         squared_length = 2.0 * entries + 1.0 if shape.adds_one else 1.0
         self.hypernetwork = Hypernetwork(entries + shape.adds_one, out, squared_length)
 
     def forward(self, features: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
-        """The embedding of the images at hand, and the prediction of that of the transformed ones.
+        """The embedding of the given images, and the predicted embedding of the transformed images.
 
         Args:
             features: [N, feature_dim], whole representations.
-            relative: float32 [N, R], what leads from each image to the transformed one (``ParameterSpace.relative``).
+            relative: float32 [N, R], the transformation from each image to the transformed one
+                (``ParameterSpace.relative``).
 
         Returns:
             Two float32 tensors [N, out_dim].
@@ -78,7 +79,7 @@ class Predictor(nn.Module):
         return embedding.float()
 
     def predict(self, embedding: Tensor, relative: Tensor) -> Tensor:
-        """Embeddings [N, out_dim] to those after the transformations float32 [N, R], float32 [N, out_dim].
+        """Embeddings float32 [N, out_dim] after the transformations ``relative`` float32 [N, R].
 
         Raises:
             ValueError: ``relative`` has another number of columns.
@@ -91,10 +92,10 @@ class Predictor(nn.Module):
         return moved
 
     def save(self, path: Path) -> str:
-        """Write layers and shape as safetensors, whole or not at all.
+        """Write layers and shape as safetensors, atomically.
 
         Returns:
-            The file's SHA-256, which ``run.json`` names.
+            The file's SHA-256, which ``run.json`` records.
 
         Raises:
             UserError: the disk is full or the folder may not be written.
@@ -107,27 +108,25 @@ class Predictor(nn.Module):
 
 
 def find_predictor(layers: nn.ModuleDict) -> Predictor | None:
-    """The predictor among an add-on's layers; None where the add-on has none."""
+    """The predictor among an add-on's layers; None if the add-on has none."""
     return next((layer for layer in layers.values() if isinstance(layer, Predictor)), None)
 
 
 def load_predictor(run_folder: Path) -> Predictor | None:
     """The predictor of a finished run, on the CPU, in evaluation mode and without gradients.
 
-    Its layers are the student's, for a momentum teacher has none of them; where it is the teacher's backbone that is
-    evaluated (DINO), they were trained on the features of the student that this teacher averages.
+    The layers are the student's, because a momentum teacher has no predictor. If the teacher's backbone is evaluated
+    (DINO), they were trained on the features of the student, whose weights this teacher averages.
 
     Returns:
-        None where the run's add-on has none.
+        None if the run's add-on has no predictor.
 
     Raises:
-        UserError: the run is unfinished or damaged, or the file is missing, damaged or another run's.
+        UserError: the run is unfinished or damaged, or the file is missing, damaged or from another run.
     """
     described, path = run_folder / "run.json", run_folder / PREDICTOR_FILE
-    again = "train the run anew"
-    run = read_json_object(described, absent="the run has not finished", advice=again)
-    require_kinds(run, {"run": str}, described, again)
-    name, expected = run["run"], run.get("predictor_sha256")
+    run = read_run(described)
+    expected = run.get("predictor_sha256")
     if expected is None:
         return None
     try:
@@ -137,8 +136,8 @@ def load_predictor(run_folder: Path) -> Predictor | None:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise UserError(
-            f"{path}: is not the predictor of {name}: its SHA-256 is {found[:12]}, {described} names "
-            f"{str(expected)[:12]}; train the run anew"
+            f"{path}: is not the predictor of {run['run']}: its SHA-256 is {found[:12]}, {described} names "
+            f"{expected[:12]}; restore the file, or train the run again"
         )
     predictor = Predictor(_read_shape(path))
     with foreign(path, "does not fit its own description"):
@@ -150,7 +149,7 @@ def _read_shape(path: Path) -> PredictorShape:
     with foreign(path, "was not saved by this package"), safe_open(path, framework="pt") as file:
         header = decode_json((file.metadata() or {})["clever"], path)
     if not isinstance(header, dict):
-        raise UserError(f"{path}: was not saved by this package (its header's entry 'clever' is no JSON object)")
+        raise UserError(f"{path}: was not saved by this package (its header's entry 'clever' is not a JSON object)")
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: has format {header.get('format')}, this version reads format {FORMAT}")
     return parse_json(PredictorShape, json.dumps(header.get("shape")), str(path))

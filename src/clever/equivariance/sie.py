@@ -1,18 +1,18 @@
 """SIE: one half of the representation is invariant, the other follows the transformation (arXiv 2302.10283).
 
-Garrido, Najman and LeCun, ICML 2023. For the embeddings e = [e_inv; e_eq] and e' of two views, that the relative
-transformation q leads from one to the other, with V and C the variance and covariance terms of VICReg,
+Garrido, Najman and LeCun, ICML 2023. Let e = [e_inv; e_eq] and e' be the embeddings of two views, q the relative
+transformation from the first view to the second, and V and C the variance and covariance terms of VICReg. The loss is
 
     L = s MSE(e_inv, e'_inv) + s g MSE(W(q) e_eq, e'_eq) + v [V(e) + V(e')] / 2 + v V(W(q) e_eq) / 2 + c [C(e) + C(e')]
 
-where s = 10, v = 10, c = 1, and V and C are taken over the whole of e. The weight g is 0.45 in the README's command and
-4.5, the default, in the authors' argument parser; s g = 4.5 follows the README.
+where s = 10, v = 10, c = 1, and V and C are computed on the whole of e. The weight g is 0.45 in the README's command
+and 4.5, the default, in the authors' argument parser; s g = 4.5 follows the README.
 
-The authors know VICReg only. Here e_inv is what the run's baseline makes of the IR, and its own attraction takes the
-place of the first summand; e_eq has a projector of its own, which is no baseline's head. So SIE composes with any
-baseline. By default V and C are of e_eq alone then, and what keeps e_inv from collapsing is the baseline's own affair.
-The authors' loss exactly is ``moments_of: whole`` with a VICReg whose own moments are off, because this add-on takes
-them over the whole embedding:
+The authors combine SIE with VICReg only. Here e_inv is the output of the run's baseline for the IR, and the baseline's
+own attraction replaces the first summand; e_eq has a separate projector, which is not a baseline's head. So SIE
+composes with any baseline. By default, V and C are computed on e_eq alone, and the baseline must keep e_inv from
+collapsing. The authors' exact loss is ``moments_of: whole`` with a VICReg whose own moments are off, because this
+add-on computes them on the whole embedding:
 
     baseline: {name: vicreg, hidden_dim: 1024, out_dim: 1024, invariance_weight: 10, variance_weight: 0,
                covariance_weight: 0}
@@ -47,33 +47,33 @@ class SieOptions(EquivarianceOptions):
     separation_ratio: float = Field(default=0.5, gt=0, lt=1)
     """Share of the representation that is the IR (the authors: 256 of 512); the rest is the EF."""
     hidden_dim: PositiveInt = 2048
-    """Width of the hidden layers of a projector on the whole representation. The EF's has the EF's share of it: 1024 of
-    2048 at a ratio of 0.5. The IR's width is the baseline's own option."""
+    """Width of the hidden layers of a projector on the whole representation. The EF's projector gets the EF's share of
+    this width: 1024 of 2048 at a ratio of 0.5. The width for the IR is an option of the baseline."""
     out_dim: PositiveInt = 2048
-    """Width of the embedding of the whole representation, of which the EF's has the EF's share."""
+    """Width of the embedding of the whole representation; the EF's embedding gets the EF's share of it."""
     equivariance_weight: float = Field(default=4.5, ge=0)
-    """Weight of the squared error of the prediction: 10 times the authors' equi_factor of 0.45. More makes the EF tell
-    more of the transformation."""
+    """Weight of the squared error of the prediction: 10 times the authors' equi_factor of 0.45. A higher weight makes
+    the EF more informative about the transformation."""
     variance_weight: float = Field(default=10.0, ge=0)
-    """Weight of the hinge that keeps every column's deviation above 1, averaged over the two views. At least the
-    equivariance's, or the EF may collapse."""
+    """Weight of the hinge that keeps every column's standard deviation above 1, averaged over the two views. Keep it at
+    least as large as ``equivariance_weight``, or the EF may collapse."""
     predicted_variance_weight: float = Field(default=5.0, ge=0)
     """Weight of the same hinge on the prediction, half of ``variance_weight`` in the authors' loss. 0 is their
     SIENoVar."""
     covariance_weight: float = Field(default=1.0, ge=0)
     """Weight of the squared covariances between columns, summed over the two views."""
     moments_of: Literal["EF", "whole"] = "EF"
-    """What variance and covariance are of. EF: of the EF's embedding. whole: of the baseline's projection of the IR and
-    the EF's embedding side by side, so that the halves decorrelate; with vicreg, whose own variance_weight and
-    covariance_weight are 0 then, it is the authors' loss."""
+    """Input of the variance and covariance terms. EF: the EF's embedding. whole: the baseline's projection of the IR
+    concatenated with the EF's embedding, so that the halves are decorrelated; with vicreg, and its own variance_weight
+    and covariance_weight at 0, this is the authors' loss."""
 
 
 class Sie(Equivariance):
-    """``contrast``: the baseline's attraction on the IR. On the EF's embedding ``equivariance``, ``variance``,
-    ``predicted_variance`` and ``covariance``, of which the first is the mean squared error of the prediction.
+    """``contrast``: the baseline's attraction on the IR. On the EF's embedding: ``equivariance``, the mean squared
+    error of the prediction, ``variance``, ``predicted_variance`` and ``covariance``.
 
     Raises:
-        UserError: nothing of what was drawn for the views is known or varies, or one part would be empty.
+        UserError: the views have no random parameters, or one part would be empty.
     """
 
     def __init__(self, options: SieOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
@@ -99,7 +99,7 @@ class Sie(Equivariance):
             raise UserError("sie needs at least 2 images in a batch: raise batch_size or lower accumulate")
         options, student = self.options, batch.student
         predictor = _predictor(batch)
-        # Each view in a pass of its own, as in VICReg: BatchNorm takes the statistics of one view.
+        # Each view in a separate pass, as in VICReg: BatchNorm uses the statistics of one view.
         first, predicted = predictor(student.features[0], self.space.relative(batch.views[FIRST], batch.views[SECOND]))
         second = predictor.embed(student.features[1])
         first, second, predicted = (gather_rows(rows) for rows in (first, second, predicted))
@@ -121,12 +121,12 @@ class Sie(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """How much better the prediction is than another guess, as 1 - its squared error / that of the guess.
+        """How much better the prediction is than a reference: 1 - squared error / squared error of the reference.
 
-        ``prediction_gain``: than the first view's own embedding, W(q) = 1. ``transformation_gain``: than the same
-        prediction with the q of another image; 0 where q is of no use. 1 is perfect, below 0 is worse than the guess.
-        ``ef_embedding_deviation``: mean deviation of the embedding's columns. BatchNorm uses its running statistics, as
-        in the saved predictor.
+        ``prediction_gain``: the reference is the first view's own embedding, W(q) = 1. ``transformation_gain``: the
+        reference is the same prediction with the q of another image; 0 if q is of no use. 1 is perfect, below 0 is
+        worse than the reference. ``ef_embedding_deviation``: mean standard deviation of the embedding's columns.
+        BatchNorm uses its running statistics, as in the saved predictor.
         """
         predictor, student = _predictor(batch), batch.student
         relative = self.space.relative(batch.views[FIRST], batch.views[SECOND])

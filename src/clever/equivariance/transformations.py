@@ -1,7 +1,7 @@
-"""Groups of exact transformations of an image, for E-SSL to tell apart: nothing is interpolated or cut off.
+"""Groups of exact transformations of an image, for E-SSL to distinguish: nothing is interpolated or cut off.
 
 The groups are those of the paper (Dangovski et al., ICLR 2022) that are exact on a square crop, and the half-period
-translations of its photonic crystals. Each function gives every member's images, the images as they are first.
+translations of its photonic crystals. Each function returns the images under every member, the identity first.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def rotation(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
 
 
 def horizontal_flip(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
-    """As they are, and mirrored left to right."""
+    """Unchanged, and mirrored left to right."""
     return [images, images.flip(3)]
 
 
 def vertical_flip(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
-    """As they are, and upside down."""
+    """Unchanged, and upside down."""
     return [images, images.flip(2)]
 
 
@@ -40,7 +40,7 @@ def translation(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
 
 
 def grayscale(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
-    """As they are, and without colour: the grey level that torchvision gives to the pixels in [0, 1]."""
+    """Unchanged, and without colour: the grey level that torchvision computes for pixels in [0, 1]."""
     mean, std = normalisation
     red, green, blue = (images[:, c] * (std[c] * LUMA[c]) + mean[c] * LUMA[c] for c in range(3))
     grey = red + green + blue
@@ -48,7 +48,7 @@ def grayscale(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
 
 
 def colour_inversion(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
-    """As they are, and as negatives: each pixel x in [0, 1] becomes 1 - x."""
+    """Unchanged, and inverted: each pixel x in [0, 1] becomes 1 - x."""
     mean, std = normalisation
     return [images, torch.stack([(1.0 - 2.0 * mean[c]) / std[c] - images[:, c] for c in range(3)], 1)]
 
@@ -61,7 +61,8 @@ GROUPS: dict[GroupName, Callable[[Tensor, Normalisation], list[Tensor]]] = {
     "grayscale": grayscale,
     "colour_inversion": colour_inversion,
 }
-"""Normalised images [N, 3, S, S] and their normalisation to k times [N, 3, S, S], k being ``CLASSES`` of the group."""
+"""Maps normalised images [N, 3, S, S] and their normalisation to k tensors [N, 3, S, S]; k is the group's
+``CLASSES``."""
 
 CLASSES: dict[GroupName, int] = {
     "rotation": 4,

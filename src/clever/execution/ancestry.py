@@ -1,4 +1,4 @@
-"""Who started this process: a workflow that has died meanwhile will start the same job once more."""
+"""The processes that started this one, to recognise a job that a killed workflow starts a second time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Ancestor(NamedTuple):
-    """A process above this one; the start time in clock ticks tells it from a later one of the same number."""
+    """A process above this one. The start time, in clock ticks, distinguishes it from a later process with its pid."""
 
     pid: int
     started: str
@@ -17,8 +17,8 @@ class Ancestor(NamedTuple):
 def ancestors() -> tuple[Ancestor, ...]:
     """The processes above this one, nearest first, without the first process of the machine or container.
 
-    The chain changes when one of them ends, since the process below it gets another parent. Where the kernel does not
-    tell, only the parent is known.
+    The chain changes when one of them ends, because its child gets another parent. Without ``/proc``, only the parent
+    is known.
     """
     found: list[Ancestor] = []
     pid = os.getppid()

@@ -1,4 +1,4 @@
-"""One GPU a job on a machine with several: file locks that go with the process that holds them."""
+"""One GPU per job on a machine with several GPUs, by file locks that are released with the process."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ _SCHEDULED = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 @contextmanager
 def leased(names: Sequence[str], folder: Path | None = None, patience: float | None = None) -> Iterator[int]:
-    """Hold one of several things for this process alone, waiting while other processes hold all of them.
+    """Hold one of several resources for this process alone; wait while other processes hold all of them.
 
-    The kernel holds the lock: it is free again as soon as the process has ended, however that came about.
+    The kernel holds the lock and releases it as soon as the process has ended, for whatever reason.
 
     Args:
-        names: what to choose from; the same name means the same thing in every process of this machine and user.
-        folder: where the lock files lie, on this machine's own disk; None is ``lease_folder()``.
+        names: the resources; a name means the same resource in every process of this machine and user.
+        folder: where the lock files are, on this machine's local disk; None means ``lease_folder()``.
         patience: seconds to wait at most; None waits for ever.
 
     Yields:
-        The position in ``names`` of the one that is held until the block ends.
+        The position in ``names`` of the resource that is held until the block ends.
 
     Raises:
-        UserError: there is nothing to choose from, nothing was free within ``patience``, or the folder cannot be
-            written.
+        UserError: ``names`` is empty, nothing became free within ``patience``, or the folder cannot be written.
     """
     if not names:
-        raise UserError("there is no GPU to take; give --device cpu")
+        raise UserError("there is no GPU to use; choose --device cpu")
     folder = lease_folder() if folder is None else folder
     held, position = _acquire(names, folder, patience)
     with held:
@@ -62,8 +61,8 @@ def _acquire(names: Sequence[str], folder: Path, patience: float | None) -> tupl
             if patience is not None and time.monotonic() - begin > patience:
                 raise UserError(
                     f"none of {len(names)} GPUs became free within {patience:g} s; wait for the jobs that hold them "
-                    f"({'; '.join(holders)}), or take a GPU regardless: --device cuda, and CUDA_VISIBLE_DEVICES to say "
-                    "which"
+                    f"({'; '.join(holders)}), or use a GPU regardless: --device cuda, with CUDA_VISIBLE_DEVICES to "
+                    "choose which"
                 )
             if not told:
                 who = "; ".join(holders)
@@ -73,36 +72,36 @@ def _acquire(names: Sequence[str], folder: Path, patience: float | None) -> tupl
                 told = True
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     except OSError as error:
-        raise UserError(f"{folder}: GPUs cannot be leased here ({error.strerror}); give --device cuda:0") from error
+        raise UserError(f"{folder}: GPUs cannot be leased here ({error.strerror}); choose --device cuda:0") from error
 
 
 def _check_owner(folder: Path) -> None:
-    """Refuse a folder that others can write to: anybody may make one of any name in a common temporary folder."""
+    """Reject a folder that others can write to: anybody can create any name in a common temporary folder."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        why = "is no folder of its own (a link)"
+        why = "is a link or a file, not a folder"
     elif status.st_uid != os.getuid():
         why = f"belongs to user {status.st_uid}"
     elif status.st_mode & 0o022:
-        why = f"may be written by others (mode {stat.S_IMODE(status.st_mode):o})"
+        why = f"is writable by others (mode {stat.S_IMODE(status.st_mode):o})"
     else:
         return
-    raise UserError(f"{folder}: GPUs are not leased here, it {why}; remove it, or set TMPDIR to a folder of yours")
+    raise UserError(f"{folder}: GPUs cannot be leased here, it {why}; remove it, or set TMPDIR to your own folder")
 
 
 def lease_folder() -> Path:
-    """Where this user's leases lie on this machine."""
+    """The folder of this user's leases on this machine."""
     return Path(tempfile.gettempdir()) / f"clever-gpus-{os.getuid()}"
 
 
 def assigned(visible: int) -> bool:
-    """Whether a scheduler has given exactly the GPUs that are visible to exactly the processes of this job.
+    """Whether a scheduler has assigned exactly the visible GPUs to exactly the processes of this job.
 
-    There is nothing to share out then. A job that was given more GPUs than it has processes (several runs inside one
-    allocation) shares them out like any other machine.
+    If so, there is nothing to lease. A job with more GPUs than processes (several runs inside one allocation) leases
+    them like any other machine.
 
     Args:
-        visible: GPUs that this process can see.
+        visible: number of GPUs that this process can see.
     """
     scheduled = "CUDA_VISIBLE_DEVICES" in os.environ and any(name in os.environ for name in _SCHEDULED)
     return scheduled and visible == int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

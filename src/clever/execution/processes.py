@@ -1,4 +1,4 @@
-"""Several processes that train one network together, one a GPU, as torchrun starts them."""
+"""Several processes that train one network together, one per GPU, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from clever.execution.device import held_device
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[torch.device]:
-    """Join the processes that torchrun started for as long as the block lasts; nothing to join without torchrun.
+    """Join the processes that torchrun started until the block ends; without torchrun, do nothing.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1`` for a process of its own.
+        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:1`` for a single process.
 
     Yields:
-        The device of this process: of several on one machine, each gets a GPU of its own.
+        The device of this process: each of several on one machine gets its own GPU.
 
     Raises:
-        UserError: the device is not there, or is one GPU for several processes.
+        UserError: the device does not exist, or is one GPU for several processes.
     """
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     if not alone and device.startswith("cuda:"):
-        raise UserError(f"device {device} is one GPU, but several processes were started; give auto")
+        raise UserError(f"device {device} is one GPU, but several processes were started; choose auto")
     with held_device(device) as chosen:
         if alone:
             yield chosen

@@ -36,8 +36,8 @@ def main() -> int:
         unpack_slice(arguments.slice, arguments.root / "cifar10")
     else:
         write_noise(arguments.root / "cifar10")
-    study = load_study(arguments.study).model_copy(update={"data_root": str(arguments.root)})
-    store = prepare(study.data_options("cifar10"), arguments.store, progress=False)
+    study = load_study(arguments.study)
+    store = prepare(study.data_options("cifar10", str(arguments.root)), arguments.store, progress=False)
     findings.row("training images of the store", len(store.split("train")), "images", store.checksum[:16])
     findings.row("test images of the store", len(store.split("test")), "images", store.checksum[:16])
     return 0

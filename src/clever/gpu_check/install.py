@@ -28,6 +28,9 @@ from clever.results import records
 from clever.results.curves import CURVE_KEY, read_curves, write_curves
 from clever.results.run_description import write_runs
 
+_PACKAGED = re.compile(r"(?<![\w.])/[^\s\"']*/((?:site|dist)-packages|src)/")
+_ABSOLUTE = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+[\w.+-]+")
+
 
 def card_name(gpu: str) -> str:
     """A short name for a folder: ``h100`` of "NVIDIA H100 80GB HBM3"."""
@@ -84,6 +87,7 @@ def install(folders: list[Path], root: Path) -> list[Path]:
     written = []
     for number, (folder, results) in enumerate(found.items(), start=1):
         suffix = "" if len(found) == 1 else f"_{number}"
+        without_places(results)
         write_json(card / f"results{suffix}.json", results)
         write_text(card / f"report{suffix}.md", render(results))
         written += [card / f"results{suffix}.json", card / f"report{suffix}.md"]
@@ -94,6 +98,16 @@ def install(folders: list[Path], root: Path) -> list[Path]:
     if studies:
         written += _join(list(studies), root / next(iter(studies.values())))
     return written
+
+
+def without_places(results: dict[str, Any]) -> None:
+    """Shorten the paths in the logs of failed steps: which folders a machine has is nobody's business.
+
+    Files of packages keep their path from ``site-packages`` or ``src`` on, others their name.
+    """
+    for step in results["steps"]:
+        step["log"] = _PACKAGED.sub(r"\1/", step["log"] or "")
+        step["log"] = _ABSOLUTE.sub(lambda found: found[0].rsplit("/", 1)[1], step["log"])
 
 
 def _study(folder: Path) -> str:

@@ -60,9 +60,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
     arguments = parser.parse_args()
     try:
-        study = load_study(arguments.study).model_copy(update={"data_root": arguments.data_root})
+        options = load_study(arguments.study).data_options(arguments.data, arguments.data_root)
         with tempfile.TemporaryDirectory() as folder:
-            store = prepare(study.data_options(arguments.data), Path(folder) / "store", progress=False)
+            store = prepare(options, Path(folder) / "store", progress=False)
             write_slice(store, arguments.output / f"{arguments.data}.npz")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -22,9 +22,9 @@ def study_file(name: str) -> Path:
     return checkout() / "workflow" / "studies" / f"{name}.yaml"
 
 
-def open_study(name: str, data_root: Path) -> Study:
-    """A study with its data in ``data_root``."""
-    return load_study(study_file(name)).model_copy(update={"data_root": str(data_root)})
+def open_study(name: str) -> Study:
+    """The study of the checkout."""
+    return load_study(study_file(name))
 
 
 def trained_images(study: Study) -> int:

@@ -34,10 +34,11 @@ from clever.files import write_bytes
 from clever.pretraining.code_history import Entry, changed, described, extended, refuse_other_threads
 from clever.pretraining.code_history import execution as how_executed
 from clever.pretraining.diagnostics import assess
-from clever.pretraining.epoch_metrics import EpochTotals, NotFiniteError
+from clever.pretraining.epoch_metrics import EpochTotals
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
 from clever.pretraining.malloc import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
+from clever.pretraining.nonfinite_guard import Checked, NotFiniteError
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import METRICS, StateFolder
@@ -134,7 +135,7 @@ def _train(
     )
     steps = len(batches)
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
-    totals = EpochTotals(trainer.guard.names, options.non_finite == "skip")
+    totals = EpochTotals()
     iteration, seconds_before, health = 0, 0.0, HEALTHY
     executed = how_executed(device, process_count())
     trained_by = extended([], 0, 0, executed, recipe.method)
@@ -174,8 +175,7 @@ def _train(
             trainer.objective.start_epoch(epoch)
             epoch_started, first = time.monotonic(), iteration
             for batch in batches.epoch(epoch, start=iteration - epoch * steps):
-                values = trainer.step(batch, iteration)
-                totals.add(values, trainer.guard.broken)
+                trainer.step(batch, iteration)
                 iteration += 1
                 epoch_ends = iteration == (epoch + 1) * steps
                 stop = interruption.requested is not None
@@ -187,7 +187,9 @@ def _train(
 
                 # The one place where the loop waits for the device, and the gate before anything is saved.
                 stop, save_due = any_process([stop, save_due], device)
-                for fault in _check(totals, iteration - 1, recipe, states):
+                rows, faults = _check(trainer, iteration - 1, states)
+                totals.add(rows, skipped=len(faults))
+                for fault in faults:
                     report.skipped(fault)
                 rate = (iteration - first) * options.batch_size / (time.monotonic() - epoch_started)
                 report.progress(bar, iteration, totals.means(), rate)
@@ -204,7 +206,7 @@ def _train(
                         metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
                     report.epoch(epoch, options.epochs, row, health, left)
-                    totals = totals.next_epoch()
+                    totals = EpochTotals()
                 rested = time.monotonic() - last_saved >= execution.state_gap_seconds
                 if (epoch_ends and (rested or iteration == trainer.total_steps)) or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
@@ -268,14 +270,14 @@ def _restore(trainer: Trainer, state: dict[str, Any], states: StateFolder, train
         ) from error
 
 
-def _check(totals: EpochTotals, last_iteration: int, recipe: RunRecipe, states: StateFolder) -> list[str]:
+def _check(trainer: Trainer, last_iteration: int, states: StateFolder) -> Checked:
     try:
-        return totals.check(last_iteration)
+        return trainer.guard.check(last_iteration)
     except NotFiniteError as error:
         good = states.newest_iteration()
         kept = "no state had been saved" if good is None else f"the state of step {good} is kept"
         raise UserError(
-            f"{recipe.run}: {error}; {kept}. Lower optimisation.learning_rate, lengthen its warm-up or use fp32"
+            f"{trainer.recipe.run}: {error}; {kept}. Lower optimisation.learning_rate, lengthen its warm-up or use fp32"
         ) from error
 
 

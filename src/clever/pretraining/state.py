@@ -20,8 +20,9 @@ from clever.locks import HeldError, exclusive
 from clever.parsing import lacks_memory
 from clever.pretraining.recipe_changes import recipe_changes
 
-FORMAT = 2
-"""Of the states that are written and read. 1: without the version, the code and the count of skipped steps."""
+FORMAT = 3
+"""Of the states that are written and read. 1: without the version, the code and the count of skipped steps;
+2: with the number of steps skipped in a row among the epoch's totals, not among the trainer's state."""
 
 _GENERATIONS = 2
 _NAME = re.compile(r"^state-(\d{9})-([0-9a-f]{16})\.pt$")

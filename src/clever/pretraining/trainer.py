@@ -258,7 +258,8 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that later steps depend on."""
         return {name: module.state_dict() for name, module in self._modules().items()} | {
-            "optimiser": self.optimiser.state_dict()
+            "optimiser": self.optimiser.state_dict(),
+            "skipped_in_a_row": self.guard.in_a_row,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -266,6 +267,7 @@ class Trainer:
         for name, module in self._modules().items():
             module.load_state_dict(state[name])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.guard.in_a_row = state["skipped_in_a_row"]
 
     def _modules(self) -> dict[str, nn.Module]:
         modules: dict[str, nn.Module] = {"student": self.student, "objective": self.objective}

@@ -1,4 +1,4 @@
-"""The chain behind a number, followed and checked: record, evaluation, run, store."""
+"""Follow and check the chain behind a number: record, evaluation, run, store."""
 
 from __future__ import annotations
 

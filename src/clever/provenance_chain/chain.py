@@ -1,4 +1,4 @@
-"""What was found behind a number, and which of it agrees."""
+"""The result of following a chain: its files, and which of their statements agree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Link:
-    """One file of a chain: what it is, where it was found, and what it says of the number."""
+    """One file of a chain: its kind, its path, and what it says about the number."""
 
     what: str
     where: str
@@ -18,10 +18,10 @@ class Link:
 
 @dataclass
 class Chain:
-    """What stands behind the records of one evaluation, or behind one run.
+    """The files behind the records of one evaluation, or behind one run.
 
-    ``holds`` lists what was compared and found equal, ``broken`` what differs (one line each, with both sides), and
-    ``missing`` what could not be compared because a file is not there.
+    ``holds`` lists the comparisons that agree, ``broken`` those that differ (one line each, with both sides), and
+    ``missing`` those that are impossible because a file is missing.
     """
 
     run: str
@@ -33,7 +33,7 @@ class Chain:
     missing: list[str] = field(default_factory=list)
 
     def compare(self, what: str, first: tuple[object, object], second: tuple[object, object]) -> None:
-        """Note whether two sides, each (where it stands, what stands there), agree."""
+        """Record whether two sides, each a pair (place, value), agree."""
         (here, found), (there, expected) = first, second
         if found == expected:
             self.holds.append(f"{what}: {here} and {there} agree")
@@ -42,7 +42,7 @@ class Chain:
 
 
 def shown(chain: Chain) -> str:
-    """A chain as text, for a person."""
+    """A chain as readable text."""
     lines = [chain.run if chain.protocol is None else f"{chain.run}, {chain.protocol}"]
     lines += [
         f"  record      {r['part']} {r['perturbation']} {r['metric']} ({r['selection']}, epoch {r['epoch']}): "
@@ -59,7 +59,7 @@ def shown(chain: Chain) -> str:
 
 
 def as_mapping(chain: Chain) -> dict[str, Any]:
-    """A chain as plain lists and mappings, for JSON."""
+    """A chain as lists and mappings that JSON can hold."""
     return asdict(chain)
 
 

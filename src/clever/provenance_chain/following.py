@@ -1,4 +1,4 @@
-"""From a file that holds a number to everything that stands behind it."""
+"""Follow a file that holds a number back to the evaluation, run and store that produced it."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _RUN_FACTS = ("recipe_digest", "feature_dim", "ir_dim", "epochs", "iterations", 
 
 
 def follow(paths: Sequence[Path], chosen: Mapping[str, str]) -> list[Chain]:
-    """The chains behind what some files hold.
+    """Follow the chains behind the content of some files.
 
     Args:
-        paths: evaluation files, ``records.csv`` or ``run.json``. The other links are looked for where a study keeps
-            them, from the place of the file on: ``evaluations/<run>/<protocol>.json``, ``runs/<run>/run.json``,
-            ``data/<name>/store.json``, ``records.csv`` and ``runs.json`` below one folder.
-        chosen: column of ``records.csv`` to the text that a record must have there.
+        paths: evaluation files, ``records.csv`` or ``run.json``. The other links are searched for in the results
+            folder that holds the file: ``evaluations/<run>/<protocol>.json``, ``runs/<run>/run.json``,
+            ``data/<name>/store.json``, ``records.csv`` and ``runs.json``.
+        chosen: column of ``records.csv`` to the text that a record must have in it.
 
     Raises:
-        UserError: a file is missing, damaged or of another kind, or no record fits ``chosen``.
+        UserError: a file is missing, damaged or of another kind, or no record matches ``chosen``.
     """
     chains = [chain for path in paths for chain in _follow_file(path, chosen)]
     if not chains:
         wanted = ", ".join(f"{column} {value}" for column, value in chosen.items())
-        raise UserError(f"{', '.join(map(str, paths))}: no record of {wanted or 'anything'} there")
+        raise UserError(f"{', '.join(map(str, paths))}: no record of {wanted or 'anything'} found")
     return chains
 
 
@@ -72,7 +72,7 @@ def _follow_file(path: Path, chosen: Mapping[str, str]) -> Iterator[Chain]:
 
 
 def _follow_table(path: Path, chosen: Mapping[str, str]) -> Iterator[Chain]:
-    """The chains of a ``records.csv``: one for each evaluation file that its chosen rows come from."""
+    """The chains of a ``records.csv``: one for each evaluation file of its chosen rows."""
     table = read_records(path, verify=False)
     for column, value in chosen.items():
         table = table[table[column] == value]
@@ -89,11 +89,11 @@ def _follow_table(path: Path, chosen: Mapping[str, str]) -> Iterator[Chain]:
 def _by_file(
     rows: list[dict[str, Any]], read: Mapping[Path, Evaluation]
 ) -> dict[tuple[Path | None, str], list[dict[str, Any]]]:
-    """The rows of one run by the evaluation file that holds them, or else their protocol; (None, protocol) without."""
+    """The rows of one run, grouped by the evaluation file that holds them, or by (None, protocol) if none does."""
     places: dict[tuple[object, ...], Path] = {}
     for file, evaluation in read.items():
         for record in map(asdict, evaluation.records):
-            # One file may hold several protocols (kNN by its numbers of neighbours).
+            # One file may hold several protocols (kNN has one for each number of neighbours).
             places |= {_key(record): file, (record["protocol"],): file}
     found: dict[tuple[Path | None, str], list[dict[str, Any]]] = {}
     for row in rows:
@@ -103,11 +103,11 @@ def _by_file(
 
 
 def _follow_rows(path: Path, records: list[dict[str, Any]], protocol: str) -> Chain:
-    """The chain of rows of a table whose evaluation file is not there: a table that was copied, or committed."""
+    """The chain of table rows whose evaluation file is missing, as in a table that was copied or committed."""
     run, folder = records[0]["run"], path.parent
     chain = Chain(run, protocol, records, [_record_link(str(path), records)])
     chain.missing.append(
-        f"{folder / 'evaluations' / run}: no file there holds {protocol}; the table cannot be compared with it"
+        f"{folder / 'evaluations' / run}: no file there holds {protocol}, so the table cannot be compared with it"
     )
     collected = folder / "runs.json"
     described = collected_run(collected, run)
@@ -122,7 +122,7 @@ def _follow_rows(path: Path, records: list[dict[str, Any]], protocol: str) -> Ch
 def _follow_evaluation(
     path: Path, evaluation: Evaluation, records: list[dict[str, Any]], folder: Path | None, table: Path | None
 ) -> Chain:
-    """The chain of an evaluation file. ``records`` are its own, or the rows of ``table`` that are to stand in it."""
+    """The chain of an evaluation file. ``records`` are its own records, or rows of ``table`` that it must contain."""
     origin = evaluation.provenance
     run = require_run(origin.get("run"), f"{path}: provenance.run")
     protocol = str(origin.get("protocol", records[0]["protocol"]))
@@ -151,7 +151,7 @@ def _follow_evaluation(
     described, where = run, embedded
     if run_folder is None or not (run_folder / "run.json").is_file():
         place = "a results folder" if run_folder is None else run_folder / "run.json"
-        chain.missing.append(f"{place}: the run is known from the evaluation alone")
+        chain.missing.append(f"{place}: not found; the run is known only from the evaluation")
     else:
         where = str(run_folder / "run.json")
         described = require_run(read_json(run_folder / "run.json"), where)
@@ -186,7 +186,7 @@ def _follow_run(chain: Chain, run: Mapping[str, Any], where: str, run_folder: Pa
             if file.is_file():
                 chain.compare("SHA-256", (file, file_sha256(file)), (where, run[key]))
             else:
-                chain.missing.append(f"{file}: its content cannot be compared with {where}")
+                chain.missing.append(f"{file}: not found, its content cannot be compared with {where}")
     if folder is not None:
         _compare_with_collected(chain, run, where, folder / "runs.json")
     _follow_store(chain, run, where, folder)
@@ -195,14 +195,14 @@ def _follow_run(chain: Chain, run: Mapping[str, Any], where: str, run_folder: Pa
 def _follow_store(chain: Chain, run: Mapping[str, Any], where: str, folder: Path | None) -> None:
     file = None if folder is None else folder / "data" / str(run["recipe"].get("data")) / DESCRIPTION
     if file is None or not file.is_file():
-        chain.missing.append(f"{file or 'a results folder'}: the data are known by their checksum alone")
+        chain.missing.append(f"{file or 'a results folder'}: not found; the data are known only by their checksum")
         return
     store = read_json(file)
     try:
         counts = {name: split["count"] for name, split in store["splits"].items()}
         computed, checksum = content_checksum(store), store["checksum"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file}: is no description of a store ({error!r}); prepare the data set again") from None
+        raise UserError(f"{file}: is not a description of a store ({error!r}); prepare the data set again") from None
     facts = {"checksum": checksum, "counts": counts, "origin": store.get("origin"), "options": store.get("options")}
     chain.links.append(Link("store", str(file), facts))
     chain.compare("data checksum", (where, run["data_checksum"]), (file, checksum))
@@ -211,7 +211,7 @@ def _follow_store(chain: Chain, run: Mapping[str, Any], where: str, folder: Path
 
 
 def _compare_content(chain: Chain, where: object, content: Mapping[str, Any]) -> None:
-    """A JSON file against the checksum in it; files of older versions carry none."""
+    """Verify the checksum inside a JSON file; files of older versions have none."""
     if KEY_OF_SEAL in content:
         sides = (f"{where}, {KEY_OF_SEAL}", content[KEY_OF_SEAL]), ("the rest of it", content_sha256(content))
         chain.compare("SHA-256 of the content", *sides)
@@ -220,7 +220,7 @@ def _compare_content(chain: Chain, where: object, content: Mapping[str, Any]) ->
 def _compare_records(
     chain: Chain, records: Sequence[Mapping[str, Any]], run: Mapping[str, Any], here: str, there: str
 ) -> None:
-    """Run id, commit, recipe and data that records name, against the run's description."""
+    """Compare the run id, commit, recipe and data in the records with the run's description."""
     says = {"run": run["run"], "commit": run["git_commit"]} | {key: run[key] for key in _SHARED[1:]}
     for column, expected in says.items():
         for found in sorted({str(record[column]) for record in records}):
@@ -228,7 +228,7 @@ def _compare_records(
 
 
 def _compare_with_table(chain: Chain, path: Path, measured: Sequence[Mapping[str, Any]], table: Path) -> None:
-    """The evaluation's records against the rows of the study's table of the same names."""
+    """Compare the evaluation's records with the rows of the study's table that have the same key."""
     if not table.is_file():
         chain.missing.append(f"{table}: the records have not been collected")
         return

@@ -1,4 +1,4 @@
-"""The files of a chain: where a study keeps them, read and checked."""
+"""Read the files of a chain from the results folder of a study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clever.results.run_description import RunDescription, require_run
 
 
 def study_folder(path: Path, kind: str) -> Path | None:
-    """The results folder of a study that ``path`` lies in, ``<folder>/<kind>/<five axes>/<file>``; None elsewhere."""
+    """The study's results folder that contains ``path``, ``<folder>/<kind>/<five axes>/<file>``; None elsewhere."""
     above = path.absolute().parents
     if len(above) < 7 or above[5].name != kind:
         return None
@@ -30,7 +30,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
 
 
 def collected_run(path: Path, run: str) -> RunDescription | None:
-    """What a study's ``runs.json`` says of one run; None where there is no such file or entry."""
+    """The entry of one run in a study's ``runs.json``; None if the file or the entry is missing."""
     if not path.is_file():
         return None
     entries = read_json(path, list)

@@ -1,1 +1,1 @@
-"""What jobs leave behind and what is read from it: run ids, run descriptions, records and curves. Needs no torch."""
+"""The results of jobs, written and read: run ids, run descriptions, records and curves. Does not import torch."""

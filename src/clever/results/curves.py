@@ -1,4 +1,4 @@
-"""Curves: every run's metrics, epoch by epoch, collected from its ``metrics.csv`` into ``curves.csv``."""
+"""Curves: the metrics of every run and epoch, collected from each ``metrics.csv`` into ``curves.csv``."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from clever.results.tables import read_bytes, read_table, require_names, tidy, t
 
 CURVE_COLUMNS = ("run", "data", "backbone", "method", "augmentation", "seed", "epoch", "metric", "value")
 CURVE_KEY = ("data", "backbone", "method", "augmentation", "seed", "metric", "epoch")
-_TEXT_METRICS = frozenset({"health"})
+HEALTH = "health"
+"""The metric that is text: ``HEALTHY``, or in which way the run had collapsed at the end of the epoch."""
 
 
 def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
-    """The curves of some runs' ``metrics.csv`` (in the folders ``.../<run id>/``) as one tidy frame.
+    """Collect the ``metrics.csv`` files of some runs (in the folders ``.../<run id>/``) in one tidy frame.
 
-    Columns: run, data, backbone, method, augmentation, seed, epoch, metric, value. Empty cells (a term that the
-    method lacks) and the column ``health`` (text; see ``run.json``) leave no row. A resumed run may have
-    written an epoch twice: the later line counts. ``runs`` are the descriptions of the runs (``collect_runs``), which
-    name the checksum of each file.
+    Columns: run, data, backbone, method, augmentation, seed, epoch, metric, value (text: decimals that read back to
+    the same float, or the text of ``health``). Empty cells (a term that the method lacks) yield no row. A resumed run
+    may have written an epoch twice; the later line counts. ``runs`` are the descriptions of the runs
+    (``collect_runs``), which contain the checksum of each file.
 
-    Raises UserError naming file, line and column of a cell that is no number, and where a file is not the one that its
-    run wrote.
+    Raises UserError, naming file, line and column, for a cell that is not a number, and for a file whose checksum
+    differs from the one that its run recorded.
     """
     rows: dict[tuple[str, int, str], tuple[object, ...]] = {}
     checksums = {str(run["run"]): run.get("metrics_sha256") for run in runs}
@@ -46,16 +47,17 @@ def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()
         axes = (identity.run, identity.data, identity.backbone, identity.method, identity.augmentation, identity.seed)
         for epoch, metric, value in _metrics(path):
             rows[identity.run, epoch, metric] = (*axes, epoch, metric, value)
-    return tidy(pd.DataFrame(list(rows.values()), columns=list(CURVE_COLUMNS)), CURVE_COLUMNS, CURVE_KEY)
+    frame = pd.DataFrame(list(rows.values()), columns=list(CURVE_COLUMNS))
+    return tidy(frame, CURVE_COLUMNS, CURVE_KEY, text=("value",))
 
 
 def write_curves(frame: pd.DataFrame, path: Path) -> None:
     """Write ``curves.csv``; see `clever.results.tables.write_table`."""
-    write_table(frame, path, CURVE_COLUMNS, CURVE_KEY)
+    write_table(frame, path, CURVE_COLUMNS, CURVE_KEY, text=("value",))
 
 
 def read_curves(path: Path) -> pd.DataFrame:
-    """A study's training curves, one value a row, with the columns ``CURVE_COLUMNS``.
+    """A study's training curves, one value per row, with the columns ``CURVE_COLUMNS``.
 
     ``value`` stays text, because the metric ``health`` is text; see ``numeric_curves`` and ``health_of_curves``.
     """
@@ -67,10 +69,10 @@ def read_curves(path: Path) -> pd.DataFrame:
 
 
 def numeric_curves(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The curves that are numbers, ``value`` as float64; a value that a method lacks (empty) is left out."""
-    numbers = curves[(curves["metric"] != "health") & (curves["value"].str.strip() != "")].copy()
+    """The numeric curves, with ``value`` as float64; empty values (of a term that the method lacks) are dropped."""
+    numbers = curves[(curves["metric"] != HEALTH) & (curves["value"].str.strip() != "")].copy()
     parsed = pd.to_numeric(numbers["value"], errors="coerce")
-    # A diverging run may well have written nan or inf: such points are no error, they just cannot be drawn.
+    # A diverging run may have written nan or inf. Such points are valid, but they cannot be drawn.
     wrong = parsed.isna() & ~numbers["value"].str.strip().str.lower().isin(("nan", "inf", "-inf"))
     if bool(wrong.any()):
         first = numbers[wrong].iloc[0]
@@ -81,37 +83,37 @@ def numeric_curves(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def health_of_curves(curves: pd.DataFrame) -> dict[str, tuple[int, str]]:
-    """For every run that reported trouble: the first epoch in which it did, and what it said."""
-    told = curves[(curves["metric"] == "health") & ~curves["value"].isin(("", HEALTHY))].sort_values("epoch")
-    first = told.drop_duplicates("run")
+    """For every run that reported a problem: the first epoch that has one, and its text."""
+    unhealthy = curves[(curves["metric"] == HEALTH) & ~curves["value"].isin(("", HEALTHY))].sort_values("epoch")
+    first = unhealthy.drop_duplicates("run")
     return {str(run): (int(epoch), str(text)) for run, epoch, text in first[["run", "epoch", "value"]].to_numpy()}
 
 
-def _metrics(path: Path) -> Iterable[tuple[int, str, float]]:
+def _metrics(path: Path) -> Iterable[tuple[int, str, str]]:
     """(epoch, metric, value) of every filled cell of a ``metrics.csv``."""
-    with foreign(path, "is no metrics.csv"):
+    with foreign(path, "is not a metrics.csv"):
         yield from _cells(path)
 
 
-def _cells(path: Path) -> Iterable[tuple[int, str, float]]:
+def _cells(path: Path) -> Iterable[tuple[int, str, str]]:
     lines = csv.reader(read_bytes(path).decode("utf-8", errors="replace").splitlines())
     header = next(lines, [])
     if "epoch" not in header:
-        raise UserError(f"{path} is no metrics.csv: its first line must name the columns, 'epoch' among them")
+        raise UserError(f"{path} is not a metrics.csv: its first line must name the columns, including 'epoch'")
     for cells in lines:
         if len(cells) != len(header):
             raise UserError(f"{path}, line {lines.line_num}: {len(cells)} cells, but {len(header)} columns")
         row = dict(zip(header, cells, strict=True))
         if not row["epoch"].isdecimal() or len(row["epoch"]) > 18:
-            raise UserError(f"{path}, line {lines.line_num}: epoch is {row['epoch']!r}, which is no whole number")
+            raise UserError(f"{path}, line {lines.line_num}: epoch is {row['epoch']!r}, which is not a whole number")
         epoch = int(row["epoch"])
         for metric, cell in row.items():
-            if cell and metric != "epoch" and metric not in _TEXT_METRICS:
-                yield epoch, metric, _number(path, lines.line_num, metric, cell)
+            if cell and metric != "epoch":
+                yield epoch, metric, cell if metric == HEALTH else repr(_number(path, lines.line_num, metric, cell))
 
 
 def _number(path: Path, line: int, column: str, cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number") from None
+        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is not a number") from None

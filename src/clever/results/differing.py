@@ -1,4 +1,4 @@
-"""Where two JSON objects differ."""
+"""Find the first difference between two JSON objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def first_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str
 
 
 def value_at(content: Mapping[str, Any], dotted: str) -> object:
-    """What stands at a dotted name, as ``first_difference`` gives it."""
+    """The value at a dotted name, as returned by ``first_difference``; "nothing" where the key is absent."""
     for key in dotted.split("."):
         if key not in content:
             return "nothing"

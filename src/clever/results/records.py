@@ -1,7 +1,7 @@
-"""Records: every measured number with everything that produced it, and the tidy table made of them.
+"""Records: every measured number with its full provenance, and the tidy table made of them.
 
-One evaluation writes one JSON file (``evaluations/<run id>/<protocol>.json``). A study's files are collected into
-``records.csv``. The same inputs give the same bytes, in whatever order they are named.
+Each evaluation writes one JSON file (``evaluations/<run id>/<protocol>.json``). The files of a study are collected into
+``records.csv``. The same inputs give the same bytes, in whatever order they are listed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from clever.results.tables import read_bytes, read_table, require_names, require
 from clever.sealed import check_seal, sealed
 
 FORMAT = 2
-"""Of evaluation files. 1: without a checksum of their own content; still read."""
+"""Format of evaluation files. Format 1 has no checksum of the content and is still read."""
 
 
 @dataclass(frozen=True)
 class RunIdentity(RunId):
-    """The run that a record belongs to: its id and where it came from."""
+    """The run that a record belongs to: its id, commit, recipe and data."""
 
     commit: str = ""
     recipe_digest: str = ""
@@ -75,12 +75,12 @@ class RunIdentity(RunId):
 class Record:
     """One measured number. The fields, in this order, are the columns of ``records.csv``.
 
-    ``value`` is in the metric's own unit over ``n`` test images, views or pairs: percent, 0 to 100, for ``top1``,
-    ``top5``, ``balanced_accuracy_*`` and all in ``docs/protocols.md`` but ``penalty``; a fraction, at most 1, for
-    ``r2_*``, ``mrr``, ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
-    ``selection`` is ``last`` for the final classifier; ``best`` is the highest value over the epochs as measured on
-    the test images themselves, which is what the authors print (eval_linear.py:326,347). ``epoch`` counts the epochs
-    that the classifier had been trained for; 0 where nothing is trained.
+    ``value`` is in the metric's unit over ``n`` test images, views or pairs: percent, 0 to 100, for ``top1``,
+    ``top5``, ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` except ``penalty``; a fraction, at most 1,
+    for ``r2_*``, ``mrr``, ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
+    ``selection`` is ``last`` for the final classifier. ``best`` is the highest value over the epochs, measured on
+    the test images themselves, which is what the authors print (eval_linear.py:326,347). ``epoch`` is the number of
+    epochs for which the classifier was trained; 0 where nothing is trained.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -109,9 +109,9 @@ SELECTIONS = ("last", "best")
 KEY = ("data", "backbone", "method", "augmentation", "seed", "protocol", "part", "perturbation", "metric", "selection")
 @dataclass(frozen=True)
 class Evaluation:
-    """The content of one evaluation file. ``provenance`` is free: versions, hardware, options, wall time.
+    """The content of one evaluation file. ``provenance`` may hold any keys: versions, hardware, options, wall time.
 
-    ``content_sha256`` is the file's checksum of everything else in it (``clever.sealed``); None in format 1.
+    ``content_sha256`` is the checksum of the rest of the file (``clever.sealed``); None in format 1.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -137,9 +137,9 @@ def write_evaluation(path: Path, records: Sequence[Record], provenance: dict[str
 
 
 def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
-    """Read one evaluation file and, unless ``verify`` is False, compare it with its checksum.
+    """Read one evaluation file and, unless ``verify`` is False, verify its checksum.
 
-    Raises UserError naming the file when it is missing, damaged, changed or of another format.
+    Raises UserError naming the file when it is missing, damaged, changed or in an unknown format.
     """
     content = read_bytes(path)
     try:
@@ -147,9 +147,9 @@ def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise UserError(f"{path} is no evaluation file: {where + ': ' if where else ''}{first['msg']}") from None
+        raise UserError(f"{path} is not an evaluation file: {where + ': ' if where else ''}{first['msg']}") from None
     if evaluation.format not in (1, FORMAT):
-        raise UserError(f"{path} has format {evaluation.format}, this version reads 1 and {FORMAT}: evaluate again")
+        raise UserError(f"{path} has format {evaluation.format}, but this version reads 1 and {FORMAT}: evaluate again")
     if verify and evaluation.format == FORMAT:
         check_seal(decode_json(content, path), path, "restore the file, or evaluate again")
     return evaluation
@@ -158,11 +158,11 @@ def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
 def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """All records of some evaluation files, one row each, sorted, in the columns of `Record`.
 
-    A record that two files hold in exactly the same words counts once. ``runs`` are the descriptions of the runs
-    (``collect_runs``), with which each file's own copy is compared.
+    A record that two files hold identically counts once. ``runs`` are the descriptions of the runs
+    (``collect_runs``); each file's copy of its run's description is compared with them.
 
-    Raises UserError when two records of the same thing differ, naming both files, and where an evaluation was made of
-    another run than the one described, naming the key and both values.
+    Raises UserError where two records with the same key differ, naming both files, and where an evaluation was made
+    on another run than the one described, naming the key and both values.
     """
     seen: dict[tuple[object, ...], tuple[Record, Path]] = {}
     described = {str(run["run"]): run for run in runs}
@@ -176,15 +176,15 @@ def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd
             key = tuple(getattr(record, name) for name in KEY)
             earlier, source = seen.setdefault(key, (record, path))
             if earlier != record:
-                raise UserError(f"{path} and {source} disagree on {_name(record)}: remove the one that is out of date")
+                raise UserError(f"{path} and {source} disagree on {_name(record)}: remove the outdated one")
     warn_of_unsealed(unsealed, "evaluation files")
     return tidy(pd.DataFrame([asdict(record) for record, _ in seen.values()], columns=list(COLUMNS)), COLUMNS, KEY)
 
 
 def write_records(frame: pd.DataFrame, path: Path) -> None:
-    """Write ``records.csv``: sorted rows, shortest decimals that read back to the same float, one byte sequence.
+    """Write ``records.csv``: sorted rows, the shortest decimals that read back to the same float, identical bytes.
 
-    Raises UserError when a column is missing or two rows speak of the same thing.
+    Raises UserError when a column is missing or two rows have the same key.
     """
     write_table(frame, path, COLUMNS, KEY)
 
@@ -192,7 +192,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 def read_records(path: Path, *, verify: bool = True) -> pd.DataFrame:
     """Read ``records.csv`` back in the columns of `Record`, in the file's order; ``verify`` as in `read_table`.
 
-    ``value`` is float64, ``seed``, ``n`` and ``epoch`` are int64, all else is text. Raises ``UserError`` for a missing,
+    ``value`` is float64, ``seed``, ``n`` and ``epoch`` are int64, the rest is text. Raises ``UserError`` for a missing,
     empty or malformed file and for a number that is recorded twice.
     """
     table = read_table(path, COLUMNS, verify=verify)
@@ -209,11 +209,11 @@ def read_records(path: Path, *, verify: bool = True) -> pd.DataFrame:
 
 
 _SHARED = {"run": "run", "commit": "git_commit", "recipe_digest": "recipe_digest", "data_checksum": "data_checksum"}
-"""Columns of a record, and the keys of run.json that they repeat."""
+"""Columns of a record, and the keys of ``run.json`` with the same content."""
 
 
 def _compare_with_run(path: Path, evaluation: Evaluation, described: Mapping[str, Mapping[str, Any]]) -> None:
-    """The run that an evaluation holds a copy of, against its own records and the run's description."""
+    """Compare an evaluation's copy of its run with its records and with the run's description."""
     run = evaluation.provenance.get("run")
     if not isinstance(run, dict):
         return
@@ -221,7 +221,7 @@ def _compare_with_run(path: Path, evaluation: Evaluation, described: Mapping[str
         for column, key in _SHARED.items():
             if key in run and getattr(record, column) != run[key]:
                 raise UserError(
-                    f"{path}: {column} of a record is {getattr(record, column)}, {key} of the run is {run[key]}; "
+                    f"{path}: {column} of a record is {getattr(record, column)}, but {key} of the run is {run[key]}; "
                     "evaluate again"
                 )
     current = described.get(str(run.get("run")))

@@ -1,4 +1,4 @@
-"""The description of a run, ``run.json``: written, and read back whole and in agreement with its recipe."""
+"""The description of a run, ``run.json``: written, read back, and checked against its checksum and recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clever.results.sums import check_sums
 from clever.sealed import check_seal, sealed
 
 SEALED_FORMAT = 2
-"""The first format of run.json with a checksum of its own content; older ones are read without it."""
+"""The first format of run.json with a checksum of its content; older formats are read without one."""
 
 HEALTHY = "ok"
 """The health of a run that has not collapsed."""
@@ -27,26 +27,26 @@ class TrainingSummary(TypedDict, total=False):
     """What training adds to the description of a run. Files of earlier versions lack some of the keys."""
 
     ir_dim: int | None
-    """Width of the invariant representation; None where the representation is not split."""
+    """Width of the invariant representation; None if the representation is not split."""
     epochs: int
     iterations: int
     wall_seconds: float
-    """Of training, over all of its starts."""
+    """Training time, summed over all starts."""
     images_per_second: float | None
     peak_memory_bytes: int | None
-    """Of the device where that is a GPU, else of the process."""
+    """Peak memory of the GPU, or of the process on a CPU."""
     health: str
-    """``HEALTHY``, or in which way the run has collapsed."""
+    """``HEALTHY``, or how the run has collapsed."""
     backbone_sha256: str
     metrics_sha256: str
     predictor_sha256: str | None
-    """None where the run has no predictor."""
+    """None if the run has no predictor."""
     trained_by: list[Mapping[str, Any]]
-    """The code that trained the run, one entry for each change; see ``pretraining.code_history``."""
+    """The code that trained the run, one entry per change; see ``pretraining.code_history``."""
 
 
 class RunDescription(TrainingSummary):
-    """What a finished run says of itself. Files of earlier versions lack some of the keys that are not required.
+    """The description of a finished run. Files of earlier versions lack some of the keys that are not required.
 
     The file also carries ``content_sha256`` (see ``clever.sealed``), except in format 1.
     """
@@ -58,11 +58,11 @@ class RunDescription(TrainingSummary):
     """The run's recipe, as plain JSON."""
     recipe_digest: str
     data_checksum: str
-    """Of the prepared store that it was trained on."""
+    """Checksum of the prepared store that the run was trained on."""
     git_commit: str
     git_dirty: NotRequired[bool | None]
     versions: NotRequired[dict[str, str]]
-    """Python and packages, by name."""
+    """Versions of Python and of the packages, by name."""
     hardware: NotRequired[dict[str, str | int]]
     feature_dim: NotRequired[int]
 
@@ -94,10 +94,10 @@ def write_run(path: Path, run: RunDescription) -> None:
 
 
 def read_run(path: Path) -> RunDescription:
-    """The description of a finished run.
+    """Read the description of a finished run.
 
     Raises:
-        UserError: as :func:`check_run`; or the file is missing or no JSON object.
+        UserError: as :func:`check_run`; or the file is missing or not a JSON object.
     """
     run = read_json_object(path, absent="the run has not finished", advice=_REMEDY)
     check_run(run, path)
@@ -105,14 +105,14 @@ def read_run(path: Path) -> RunDescription:
 
 
 def check_run(run: dict[str, Any], path: Path) -> None:
-    """Compare a description with its checksum, and its run id, recipe digest and ``ir_dim`` with its recipe.
+    """Verify the checksum of a description, and compare its run id, recipe digest and ``ir_dim`` with its recipe.
 
     Args:
-        run: what ``run.json`` holds.
+        run: the content of ``run.json``.
         path: the file, for messages.
 
     Raises:
-        UserError: a key is missing or of another type, or two statements disagree; the message has both.
+        UserError: a key is missing or of another type, or two values disagree; the message names both.
     """
     require_kinds(run, _KINDS, path, _REMEDY)
     require_kinds(run["recipe"], _RECIPE_KINDS, path, _REMEDY)
@@ -124,7 +124,7 @@ def check_run(run: dict[str, Any], path: Path) -> None:
     _compare(path, "ir_dim", run["ir_dim"], _ir_dim(recipe, run["feature_dim"]))
     if run.get("format") != 1:
         if run.get("format") != SEALED_FORMAT:
-            raise UserError(f"{path}: has format {run.get('format')}, this version reads 1 and {SEALED_FORMAT}")
+            raise UserError(f"{path}: has format {run.get('format')}, but this version reads 1 and {SEALED_FORMAT}")
         check_seal(run, path, _REMEDY)
 
 
@@ -132,7 +132,7 @@ _IDENTIFYING = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
 
 
 def require_run(content: object, where: str) -> RunDescription:
-    """``content``, which must say at least which run it describes; see :func:`check_run` for a whole file.
+    """Return ``content``, which must at least name the run it describes; see :func:`check_run` for a whole file.
 
     Raises:
         UserError: naming ``where`` and the first key that is missing or of another type.
@@ -140,27 +140,27 @@ def require_run(content: object, where: str) -> RunDescription:
     for key in _IDENTIFYING:
         kind = dict if key == "recipe" else str
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise UserError(f"{where}: does not describe a run, the key {key} is missing or of another type")
+            raise UserError(f"{where}: is not a run description: the key {key} is missing or of another type")
     return content  # type: ignore[return-value]
 
 
 def is_sealed(run: Mapping[str, Any]) -> bool:
-    """Whether a description carries a checksum of its content; one that an older version wrote does not."""
+    """Whether a description has a checksum of its content; those of older versions have none."""
     return run.get("format") != 1
 
 
 def collect_runs(paths: Iterable[Path]) -> list[RunDescription]:
     """The contents of some ``run.json``, sorted by run id.
 
-    Raises UserError naming the file that is damaged (see ``check_run``), describes another run than the one whose
-    folder it is in, or repeats the run of another file.
+    Raises UserError, naming the file, where it is damaged (see ``check_run``), is in the folder of another run, or
+    describes the same run as another file.
     """
     runs: dict[str, tuple[RunDescription, Path]] = {}
     for path in sorted(paths):
         run = read_run(path)
         place = "/".join(path.absolute().parent.parts[-5:])
         if RunId.is_run(place) and place != run["run"]:
-            raise UserError(f"{path}: describes the run {run['run']} in the folder of {place}; train the run again")
+            raise UserError(f"{path}: describes {run['run']}, but is in the folder of {place}; train the run again")
         if run["run"] in runs:
             raise UserError(f"{path} and {runs[run['run']][1]} both describe the run {run['run']}")
         runs[run["run"]] = (run, path)
@@ -169,12 +169,12 @@ def collect_runs(paths: Iterable[Path]) -> list[RunDescription]:
 
 
 def write_runs(runs: Sequence[RunDescription], path: Path) -> None:
-    """Write ``runs.json``, a list with one entry a run."""
+    """Write ``runs.json``, a list with one entry per run."""
     write_json(path, list(runs))
 
 
 def read_runs(path: Path) -> list[RunDescription]:
-    """Read ``runs.json``, sorted by run id. Raises UserError where the file is no list of run descriptions."""
+    """Read ``runs.json``, sorted by run id. Raises UserError if the file is not a list of run descriptions."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     check_sums(path)
@@ -187,16 +187,16 @@ def read_runs(path: Path) -> list[RunDescription]:
 
 
 def unhealthy_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Run id to reason, for every run whose health is not ``ok``; a run that says nothing counts as unhealthy."""
+    """Run id to reason, for every run whose health is not ``ok``; a run without a recorded health is unhealthy."""
     return {str(run["run"]): str(run.get("health") or "not recorded") for run in runs if run.get("health") != HEALTHY}
 
 
 def warn_of_unsealed(paths: Sequence[Path], what: str) -> None:
-    """Say on standard error how many files, ``what``, were written by a version without checksums."""
+    """Warn on standard error about ``paths``, files of the kind ``what`` without checksums from an older version."""
     if paths:
         print(
-            f"WARNING: {len(paths)} {what} of an older version carry no checksum of their content (the first is "
-            f"{paths[0]}): damage to them would go unnoticed",
+            f"WARNING: {len(paths)} {what} of an older version have no checksum of their content (the first is "
+            f"{paths[0]}): damage to them would not be noticed",
             file=sys.stderr,
         )
 
@@ -205,7 +205,7 @@ def _ir_dim(recipe: Mapping[str, Any], feature_dim: int) -> int | None:
     method = recipe.get("method")
     equivariance = method.get("equivariance") if isinstance(method, dict) else None
     ratio = equivariance.get("separation_ratio") if isinstance(equivariance, dict) else None
-    # As Split does it. Only methods that split the representation have such a ratio.
+    # The same arithmetic as Split's. Only methods that split the representation have such a ratio.
     return int(feature_dim * ratio) if isinstance(ratio, float | int) else None
 
 

@@ -1,4 +1,4 @@
-"""The id of a run: its five axes as a path that a person can read."""
+"""The id of a run: its five axes as a readable path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 from clever.errors import UserError
 
 AXIS_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
-"""What the name of a data set, backbone, method or augmentation may look like: it becomes a folder."""
+"""Pattern for the name of a data set, backbone, method or augmentation: it becomes the name of a folder."""
 
 UNTRAINED = "untrained"
 """The method axis of a control run: the backbone as initialised."""
@@ -39,7 +39,7 @@ class RunId:
 
     @classmethod
     def is_run(cls, text: str) -> bool:
-        """Whether a text reads as a run id."""
+        """Whether a text is a valid run id."""
         try:
             cls.parse(text)
         except UserError:
@@ -48,9 +48,9 @@ class RunId:
 
     @classmethod
     def parse(cls, run: str) -> Self:
-        """Read a run id. Raises UserError when it is none."""
+        """Read a run id. Raises UserError if it is invalid."""
         axes = run.split("/")
         digits = axes[-1].removeprefix("seed")
         if len(axes) != 5 or not all(axes) or digits == axes[-1] or not (digits.isascii() and digits.isdigit()):
-            raise UserError(f"{run!r} is no run id: it must read data/backbone/method/augmentation/seed<number>")
+            raise UserError(f"{run!r} is not a run id: it must read data/backbone/method/augmentation/seed<number>")
         return cls(axes[0], axes[1], axes[2], axes[3], int(digits))

@@ -1,4 +1,4 @@
-"""SHA256SUMS: the checksums of the collected files, beside them, in the form that ``sha256sum --check`` reads."""
+"""SHA256SUMS: the checksums of the collected files in the same folder, as ``sha256sum --check`` reads them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write_sums(folder: Path, names: Sequence[str]) -> None:
 
 
 def check_sums(path: Path) -> None:
-    """Compare a file with its line in the SHA256SUMS beside it; a file that has none is not checked.
+    """Compare a file with its line in the SHA256SUMS of its folder; a file without a line is not checked.
 
     Raises:
-        UserError: it is not the file that was collected.
+        UserError: the file has changed since it was collected.
     """
     sums = path.with_name(SUMS)
     if not sums.is_file():
@@ -38,5 +38,5 @@ def check_sums(path: Path) -> None:
     if found != recorded:
         raise UserError(
             f"{path}: was changed or damaged: its SHA-256 is {found[:12]}, {SUMS} says {recorded[:12]}; collect again, "
-            f"or remove its line from {SUMS} after a change on purpose"
+            f"or remove its line from {SUMS} after an intended change"
         )

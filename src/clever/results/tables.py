@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd.DataFrame:
-    """A CSV as text, no value taken for a missing one; with ``verify``, compared with a SHA256SUMS beside it.
+    """Read a CSV as text, without missing values; with ``verify``, check it against the SHA256SUMS of its folder.
 
     Raises:
-        UserError: the file is missing, empty, cut short, changed or not a CSV, or lacks one of ``columns``.
+        UserError: the file is missing, empty, truncated, changed or not a CSV, or lacks one of ``columns``.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -39,7 +39,7 @@ def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd
         check_sums(path)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            # strict: a quotation mark that nobody closes is an error here, not a field as long as the file.
+            # strict: an unclosed quotation mark is an error, not a field as long as the rest of the file.
             lines = list(csv.reader(stream, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable CSV ({error})") from None
@@ -50,19 +50,19 @@ def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd
     if missing:
         raise UserError(f"{path}: missing column(s) {', '.join(missing)}; found {', '.join(header)}")
     if not rows:
-        raise UserError(f"{path}: there is a header but no row")
-    # pandas would fill up a line that is cut short, as an interrupted copy leaves it.
+        raise UserError(f"{path}: the file has a header but no rows")
+    # pandas would pad a truncated line, as an interrupted copy leaves it.
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise UserError(f"{path}: line {number} has {len(row)} fields, the header {len(header)}")
+            raise UserError(f"{path}: line {number} has {len(row)} fields, but the header has {len(header)}")
     return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def require_names(table: pd.DataFrame, path: Path) -> None:
-    """Refuse a name that none of ours looks like: in a foreign file it may be markup, or forge lines of a page.
+    """Reject names with unexpected characters: in a foreign file they may be markup, or forge lines of a page.
 
     Raises:
-        UserError: a name has other characters than letters, digits and ``_ . + -`` (a run's id also ``/``).
+        UserError: a name has characters other than letters, digits and ``_ . + -`` (a run's id also ``/``).
     """
     for column in _NAMES:
         if column not in table:
@@ -72,15 +72,15 @@ def require_names(table: pd.DataFrame, path: Path) -> None:
             row = int(np.flatnonzero(wrong)[0])
             raise UserError(
                 f"{path}: line {row + 2}: {column} is {table[column].iloc[row][:80]!r}; "
-                "a name has only letters, digits and _ . + -"
+                "a name may contain only letters, digits and _ . + -"
             )
 
 
 def to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may_be_empty: bool = False) -> pd.Series:
-    """One column of a text table as int64 (``whole``) or float64; NaN for an empty cell where it ``may_be_empty``.
+    """One column of a text table as int64 (``whole``) or float64; an empty cell is NaN if it ``may_be_empty``.
 
     Raises:
-        UserError: a value is no number, with its line.
+        UserError: a value is not a number; the message names its line.
     """
     text = table[column].str.strip()
     numbers = pd.to_numeric(text, errors="coerce")
@@ -93,7 +93,7 @@ def to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may
         row = int(np.flatnonzero(wrong)[0])
         kind = "a whole number" if whole else "a finite number"
         raise UserError(f"{path}: line {row + 2}: {column} is '{table[column].iloc[row]}', which is not {kind}")
-    # Not the numbers of to_numeric: it does not read every decimal to the last bit.
+    # Not the numbers of to_numeric, which does not read every decimal to the last bit.
     return text.replace("", "nan").astype("float64").astype("int64" if whole and not may_be_empty else "float64")
 
 
@@ -106,23 +106,27 @@ def require_unique(table: pd.DataFrame, key: Sequence[str], path: Path, shown: S
         raise UserError(f"{path}: line {row + 2} records a second value for {what}")
 
 
-def tidy(frame: pd.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:
-    """The named columns with their types, sorted by key."""
-    types = {name: _NUMBERS.get(name, "str") for name in columns}
+def tidy(
+    frame: pd.DataFrame, columns: Sequence[str], key: Sequence[str], text: Collection[str] = ()
+) -> pd.DataFrame:
+    """The given columns with their types (those of ``text`` as text), sorted by key."""
+    types = {name: "str" if name in text else _NUMBERS.get(name, "str") for name in columns}
     return frame[list(columns)].astype(types).sort_values(list(key), kind="stable", ignore_index=True)
 
 
-def write_table(frame: pd.DataFrame, path: Path, columns: Sequence[str], key: Sequence[str]) -> None:
-    """Write sorted rows, with the shortest decimals that read back to the same float, one byte sequence.
+def write_table(
+    frame: pd.DataFrame, path: Path, columns: Sequence[str], key: Sequence[str], text: Collection[str] = ()
+) -> None:
+    """Write sorted rows with the shortest decimals that read back to the same float; the bytes are deterministic.
 
     Raises UserError when a column is missing or two rows have the same ``key``.
     """
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise UserError(f"{path} cannot be written: the table lacks the column {missing[0]!r}")
-    table = tidy(frame, columns, key)
+    table = tidy(frame, columns, key, text)
     repeated = table[table.duplicated(list(key))]
     if len(repeated):
         what = ", ".join(str(repeated.iloc[0][name]) for name in key)
-        raise UserError(f"{path} cannot be written: two rows speak of {what}")
+        raise UserError(f"{path} cannot be written: two rows record {what}")
     write_text(path, table.to_csv(index=False, lineterminator="\n", na_rep="nan"))

@@ -42,7 +42,7 @@ def test_labels_that_sum_to_one_still_do_and_chunks_change_nothing(monkeypatch: 
     labels = [torch.rand(2, 3, 4, generator=generator).softmax(0)]
     whole = propagate(target, sources, labels, PropagationRecipe(window=0))
     torch.testing.assert_close(whole.sum(0), torch.ones(3, 4))
-    monkeypatch.setattr("clever.evaluation.video.propagation._CHUNK_ELEMENTS", 30)
+    monkeypatch.setitem(propagate.__globals__, "_CHUNK_ELEMENTS", 30)
     torch.testing.assert_close(propagate(target, sources, labels, PropagationRecipe(window=0)), whole)
 
 

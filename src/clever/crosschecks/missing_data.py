@@ -1,0 +1,41 @@
+"""Data that a study reads and that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clever.errors import UserError
+from clever.evaluation.external import ExternalOptions
+from clever.files import expanded
+
+if TYPE_CHECKING:
+    from clever.config import Study
+
+
+def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
+    """One line per data set whose folder is missing.
+
+    Args:
+        study: checked already.
+        data_root: folder that relative roots start from.
+        stores: folder of the prepared stores; a prepared data set needs no source.
+
+    Raises:
+        UserError: a root starts from a home folder that is not known.
+    """
+    for name in study.data:
+        options = study.data_options(name, data_root)
+        needless = options.download or (stores / name / "store.json").exists()
+        if options.root and not (needless or expanded(options.root).is_dir()):
+            yield (
+                f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER "
+                "(snakemake) or --data-root FOLDER (clever)"
+            )
+    for name, settings in study.evaluation_options(data_root).items():
+        if isinstance(settings, ExternalOptions):
+            try:
+                settings.require()
+            except UserError as error:
+                yield f"evaluations.{name}: {error}"

@@ -1,0 +1,96 @@
+"""The tables and figures of the paper, as the workflow draws them: one line per item.
+
+Each item has a script ``paper_figures/<item>.py`` and a caption ``workflow/report/<item>.rst``. Its rule, log and
+outputs have its name, and a study lists it under ``paper``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clever.config import Study
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How one item is drawn."""
+
+    category: str
+    """Heading of the item in Snakemake's report."""
+    suffixes: tuple[str, ...]
+    """Its files, ``<results>/paper/<item><suffix>``."""
+    reads: tuple[str, ...]
+    """Which of the study's ``records``, ``runs`` and ``curves`` its script reads, each as an option of that name."""
+    published: bool = True
+    """Whether its script reads the values that others have published."""
+    template: str | None = None
+    """A template of paper_figures that its script fills in."""
+    figures: tuple[str, ...] = ()
+    """Other items that it embeds, as PNG."""
+    options: Mapping[str, Callable[[Study], str]] = field(default_factory=dict)
+    """Further options of its script, from the study."""
+    shows: str | None = None
+    """The protocol without whose records it cannot be drawn; None where it draws whatever there is."""
+
+    @property
+    def inputs(self) -> dict[str, object]:
+        """Its inputs besides code and published values, by their names in the rule."""
+        files: dict[str, object] = {name: f"<results>/{_FILES[name]}" for name in self.reads}
+        if self.figures:
+            files["figures"] = [f"<results>/paper/{figure}.png" for figure in self.figures]
+        return files
+
+    @property
+    def command(self) -> str:
+        """The shell command of its rule."""
+        given = [f"--{name} {{input.{name}:q}}" for name in self.inputs]
+        given += [f"--{name} {{params.{name}:q}}" for name in self.options]
+        return f"python {{input.script:q}} {' '.join(given)} --output {{output:q}} > {{log:q}} 2>&1"
+
+    def params(self, study: Study) -> dict[str, str]:
+        """The values of its further options."""
+        return {name: value(study) for name, value in self.options.items()}
+
+
+def _name(study: Study) -> str:
+    return study.study
+
+
+def _title(study: Study) -> str:
+    return f"CLeVER, study {study.study}"
+
+
+def _claims(study: Study) -> str:
+    """The claims figure in the folder of the page, where the study draws it."""
+    return "figure_claims.png" if "figure_claims" in study.paper else ""
+
+
+_FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
+_TABLE = ("Tables", (".md", ".csv", ".tex"))
+_FIGURE = ("Figures", (".pdf", ".png"))
+_BOTH = ("records", "runs")
+
+DRAWINGS: dict[str, Drawing] = {
+    "table_1": Drawing(*_TABLE, _BOTH, shows="linear"),
+    "table_matrix": Drawing(*_TABLE, _BOTH, published=False, shows="linear"),
+    "table_latents": Drawing(*_TABLE, _BOTH, published=False, shows="latents"),
+    "table_references": Drawing(*_TABLE, _BOTH),
+    "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
+    "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
+    "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}),
+    "report": Drawing(
+        "Report",
+        (".html",),
+        ("records", "runs", "curves"),
+        template="report.html.jinja",
+        figures=("figure_robustness", "figure_loss_terms"),
+        options={"title": _title},
+    ),
+    "findings": Drawing(
+        "Report", (".md",), _BOTH, template="findings.md.jinja", options={"study": _name, "figure": _claims}
+    ),
+}
+"""Every item, by its name."""

@@ -1,0 +1,96 @@
+"""What the Snakefile computes before it declares its rules: the study, read and checked, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clever.config import Study, parse_study
+from clever.crosschecks import refuse_for_stores
+from clever.crosschecks.missing_data import missing_data
+from clever.errors import UserError
+from clever.invocation import Invocation, refuse_settings, separate
+from clever.options import Options
+from clever.study_file import read_study
+
+RESULTS = Path("results")
+"""Folder of all studies' results, in the working folder."""
+DRY_RUN = frozenset({"-n", "--dry-run", "--dryrun"})
+"""Snakemake's options for a plan."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the rules share."""
+
+    study: Study
+    invocation: Invocation
+    protocols: dict[str, Options]
+    """Options of every protocol, with its data under ``data_root``. A variant, ``<protocol>+<name>``, is the same code
+    with other options."""
+    results: str
+    """Folder of the study's results. What is drawn from committed records is kept apart from what was measured here."""
+    urgency: dict[str, int]
+    """Priority of the runs of each seed: Snakemake starts jobs of equal priority in no order of its own. All runs of a
+    seed, evaluated, come before the next seed, so that a study that is stopped early has complete columns."""
+
+
+def default_study(source: Path, module: bool = False) -> str:
+    """The study file to read when the command line names none: the working folder's config.yaml, else the demo.
+
+    Args:
+        source: folder of the Snakefile.
+        module: whether another workflow loads this one: its config.yaml is not a study.
+    """
+    return "config.yaml" if Path("config.yaml").exists() and not module else str(source / "config.yaml")
+
+
+def set_up(config: Mapping[str, object], files: Sequence[str | Path], arguments: Sequence[str]) -> Setup:
+    """Read and check the study, and let jobs find ``clever`` and ``python`` where Snakemake itself was found.
+
+    Missing data end a run. A plan needs no data: it only prints a note.
+
+    Args:
+        config: Snakemake's configuration: the study files and ``--config`` merged.
+        files: the study files, to be read strictly; none where another workflow loads this one as a module and
+            ``config`` is its argument.
+        arguments: Snakemake's command line. It is the only sign of a plan while the Snakefile is read.
+
+    Raises:
+        SystemExit: the study cannot be run; its message is one line. Snakemake would put any other exception between
+            two lines about the Snakefile, which is not at fault.
+    """
+    try:
+        setup = _checked(config, [Path(os.path.relpath(file)) for file in files], not DRY_RUN.isdisjoint(arguments))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    # The environment need not be activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return setup
+
+
+def _checked(config: Mapping[str, object], files: Sequence[Path], plan: bool) -> Setup:
+    source = ", ".join(map(str, files)) or "the module's config"
+    for file in files:
+        # Snakemake's own loader keeps the last of two equal keys; this one refuses them.
+        refuse_settings(read_study(file), str(file))
+    invocation, content = separate(config)
+    study = parse_study(content, source, invocation.from_measured)
+    results = RESULTS / study.study
+    if not invocation.from_measured:
+        refuse_for_stores(study, RESULTS, source)
+        for line in missing_data(study, invocation.data_root, results / "data"):
+            if not plan:
+                raise UserError(line)
+            print(f"note: {line}", file=sys.stderr)
+    last_first = sorted({recipe.seed for recipe in study.recipes().values()}, reverse=True)
+    return Setup(
+        study=study,
+        invocation=invocation,
+        protocols=study.evaluation_options(invocation.data_root),
+        results=str(results / "measured" if invocation.from_measured else results),
+        urgency={str(seed): 2 * place for place, seed in enumerate(last_first)},
+    )
