@@ -1,6 +1,6 @@
-# `make demo` trains, evaluates and draws the demo study; `make test` and `make lint` check the code; `make faults` brings
-# about everything that can go wrong and writes docs/faults.md. Each one first makes .venv from requirements.lock where it
-# is missing or was made from another lock.
+# `make demo` trains, evaluates and draws the demo study; `make test` and `make lint` check the code; `make faults` injects
+# every fault and writes docs/faults.md. Each target first makes .venv from requirements.lock if it is missing or was made
+# from a different lock.
 PYTHON ?= python3
 
 .PHONY: demo test lint faults gpu gpu-rehearsal environment
@@ -20,7 +20,7 @@ test: environment
 faults: environment
 	@OMP_NUM_THREADS=1 .venv/bin/python -m faults.run --output docs/faults.md
 
-# What a GPU can tell in nine minutes; gpu_data/cifar10.npz is made by clever.gpu_check.slice (see benchmarks/README.md).
+# All GPU checks in nine minutes; clever.gpu_check.slice makes gpu_data/cifar10.npz (see benchmarks/README.md).
 gpu: environment
 	@.venv/bin/python -m clever.gpu_check --output results/gpu
 

@@ -16,11 +16,11 @@ min_version("9.27")
 
 # Another workflow may load this one as a module, with the study as `config`.
 as_module = not workflow.modifier.is_main_snakefile()
-# The source as seen from the working folder: inputs keep their names when the checkout is moved.
+# The source, relative to the working folder: inputs keep their names when the checkout is moved.
 source = Path(os.path.relpath(workflow.current_basedir))
 package = source / "src" / "clever"
 
-# A study given on the command line is not merged with the default one: the demo's methods would turn up in every study.
+# A study given on the command line replaces the default one; merged, every study would contain the demo's methods.
 if not workflow.overwrite_configfiles:
 
     configfile: default_study(source, as_module)

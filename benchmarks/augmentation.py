@@ -1,20 +1,20 @@
-"""Speed and memory of the training recipes beside the authors' pipeline and beside kornia, in the same run.
+"""Speed and memory of the training augmentations against the authors' pipeline and kornia, in the same run.
 
     python benchmarks/augmentation.py                 # every case, two threads, a few minutes on two cores
     python benchmarks/augmentation.py --case small_caug --json
     CLEVER_REAL_DATA=photos python benchmarks/augmentation.py    # JPEG photographs below this folder instead of noise
     python benchmarks/augmentation.py --device cuda   # ours and kornia on the GPU, the reference on the CPU
 
-What is compared, from uint8 pixels in memory to normalised float batches in the main process:
+Compared: the path from uint8 pixels in memory to normalised float batches in the main process.
 
 * ``pillow``: the authors' recipe (``main_dino.py:607-751``) rebuilt from torchvision's transforms on Pillow images in
-  a DataLoader with two workers. Decoding, which it would also have to do, is left out.
+  a DataLoader with two workers. Decoding, which it would also need, is excluded.
 * ``kornia``: the nearest transforms of kornia on the same device. An approximation: its crops are not antialiased,
-  its colours are drawn and ordered once a batch, its elastic field is smoothed differently.
+  its colours are drawn and ordered once per batch, its elastic field is smoothed differently.
 
-Contenders alternate within a round; the ratio is the median over rounds of (ours / other) in images a second. Peak
-memory is what the contender adds to the resident set, and what its workers hold for themselves at the end; on a GPU
-what it adds to the allocation.
+Contenders alternate within a round; the ratio is the median over rounds of (ours / other) in images per second. Peak
+memory is the contender's increase of the resident set plus its workers' private memory at the end; on a GPU, the
+increase of allocated memory.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Case:
-    """One recipe on one kind of image, with the ratio to the reference that it is meant to reach."""
+    """One augmentation on one kind of image, with the goal for the ratio to the reference."""
 
     options: AugmentationOptions
     images: int
@@ -75,7 +75,7 @@ class Contender(ABC):
         """One pass over the images."""
 
     def workers(self) -> list[int]:
-        """Process ids whose memory counts too."""
+        """Ids of processes whose memory is included."""
         return []
 
 
@@ -190,7 +190,7 @@ def pillow_recipes(options: AugmentationOptions) -> list[Callable[[Image.Image],
 
 
 def kornia_recipes(options: AugmentationOptions) -> list[Callable[[Tensor], Tensor]]:
-    """The nearest that kornia has to a recipe's views."""
+    """kornia's closest approximation of the views."""
     import kornia.augmentation as K
 
     o = options
@@ -220,7 +220,7 @@ def kornia_recipes(options: AugmentationOptions) -> list[Callable[[Tensor], Tens
 
 
 def make_images(case: Case, photographs: Path | None) -> list[np.ndarray]:
-    """uint8 [H, W, 3] each: photographs if there are any, else smooth noise of photographs' sizes and slopes."""
+    """uint8 [H, W, 3] each: photographs if available, else smooth noise with the sizes and gradients of photographs."""
     if case.options.global_size <= 64:
         return [smooth_noise(index, 32, 32) for index in range(case.images)]
     files = sorted(photographs.rglob("*.jpg")) if photographs else []
@@ -279,7 +279,7 @@ def peak_memory(contender: Contender, device: torch.device) -> Iterator[list[int
 
 
 def one_round(contender: Contender, case: Case, device: torch.device) -> tuple[float, int]:
-    """Images a second and peak bytes of one pass."""
+    """Images per second and peak bytes of one pass."""
     with peak_memory(contender, device) as peak:
         start = time.perf_counter()
         for _ in contender.batches():

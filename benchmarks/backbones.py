@@ -1,4 +1,4 @@
-"""Speed of VMamba's scan and of VMamba-Tiny, as ratios measured side by side in alternating rounds.
+"""Speed of VMamba's scan and of VMamba-Tiny, as ratios measured in alternating rounds.
 
     python benchmarks/backbones.py                     a table
     python benchmarks/backbones.py --json              the same as JSON on standard output
@@ -29,7 +29,7 @@ from clever.backbones.selective_scan import selective_scan
 
 
 def naive_loop(u: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor) -> Tensor:
-    """The definition as it is usually written for reference: a loop that picks each position out of the tensors."""
+    """The usual reference implementation: a loop that indexes each position of the tensors."""
     delta = torch.nn.functional.softplus(step + bias[:, None, None])
     decay = torch.exp(delta * a[:, None, None])
     x = delta * u * b[..., None]
@@ -42,7 +42,7 @@ def naive_loop(u: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tens
 
 
 def tidy_loop(u: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, bias: Tensor) -> Tensor:
-    """The best loop that autograd allows: taken apart once, since every single pick costs a full-size gradient."""
+    """The fastest loop with autograd: it splits the tensors once, since each indexing costs a full-size gradient."""
     delta = torch.nn.functional.softplus(step + bias[:, None, None])
     decays = torch.exp(delta * a[:, None, None]).unbind(2)
     inputs = (delta * u * b[..., None]).unbind(2)
@@ -53,7 +53,7 @@ def tidy_loop(u: Tensor, step: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tenso
 
 
 def scan_inputs(length: int, images: int, channels: int, device: str) -> list[Tensor]:
-    """Arguments as a stage of VMamba-Tiny gives them: two layouts of a map."""
+    """Arguments as in a stage of VMamba-Tiny: two layouts of a map."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(2, images, length, channels)] * 2 + [(2, channels)] + [(2, images, length)] * 2 + [(2, channels)] * 2
     tensors = [torch.randn(*shape, generator=generator) for shape in shapes]
@@ -63,7 +63,7 @@ def scan_inputs(length: int, images: int, channels: int, device: str) -> list[Te
 
 
 def timed(work: Callable[[], None], device: str) -> float:
-    """Seconds of one call, the device's queue emptied before and after."""
+    """Seconds of one call, with the device synchronised before and after."""
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -74,7 +74,7 @@ def timed(work: Callable[[], None], device: str) -> float:
 
 
 def compare(ours: Callable[[], None], reference: Callable[[], None], rounds: int, device: str) -> tuple[float, float]:
-    """Median seconds of both, measured in turn so that a busy machine slows both alike, without the first round."""
+    """Median seconds of both, measured alternately so that a busy machine slows both, without the first round."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds + 1):
         times[0].append(timed(ours, device))
@@ -130,7 +130,7 @@ def vmamba_against_vit(size: int, images: int, goal: float, rounds: int, device:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """The settings and the machine, on which the numbers depend."""
     return {
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),

@@ -5,9 +5,9 @@
     python benchmarks/epoch.py --device cuda --images 50000 --batch 512 --precision bf16 --rounds 2
 
 Ours is the run's own trainer and batches, BAug in two views. The reference is lightly's DINO example on the same
-backbone, batch and head: its DINOTransform on Pillow images, a DataLoader with two workers that live through all
-epochs, DINOProjectionHead, DINOLoss, a forward pass a view, update_momentum, AdamW. Its strengths are set to BAug's.
-Both run in the precision that is asked for, on as many threads, each in a process of its own.
+backbone, batch and head: its DINOTransform on Pillow images, a DataLoader with two persistent workers,
+DINOProjectionHead, DINOLoss, one forward pass per view, update_momentum, AdamW. Its strengths are set to BAug's.
+Both use the given precision and the same number of threads, each in a separate process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from clever.pretraining.trainer import Trainer
 
 
 def make_images(count: int) -> NDArray[np.uint8]:
-    """uint8 [count, 32, 32, 3]: CIFAR-10's training images where they are at hand, else blocks of noise."""
+    """uint8 [count, 32, 32, 3]: CIFAR-10's training images if available, else blocks of noise."""
     folder = os.environ.get("CLEVER_REAL_DATA")
     if folder:
         with tempfile.TemporaryDirectory() as temporary:
@@ -65,7 +65,7 @@ def recipe_for(arguments: argparse.Namespace) -> RunRecipe:
 
 
 def ours(arguments: argparse.Namespace, store: Store) -> Callable[[], None]:
-    """One epoch of this package's trainer and batches a call."""
+    """Each call is one epoch of this package's trainer and batches."""
     device = torch.device(arguments.device)
     if device.type == "cpu":
         keep_freed_memory()  # as pre-training does
@@ -98,7 +98,7 @@ class TwoViews(Dataset[list[Tensor]]):
 
 
 def lightlys(arguments: argparse.Namespace, store: Store) -> Callable[[], None]:
-    """One epoch of lightly's loop a call."""
+    """Each call is one epoch of lightly's loop."""
     from lightly.loss import DINOLoss
     from lightly.models.modules import DINOProjectionHead
     from lightly.models.utils import deactivate_requires_grad, update_momentum
@@ -163,7 +163,7 @@ CONTENDERS: dict[str, Callable[[argparse.Namespace, Store], Callable[[], None]]]
 
 
 def serve(name: str, arguments: argparse.Namespace, folder: Path, orders: Connection) -> None:
-    """Build a contender, and run an epoch at each order."""
+    """Build a contender, and run one epoch per command."""
     torch.set_num_threads(arguments.threads or torch.get_num_threads())
     epoch = CONTENDERS[name](arguments, Store.open(folder))
     while orders.recv():
@@ -214,8 +214,8 @@ def main() -> None:
         arguments,
         [
             rounds.row(f"speed-up of an epoch, {what}", ratio, "x", "lightly's DINO loop", 1.2),
-            rounds.row("source images a second, ours", rates["ours"], "images/s", "", goal),
-            rounds.row("source images a second, lightly", rates["lightly"], "images/s", ""),
+            rounds.row("source images per second, ours", rates["ours"], "images/s", "", goal),
+            rounds.row("source images per second, lightly", rates["lightly"], "images/s", ""),
         ],
     )
 

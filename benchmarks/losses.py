@@ -4,10 +4,10 @@
     python benchmarks/losses.py --images 64 --json
     python benchmarks/losses.py --device cuda --images 512 --dtype bfloat16     # as in a training step on a GPU
 
-The reference is the loss as it is usually written down: for each of the 18 pairs of a teacher view and another student
-view, a log-softmax and a product, or a softmax and a cosine, with autograd's own backward pass. Time: alternating
-rounds in one process. Memory: the most that is held beyond the logits, measured in a process of its own for each
-contender (resident set on a CPU, allocated memory on a GPU); it includes the gradients of the logits, which both need.
+The reference is the usual implementation of the loss: for each of the 18 pairs of a teacher view and another student
+view, a log-softmax and a product, or a softmax and a cosine, with autograd's backward pass. Time: alternating rounds in
+one process. Memory: the peak beyond the logits, measured in a separate process for each contender (resident set on a
+CPU, allocated memory on a GPU); it includes the gradients of the logits, which both need.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STUDENT, TEACHER = 0.1, 0.04
 
 
 class Logits:
-    """Random logits in [-1, 1] of both heads, as many student views as asked for and two teacher views."""
+    """Random logits in [-1, 1] of both heads, for the given number of student views and two teacher views."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
@@ -88,8 +88,8 @@ def forward_backward(contender: str, logits: Logits) -> Tensor:
 
 
 def peak_bytes(contender: str, arguments: argparse.Namespace) -> int:
-    """The most that one forward and backward pass holds beyond the logits; meant for a fresh process."""
-    # One image first: what libraries allocate once is nobody's share.
+    """Peak memory of one forward and backward pass beyond the logits; call it in a new process."""
+    # One image first, so that one-time allocations of libraries are not counted.
     forward_backward(contender, Logits(argparse.Namespace(**vars(arguments) | {"images": 1})))
     logits = Logits(arguments)
     if arguments.device.startswith("cuda"):
@@ -104,7 +104,7 @@ def peak_bytes(contender: str, arguments: argparse.Namespace) -> int:
 
 
 def measured_apart(contender: str, arguments: argparse.Namespace) -> int:
-    """``peak_bytes`` in a process of its own."""
+    """``peak_bytes`` in a separate process."""
     flags = [f"--{name}={getattr(arguments, name)}" for name in ("device", "images", "views", "outputs", "dtype")]
     command = [sys.executable, __file__, *flags, f"--peak-of={contender}"]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -1,7 +1,7 @@
-"""What the benchmarks share: contenders measured in turn, medians of ratios, a table or JSON.
+"""Shared by the benchmarks: alternating measurement of contenders, medians of ratios, a table or JSON.
 
-Contenders alternate within a round, so that a machine that slows down slows all of them alike; a ratio is the median
-over rounds of the ratios within a round, which is steadier than the ratio of two medians.
+Contenders alternate within a round, so that a slower machine slows all of them equally. A ratio is the median over
+rounds of the ratios within a round, which is steadier than the ratio of two medians.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import torch
 
 
 def parser(documentation: str | None) -> argparse.ArgumentParser:
-    """Flags that every benchmark has."""
+    """The flags common to all benchmarks."""
     made = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     made.add_argument("--threads", type=int, default=None, help="CPU threads of torch; default: torch's choice")
-    made.add_argument("--rounds", type=int, default=5, help="measured rounds, after one that is thrown away")
+    made.add_argument("--rounds", type=int, default=5, help="measured rounds, after one discarded round")
     made.add_argument("--json", nargs="?", const="-", metavar="FILE", help="JSON to FILE, or to standard output")
     return made
 
@@ -39,7 +39,7 @@ def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Wall-clock seconds of one call, with the device's queue emptied before and after."""
+    """Wall-clock seconds of one call, with the device synchronised before and after."""
     _wait_for(device)
     start = time.perf_counter()
     work()
@@ -50,7 +50,7 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 def alternate(
     contenders: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of every contender in every round but the first, which warms up."""
+    """Seconds of every contender in every round except the first, which is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         for name, work in contenders.items():
@@ -75,8 +75,8 @@ def row(
     Args:
         what: the number in words.
         value, unit: the number.
-        reference: what it is compared with or measured by; may be empty.
-        goal: what it should reach, or with ``most`` not exceed.
+        reference: what it is compared with or how it is measured; may be empty.
+        goal: the value to reach, or with ``most`` not to exceed.
     """
     met = None if goal is None else (value <= goal if most else value >= goal)
     return {
@@ -107,7 +107,7 @@ def report(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the numbers depend on."""
+    """The settings and the machine, on which the numbers depend."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -120,13 +120,13 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def resident_bytes(field: str) -> int:
-    """A field of this process's /proc/self/status: VmRSS, what is resident now, or VmHWM, the most so far."""
+    """A field of this process's /proc/self/status: VmRSS (resident memory now) or VmHWM (its peak so far)."""
     status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
 
 
 def start_of_peak() -> int:
-    """What is resident now; VmHWM counts anew from here (man proc: writing 5 to clear_refs)."""
+    """Resident memory now; also resets VmHWM (man proc: writing 5 to clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     return resident_bytes("VmRSS")
 

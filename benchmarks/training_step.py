@@ -1,14 +1,14 @@
-"""A whole training step: what CLeVER costs over DINO, and where the time goes.
+"""A whole training step: the cost of CLeVER over DINO, and the time of each stage.
 
     python benchmarks/training_step.py                            # ViT-Tiny, ten crops, 8 images: minutes on a CPU
     python benchmarks/training_step.py --device cuda --images 256 --precision bf16 --backbone vit_small --compile
     python benchmarks/training_step.py --device cuda --images 512 --precision bf16 --backbone vit_tiny --compile
     python benchmarks/training_step.py --device cuda --images 512 --precision bf16 --backbone resnet18 --views two
 
-The step is the trainer's own, from uint8 pixels on the device to the moved teacher, with the paper's heads (65,536
+The step is the trainer's, from uint8 pixels on the device to the updated teacher, with the paper's heads (65,536
 outputs; 4,096 for two views of 32 px). The cost of CLeVER is the ratio of DINO+CLeVER's step to DINO's, in alternating
-rounds. The shares come from further steps in which the device's queue is emptied between stages. On a GPU there are
-also images a second, peak memory, and the model's FLOP/s (convolutions and matrix products of student, teacher, heads
+rounds. The stages' shares come from further steps, with the device synchronised between stages. On a GPU the report
+adds images per second, peak memory, and the model's FLOP/s (convolutions and matrix products of student, teacher, heads
 and backward pass) over those of the fastest of a few plain matrix products of the same precision, measured here.
 """
 
@@ -40,11 +40,11 @@ VIEWS: dict[str, dict[str, Any]] = {
     "two": {"source": 32, "outputs": 4096, "sizes": {"global_size": 32, "local_views": 0}},
 }
 GOALS = {("vit_tiny", "ten"): 5000.0, ("resnet18", "two"): 20000.0}
-"""Images a second on one modern GPU."""
+"""Images per second on one modern GPU."""
 
 
 def recipe_for(arguments: Namespace, equivariance: str) -> RunRecipe:
-    """The paper's recipe, far enough from its start that nothing is frozen."""
+    """The paper's recipe, at a step at which nothing is frozen any more."""
     views = VIEWS[arguments.views]
     image_size = views["sizes"]["global_size"]
     return RunRecipe.model_validate(
@@ -185,12 +185,12 @@ def parser() -> ArgumentParser:
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="torch.compile the student's backbone")
     parser.add_argument("--checkpoint-activations", action="store_true")
-    parser.add_argument("--alone", action="store_true", help="no DINO beside: its compilation takes as long again")
+    parser.add_argument("--alone", action="store_true", help="skip DINO, whose compilation takes as long again")
     return parser
 
 
 def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
-    """All rows of the report, and DINO+CLeVER's stepper for whoever wants to look further."""
+    """All rows of the report, and DINO+CLeVER's stepper for further measurements."""
     device = torch.device(arguments.device)
 
     if device.type == "cpu":
@@ -201,10 +201,10 @@ def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
     first_step = rounds.seconds_of(steppers["dino+clever"], device)
     built = time.perf_counter() - started
     seconds = rounds.alternate(steppers, arguments.rounds, device)
-    # On a GPU, alternating networks share its memory: the speed of the one in question is measured on its own.
+    # On a GPU, alternating networks share its memory, so the speed of DINO+CLeVER is measured alone.
     steppers.pop("dino", None)
     clever = steppers["dino+clever"]
-    # Without memory pressure from elsewhere, and as the trainer does it: no waiting between steps.
+    # As in the trainer, without other memory use and without synchronisation between steps.
     several = 1 if device.type == "cpu" else 10
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -219,9 +219,9 @@ def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
     if "dino" in seconds:
         cost = rounds.median_ratio(seconds["dino+clever"], seconds["dino"])
         rows.append(rounds.row(f"cost of CLeVER over DINO, {what}", cost, "x", "DINO's step", 1.15, most=True))
-    rows.append(rounds.row("source images a second, DINO+CLeVER", speed, "images/s", what, speed_goal))
+    rows.append(rounds.row("source images per second, DINO+CLeVER", speed, "images/s", what, speed_goal))
 
-    # The hooks that tell the stages apart would make a compiled backbone compile once more.
+    # The hooks that separate the stages would make a compiled backbone compile again.
     stages = [] if arguments.compile else [stage_seconds(clever) for _ in range(arguments.rounds)]
     totals = [sum(step.values()) for step in stages]
     for name in stages[0] if stages else ():
@@ -232,7 +232,7 @@ def measure(arguments: Namespace) -> tuple[list[dict[str, Any]], Stepper]:
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 2**30
         rows.append(rounds.row("peak memory", peak, "GiB", "allocated by torch"))
-    # Operations inside a compiled graph may not be counted: those of the same step without it are.
+    # Operations inside a compiled graph may not be counted, so they are counted in the same step without compilation.
     counted = Stepper(Namespace(**vars(arguments) | {"compile": False}), "clever") if arguments.compile else clever
     flops = model_flops(counted)
     del counted

@@ -1,4 +1,4 @@
-"""The fault drill: everything that goes wrong, made to go wrong, and what a user then sees.
+"""The fault drill: injects every fault and records what the user sees.
 
-``make faults`` tries every row and writes ``docs/faults.md``; one row alone: ``python -m faults.run --only 5``.
+``make faults`` tries every row and writes ``docs/faults.md``; for one row, use ``python -m faults.run --only 5``.
 """

@@ -1,4 +1,4 @@
-"""What the tries share: a tiny run on real digits, undisturbed and half-way, and the commands that run it."""
+"""Shared by all tries: a tiny run on real digits, one finished and one half-trained, and the commands that run it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOTAL = EPOCHS * STEPS
 DATA = {"source": "digits", "image_size": 16, "train_limit": 64, "test_limit": 32}
 OUTPUTS = ("backbone.safetensors", "metrics.csv", "run.json")
 OFTEN = 1e-6
-"""Seconds between two states that save one after every step."""
+"""Seconds between saved states; small enough to save after every step."""
 
 
 def make_recipe(optimisation: Mapping[str, Any] | None = None, seed: int = 0) -> RunRecipe:
@@ -48,11 +48,11 @@ def make_recipe(optimisation: Mapping[str, Any] | None = None, seed: int = 0) ->
 
 @dataclass(frozen=True)
 class Bench:
-    """The folders that every try may read, and none may change."""
+    """The folders that every try may read but must not change."""
 
     folder: Path
     can_mount: bool
-    """Whether file systems can be mounted here (as root), for a disk that is really full or read-only."""
+    """Whether file systems can be mounted here (as root), to get a disk that is really full or read-only."""
 
     @property
     def store(self) -> Path:
@@ -61,7 +61,7 @@ class Bench:
 
     @property
     def reference(self) -> Path:
-        """The finished run that nothing disturbed."""
+        """The finished, undisturbed run."""
         return self.folder / "reference"
 
     @property
@@ -80,7 +80,7 @@ class Bench:
         job.must_end(75)
 
     def prepare(self, options: Mapping[str, Any], store: Path, folder: Path, prepare: Preparation | None = None) -> Job:
-        """Start ``clever prepare``; its log lies in ``folder``."""
+        """Start ``clever prepare``; its log is in ``folder``."""
         content = DataOptions.model_validate(options).canonical()
         log = folder / f"prepare.{len(list(folder.glob('prepare.*')))}.log"
         return Job(["prepare", "--options", content, "--output", store], log, prepare)
@@ -96,7 +96,7 @@ class Bench:
         store: Path | None = None,
         keep_state: bool = False,
     ) -> Job:
-        """Start ``clever pretrain`` of the run; its log lies beside the output."""
+        """Start ``clever pretrain`` of the run; its log is next to the output."""
         content = (recipe or make_recipe()).canonical()
         words = ["pretrain", "--recipe", content, "--store", store or self.store, "--output", output]
         words += ["--device", "cpu", "--threads", "1", "--state-every", f"{every:.6f}"]
@@ -140,7 +140,7 @@ def states(output: Path) -> list[Path]:
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv but for the speed."""
+    """The rows of metrics.csv without the speed."""
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         return [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
 

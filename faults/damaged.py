@@ -1,4 +1,4 @@
-"""States that are damaged, foreign, old, or not what they seem; code that has changed since."""
+"""Training states that are damaged, foreign, old or malicious, and code that has changed since."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         Row(
             5,
             f"newest state {name}",
-            "detected and named, the generation before it is used, the same bits",
+            "detected and named; the previous state is used; the same bits",
             [partial(_damaged, bench, damage, seed) for seed in range(tries or 3)],
         )
         for name, damage in damages.items()
     ]
     lost = Row(
         5,
-        "both generations damaged",
-        "both named, starts anew and says so, the same bits",
+        "both saved states damaged",
+        "both named; restarts from step 0 and says so; the same bits",
         [partial(_lost, bench, seed) for seed in range(tries or 3)],
     )
     others: dict[str, Callable[[Bench, Path], str]] = {
@@ -51,19 +51,24 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         "an old format": _old_format,
     }
     foreign = [
-        Row(5, f"a state of {name}", "refused with both identities named, untouched", [partial(attempt, bench)])
+        Row(
+            5,
+            f"a state of {name}",
+            "rejected, both identities named; the state is unchanged",
+            [partial(attempt, bench)],
+        )
         for name, attempt in others.items()
     ]
     code = Row(
         5,
-        "the training code changed while the run waited",
-        "said in one line, both recorded in run.json",
+        "the training code changed while the run was stopped",
+        "reported in one line; both versions recorded in run.json",
         [partial(_other_code, bench)],
     )
     planted = Row(
         10,
         "a state with a pickle payload (within torch's archive, and bare)",
-        "refused, nothing executed",
+        "rejected; nothing is executed",
         [partial(_planted, bench, bare) for bare in (False, True)],
     )
     return [*damaged, lost, *foreign, code, planted]
@@ -101,7 +106,7 @@ def _lost(bench: Bench, seed: int, folder: Path) -> str:
     for path in states(output):
         _flip(path, random.Random(f"{path.name}/{seed}"))
     names = [path.name for path in states(output)]
-    said = bench.pretrain(output).must_end(0, *names, "is intact; starts anew at step 0")
+    said = bench.pretrain(output).must_end(0, *names, "is intact; starts again at step 0")
     bench.must_equal_reference(output)
     return said
 

@@ -1,4 +1,4 @@
-"""A disk that is full, and folders that cannot be written."""
+"""A full disk, and folders that cannot be written."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NOBODY = 65534
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """A full disk, by a file system of its own where that is possible, else by the limit on a file's size."""
-    expected = "one line, the state before intact, goes on to the same bits once there is room"
+    """A full disk: a small separate file system where mounting is possible, else a limit on the file size."""
+    expected = "one line; the previous state is intact; continues to the same bits once there is space"
     few = 2 if bench.can_mount else 5
-    # How many states the disk holds: the save that fails is the first, the second, the third.
+    # The disk has room for 0, 1 or 2 states, so that the first, second or third save fails.
     room = [0.5, 1.5, 1.9, 2.5, 2.9][: tries or 5]
-    full = Row(4, "disk full while saving (a tmpfs of its own)", expected, [partial(_full, bench, n) for n in room])
+    full = Row(4, "disk full while saving (a small tmpfs)", expected, [partial(_full, bench, n) for n in room])
     limited = Row(
         4,
         "file too large while saving (RLIMIT_FSIZE)",
@@ -32,13 +32,15 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     read_only = Row(
         11,
         "read-only results folder (a read-only mount)",
-        "one line that names the folder, nothing written; works once it is writable",
+        "one line names the folder; nothing is written; works once the folder is writable",
         [partial(_read_only, bench, part) for part in ("run", "run/state")[: tries or 2]],
     )
     foreign = Row(
         11,
-        "results folder of somebody else (run as another user)" if os.geteuid() == 0 else "results folder without w",
-        "one line that names the folder, nothing written",
+        "results folder of somebody else (run as another user)"
+        if os.geteuid() == 0
+        else "results folder without write permission",
+        "one line names the folder; nothing is written",
         [partial(_foreign, bench, command) for command in ("pretrain", "prepare")[: tries or 2]],
     )
     return [full, limited, read_only, foreign] if bench.can_mount else [limited, foreign]
@@ -51,7 +53,7 @@ def _state_bytes(bench: Bench) -> int:
 def _full(bench: Bench, holds: float, folder: Path) -> str:
     leave_for_own_mounts()
     disk = folder / "disk"
-    # A page for each of the small files beside the states.
+    # One page for each of the small files next to the states.
     mount_memory(disk, int(holds * _state_bytes(bench)) + 32_768)
     output = disk / "run"
     output.mkdir()

@@ -1,4 +1,4 @@
-"""Single flipped bits, and whole changes, in every file that a number depends on."""
+"""Single bit flips, and deliberate changes, in every file that a number depends on."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from faults.row import Row, expect
 
 FLIPS = 200
 PIECES = 2
-"""Tries among which the flips of one kind of file are divided."""
+"""Number of tries that share the flips of one kind of file."""
 
 EVALUATION = {"perturbations": ["orig"], "neighbours": [5]}
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Flips of each kind of file, then what a person or a tool may change in it."""
-    refused = "refused by the file's name, or no number changes"
+    """Bit flips in each kind of file, then changes that a person or a tool might make."""
+    refused = "rejected, the file named, or no number changes"
     kinds: list[tuple[str, str, Callable[[Bench, int, Path], str]]] = [
         ("the store's arrays (pretrain and evaluate)", refused, _arrays),
         ("store.json (pretrain and evaluate)", refused, _description),
@@ -37,7 +37,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         ("run.json (evaluate and collect)", refused, _run),
         ("an evaluation's JSON (collect)", refused, _evaluation),
         ("a finished run's metrics.csv (collect)", refused, _finished_metrics),
-        ("metrics.csv of an interrupted run", "restored from the training state, every row as it was", _metrics),
+        ("metrics.csv of an interrupted run", "restored from the training state, every row unchanged", _metrics),
     ]
     flips = [
         Row(12, f"{FLIPS} single bit flips: {name}", expected, [partial(flip, bench, n) for n in range(PIECES)][:tries])
@@ -49,19 +49,19 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         ("the backbone of another run", (_other_backbone,)),
     ]
     made = [
-        Row(12, name, "refused, with both values or checksums", [partial(change, bench) for change in some][:tries])
+        Row(12, name, "rejected, with both values or checksums", [partial(change, bench) for change in some][:tries])
         for name, some in changes
     ]
     waiting = Row(
         12,
         "metrics.csv of an interrupted run deleted, cut, a digit changed",
-        "said and restored from the training state, every row as it was",
+        "reported, and restored from the training state, every row unchanged",
         [partial(_interrupted, bench, how) for how in ("deleted", "cut", "changed")][:tries],
     )
     threads = Row(
         12,
-        "taken up with another number of threads",
-        "refused with both numbers; with --accept-other-threads run.json lists each part",
+        "resumed with a different number of threads",
+        "rejected, with both numbers; with --accept-other-threads, run.json lists each part",
         [partial(_threads, bench)],
     )
     return [*flips, *made, waiting, threads]
@@ -86,7 +86,7 @@ class _Results:
         return self.folder / "evaluations" / make_recipe().run / "knn.json"
 
     def evaluate(self) -> tuple[int, str]:
-        """Evaluate; the records go to a file of their own."""
+        """Evaluate; the records go to a separate file."""
         words = ["evaluate", "--options", json.dumps({"knn": EVALUATION}), "--run", self.run, "--store", self.store]
         return _clever(*words, "--output-folder", self.folder / "again", "--again", "--device", "cpu")
 
@@ -111,7 +111,7 @@ class _Results:
 
 
 def _clever(*words: object) -> tuple[int, str]:
-    """A command in this process, which is one of its own already: its status, and what it wrote to standard error."""
+    """Run a command in this process, which serves this try only: its status and its standard error."""
     from clever.cli import main
 
     said = io.StringIO()
@@ -137,7 +137,7 @@ def _results(bench: Bench, folder: Path) -> _Results:
 def _flip_each(
     bench: Bench, piece: int, folder: Path, kind: str, files: Callable[[_Results], list[Path]], commands: list[str]
 ) -> str:
-    """Flip one bit, call the commands, put it back: each must refuse with the file's name or give the same numbers."""
+    """Flip one bit, run the commands, flip it back: each must fail naming the file or give the same numbers."""
     made = _results(bench, folder)
     if "pretrain" in commands:
         shutil.copytree(bench.reference, folder / "trained")
@@ -207,7 +207,7 @@ def _finished_metrics(bench: Bench, piece: int, folder: Path) -> str:
 
 
 def _metrics(bench: Bench, piece: int, folder: Path) -> str:
-    """The run has all its steps behind it and lacks its outputs, so that a start takes no time to train."""
+    """A run with all steps done but without outputs, so that a start needs no training time."""
     made = _Results(folder)
     shutil.copytree(bench.store, made.store)
     status, said = made.pretrain(folder / "run", "--keep-state")
@@ -262,7 +262,7 @@ def _mean(bench: Bench, folder: Path) -> str:
     info["mean"] = [value + 0.1 for value in info["mean"]]
     path.write_text(json.dumps(info))
     _must_refuse(made, ["pretrain", "evaluate"], "store.json: does not match its checksum")
-    # By somebody who makes the two agree: then it is another data set than the one that the run was trained on.
+    # If somebody makes the two agree, the store is a different data set from the one that the run was trained on.
     info.pop("content_sha256")
     path.write_text(json.dumps(info | {"checksum": content_checksum(info)}))
     return _must_refuse(made, ["evaluate"], "is not that of the data of")

@@ -1,4 +1,4 @@
-"""Files made to harm: archives that reach outside, arrays and weights that hold code."""
+"""Malicious files: archives that write outside their folder, arrays and weights that contain code."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from faults.bench import Bench
 from faults.job import Job
 from faults.row import Row, Try, expect
 
-# The project itself unpacks nothing; torchvision unpacks CIFAR's archive where a study says `download: true`.
+# The project itself unpacks nothing; torchvision unpacks CIFAR's archive if a study has `download: true`.
 _ARCHIVE = "cifar-10-python.tar.gz"
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """The archive with a wrong and with a right checksum, and pickles where arrays, batches and weights belong."""
+    """The archive with a wrong and with a right checksum, and pickles in place of arrays, batches and weights."""
     planted: dict[str, Try] = {
         "CIFAR's batch files": partial(_planted_batch, bench),
         "a .npy file": partial(_planted_array, bench),
@@ -37,11 +37,11 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         Row(
             10,
             "an archive with ../ paths in place of CIFAR's (torchvision's download)",
-            "refused, nothing written outside: by its checksum, and by its paths had it CIFAR's checksum",
+            "rejected by its checksum, and by its paths if it had CIFAR's checksum; nothing is written outside",
             [partial(_archive, bench, right) for right in (False, True)][:tries],
         ),
         *(
-            Row(10, f"a pickle payload in {where}", "refused, nothing executed", [attempt])
+            Row(10, f"a pickle payload in {where}", "rejected; nothing is executed", [attempt])
             for where, attempt in planted.items()
         ),
     ]
@@ -53,7 +53,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 
 
 class _Trap:
-    """Unpickling it would leave a folder behind."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target

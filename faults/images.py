@@ -1,4 +1,4 @@
-"""Image files that are not what they should be, in both layouts of a store."""
+"""Invalid and unusual image files, in both formats of a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = 32
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Each kind in a folder of good images, stored as pixels and as files, refused and tolerated."""
+    """Each kind in a folder of good images, stored as pixels and as files, rejected and tolerated."""
     unreadable: dict[str, tuple[Callable[[Path], None], str]] = {
         "truncated": (_truncated, "bad.jpg"),
         "no image at all": (_text, "bad.jpg (not an image in a known format)"),
@@ -37,21 +37,21 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         "under a wrong extension": _wrong_extension,
     }
     layouts = ("pixels", "encoded")
-    refused = "refused by its name and counted where `unreadable_limit` is 0; left out by its name where it is 1"
+    refused = "named, counted and rejected if `unreadable_limit` is 0; named and left out if it is 1"
     return [
         *(
             Row(6, f"image: {kind}", refused, [partial(_bad, bench, *made, layout) for layout in layouts][:tries])
             for kind, made in unreadable.items()
         ),
         *(
-            Row(6, f"image: {kind}", "read as it is meant", [partial(_good, bench, make, x) for x in layouts][:tries])
+            Row(6, f"image: {kind}", "read as intended", [partial(_good, bench, make, x) for x in layouts][:tries])
             for kind, make in readable.items()
         ),
     ]
 
 
 def _folder(folder: Path) -> Path:
-    """Two classes of two good images each, in both splits; the class that the bad image joins."""
+    """Two classes of two good images each, in both splits; returns the class folder for the bad image."""
     draw = np.random.default_rng(0)
     for split in ("train", "val"):
         for name in ("cat", "dog"):
@@ -90,7 +90,7 @@ def _good(bench: Bench, make: Callable[[Path], None], layout: str, folder: Path)
     from clever.data import Store
 
     images = Store.open(store).split("train").images(list(range(5)))
-    # In ImageFolder's order the added one comes first; it is grey, at 3/4 of the range, but for JPEG's rounding.
+    # In ImageFolder's order the added image comes first; it is grey, at 3/4 of the range up to JPEG's rounding.
     height, width = images.sizes[0].tolist()
     pixels = images.pixels[0, :, :height, :width].float()
     expect(bool(((pixels - 191).abs() <= 3).all()), f"its pixels are {pixels.mean(dim=(1, 2)).tolist()}, not 191")

@@ -1,4 +1,4 @@
-"""The command line as a process that can be signalled: forked from this one, or a fresh interpreter."""
+"""The command line as a process that can receive signals: forked from this one, or a new interpreter."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pathlib import Path
 from faults.row import Unexpected, expect
 
 LIMIT = 120.0
-"""Seconds after which a process that has not ended is killed, and its try has failed."""
+"""Seconds after which a process that has not ended is killed and its try fails."""
 
 Preparation = Callable[[], object]
 
 
 class Job:
-    """``clever <arguments>`` in a process of its own.
+    """``clever <arguments>`` in a separate process.
 
-    A fork has torch imported already and so starts at once; it runs ``clever.cli.main``, the function behind the
-    command. A fresh job is the command as a user starts it, seconds of imports included.
+    A fork has torch imported already and starts at once; it runs ``clever.cli.main``, the function behind the command.
+    A fresh job is the command as a user starts it, including seconds of imports.
 
     Args:
         arguments: of ``clever``.
@@ -51,15 +51,15 @@ class Job:
 
     @property
     def said(self) -> str:
-        """What it has written so far."""
+        """Its output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def lines(self) -> list[str]:
-        """The lines that it has written so far."""
+        """The lines of its output so far."""
         return [line for line in self.said.splitlines() if line.strip()]
 
     def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it lives."""
+        """The exit status, negative for a signal; None while it runs."""
         if self._status is None:
             pid, found = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -78,7 +78,7 @@ class Job:
         return status
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> bool:
-        """Wait until something has happened, or the process has ended (False)."""
+        """Wait until the condition holds, or until the process has ended (False)."""
         deadline = time.monotonic() + LIMIT
         while not condition():
             if self.status() is not None:
@@ -93,10 +93,10 @@ class Job:
             os.kill(self.pid, number)
 
     def must_end(self, status: int, *texts: str) -> str:
-        """Wait; its end must have this status and its output these texts, and no traceback.
+        """Wait; it must end with this status, and its output must contain these texts and no traceback.
 
         Returns:
-            The line that holds the last text.
+            The line that contains the last text.
         """
         found = self.wait()
         expect(found == status, f"status {found} instead of {status}: {self.said[-600:]}")
@@ -106,7 +106,7 @@ class Job:
         return next((line for line in self.lines() if texts and texts[-1] in line), "")
 
     def must_refuse(self, *texts: str) -> str:
-        """Wait; it must end with status 2, these texts, and ``error: `` in its last line alone.
+        """Wait; it must end with status 2, these texts, and ``error: `` in its last line only.
 
         Returns:
             That line.
@@ -119,7 +119,7 @@ class Job:
 
 
 def import_what_jobs_import() -> None:
-    """Spare every fork the seconds of importing."""
+    """Import what the forks need, so that they start without the seconds of importing."""
     for name in ("clever.cli", "clever.config", "clever.data", "clever.evaluation.job", "clever.pretraining.engine"):
         importlib.import_module(name)
     for name in ("clever.backbones.timm_backbone", "sklearn.datasets", "torchvision.datasets"):
@@ -130,7 +130,7 @@ def import_what_jobs_import() -> None:
 
 @contextlib.contextmanager
 def ended_at_last(job: Job) -> Iterator[Job]:
-    """Kill the job should it still live when the block is left, stopped ones included."""
+    """Kill the job if it still exists when the block is left, even if it is stopped."""
     try:
         yield job
     finally:

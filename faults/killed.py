@@ -1,4 +1,4 @@
-"""Trainers that are killed, warned, or started twice."""
+"""Trainers that are killed, warned by a signal, or started twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         Row(
             3,
             f"{number.name} while training",
-            "state saved within 10 s, exit status 75 (start me again), resumed to the same bits",
+            "state saved within 10 s; exit status 75 (restart requested); resumes to the same bits",
             [partial(_warned, bench, number, seed) for seed in range(tries or 5)],
         )
         for number in (signal.SIGTERM, signal.SIGUSR1)
@@ -29,7 +29,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     stopped = Row(
         3,
         "Ctrl-C while training",
-        "state saved within 10 s, exit status 130 (stopped by hand), resumed to the same bits",
+        "state saved within 10 s; exit status 130 (stopped by hand); resumes to the same bits",
         [partial(_warned, bench, signal.SIGINT, seed) for seed in range(tries or 3)],
     )
     return [
@@ -44,14 +44,14 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         Row(
             9,
             "two trainers on one run",
-            "the second refuses and names the first, which goes on to the same bits",
+            "the second stops and names the first, which continues to the same bits",
             [partial(_second, bench, seed) for seed in range(tries or 3)],
         ),
     ]
 
 
 def _struck(bench: Bench, seed: int, folder: Path) -> tuple[Path, Job]:
-    """A run that was killed at a step drawn from the seed; one that ended first proves nothing, and is tried again."""
+    """A run that was killed at a step drawn from the seed; if it ended before the signal, it is tried again."""
     draw = random.Random(f"killed/{seed}")
     for attempt in range(6):
         output = folder / f"run{attempt}"
@@ -76,7 +76,7 @@ def _killed(bench: Bench, seed: int, folder: Path) -> str:
 def _warned(bench: Bench, number: signal.Signals, seed: int, folder: Path) -> str:
     output = folder / "run"
     wanted = random.Random(f"{number.name}/{seed}").randrange(1, TOTAL - 4)
-    # No state is due by the clock: one between two epochs was saved because of the signal.
+    # No state is due by time, so a state saved within an epoch was saved because of the signal.
     job = bench.pretrain(output, prepare=partial(_say_steps, folder / "steps"))
     job.wait_until(lambda: _size(folder / "steps") >= wanted, f"step {wanted}")
     sent = time.monotonic()

@@ -1,4 +1,4 @@
-"""File systems of a try's own: full or read-only ones, which nobody else sees and which go with the process."""
+"""Private file systems for a try, full or read-only: no other process sees them, and they end with the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CLONE_NEWNS = 0x00020000
 
 
 def can_mount() -> bool:
-    """Whether this process may mount file systems: as root, where the machine allows it."""
+    """Whether this process may mount file systems: it must be root, and the machine must allow it."""
     if os.geteuid() != 0:
         return False
     pid = os.fork()
@@ -26,10 +26,10 @@ def can_mount() -> bool:
 
 
 def leave_for_own_mounts() -> None:
-    """From here on this process and its children mount for themselves alone.
+    """Make all later mounts private to this process and its children.
 
     Raises:
-        OSError: it may not.
+        OSError: the process is not permitted to do this.
     """
     library = ctypes.CDLL(None, use_errno=True)
     if library.unshare(_CLONE_NEWNS) != 0:
@@ -44,12 +44,12 @@ def mount_memory(folder: Path, size: int) -> None:
 
 
 def resize(folder: Path, size: int) -> None:
-    """Give the file system at ``folder`` another size."""
+    """Resize the file system at ``folder``."""
     _mount("-o", f"remount,size={size}", str(folder))
 
 
 def make_read_only(folder: Path) -> None:
-    """Let nothing below ``folder`` be written any more, by whomever."""
+    """Make everything below ``folder`` read-only, for root too."""
     _mount("--bind", str(folder), str(folder))
     _mount("-o", "remount,bind,ro", str(folder))
 

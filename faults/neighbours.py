@@ -1,4 +1,4 @@
-"""Locks where the file system has none, claims of processes elsewhere, and names from outside."""
+"""Locking on file systems without locks, lock files of processes on other hosts, and malicious file names."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from faults.row import Row, expect
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Without flock, then a preparation killed while it replaces a store, then names that forge lines."""
+    """Trainers without flock, a preparation killed while it replaces a store, and file names that forge log lines."""
     return [
         Row(
             14,
             "SIGKILL of a trainer on a file system without flock",
-            "the next start on this host knows that it is dead, and resumes to the same bits",
+            "the next start on this host detects that the trainer is dead and resumes to the same bits",
             [partial(_killed_without_flock, bench, seed) for seed in range(tries or 5)],
         ),
         Row(
             14,
             "two trainers on a file system without flock",
-            "the second refuses, names the first and the file to delete should it be dead; the first ends well",
+            "the second stops and names the first, and the file to delete if that process is dead; the first finishes",
             [partial(_second_without_flock, bench, seed) for seed in range(tries or 3)],
         ),
         Row(
             14,
-            "the claim of a trainer on another host, without flock and with it",
-            "refused with host, process and the file to delete; once it is deleted, resumed to the same bits",
+            "the lock file of a trainer on another host, without flock and with it",
+            "stops, naming host, process and the file to delete; once it is deleted, resumes to the same bits",
             [partial(_elsewhere, bench, hook) for hook in (_refuse_flock, None)][:tries],
         ),
         Row(
             14,
             "SIGKILL of `clever prepare` at each rename with which it replaces a store",
-            "there is a whole store after every one of them",
+            "a complete store exists after each kill",
             [partial(_killed_while_replacing, bench, before) for before in (True, False)][:tries],
         ),
         Row(
             14,
             "an image whose name has line breaks and a terminal's escape codes",
-            "one line names it, with the breaks written out; no line of its own making",
+            "one line names it, with the line breaks escaped; the name cannot forge a line",
             [partial(_forged, bench, name) for name in _FORGED][:tries],
         ),
     ]

@@ -1,4 +1,4 @@
-"""A NaN in the loss and an infinite gradient, in runs that are to stop and in runs that are to go on."""
+"""A NaN in the loss and an infinite gradient, in runs configured to stop and in runs configured to continue."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _FAULTS = {
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Both faults, with both settings; then one that does not end."""
-    stop = "stops, names the term or parameter and the step, the last good state is kept and leads to the same bits"
-    skip = "the step is left out, named and counted in metrics.csv; the weights stay finite"
+    """Both faults, with both settings; then one in every step."""
+    stop = "stops; names the term or parameter and the step; the last good state is kept and resumes to the same bits"
+    skip = "the step is skipped, named and counted in metrics.csv; the weights stay finite"
     found = []
     for fault, text in _FAULTS.items():
         numbers = range(tries or 3)
@@ -33,7 +33,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         found.append(Row(7, f"{fault}, `non_finite: skip`", skip, [partial(_skips, bench, text, n) for n in numbers]))
     forward = Row(
         7,
-        "a batch of NaN at the start, at the end of an epoch, at the end, `non_finite: skip`",
+        "a batch of NaN at the start, at the end of an epoch, and at the end of the run, `non_finite: skip`",
         f"{skip}, BatchNorm's statistics and DINO's centre too",
         [partial(_bad_batch, bench, step) for step in (0, STEPS - 1, TOTAL - 1)][:tries],
     )
@@ -47,7 +47,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
 
 
 def _poison(text: str, steps: set[int]) -> None:
-    """Have the gradients or the losses of these steps be wrong, as a bad batch or an overflow would make them."""
+    """Make the gradients or the losses of these steps non-finite, as a bad batch or an overflow would."""
     from clever.pretraining.trainer import Trainer
 
     original = Trainer.compute_gradients

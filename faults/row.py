@@ -1,4 +1,4 @@
-"""A fault, how it is tried, and what came of it."""
+"""A fault, how it is tried, and the outcome."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Try = Callable[[Path], str]
-"""Given an empty folder, brings the fault about and returns the line that a user reads (empty where there is none).
+"""Given an empty folder, causes the fault and returns the line that a user reads (empty if there is none).
 
-Raises :class:`Unexpected`, or anything else, where it does not end as expected.
+Raises :class:`Unexpected`, or any other exception, if it does not end as expected.
 """
 
 
@@ -22,7 +22,7 @@ class Row:
     """One line of the table."""
 
     group: int
-    """The row's number in the list of faults; several kinds of one fault share it."""
+    """The row's number in the list of faults; variants of one fault share a number."""
     fault: str
     expected: str
     tries: Sequence[Try]
@@ -30,15 +30,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the tries of a row."""
+    """The outcome of the tries of a row."""
 
     row: Row
     said: list[str]
-    """By try that ended as expected, the line that a user reads."""
+    """The line that a user reads, for each try that ended as expected."""
     unexpected: list[str]
-    """How each other try ended."""
+    """How each of the other tries ended."""
     seconds: float
-    """Of all tries together."""
+    """Seconds of all tries together."""
 
 
 def expect(condition: object, otherwise: str) -> None:

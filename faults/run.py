@@ -1,4 +1,4 @@
-"""``python -m faults.run``: try every fault and write the table; exit status 1 where one does not end as expected."""
+"""``python -m faults.run``: try every fault and write the table; exit status 1 if one does not end as expected."""
 
 from __future__ import annotations
 
@@ -47,22 +47,28 @@ GROUPS = (
     unreadable.rows,
     surroundings.rows,
 )
-"""The long ones first, so that no core waits for one at the end."""
+"""Long rows first, so that no core is idle at the end."""
 
 
 def main() -> int:
     """Run the drill.
 
     Returns:
-        0 where every try ended as expected, else 1.
+        0 if every try ended as expected, else 1.
     """
     parser = argparse.ArgumentParser(prog="python -m faults.run", description=__doc__)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where the table goes (default: it is printed)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file for the table (default: print it)")
     parser.add_argument("--only", type=int, nargs="*", metavar="N", help="rows to try (default: all)")
-    parser.add_argument("--tries", type=int, metavar="N", help="tries of each row, instead of its own number")
-    parser.add_argument("--at-once", type=int, default=_cores(), metavar="N", help="tries side by side (cores)")
+    parser.add_argument("--tries", type=int, metavar="N", help="tries per row (default: each row's number)")
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=_cores(),
+        metavar="N",
+        help="tries to run in parallel (default: the number of cores)",
+    )
     arguments = parser.parse_args()
-    # One thread here and so in every fork: the bits depend on their number, and a fork must not inherit a pool of them.
+    # One thread here and in every fork: bits depend on the number of threads, and forks must not inherit a thread pool.
     torch.set_num_threads(1)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:

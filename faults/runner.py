@@ -1,4 +1,4 @@
-"""Runs the tries of all rows, each in a process of its own, a few at a time."""
+"""Runs the tries of all rows, each in a separate process, a few at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from faults.row import Outcome, Row, Try, Unexpected
 
 LIMIT = 240.0
-"""Seconds after which a try has failed."""
+"""Seconds after which a try fails."""
 
 
 @dataclass
@@ -31,12 +31,12 @@ class _Running:
 def run(rows: Sequence[Row], folder: Path, at_once: int) -> list[Outcome]:
     """Try every row.
 
-    A try runs in a fork, so that it may patch, mount and drop rights as it likes; what it has started dies with it.
+    A try runs in a fork, so that it may patch, mount and drop privileges; processes that it has started end with it.
 
     Args:
         rows: the faults.
         folder: each try gets a folder below it.
-        at_once: how many tries run side by side.
+        at_once: how many tries run in parallel.
     """
     waiting = [(place, number) for place, row in enumerate(rows) for number in range(len(row.tries))]
     results: dict[tuple[int, int], dict[str, object]] = {}
@@ -56,7 +56,7 @@ def run(rows: Sequence[Row], folder: Path, at_once: int) -> list[Outcome]:
                     os.waitpid(one.pid, 0)
                 if ended or over > LIMIT:
                     running.remove(one)
-                    _end(one.pid)  # what it has left alive
+                    _end(one.pid)  # processes that it left running
                     results[one.row, one.number] = _read(one.result) | {"seconds": over}
     finally:
         for one in running:  # stopped with Ctrl-C

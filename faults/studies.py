@@ -1,4 +1,4 @@
-"""Studies with a mistake in them, given to the command line and to Snakemake."""
+"""Studies with a mistake, given to the command line and to Snakemake."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DOOMED = Path(__file__).with_name("doomed_studies.yaml")
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Every wrong study of the table by `clever check`, a few through Snakemake, and roots that are not there."""
+    """Every wrong study of the table with `clever check`, a few with Snakemake, and missing data roots."""
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     wrong = table["wrong"]
-    expected = "one line that names the file, the key and what would be right, before any job"
+    expected = "one line names the file, the key and what would be right, before any job"
     checked = [partial(_checked, _changed(table["right"], row), row["message"]) for row in wrong][:tries]
     planned = [partial(_planned, _changed(table["right"], row), row["message"]) for row in (wrong[1], wrong[24])]
     absent = [partial(_absent, bench, source) for source in ("arrays", "image_folder", "cifar10")]
@@ -36,12 +36,12 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         Row(8, "a wrong study: `clever check`", expected, checked),
         Row(
             8,
-            "a study that is right key by key and cannot end well: `clever check`",
-            "one line from the file alone, before any job",
+            "a study whose valid keys contradict each other: `clever check`",
+            "one line, from the file alone, before any job",
             ends_badly[:tries],
         ),
         Row(8, "a wrong study: `snakemake`", expected, planned[:tries]),
-        Row(8, "a data root that is not there: `clever prepare`", "one line that names it", absent[:tries]),
+        Row(8, "a data root that is not there: `clever prepare`", "one line names it", absent[:tries]),
     ]
 
 

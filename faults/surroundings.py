@@ -1,4 +1,4 @@
-"""Clocks that jump, files from the future, and folders with uncommon names."""
+"""Clocks that jump, files dated in the future, and folders with unusual names."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _UNCOMMON = "Ergebnisse für  Zoë's 数字 & $HOME #1"
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Time, then names."""
+    """Rows about time, then rows about names."""
     return [
         Row(
             11,
-            "the clock jumps a year forth and back between and within steps",
-            "states are saved and resumed all the same, to the same bits",
+            "the clock jumps a year forwards and backwards, between and within steps",
+            "states are still saved and resumed, to the same bits",
             [partial(_clock, bench, jump) for jump in (_YEAR, -_YEAR)][:tries],
         ),
         Row(
             11,
-            "states, lock and store dated a year ahead, or to 1970",
-            "no date counts: resumed from the newest step to the same bits",
+            "states, lock and store dated a year ahead, or in 1970",
+            "dates are ignored: resumes from the newest step to the same bits",
             [partial(_dated, bench, when) for when in (time.time() + _YEAR, 0.0)][:tries],
         ),
         Row(
@@ -65,7 +65,7 @@ def _clock(bench: Bench, jump: int, folder: Path) -> str:
 def _dated(bench: Bench, when: float, folder: Path) -> str:
     output = bench.copy_halfway(folder)
     at = newest(output)
-    # The newest state with the oldest date, so that an order by date would be the wrong one.
+    # The newest state gets the oldest date, so that sorting by date would give the wrong order.
     for age, path in enumerate(sorted((output / "state").iterdir())):
         os.utime(path, (when - age, when - age))
     return bench.must_go_on(output, at)

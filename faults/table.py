@@ -1,4 +1,4 @@
-"""docs/faults.md: what was tried, what came of it, and what a user reads."""
+"""docs/faults.md: the faults, their outcomes, and what a user reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from faults.row import Outcome
 
 _HEAD = """# Faults
 
-Everything below is brought about for real by `make faults`, which writes this page and fails where one try does not
-end as expected. A run is 12 steps of DINO with CLeVER on 64 real digits; "the same bits" compares the SHA-256 of its
-`backbone.safetensors`, and its `metrics.csv`, with those of a run that nothing disturbed.
+`make faults` causes every fault below, writes this page, and fails if a try does not end as expected. A run is 12 steps
+of DINO with CLeVER on 64 real digits. "The same bits" means that the SHA-256 of its `backbone.safetensors`, and its
+`metrics.csv`, equal those of an undisturbed run.
 """
 
 
@@ -20,13 +20,13 @@ def page(outcomes: Sequence[Outcome], machine: str, total_seconds: float) -> str
     tried = sum(len(outcome.row.tries) for outcome in outcomes)
     right = sum(len(outcome.said) for outcome in outcomes)
     lines = [_HEAD, f"{right} of {tried} tries as expected, in {total_seconds:.0f} s on {machine}.", ""]
-    lines += ["| # | fault | tries | as expected | seconds | expected |", "|---:|---|---:|---:|---:|---|"]
+    lines += ["| # | fault | tries | as expected | seconds | expected outcome |", "|---:|---|---:|---:|---:|---|"]
     ordered = sorted(outcomes, key=lambda outcome: outcome.row.group)
     for outcome in ordered:
         row = outcome.row
         cells = (row.group, row.fault, len(row.tries), len(outcome.said), f"{outcome.seconds:.1f}", row.expected)
         lines.append("| " + " | ".join(_cell(str(cell)) for cell in cells) + " |")
-    lines += ["", "## What the user reads", "", "In the first try of each row; folders are shortened to `…`.", ""]
+    lines += ["", "## What the user reads", "", "From the first try of each row; folders are shortened to `…`.", ""]
     for outcome in ordered:
         if outcome.said and outcome.said[0]:
             lines.append(f"- **{outcome.row.group} {outcome.row.fault}**: `{_shortened(outcome.said[0])}`")
@@ -38,7 +38,7 @@ def _cell(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """Without the drill's own folder, in one line, and without what differs from one drill to the next."""
+    """The text in one line, without the drill's folder and without details that differ between drills."""
     text = re.sub(r"(?:/[^/\s:;,()']+(?: [^/\s:;,()']+)*)*/row\d\d/try\d\d/files", "…", " ".join(text.split()))
     text = re.sub(r"process \d+ on [\w.-]+", "process 4711 on node1", text)
     text = text.replace("`", "'")

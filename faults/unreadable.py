@@ -1,4 +1,4 @@
-"""Files that parsers choke on: studies, descriptions, arrays and weights, damaged, deep, huge, or no files at all."""
+"""Files that break parsers: studies, descriptions, arrays and weights that are damaged, deep, huge, or not files."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _STUDIES = {
     "an integer of 5,000 digits": (f"a: {'9' * 5000}", "a: a number of 5000 characters (line 1)"),
     "a merge bomb": (
         "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in _NINE),
-        "keys and values once every alias is written out",
+        "keys and values after expanding aliases",
     ),
     "an alias bomb": (
         "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in _NINE),
-        "keys and values once every alias is written out",
+        "keys and values after expanding aliases",
     ),
-    "an alias of itself": ("a: &a [*a]\n", "an alias within what it stands for"),
+    "an alias of itself": ("a: &a [*a]\n", "an alias inside the block that it refers to"),
     "a day that is none": ("a: 2026-99-99\n", "cannot be read as a timestamp"),
 }
 _DEEP = "[" * 5000 + "]" * 5000
-_LINE = "one line with the file and what is wrong there, at once, in little memory"
+_LINE = "one line with the file and the problem, at once, in little memory"
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Studies, then what a store and a run hold, then memory."""
+    """Studies, then the files of a store and a run, then memory."""
     texts: list[Try] = [partial(_study, text, message) for text, message in _STUDIES.values()]
     odd: list[Try] = [partial(_no_file, kind) for kind in ("pipe", "device", "folder")]
     stores: list[Try] = [
@@ -49,28 +49,28 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     ]
     runs: list[Try] = [partial(_run, bench, change) for change in (_deep_run, _list_recipe, _text_seed, _list_header)]
     return [
-        Row(12, "a study that YAML chokes on: `clever check`", _LINE, texts[:tries]),
-        Row(12, "a pipe, a device, a folder as study: `clever check`", _LINE, odd[:tries]),
+        Row(12, "a study that breaks a YAML parser: `clever check`", _LINE, texts[:tries]),
+        Row(12, "a pipe, a device or a folder as study: `clever check`", _LINE, odd[:tries]),
         Row(12, "a recipe of JSON 5,000 deep: `clever pretrain`", _LINE, [partial(_recipe, bench)]),
         Row(12, "a store whose description or arrays are damaged: `clever pretrain`", _LINE, stores[:tries]),
         Row(12, "a run whose description or weights are damaged: `clever evaluate`", _LINE, runs[:tries]),
         Row(12, "labels that claim 7 TB, and a label of 10**9: `clever prepare`", _LINE, _labels(bench)[:tries]),
         Row(
             12,
-            "a data root in the home of nobody: `clever prepare`",
-            "one line that names it",
+            "a data root in the home of an unknown user: `clever prepare`",
+            "one line names it",
             [partial(_nobody, bench)],
         ),
         Row(
             12,
             "an address space too small for the store (ulimit -v)",
-            "said as such, not as damage",
+            "reported as lack of memory, not as damage",
             [partial(_little_memory, bench)],
         ),
         Row(
             12,
             "a photograph of 80 megapixels: `clever prepare`",
-            "prepared with less than 1 GB beyond what decoding takes",
+            "prepared with less than 1 GB more than decoding needs",
             [partial(_large_photograph, bench)],
         ),
     ]
@@ -127,7 +127,7 @@ def _deep_store(store: Path) -> str:
 
 def _list_store(store: Path) -> str:
     (store / "store.json").write_text("[]", encoding="utf-8")
-    return "store.json: damaged, it holds a JSON list, no object"
+    return "store.json: damaged, it holds a JSON list, not an object"
 
 
 def _no_count(store: Path) -> str:
@@ -223,7 +223,7 @@ def _nobody(bench: Bench, folder: Path) -> str:
 
 
 def _more_memory(megabytes: int) -> None:
-    """Let this process grow by so much more address space, and no further."""
+    """Limit the address space that this process may add."""
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = pages * resource.getpagesize() + megabytes * 10**6
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,4 +1,4 @@
-"""Snakemake killed while the trainer that it has started goes on, and the workflow in an uncommon folder."""
+"""Snakemake killed while its trainer continues, and the workflow in a folder with an unusual name."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _NAMES = ("study", "Zoë's study 数字", "another study")
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """The orphan, each time in a folder of another name."""
+    """The orphaned trainer, each time in a folder with a different name."""
     return [
         Row(
             2,
-            "SIGKILL of Snakemake while its trainer lives on",
-            "the second start says who is at work and trains nothing; once the orphan has ended, the next start needs "
-            "no step, with the same bits",
+            "SIGKILL of Snakemake while its trainer continues",
+            "the second start names the running trainer and trains nothing; once the orphan has ended, the next start "
+            "needs no step, with the same bits",
             [partial(_orphan, bench, name) for name in _NAMES[: tries or 3]],
         )
     ]
@@ -116,7 +116,7 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
 
 
 def _alive(process: int) -> bool:
-    # An orphan's new parent may leave it as a zombie for a while.
+    # The orphan's new parent may not reap it at once, so it can remain a zombie for a while.
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

@@ -13,9 +13,9 @@ PUBLISHED_FOLDER = Path(__file__).resolve().parent / "published"
 
 
 def make_parser(description: str, suffixes: Sequence[str]) -> argparse.ArgumentParser:
-    """A parser that knows ``--output``; ``suffixes`` are the file types that the script can write.
+    """A parser with ``--output``; ``suffixes`` are the file types that the script can write.
 
-    Abbreviated options are refused, so a rule keeps its meaning when a script gains an option.
+    Abbreviated options are rejected, so that a rule keeps its meaning when a script gains an option.
     """
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument(
@@ -24,7 +24,7 @@ def make_parser(description: str, suffixes: Sequence[str]) -> argparse.ArgumentP
         nargs="+",
         required=True,
         metavar="FILE",
-        help=f"what to write; the suffix chooses the format: {', '.join(suffixes)}",
+        help=f"files to write; the suffix chooses the format: {', '.join(suffixes)}",
     )
     return parser
 
@@ -37,12 +37,12 @@ def add_records(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=PUBLISHED_FOLDER,
         metavar="FOLDER",
-        help="folder of the published values, *.csv (default: published/ beside this script)",
+        help="folder of the published values, *.csv (default: published/ next to this script)",
     )
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """Add ``--runs``, which may be left out."""
+    """Add ``--runs``, which is optional."""
     parser.add_argument(
         "--runs",
         type=Path,
@@ -59,7 +59,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
 
 
 def check_suffixes(outputs: Sequence[Path], suffixes: Sequence[str]) -> None:
-    """Refuse an output of a type that the script cannot write before any work is done."""
+    """Raise ``UserError`` for a file type that the script cannot write, before any work is done."""
     for output in outputs:
         if output.suffix not in suffixes:
             raise UserError(f"--output {output}: the suffix must be one of {', '.join(suffixes)}")

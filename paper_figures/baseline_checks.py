@@ -1,4 +1,4 @@
-"""Whether the baselines of a study are what they should be: beside their controls and beside published accuracies."""
+"""Whether the baselines of a study work: compared with their controls and with published accuracies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from clever.results.run_id import PIXELS, UNTRAINED
 
 LABEL_HEADS = ("data", "backbone", "augmentation", "comparison")
 PUBLISHED_TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000}
-"""What one epoch of a published accuracy passes, where the data set comes in one size."""
+"""Images in one epoch of a published run, for data sets that come in one size."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long one kind of run was trained; ``images`` is the number that an epoch passes (whole batches only)."""
+    """How long one kind of run was trained; ``images`` is the number of images per epoch (whole batches only)."""
 
     epochs: int
     images: int
@@ -30,13 +30,13 @@ class Schedule:
 
     @property
     def passed(self) -> int:
-        """Images that pass in a run."""
+        """Images that a run trains on, counted over all epochs."""
         return self.epochs * self.images
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A baseline alone, and the published accuracy of the nearest schedule; ``protocol`` is ours."""
+class ComparedBaseline:
+    """A baseline alone, and the published accuracy with the nearest schedule; ``protocol`` is ours."""
 
     data: str
     backbone: str
@@ -51,7 +51,7 @@ class Beside:
 
 
 def schedules(runs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, str], Schedule]:
-    """(data, backbone, method, augmentation) to how it was trained, of the trained runs that say it."""
+    """(data, backbone, method, augmentation) to schedule, for the trained runs that record it."""
     found = {}
     for run in runs:
         recipe, epochs, iterations = run.get("recipe") or {}, run.get("epochs"), run.get("iterations")
@@ -84,14 +84,14 @@ def pixels_accuracy(numbers: Numbers, data: str, protocol: str = "linear", metri
     return sum(found.values()) / len(found) if found else math.nan
 
 
-def beside_references(
+def compare_with_references(
     records: pd.DataFrame, references: pd.DataFrame, known: Mapping[tuple[str, str, str, str], Schedule]
-) -> list[Beside]:
+) -> list[ComparedBaseline]:
     """Every baseline alone, by linear probe and by kNN, with the published accuracy whose schedule is nearest.
 
-    Nearest: the same data set and baseline, a probe of the same kind, then the same backbone if there is one, an
-    offline probe rather than an online head, the smallest ratio of epochs, and the source's order. Trained with baug
-    where there is such a run: the references have no rotation either.
+    References must have the same data set and baseline and a probe of the same kind. Among these, the same backbone is
+    preferred, then an offline probe over an online head, then the smallest ratio of epochs, then the source's order.
+    Runs trained with baug are preferred, because the references use no rotation either.
     """
     chosen = records[
         (records["perturbation"] == "orig")
@@ -127,7 +127,7 @@ def beside_references(
             ),
         )
         found.append(
-            Beside(
+            ComparedBaseline(
                 data=str(data),
                 backbone=str(backbone),
                 baseline=str(method),
@@ -143,7 +143,7 @@ def beside_references(
 
 
 def untrained_table(numbers: Numbers) -> str:
-    """Every baseline alone beside its untrained backbone, as Markdown; empty where there is no such control."""
+    """Every baseline alone minus its untrained backbone, as Markdown; empty if there is no such control."""
     rows = [
         Row(one.labels, (str(len(one.by_seed)), format_difference(over_seeds(one.by_seed), "points")), "ours")
         for one in over_untrained(numbers)
@@ -152,7 +152,7 @@ def untrained_table(numbers: Numbers) -> str:
 
 
 def not_above_untrained(numbers: Numbers) -> list[str]:
-    """What trained no better features than the initialisation has, in the mean."""
+    """The baselines whose features are, on average, no better than those of the initialisation."""
     found = []
     for one in over_untrained(numbers):
         difference = over_seeds(one.by_seed)
@@ -161,7 +161,7 @@ def not_above_untrained(numbers: Numbers) -> list[str]:
     return found
 
 
-def references_table(compared: Sequence[Beside], number: Callable[[str], int]) -> str:
+def references_table(compared: Sequence[ComparedBaseline], number: Callable[[str], int]) -> str:
     """The accuracies side by side, as Markdown; ``number`` gives a source's number in the list of sources."""
     rows = []
     for one in compared:
@@ -182,19 +182,19 @@ def references_table(compared: Sequence[Beside], number: Callable[[str], int]) -
     return markdown_grid(labels, heads, rows) if rows else ""
 
 
-def reasons(compared: Sequence[Beside], parameters: Mapping[str, int]) -> list[str]:
-    """What differs between our baselines and their references, one line each, with the numbers of both."""
+def reasons(compared: Sequence[ComparedBaseline], parameters: Mapping[str, int]) -> list[str]:
+    """The differences between our baselines and their references, one line each, with the numbers of both."""
     protocols: dict[tuple[str, str], list[str]] = {}
     for one in compared:
         row, schedule = one.reference, one.schedule
         parts = []
         if schedule:
-            ours = f"{schedule.epochs} epochs of {schedule.images:,} images, {schedule.passed:,} in all"
+            ours = f"{schedule.epochs} epochs of {schedule.images:,} images, {schedule.passed:,} in total"
             theirs, full = int(row["epochs"]), PUBLISHED_TRAINING_IMAGES.get(one.data)
             if full:
                 ratio = theirs * full / schedule.passed
                 parts.append(
-                    f"{ours}, against {theirs} epochs of {full:,}, {theirs * full:,} in all ({ratio:,.0f} times)"
+                    f"{ours}, against {theirs} epochs of {full:,}, {theirs * full:,} in total ({ratio:,.0f} times)"
                 )
             else:
                 parts.append(f"{ours}, against {theirs} epochs of the whole training set")

@@ -1,7 +1,6 @@
-"""The paper's claims as statements that records can support or not: each "a difference is above 0".
+"""The paper's claims as testable statements, each of the form "a difference is above 0".
 
-The same functions make the differences from records and from published values, so that what stands beside a measured
-difference is the same quantity.
+The same functions compute the differences from records and from published values, so that both are the same quantity.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ from table_matrix import reference_of
 from clever.results.run_id import UNTRAINED
 
 MARGIN_POINTS = 0.5
-"""Accuracy differences within this are taken for none: the smallest gain on unchanged images that the authors' README
-prints (0.5 points, ResNet-50 and VMamba with baug)."""
+"""Accuracy differences within this margin count as none: the smallest gain on unchanged images in the authors' README
+(0.5 points, ResNet-50 and VMamba with baug)."""
 MARGIN_R2 = 0.02
-"""The same for R², where nothing is published: a fiftieth of the variance."""
+"""The same for R², for which nothing is published: a fiftieth of the variance."""
 CLAIMED_ADDON = "clever"
-"""The add-on that the paper's claims are about; others (DDCL) are shown beside it and not pooled."""
+"""The add-on that the paper's claims are about; others (DDCL) are shown too, but not pooled."""
 WORDS_OF_CLAIMS = {
     "a": "Higher accuracy than the baseline",
     "b": "More robust under rotation",
     "c": "Larger gain for small backbones",
     "d": "Stable under complex augmentation",
     "e": "IR and EF together are better than IR alone",
-    "f": "The EF holds the transformation",
+    "f": "The EF encodes the transformation",
 }
 _Seeds = dict[int, float]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One difference that a claim says is above 0. ``unit`` is ``points`` or ``R²``."""
+    """One difference that is above 0 according to a claim. ``unit`` is ``points`` or ``R²``."""
 
     key: str
     claim: str
@@ -48,7 +47,7 @@ class Statement:
 
     @property
     def margin(self) -> float:
-        """Differences within it count as none."""
+        """Differences within this margin count as none."""
         return MARGIN_R2 if self.unit == "R²" else MARGIN_POINTS
 
     @property
@@ -57,16 +56,16 @@ class Statement:
         return [comparison for comparison in self.comparisons if comparison.claimed]
 
     def without(self, runs: Iterable[str]) -> Statement:
-        """The same without every comparison that one of ``runs`` has a part in, in all of its seeds."""
+        """The same statement without the comparisons that include one of ``runs``, in all of their seeds."""
         left_out = set(runs)
         return replace(self, comparisons=tuple(one for one in self.comparisons if not one.runs & left_out))
 
 
 class Numbers:
-    """Values by what was measured, and seeds within; of the last epoch only."""
+    """Values by configuration, measurement and seed, from the last epoch only."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        """``frame`` has the columns of records.csv, but ``run``."""
+        """``frame`` has the columns of records.csv; ``run`` may be missing."""
         self._values: dict[tuple[str, ...], _Seeds] = defaultdict(dict)
         self._parts: dict[tuple[str, ...], set[str]] = defaultdict(set)
         columns = ["protocol", "metric", "part", "perturbation", "data", "backbone", "method", "augmentation"]
@@ -103,7 +102,7 @@ def _is_claimed(method: str) -> bool:
 
 
 def gains(numbers: Numbers, perturbation: str, *, what: tuple[str, str] = ("linear", "top1")) -> list[Comparison]:
-    """Every method with an add-on minus its baseline alone: ``what`` is protocol and metric, of the whole vector."""
+    """Every method with an add-on minus its baseline alone, on the whole vector; ``what`` is protocol and metric."""
     found = []
     for data, backbone, method, augmentation in numbers.trained:
         alone = reference_of(method)
@@ -121,7 +120,7 @@ def gains(numbers: Numbers, perturbation: str, *, what: tuple[str, str] = ("line
 
 
 def changes(later: Sequence[Comparison], earlier: Sequence[Comparison]) -> list[Comparison]:
-    """The gain of one kind minus the gain of another, where both are there."""
+    """The later gain minus the earlier gain of the same comparison, where both exist."""
     before = {comparison.labels: comparison for comparison in earlier}
     found = []
     for one in later:
@@ -142,9 +141,10 @@ def between_augmentations(found: Sequence[Comparison], complex_one: str, simple:
 
 
 def between_backbones(found: Sequence[Comparison], parameters: Mapping[str, float]) -> list[Comparison]:
-    """The gain of the smallest backbone minus that of the largest, along a line through gain over log(parameters).
+    """The gain of the smallest backbone minus that of the largest, along a line fitted to gain over log(parameters).
 
-    With two backbones the line meets both, and this is the plain difference. Backbones of unknown size are left out.
+    With two backbones the line passes through both, so this is their plain difference. Backbones of unknown size are
+    left out.
     """
     groups: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
     for one in found:
@@ -175,7 +175,7 @@ def between_parts(
     perturbation: str,
     choose: Callable[[set[str]], tuple[str, str] | None],
 ) -> list[Comparison]:
-    """One part of a representation minus another of the same run; ``choose`` says which, of those recorded."""
+    """One part of a representation minus another of the same run; ``choose`` picks the two from the recorded parts."""
     found = []
     for where in numbers.trained:
         parts = choose(numbers.parts(where, protocol, metric))
@@ -196,7 +196,7 @@ def whole_and_ir(parts: set[str]) -> tuple[str, str] | None:
 
 
 def ef_and_ir(parts: set[str]) -> tuple[str, str] | None:
-    """EF and IR of the same width where the wider one was cut, else as they are."""
+    """EF and IR, each as its cut version if recorded: the wider one is cut to the width of the other."""
     if not {"IR", "EF"} <= parts:
         return None
     ef, ir = (f"{part}_cut" if f"{part}_cut" in parts else part for part in ("EF", "IR"))
@@ -204,13 +204,13 @@ def ef_and_ir(parts: set[str]) -> tuple[str, str] | None:
 
 
 def statements(numbers: Numbers, parameters: Mapping[str, float]) -> list[Statement]:
-    """Every statement, measured or not; ``parameters`` are the backbones' numbers of parameters, where known."""
+    """Every statement, measured or not; ``parameters`` maps each backbone of known size to its parameter count."""
     plain = gains(numbers, "orig")
     found = [Statement("a", "a", "top-1 on orig is higher than the baseline's", tuple(plain))]
     for number, name in enumerate(("cj_rot", "cj_rot_et"), start=1):
         found.append(Statement(f"b{number}", "b", f"top-1 on {name} is higher", tuple(gains(numbers, name))))
     for number, name in enumerate(("cj_rot", "cj_rot_et"), start=3):
-        text = f"less is lost from orig to {name}: the gain on {name} is larger than the gain on orig"
+        text = f"accuracy drops less from orig to {name}: the gain on {name} is larger than the gain on orig"
         found.append(Statement(f"b{number}", "b", text, tuple(changes(gains(numbers, name), plain))))
     for number, name in enumerate(("orig", "cj_rot"), start=1):
         text = f"the gain on {name} is larger for the smaller backbone"
@@ -234,16 +234,16 @@ def _of_parameters(numbers: Numbers) -> list[Statement]:
     for place, protocol in enumerate(variants):
         number, where = 2 * place + 1, "" if protocol == "parameters" else f" ({protocol})"
         pairs = between_parts(numbers, protocol, "r2_angle", "views", ef_and_ir)
-        text = f"the angle is read off the EF better than off as many dimensions of the IR{where}"
+        text = f"the EF predicts the angle better than an equally wide slice of the IR{where}"
         found.append(Statement(f"f{number}", "f", text, tuple(pairs), "R²"))
-        beside = gains(numbers, "views", what=(protocol, "r2_angle"))
-        text = f"the angle is read off the whole vector better than off the baseline's{where}"
-        found.append(Statement(f"f{number + 1}", "f", text, tuple(beside), "R²"))
+        whole = gains(numbers, "views", what=(protocol, "r2_angle"))
+        text = f"the whole vector predicts the angle better than the baseline's{where}"
+        found.append(Statement(f"f{number + 1}", "f", text, tuple(whole), "R²"))
     return found
 
 
 def other_parameters(numbers: Numbers) -> dict[tuple[str, str], list[Comparison]]:
-    """(protocol, metric) to EF minus IR, for what else is regressed; no verdict is tied to it."""
+    """(protocol, metric) to EF minus IR, for the other regressed parameters, which have no verdict."""
     return {
         (protocol, metric): between_parts(numbers, protocol, metric, "views", ef_and_ir)
         for protocol, metric in numbers.metrics
@@ -252,7 +252,7 @@ def other_parameters(numbers: Numbers) -> dict[tuple[str, str], list[Comparison]
 
 
 def means_by_part(numbers: Numbers, protocol: str, metric: str) -> dict[tuple[str, str, str, str], dict[str, float]]:
-    """(data, backbone, method, augmentation) to the mean over seeds of each recorded part of it, controls last."""
+    """(data, backbone, method, augmentation) to the mean over seeds of each recorded part, controls last."""
     found = {}
     for where in [*numbers.trained, *numbers.controls]:
         parts = sorted(numbers.parts(where, protocol, metric), key=part_rank)
@@ -275,9 +275,9 @@ class PublishedDifference:
 
 
 def published_differences(published: pd.DataFrame) -> dict[str, list[PublishedDifference]]:
-    """Statement key to the same differences of published values, each table for itself, without repetitions.
+    """Statement key to the same differences of published values, within each table, without repetitions.
 
-    The authors' README comes first, so that other tables add what it does not print.
+    The authors' README comes first; other tables only add values that it does not print.
     """
     counted = published[published["metric"] == "parameters_million"]
     sizes = dict(zip(counted["backbone"].astype(str), counted["value"].astype(float), strict=True))

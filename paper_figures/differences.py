@@ -1,4 +1,4 @@
-"""Paired differences over seeds: what a method changes against another one that was run with the same seeds."""
+"""Paired differences over seeds between two methods that were run with the same seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Difference:
     """Mean of the differences, method minus reference, over the seeds that both have.
 
     ``low`` and ``high`` bound the 95 % confidence interval of Student's t; NaN for a single seed. With three seeds the
-    interval is 4.3 standard errors either way: it leaves 0 only where all seeds agree closely.
+    interval is 4.3 standard errors to either side: it excludes 0 only if all seeds agree closely.
     """
 
     mean: float
@@ -26,16 +26,16 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """``higher`` or ``lower`` where the interval leaves 0 out, else ``undecided``."""
+        """``higher`` or ``lower`` if the interval excludes 0, else ``undecided``."""
         if self.low > 0:
             return "higher"
         return "lower" if self.high < 0 else "undecided"
 
 
 def paired_difference(method: pd.DataFrame, reference: pd.DataFrame) -> Difference | None:
-    """The difference of two groups of records with the columns ``seed`` and ``value``, one row a seed.
+    """The difference of two groups of records with the columns ``seed`` and ``value``, one row per seed.
 
-    None where they share no seed.
+    None if they share no seed.
     """
     pairs = method.merge(reference, on="seed", suffixes=("", "_reference"), validate="one_to_one")
     if pairs.empty:

@@ -1,4 +1,4 @@
-"""The claims figure: every statement's difference with its interval, its single comparisons, and what is published."""
+"""The claims figure: each statement's difference and interval, its individual comparisons, and published values."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from clever.results.run_description import read_runs, unhealthy_runs
 
 AXIS_LABELS = {"points": "difference in top-1 accuracy (points)", "R²": "difference in R² of the rotation angle"}
 LABEL_WIDTH = 52
-"""Letters in a line of a statement."""
+"""Characters per line of a statement."""
 BAND = "#ececec"
 
 
 def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[PublishedDifference]], study: str) -> Figure:
-    """A panel a unit, a row a statement, above 0 to the right.
+    """One panel per unit, one row per statement; positive differences are to the right.
 
     Black: mean over comparisons and seeds, with its interval over seeds. Coloured, above it: the mean over seeds of
-    every comparison of CLeVER. Hollow, below it: the same differences of published values, which are of other data,
-    backbones and schedules. Grey: differences that count as none.
+    every comparison of CLeVER. Hollow, below it: the same differences of published values, from other data, backbones
+    and schedules. Grey: differences that count as none.
 
     Args:
         findings: what to draw, in this order.
@@ -62,7 +62,7 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
         shown = seeds_label(seeds[-1], seeds[0]) if seeds else "no seeds"
-        title = f"What {study} says of the paper's claims ({shown}, last epoch)"
+        title = f"The paper's claims, measured by {study} ({shown}, last epoch)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         figure.legend(handles=_legend(looks), loc="outside lower left", ncols=2, alignment="left")
     return figure

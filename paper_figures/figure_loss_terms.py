@@ -1,4 +1,4 @@
-"""Loss terms and diagnostics of every run over its epochs: small multiples, trouble marked where it was reported."""
+"""Loss terms and diagnostics of every run over its epochs, as small multiples; reported trouble is marked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from clever.results.run_description import read_runs, unhealthy_runs
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity: its title, the unit on its axis and, where there is one, a value worth a line, with its meaning."""
+    """One quantity: its title, the unit on its axis and, optionally, a value to mark by a line, with its meaning."""
 
     metric: str
     title: str
@@ -61,10 +61,10 @@ FEW_EPOCHS = 12
 
 
 def draw(curves: pd.DataFrame, trouble: Mapping[str, tuple[int | None, str]], silent: Sequence[str] = ()) -> Figure:
-    """Small multiples, a block of them for each data set and backbone.
+    """Small multiples, one block for each data set and backbone.
 
-    ``curves``: tidy and numeric, one value a row. ``trouble``: run id to the epoch (None: unknown) and the reason.
-    ``silent``: the runs of whose health nothing is recorded.
+    ``curves``: tidy and numeric, one value per row. ``trouble``: run id to the epoch (None: unknown) and the reason.
+    ``silent``: the runs without a recorded health.
     """
     panels = [panel for panel in PANELS if panel.metric in set(curves["metric"])]
     if not panels:
@@ -159,7 +159,7 @@ def _draw_panel(
 
 
 def _draw_landmark(axes: Axes, value: float, meaning: str) -> None:
-    """A dotted line with its meaning above it, and enough room that the words keep clear of the curves."""
+    """A dotted line with its meaning above or below it, and enough room that the label does not cover the curves."""
     axes.axhline(value, color=style.MUTED, linestyle=(0, (1, 1.5)), linewidth=1.0, zorder=1)
     low, high = axes.get_ylim()
     below = value <= (low + high) / 2
@@ -222,7 +222,7 @@ def _health_text(trouble: Mapping[str, tuple[int | None, str]], silent: Sequence
 def find_trouble(
     curves: pd.DataFrame, runs: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, tuple[int | None, str]], list[str]]:
-    """The unhealthy runs and the silent ones, by the curves' own ``health`` or else by runs.json (without an epoch)."""
+    """The unhealthy and the silent runs, from the curves' ``health`` or else from runs.json (without an epoch)."""
     drawn = {str(run) for run in curves["run"]}
     trouble: dict[str, tuple[int | None, str]] = dict(health_of_curves(curves))
     for run, reason in unhealthy_runs(runs).items():

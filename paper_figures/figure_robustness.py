@@ -21,10 +21,11 @@ PublishedCells = Mapping[tuple[Configuration, str], Published]
 
 
 def draw(cells: Mapping[Cell, Measured], published: PublishedCells, *, protocol: str, part: str, metric: str) -> Figure:
-    """A row of panels a data set and backbone, a column a training augmentation; mean, spread over seeds, last epoch.
+    """One row of panels per data set and backbone, one column per training augmentation.
 
-    Both controls stand in every panel. Published values of the very same cell are hollow and dashed; values on another
-    data set are left out, because a line beside ours would invite a comparison.
+    Values are means from the last epoch, with their spread over seeds. Every panel shows both controls. Published
+    values of the same cell are hollow and dashed. Values on other data sets are left out, because drawing them next to
+    ours would suggest that they are comparable.
     """
     last = {cell: measured for cell, measured in cells.items() if cell.selection == "last"}
     rows = [
@@ -34,7 +35,7 @@ def draw(cells: Mapping[Cell, Measured], published: PublishedCells, *, protocol:
     blocks = list(dict.fromkeys((row.data, row.backbone) for row in trained or rows))
     augmentations = list(dict.fromkeys(row.augmentation for row in sorted(trained, key=_by_augmentation))) or ["none"]
     perturbations = sorted({cell.perturbation for cell in last}, key=perturbation_rank)
-    beside = {key: value for key, value in published.items() if key[0] in trained}
+    comparable = {key: value for key, value in published.items() if key[0] in trained}
     looks = style.marks([row.method for row in trained])
     width = max(5.6, 0.9 + len(augmentations) * max(2.6, 0.62 * len(perturbations)))
     with style.house_style():
@@ -42,18 +43,18 @@ def draw(cells: Mapping[Cell, Measured], published: PublishedCells, *, protocol:
         grid = figure.subplots(len(blocks), len(augmentations), sharex=True, sharey="row", squeeze=False)
         for block, panels in zip(blocks, grid, strict=True):
             for augmentation, axes in zip(augmentations, panels, strict=True):
-                _draw_panel(axes, block, augmentation, perturbations, last, beside, looks)
+                _draw_panel(axes, block, augmentation, perturbations, last, comparable, looks)
                 axes.set_title(f"{block[1]} · {augmentation}" if trained else block[1])
             panels[0].set_ylabel(f"{METRICS.get(metric, metric)} (%)\non {block[0]}")
         for axes in grid[-1]:
             axes.set_xlabel("test-time perturbation")
         figure.suptitle(_title(protocol, part, last), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        handles = _legend(looks, bool(beside))
+        handles = _legend(looks, bool(comparable))
         figure.legend(
             handles=handles,
             loc="outside lower left",
             ncols=style.legend_columns([str(handle.get_label()) for handle in handles], width),
-            title=None if beside else f"Published values on {_names(blocks)}: {NOT_PUBLISHED}",
+            title=None if comparable else f"Published values on {_names(blocks)}: {NOT_PUBLISHED}",
             title_fontsize=8,
             alignment="left",
         )
@@ -93,7 +94,7 @@ def _draw_panel(
     methods = [method for method in looks if Configuration(data, backbone, method, augmentation) in _rows(cells)]
     for index, method in enumerate(methods):
         row, look = Configuration(data, backbone, method, augmentation), looks[method]
-        # Side by side by a hair, so that equal values and their error bars stay visible.
+        # A small horizontal offset keeps equal values and their error bars visible.
         shift = 0.09 * (index - (len(methods) - 1) / 2)
         found = [cells.get(Cell(row, name, "last")) for name in perturbations]
         spread = [0.0 if measured is None or math.isnan(measured.std) else measured.std for measured in found]
@@ -110,7 +111,7 @@ def _draw_panel(
             zorder=4,
         )
         printed = [published.get((row, name)) for name in perturbations]
-        # A gap stays a gap: no line runs across a perturbation that the sources do not print.
+        # NaN leaves a gap: no line is drawn across a perturbation that the sources do not print.
         heights = [math.nan if value is None else value.value for value in printed]
         axes.plot(
             [place + shift for place in places],
@@ -124,9 +125,7 @@ def _draw_panel(
             zorder=3,
         )
     if not methods:
-        axes.text(
-            0.5, 0.94, "no run of this kind", transform=axes.transAxes, ha="center", color=style.MUTED, fontsize=8
-        )
+        axes.text(0.5, 0.94, "no such run", transform=axes.transAxes, ha="center", color=style.MUTED, fontsize=8)
     axes.set_xticks(list(places), perturbations, rotation=28, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.35, len(perturbations) - 0.65)
     axes.grid(visible=False, axis="x")

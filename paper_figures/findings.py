@@ -1,4 +1,4 @@
-"""The findings: what a study says about each claim of the paper, with intervals and what is published beside them."""
+"""The findings: what a study says about each claim of the paper, with intervals and published values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arguments import PUBLISHED_FOLDER, add_records, add_runs, check_suffixes, m
 from baseline_checks import (
     LABEL_HEADS,
     Schedule,
-    beside_references,
+    compare_with_references,
     not_above_untrained,
     pixels_accuracy,
     reasons,
@@ -54,7 +54,7 @@ SUFFIXES = (".md",)
 NOTHING = "–"
 TEMPLATE = "findings.md.jinja"
 PAPER_IMAGES = 25_000_000
-"""Images that pass in one of the paper's runs: 200 epochs of ImageNet-100's 126,700."""
+"""Images that one of the paper's runs trains on: 200 epochs of ImageNet-100's 126,700."""
 
 
 def render(
@@ -68,12 +68,12 @@ def render(
 ) -> str:
     """The page.
 
-    ``parameters`` are the backbones' numbers of parameters, of those that are known; ``figure`` is the claims figure as
-    seen from the page, and may be empty.
+    ``parameters`` maps each backbone of known size to its number of parameters. ``figure`` is the path of the claims
+    figure relative to the page; it may be empty.
     """
-    numbers, sick = Numbers(records), unhealthy_runs(runs)
-    findings = find(statements(numbers, parameters), sick)
-    beside = published_differences(published)
+    numbers, unhealthy = Numbers(records), unhealthy_runs(runs)
+    findings = find(statements(numbers, parameters), unhealthy)
+    published_by_statement = published_differences(published)
     sources = _Sources()
     trained = records[records["method"] != UNTRAINED]
     seeds = len(set(trained["seed"]))
@@ -91,14 +91,14 @@ def render(
             "key": key,
             "words": words,
             "statements": [
-                _section(finding, beside.get(finding.statement.key, []), sources)
+                _section(finding, published_by_statement.get(finding.statement.key, []), sources)
                 for finding in findings
                 if finding.statement.claim == key
             ],
         }
         for key, words in WORDS_OF_CLAIMS.items()
     ]
-    compared = beside_references(records, references, known)
+    compared = compare_with_references(records, references, known)
     page = environment.get_template(TEMPLATE).render(
         study=study,
         figure=figure,
@@ -114,11 +114,11 @@ def render(
         confidence=f"{100 * CONFIDENCE:.0f}",
         margin_points=MARGIN_POINTS,
         margin_r2=MARGIN_R2,
-        summary=_summary(findings, bool(sick)),
+        summary=_summary(findings, bool(unhealthy)),
         tests_corrected=sum(not math.isnan(finding.p_holm) for finding in findings),
         claims=claims,
         sizes=[(name, f"{count / 1e6:.2f}") for name, count in sorted(parameters.items(), key=lambda item: item[1])],
-        sick=[(run, escape_markdown(reason)) for run, reason in sorted(sick.items())],
+        unhealthy=[(run, escape_markdown(reason)) for run, reason in sorted(unhealthy.items())],
         unknown=unknown,
         has_runs=bool(runs),
         affected=any(finding.changes_without_unhealthy for finding in findings),
@@ -137,7 +137,7 @@ def render(
 
 
 class _Sources:
-    """Sources in the order in which they are first named, as numbers."""
+    """Sources, numbered in the order of first mention."""
 
     def __init__(self) -> None:
         self.listed: list[str] = []
@@ -176,11 +176,11 @@ def _p_value(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "below 0.001"
 
 
-def _section(finding: Finding, beside: Sequence[PublishedDifference], sources: _Sources) -> dict[str, Any]:
+def _section(finding: Finding, published: Sequence[PublishedDifference], sources: _Sources) -> dict[str, Any]:
     statement = finding.statement
     shown = statement.comparisons
     pairs = {one.pair for one in shown}
-    wanted = [one for one in beside if one.comparison.claimed or one.comparison.pair in pairs]
+    wanted = [one for one in published if one.comparison.claimed or one.comparison.pair in pairs]
     rows = [
         Row(
             (*one.labels[:3], one.pair),
@@ -214,7 +214,7 @@ def _section(finding: Finding, beside: Sequence[PublishedDifference], sources: _
 
 
 def _subsets(shown: Sequence[Comparison]) -> list[tuple[tuple[str, str, str], list[Comparison]]]:
-    """The rows below a table: (backbone, augmentation, pair) in words, and what is pooled in them, each group once."""
+    """The pooled rows below a table: (backbone, augmentation, pair) in words, and the comparisons pooled in the row."""
     claimed = [one for one in shown if one.claimed]
     groups: list[tuple[tuple[str, str, str], list[Comparison]]] = []
     for pair in dict.fromkeys(one.pair for one in shown):
@@ -223,18 +223,18 @@ def _subsets(shown: Sequence[Comparison]) -> list[tuple[tuple[str, str, str], li
         groups.append((("all", augmentation, "CLeVER"), [one for one in claimed if one.augmentation == augmentation]))
     for backbone in dict.fromkeys(one.backbone for one in claimed):
         groups.append(((backbone, "all", "CLeVER"), [one for one in claimed if one.backbone == backbone]))
-    everything = (("all", "all", "CLeVER: the verdict's"), claimed)
-    # A group that is everything would say the verdict's number again, under a narrower name.
+    everything = (("all", "all", "CLeVER: for the verdict"), claimed)
+    # A group with all claimed comparisons would repeat the verdict's number under a narrower name.
     return [group for group in groups if group[1] != claimed] + [everything]
 
 
-def _published_cell(one: Comparison, beside: Sequence[PublishedDifference]) -> str:
+def _published_cell(one: Comparison, published: Sequence[PublishedDifference]) -> str:
     """The value of the same cell, else the range of the same pair and augmentation elsewhere."""
-    same = [other.value for other in beside if other.comparison.labels == one.labels]
+    same = [other.value for other in published if other.comparison.labels == one.labels]
     if same:
         return "same cell: " + _range(same)
     alike = (one.pair, one.augmentation)
-    other = [row.value for row in beside if (row.comparison.pair, row.comparison.augmentation) == alike]
+    other = [row.value for row in published if (row.comparison.pair, row.comparison.augmentation) == alike]
     return f"elsewhere: {_range(other)}" if other else NOT_PUBLISHED
 
 
@@ -244,13 +244,13 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _printed(value: float) -> str:
-    """A difference of printed values: one decimal where that is all of it, else two."""
+    """A difference of printed values: one decimal if that is exact, else two."""
     return f"{value:+.1f}" if math.isclose(value, round(value, 1), abs_tol=1e-6) else f"{value:+.2f}"
 
 
-def _published_lines(beside: Sequence[PublishedDifference], sources: _Sources) -> list[str]:
+def _published_lines(published: Sequence[PublishedDifference], sources: _Sources) -> list[str]:
     groups: dict[tuple[str, float, str, str, int, str], list[str]] = defaultdict(list)
-    for one in beside:
+    for one in published:
         data, backbone, augmentation, pair = one.comparison.labels
         key = (data, one.epochs, augmentation, pair, sources.number(one.source), one.exactness)
         groups[key].append(f"{backbone} {_printed(one.value)}")
@@ -266,7 +266,7 @@ def _epochs(epochs: float) -> str:
 
 
 def _costs(runs: Sequence[Mapping[str, Any]], known: Mapping[tuple[str, str, str, str], Schedule]) -> str:
-    """Time and speed by data, backbone and method, of what the runs say of themselves."""
+    """Time and speed by data, backbone and method, as recorded in the runs' descriptions."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for run in runs:
         where = str(run["run"]).split("/")
@@ -283,12 +283,12 @@ def _costs(runs: Sequence[Mapping[str, Any]], known: Mapping[tuple[str, str, str
             _spread([run["images_per_second"] for run in group if run.get("images_per_second")], "{:,.0f}"),
         )
         rows.append(Row(key, cells, "ours"))
-    heads = ("runs", "epochs", "images an epoch", "minutes a run", "images/s")
+    heads = ("runs", "epochs", "images per epoch", "minutes per run", "images/s")
     return markdown_grid(("data", "backbone", "method"), heads, rows) if rows else ""
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    """One value where all print alike, else the lowest to the highest."""
+    """One value if all print alike, else the lowest to the highest."""
     if not values:
         return "not recorded"
     low, high = form.format(min(values)), form.format(max(values))
@@ -296,7 +296,7 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 
 def _best_over_last(trained: pd.DataFrame) -> str:
-    """By how much the best epoch of the probe is above the last one, in the mean; empty where none is recorded."""
+    """How much the best epoch of the probe exceeds the last one, on average; empty if no best epoch is recorded."""
     probes = trained[
         (trained["protocol"] == "linear")
         & (trained["metric"] == "top1")
@@ -335,12 +335,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_records(parser)
     add_runs(parser)
     parser.add_argument("--study", required=True, metavar="NAME", help="the study's name")
-    parser.add_argument("--figure", default="", metavar="FILE", help="the claims figure, as seen from the page")
+    parser.add_argument("--figure", default="", metavar="FILE", help="path of the claims figure, relative to the page")
     arguments = parser.parse_args(argv)
     check_suffixes(arguments.output, SUFFIXES)
     records = read_records(arguments.records)
     if records[records["method"] != UNTRAINED].empty:
-        raise UserError(f"{arguments.records}: controls only, no trained run to find anything in")
+        raise UserError(f"{arguments.records}: controls only; there is no trained run to draw findings from")
     runs = read_runs(arguments.runs) if arguments.runs else []
     references = arguments.published / REFERENCE_FILE
     page = render(

@@ -1,4 +1,4 @@
-"""The words of tables and figures, and the order in which they stand."""
+"""The words of tables and figures, and their order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOT_PUBLISHED = "not published in the sources we have"
 
 
 def perturbation_rank(name: str) -> tuple[int, str]:
-    """Sort key: from unchanged to the strongest, then what is unknown here."""
+    """Sort key: from unchanged to the strongest, then unknown names."""
     known = list(PERTURBATIONS)
     return (known.index(name) if name in PERTURBATIONS else len(known), name)
 
@@ -58,13 +58,13 @@ def configuration_rank(backbone: str, method: str, augmentation: str) -> tuple[o
 
 
 def method_label(backbone: str, method: str) -> str:
-    """How a row or a line is called: the method, or which control it is."""
+    """The name of a row or a line: the method, or which control it is."""
     if backbone == PIXELS:
         return "control: raw pixels"
     return "control: untrained" if method == UNTRAINED else method
 
 
 def seeds_label(count: int, fewest: int | None = None) -> str:
-    """``1 seed``, ``3 seeds``; ``2–3 seeds`` where some rows have only ``fewest``."""
+    """``1 seed``, ``3 seeds``; ``2–3 seeds`` if some rows have only ``fewest``."""
     counted = str(count) if fewest in (None, count) else f"{fewest}–{count}"
     return f"{counted} seed" if count == 1 else f"{counted} seeds"

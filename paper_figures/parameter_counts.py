@@ -1,4 +1,4 @@
-"""How large the backbones of a study are."""
+"""The number of parameters of a study's backbones."""
 
 from __future__ import annotations
 

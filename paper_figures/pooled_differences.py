@@ -1,9 +1,8 @@
-"""Many paired differences made one, and the rule by which a statement about them counts as supported.
+"""Pools paired differences, and judges whether they support a statement.
 
-Every comparison (a backbone, an augmentation, a pair of methods) gives one difference a seed. They are pooled within
-each seed, and the confidence interval is that of Student's t over the seeds' means: the comparisons of a study share
-data, seeds and code, so that only the seeds count as repetitions. What is inferred holds for the study's own backbones,
-augmentations and data.
+Every comparison (a backbone, an augmentation, a pair of methods) gives one difference per seed. They are pooled within
+each seed, and the confidence interval is Student's t over the seed means: the comparisons of a study share data, seeds
+and code, so only the seeds count as repetitions. The inference holds for the study's backbones, augmentations and data.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One difference a seed, and what it is of. ``claimed`` is false where it is shown but not pooled for a verdict."""
+    """One difference per seed, and its labels. ``claimed`` is false if it is shown but not pooled for a verdict."""
 
     data: str
     backbone: str
@@ -44,13 +43,13 @@ class Comparison:
 
     @property
     def labels(self) -> tuple[str, str, str, str]:
-        """What names it."""
+        """Data, backbone, augmentation and pair, which identify the comparison."""
         return self.data, self.backbone, self.augmentation, self.pair
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """The seeds' means over ``comparisons``, all of which have every seed of ``by_seed``.
+    """The mean of each seed over ``comparisons``, all of which have every seed of ``by_seed``.
 
     ``left_out`` are comparisons that lack one of these seeds, ``seeds_left_out`` seeds that most comparisons lack.
     """
@@ -62,12 +61,12 @@ class Pooled:
 
     @property
     def difference(self) -> Difference | None:
-        """Mean and interval over seeds; None where nothing was measured."""
+        """Mean and interval over seeds; None if nothing was measured."""
         return over_seeds(self.by_seed)
 
     @property
     def p_value(self) -> float:
-        """Two-sided p of no difference, of the t-test on the seeds' means; NaN for fewer than two seeds."""
+        """Two-sided p-value of the t-test for no difference, on the seed means; NaN for fewer than two seeds."""
         values = np.array(list(self.by_seed.values()), dtype=np.float64)
         if len(values) < 2:
             return float("nan")
@@ -77,7 +76,7 @@ class Pooled:
 
 
 def over_seeds(by_seed: Mapping[int, float]) -> Difference | None:
-    """Mean and confidence interval of differences that are already taken, one a seed."""
+    """Mean and confidence interval of differences that are already computed, one per seed."""
     if not by_seed:
         return None
     frame = pd.DataFrame({"seed": list(by_seed), "value": list(by_seed.values())})
@@ -85,10 +84,10 @@ def over_seeds(by_seed: Mapping[int, float]) -> Difference | None:
 
 
 def pool(comparisons: Sequence[Comparison]) -> Pooled:
-    """The mean over comparisons in each seed, over the same comparisons in all of them.
+    """The mean over comparisons in each seed, with the same comparisons in every seed.
 
-    A seed that fewer than half of the comparisons have is left out; then every comparison that lacks one of the seeds
-    that remain. Otherwise a seed could differ from another by what was compared in it.
+    A seed is left out if fewer than half of the comparisons have it; then every comparison that lacks one of the
+    remaining seeds is left out. Otherwise seeds could differ merely because they contain different comparisons.
     """
     counts = Counter(seed for comparison in comparisons for seed in comparison.by_seed)
     seeds = sorted(seed for seed, count in counts.items() if 2 * count >= len(comparisons))
@@ -104,8 +103,8 @@ def pool(comparisons: Sequence[Comparison]) -> Pooled:
 def judge(difference: Difference | None, margin: float) -> str:
     """The verdict on "the difference is above 0".
 
-    supported: the interval lies above 0. not supported: it lies below 0, or wholly between -margin and +margin, so that
-    a difference of the size that is claimed is excluded. undecided: neither, or one seed, which has no interval.
+    supported: the interval is above 0. not supported: it is below 0, or entirely between -margin and +margin, which
+    excludes a difference of the claimed size. undecided: neither, or one seed, which has no interval.
     """
     if difference is None:
         return NOT_MEASURED
@@ -119,7 +118,7 @@ def judge(difference: Difference | None, margin: float) -> str:
 
 
 def format_difference(difference: Difference | None, unit: str) -> str:
-    """``+1.20 [+0.31, +2.09]``, with an asterisk where the interval leaves 0 out; one seed has no interval."""
+    """``+1.20 [+0.31, +2.09]``, with an asterisk if the interval excludes 0; one seed has no interval."""
     if difference is None:
         return "–"
     decimals = 3 if unit == "R²" else 2
@@ -130,7 +129,7 @@ def format_difference(difference: Difference | None, unit: str) -> str:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction for the number of tests, in the order given; a NaN is no test and stays."""
+    """Holm's correction for the number of tests, in the order given; a NaN is not counted as a test and stays NaN."""
     tests = sorted((value, place) for place, value in enumerate(p_values) if not np.isnan(value))
     corrected = [float("nan")] * len(p_values)
     largest = 0.0

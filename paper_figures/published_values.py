@@ -1,4 +1,4 @@
-"""Reading and checking the values that the paper and others have published."""
+"""Reads and checks the values that the paper and others have published."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PUBLISHED_COLUMNS = (
     "note",
 )
 REFERENCE_FILE = "reference_accuracies.csv"
-"""In the folder of the published values: what others than the authors have published (see references.py)."""
+"""The file with values published by others than the authors, in the folder of published values (see references.py)."""
 
 
 def read_published(folder: Path) -> pd.DataFrame:
     """All values of the paper and its repositories below ``folder``, ``*.csv`` with the columns ``PUBLISHED_COLUMNS``.
 
-    ``value``, ``std`` and ``epochs`` are float64 (NaN where the source states none). What others have published of the
-    baselines (``REFERENCE_FILE``) is not among them. Raises ``UserError`` for a row without a source: such a number may
+    ``value``, ``std`` and ``epochs`` are float64 (NaN if the source states none). Baseline accuracies published by
+    others (``REFERENCE_FILE``) are not included. Raises ``UserError`` for a row without a source: such a number must
     not be shown as published.
     """
     paths = sorted(path for path in folder.glob("*.csv") if path.name != REFERENCE_FILE)

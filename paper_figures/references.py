@@ -1,8 +1,8 @@
-"""Accuracies that others have published for the baselines, and what we measured beside them.
+"""Accuracies that others have published for the baselines, paired with what we measured.
 
-They are not the paper's: ``published/reference_accuracies.csv`` holds the tables of solo-learn, lightly, EquiMod, E-SSL
-and MV-DHEL, each with its source. Whoever measures a baseline looks there whether it is as good as elsewhere; nearly
-every one was trained and probed by rules of its own, which stand in the row.
+They are not the paper's: ``published/reference_accuracies.csv`` has the tables of solo-learn, lightly, EquiMod, E-SSL
+and MV-DHEL, each with its source. Use them to check a measured baseline. Training and probing rules differ between
+sources; each row states its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clever.errors import UserError
 
 REFERENCES = PUBLISHED_FOLDER / REFERENCE_FILE
 REFERENCE_COLUMNS = (*PUBLISHED_COLUMNS, "batch_size")
-BESIDE_COLUMNS = (
+PAIR_COLUMNS = (
     *("data", "backbone", "method", "augmentation", "protocol", "metric", "value", "seeds"),
     *("reference_method", "reference_protocol", "reference_epochs", "reference_batch_size", "reference_value"),
     *("source", "note"),
@@ -28,8 +28,8 @@ def read_references(path: Path = REFERENCES) -> pd.DataFrame:
     """The reference accuracies, in percent, with the columns ``REFERENCE_COLUMNS``.
 
     ``value``, ``epochs`` and ``batch_size`` are float64 (the latter two NaN where the source states none). ``protocol``
-    is ``linear`` (an offline probe), ``online_linear`` (a head trained with the backbone) or ``knn``; ``note`` says
-    more.
+    is ``linear`` (an offline probe), ``online_linear`` (a head trained with the backbone) or ``knn``; ``note`` has
+    details.
 
     Raises:
         UserError: the file is absent or malformed, or a row has no source.
@@ -44,19 +44,19 @@ def read_references(path: Path = REFERENCES) -> pd.DataFrame:
     return table.assign(batch_size=numbers)
 
 
-def references_beside(records: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
-    """Every measured accuracy with every reference of the same data set, backbone, baseline and metric, one pair a row.
+def pair_with_references(records: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of a measured accuracy and a reference of the same data set, backbone, baseline and metric, one per row.
 
     Measured: on unchanged images, of the whole representation and the last epoch, the mean over seeds. A method
-    with an add-on (``simclr+clever``) stands beside its baseline and, where there is one, beside the same add-on.
-    Nothing is said about whether augmentation, schedule or protocol agree: the columns and ``note`` do.
+    with an add-on (``simclr+clever``) is paired with its baseline and, if published, with the same add-on.
+    Augmentation, schedule and protocol may differ; the columns and ``note`` give them.
 
     Args:
         records: as of ``clever.results.records.read_records``.
         references: as of ``read_references``.
 
     Returns:
-        The columns ``BESIDE_COLUMNS``, sorted by the measured row; empty where nothing has a reference.
+        The columns ``PAIR_COLUMNS``, sorted by the measured row; empty where nothing has a reference.
     """
     chosen = records[
         (records["perturbation"] == "orig") & (records["part"] == "ALL") & (records["selection"] == "last")
@@ -71,4 +71,4 @@ def references_beside(records: pd.DataFrame, references: pd.DataFrame) -> pd.Dat
     pairs = measured.merge(printed, on=["data", "backbone", "baseline", "metric"])
     fitting = (pairs["reference_method"] == pairs["baseline"]) | (pairs["reference_method"] == pairs["method"])
     order = [*keys, "reference_protocol", "reference_epochs", "reference_batch_size", "source", "reference_value"]
-    return pairs[fitting].sort_values(order)[list(BESIDE_COLUMNS)].reset_index(drop=True)
+    return pairs[fitting].sort_values(order)[list(PAIR_COLUMNS)].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, with every table, the figures and a card for every run."""
+"""The report: one self-contained HTML file with every table, the figures and a card for every run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FINAL_METRICS = (
 
 @dataclass(frozen=True)
 class Card:
-    """What the report says of one run; ``facts`` are (name, value) in order, ``finals`` its last diagnostics."""
+    """The report's entry for one run; ``facts`` are (name, value) in order, ``finals`` its last diagnostics."""
 
     run: str
     healthy: bool
@@ -54,7 +54,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Shown:
-    """A table of the page, and where its numbers come from: empty for published values, which say so themselves."""
+    """A table of the page and the origin of its numbers (empty for published values, which name their sources)."""
 
     table: Table
     origin: Facts
@@ -78,7 +78,7 @@ def render(
     pictures: Sequence[Picture],
     title: str,
 ) -> str:
-    """The page. ``curves`` are numeric; ``trouble`` is what they say of health, and counts where runs.json says ok."""
+    """The page. ``curves`` are numeric; ``trouble`` is the health found in them, used if runs.json says ok."""
     trained = records[(records["method"] != "untrained") & (records["augmentation"] != "none")]
     known = {str(run["run"]) for run in runs}
     cards = [_card(run, curves, trouble) for run in runs]
@@ -128,7 +128,7 @@ def _tables(
             metric=metric,
         )
         chosen = records[(records["protocol"] == protocol) & (records["part"] == part) & (records["metric"] == metric)]
-        # The first tables are ours, one a data set in this order.
+        # The first tables are ours, one per data set in this order.
         origins = [origin_facts(chosen[chosen["data"] == data], runs) for data in sorted(set(chosen["data"]))]
         origins += [()] * (len(tables) - len(origins))
         shown = [Shown(table, origin) for table, origin in zip(tables, origins, strict=True)]
@@ -177,7 +177,7 @@ def _text(value: object) -> str:
 
 
 def read_picture(path: Path) -> Picture:
-    """A PNG as a data address, so that the page needs no second file."""
+    """A PNG as a data URL, so that the page needs no second file."""
     if not path.is_file():
         raise UserError(f"--figures {path}: no such file")
     content = path.read_bytes()

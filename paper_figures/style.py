@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, colours that colour-blind readers can tell apart, and files that redraw alike."""
+"""A common style for all figures: sizes, colours that colour-blind readers can distinguish, reproducible files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALARM = "#b00020"
 
 @dataclass(frozen=True)
 class Mark:
-    """How a method is drawn: the marker keeps methods apart where the colour cannot."""
+    """How a method is drawn: the marker distinguishes methods that share a colour."""
 
     colour: str
     marker: str
@@ -65,7 +65,7 @@ def marks(methods: Iterable[str]) -> dict[str, Mark]:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw with our settings, and leave the caller's as they were."""
+    """Draw with our settings; the caller's settings are restored afterwards."""
     settings = {
         **sns.axes_style("whitegrid"),
         "font.family": "DejaVu Sans",  # ships with matplotlib, so a figure is the same on every machine
@@ -98,7 +98,7 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of ``width`` x ``height`` inches, bound to no window and to no global state."""
+    """An empty figure of ``width`` x ``height`` inches, without a window and without pyplot's global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -110,7 +110,7 @@ def legend_columns(labels: Iterable[str], width: float) -> int:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` to a .pdf or .png that holds no date and no version: redrawn, it is the same to the byte."""
+    """Write ``figure`` to a .pdf or .png without date and version, so that redrawing gives the same bytes."""
     metadata = (
         {"CreationDate": None, "Creator": None, "Producer": None} if path.suffix == ".pdf" else {"Software": None}
     )

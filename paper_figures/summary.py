@@ -1,4 +1,4 @@
-"""Measured and published numbers, brought into the cells of a table or the points of a figure."""
+"""Measured and published numbers, arranged as cells of a table or points of a figure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from clever.errors import UserError
 from clever.results.run_id import PIXELS, UNTRAINED
 
 MAIN_ITEMS = ("clever_readme", "ddcl_readme")
-"""The published tables that the main table stands beside; the others hold the same cells again or other schedules."""
+"""The published tables that the main table is compared with; the others repeat these cells or use other schedules."""
 
 
 class Configuration(NamedTuple):
-    """One row of the main table: everything that names a run, but its seed."""
+    """One row of the main table: everything that identifies a run except its seed."""
 
     data: str
     backbone: str
@@ -56,7 +56,7 @@ class Published:
 
 
 class Cell(NamedTuple):
-    """Where a measured value stands: its row, its perturbation and how the epoch was chosen (last, best)."""
+    """The place of a measured value: its row, its perturbation and how the epoch was chosen (last, best)."""
 
     configuration: Configuration
     perturbation: str
@@ -64,7 +64,7 @@ class Cell(NamedTuple):
 
 
 def summarise(records: pd.DataFrame, protocol: str, part: str, metric: str) -> dict[Cell, Measured]:
-    """Mean and spread over seeds of every cell. Raises ``UserError`` when no record answers, naming what there is."""
+    """Mean and spread over seeds of every cell. Raises ``UserError``, listing what exists, if no record matches."""
     chosen = records[
         (records["protocol"] == protocol) & (records["part"] == part) & (records["metric"] == metric)
     ].sort_values("seed")
@@ -89,8 +89,8 @@ def summarise(records: pd.DataFrame, protocol: str, part: str, metric: str) -> d
 def configurations(cells: dict[Cell, Measured], data: str) -> list[Configuration]:
     """The rows of one data set in order.
 
-    A control that was measured somewhere has its row everywhere, measured there or not; one that no record has (a study
-    with ``controls: []``) has none.
+    A control that was measured on any data set has a row on every data set, measured there or not. A control without
+    any record (a study with ``controls: []``) has no row.
     """
     found = {cell.configuration for cell in cells if cell.configuration.data == data}
     backbones = {row.backbone for row in found if row.backbone != PIXELS}
@@ -106,10 +106,10 @@ def configurations(cells: dict[Cell, Measured], data: str) -> list[Configuration
 def published_cells(
     published: pd.DataFrame, protocol: str, part: str, metric: str
 ) -> dict[tuple[Configuration, str], Published]:
-    """(Configuration, perturbation) to the value that the main tables of the sources print.
+    """(Configuration, perturbation) to the value printed in the sources' main tables.
 
-    The spread comes from Table 8, which repeats some cells of the README with a standard deviation; it is taken over
-    only where both print the same value for the same schedule.
+    The spread comes from Table 8, which repeats some cells of the README with a standard deviation. It is used only if
+    both print the same value for the same schedule.
     """
     fitting = published[
         (published["protocol"] == protocol)
@@ -139,7 +139,7 @@ def _identity(row: pd.Series) -> tuple[Configuration, str, float]:
 def elsewhere(
     published: dict[tuple[Configuration, str], Published], rows: list[Configuration]
 ) -> dict[tuple[Configuration, str], Published]:
-    """What is published of the rows' methods on data sets that are not among the rows: nothing to compare with."""
+    """Published values of the rows' methods on other data sets, which cannot be compared with the rows."""
     data = {row.data for row in rows}
     methods = {row.method for row in rows}
     return {

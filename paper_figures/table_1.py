@@ -1,4 +1,4 @@
-"""The main table: backbone x method x training augmentation against perturbation, beside what the authors published."""
+"""The main table: backbone, method and training augmentation against perturbation, with published values."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ PublishedCells = Mapping[tuple[Configuration, str], Published]
 
 
 def format_measured(measured: Measured | None) -> str:
-    """``71.3 ± 0.4``; without ± for a single seed, ``–`` where nothing was measured."""
+    """``71.3 ± 0.4``; without ± for a single seed, ``–`` if nothing was measured."""
     if measured is None:
         return NOT_MEASURED
     return f"{measured.mean:.1f}" + ("" if math.isnan(measured.std) else f" ± {measured.std:.1f}")
 
 
 def format_published(value: Published | None) -> str:
-    """The value with the digits that were printed, ``n. p.`` where none was."""
+    """The value with the printed number of digits, ``n. p.`` if the source prints none."""
     if value is None:
         return NOT_PRINTED
     return f"{value.value:.1f}" + ("" if math.isnan(value.std) else f" ± {value.std:.3f}")
@@ -71,7 +71,7 @@ def build_tables(
     part: str,
     metric: str,
 ) -> list[Table]:
-    """One table a data set of the study, then, apart from them, what is published on other data sets."""
+    """One table per data set of the study, then separate tables for values published on other data sets."""
     by_run = {str(run["run"]): run for run in runs}
     names = sorted({cell.configuration.data for cell in cells})
     what = f"{PROTOCOLS.get(protocol, protocol)}, {METRICS.get(metric, metric)}"
@@ -89,30 +89,30 @@ def _measured_table(
 ) -> Table:
     rows = configurations(cells, data)
     here = {cell: measured for cell, measured in cells.items() if cell.configuration.data == data}
-    beside = {key: value for key, value in published.items() if key[0] in rows}
-    last = {cell.perturbation for cell in here if cell.selection == "last"} | {name for _, name in beside}
+    comparable = {key: value for key, value in published.items() if key[0] in rows}
+    last = {cell.perturbation for cell in here if cell.selection == "last"} | {name for _, name in comparable}
     best = {cell.perturbation for cell in here if cell.selection == "best"}
     columns = [(name, "last") for name in sorted(last, key=perturbation_rank)]
     columns += [(name, "best") for name in sorted(best, key=perturbation_rank)]
     published_here = any(configuration.data == data for configuration, _ in published)
-    sources = _all_sources(beside)
-    sick = unhealthy_runs(runs.values())
+    sources = _all_sources(comparable)
+    unhealthy = unhealthy_runs(runs.values())
     lines: list[Row] = []
-    told: dict[str, str] = {}
+    marked: dict[str, str] = {}
     for row in rows:
         values = [here.get(Cell(row, name, selection)) for name, selection in columns]
         row_runs = sorted({run for measured in values if measured for run in measured.runs})
-        told.update({run: sick[run] for run in row_runs if run in sick})
+        marked.update({run: unhealthy[run] for run in row_runs if run in unhealthy})
         labels = (
             row.backbone,
             method_label(row.backbone, row.method),
             row.augmentation,
-            _values_label(values, row_runs, runs, sick),
+            _values_label(values, row_runs, runs, unhealthy),
         )
         kind: Kind = "control" if row.is_control else "ours"
         lines.append(Row(labels, tuple(format_measured(value) for value in values), kind))
         if published_here and not row.is_control:
-            lines.append(_beside(row, columns, beside, sources))
+            lines.append(_published_row(row, columns, comparable, sources))
     return Table(
         title=f"{what} under test-time perturbations: {data}",
         caption=(
@@ -122,12 +122,12 @@ def _measured_table(
         label_heads=LABEL_HEADS,
         value_heads=tuple(name if selection == "last" else f"{name}, best {BEST_MARK}" for name, selection in columns),
         rows=tuple(lines),
-        notes=tuple(_notes(columns, lines, beside, sources, told, data if not published_here else None)),
+        notes=tuple(_notes(columns, lines, comparable, sources, marked, data if not published_here else None)),
     )
 
 
 def _values_label(
-    values: Sequence[Measured | None], row_runs: Sequence[str], runs: Runs, sick: Mapping[str, str]
+    values: Sequence[Measured | None], row_runs: Sequence[str], runs: Runs, unhealthy: Mapping[str, str]
 ) -> str:
     counts = sorted({measured.seeds for measured in values if measured})
     if not counts:
@@ -135,15 +135,15 @@ def _values_label(
     label = seeds_label(counts[0]) if len(counts) == 1 else f"{counts[0]}–{seeds_label(counts[-1])}"
     epochs = sorted({int(runs[run]["epochs"]) for run in row_runs if run in runs and runs[run].get("epochs")})
     trained = f"{'/'.join(map(str, epochs))} epochs, " if epochs else ""
-    mark = f" {UNHEALTHY_MARK}" if any(run in sick for run in row_runs) else ""
+    mark = f" {UNHEALTHY_MARK}" if any(run in unhealthy for run in row_runs) else ""
     return f"ours, {trained}{label}{mark}"
 
 
-def _beside(
-    row: Configuration, columns: Sequence[tuple[str, str]], beside: PublishedCells, sources: Sequence[str]
+def _published_row(
+    row: Configuration, columns: Sequence[tuple[str, str]], comparable: PublishedCells, sources: Sequence[str]
 ) -> Row:
-    """The line below ours. Best-epoch columns stay empty: the sources do not say which of their values are such."""
-    values = [beside.get((row, name)) if selection == "last" else None for name, selection in columns]
+    """The published row below ours. Best-epoch columns stay empty: the sources do not mark best-epoch values."""
+    values = [comparable.get((row, name)) if selection == "last" else None for name, selection in columns]
     printed = [value for value in values if value]
     texts = tuple(
         format_published(value) if selection == "last" else ""
@@ -173,9 +173,9 @@ def _images_label(cells: Mapping[Cell, Measured]) -> str:
 def _notes(
     columns: Sequence[tuple[str, str]],
     lines: Sequence[Row],
-    beside: PublishedCells,
+    comparable: PublishedCells,
     sources: Sequence[str],
-    told: Mapping[str, str],
+    marked: Mapping[str, str],
     unpublished_data: str | None,
 ) -> list[str]:
     known = dict.fromkeys(name for name, _ in columns if name in PERTURBATIONS)
@@ -186,17 +186,15 @@ def _notes(
     if any(line.kind != "published" and "±" not in "".join(line.cells) for line in lines):
         notes.append("No ± : a single seed.")
     if any(selection == "best" for _, selection in columns):
-        notes.append(
-            f"{BEST_MARK} Best epoch of the probe on the test images: chosen by looking at the test set, so optimistic."
-        )
-    if told:
-        reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(told.items()))
-        notes.append(f"{UNHEALTHY_MARK} Not a healthy run, its numbers say little about the method. {reasons}.")
+        notes.append(f"{BEST_MARK} Best epoch of the probe, chosen on the test images and therefore optimistic.")
+    if marked:
+        reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(marked.items()))
+        notes.append(f"{UNHEALTHY_MARK} Unhealthy run; its numbers say little about the method. {reasons}.")
     if unpublished_data is not None:
         notes.append(f"Published values on {unpublished_data}: {NOT_PUBLISHED}.")
     if NOT_PRINTED in cells:
         notes.append(f"{NOT_PRINTED} : {NOT_PUBLISHED}.")
-    notes += _source_notes(sources, beside)
+    notes += _source_notes(sources, comparable)
     return notes
 
 
@@ -227,11 +225,11 @@ def _published_table(data: str, values: PublishedCells, ours: Sequence[str], wha
     if any(NOT_PRINTED in line.cells for line in lines):
         notes.append(f"{NOT_PRINTED} : {NOT_PUBLISHED}.")
     return Table(
-        title=f"Published values: {data}, another data set",
+        title=f"Published values on a different data set: {data}",
         caption=(
-            f"Data: {data}. Not comparable with our numbers on {', '.join(ours)}; here to show the paper's claim. "
-            f"{what} in percent, representation: ALL, as the sources print it. ± : spread as printed, over a number of "
-            "repeats that the source does not state."
+            f"Data: {data}. Not comparable with our numbers on {', '.join(ours)}; shown to document the paper's claim. "
+            f"{what} in percent, representation: ALL, as printed in the sources. ± : spread as printed; the source "
+            "does not state the number of repeats."
         ),
         label_heads=LABEL_HEADS,
         value_heads=tuple(names),
@@ -249,9 +247,9 @@ def to_csv(
     part: str,
     metric: str,
 ) -> str:
-    """The same numbers, tidy and unrounded, one a row; ``kind`` is ours, control or published."""
+    """The same numbers, tidy and unrounded, one per row; ``kind`` is ours, control or published."""
     by_run = {str(run["run"]): run for run in runs}
-    sick = unhealthy_runs(runs)
+    unhealthy = unhealthy_runs(runs)
     names = sorted({cell.configuration.data for cell in cells})
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_HEADS, restval="", lineterminator="\n")
@@ -281,7 +279,9 @@ def to_csv(
                     "seeds": measured.seeds,
                     "images": "/".join(map(str, measured.images)),
                     "epochs": "/".join(epochs),
-                    "healthy": "" if not runs or row.is_control else str(not sick.keys() & set(measured.runs)).lower(),
+                    "healthy": ""
+                    if not runs or row.is_control
+                    else str(not unhealthy.keys() & set(measured.runs)).lower(),
                     "source": "this study",
                 }
             )

@@ -1,4 +1,4 @@
-"""How well latents are read off the features: every method and way of evaluating beside its baseline alone."""
+"""How well features predict the latents: every method and way of evaluating, compared with its baseline alone."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = records[variants & (records["metric"] == METRIC) & (records["part"] == arguments.part)]
     if chosen.empty:
         raise UserError(f"{arguments.records}: no record of protocol {PROTOCOL}, part {arguments.part}")
-    # A column is a way of evaluating: the variant, and the perturbation where it is not the usual one.
+    # A column is a way of evaluating: the variant, plus the perturbation if it is not orig.
     plain = chosen["perturbation"] == "orig"
     ways = chosen["protocol"].where(plain, chosen["protocol"] + ", " + chosen["perturbation"])
     wording = Wording(
         title="Mean squared error of latents regressed from features",
         caption=(
-            f"Mean over the latents of interest, in the square of their units; lower is better. Representation: "
+            f"Mean over the latents of interest, in squared units; lower is better. Representation: "
             f"{arguments.part}; mean ± standard deviation over seeds. Columns: the protocol and its variants."
         ),
         decimals=4,
         unit="in the same unit (below 0: a smaller error)",
     )
-    sick = unhealthy_runs(read_runs(arguments.runs)) if arguments.runs else {}
-    write_comparison(arguments.output, compare(chosen.assign(perturbation=ways)), sick, wording)
+    unhealthy = unhealthy_runs(read_runs(arguments.runs)) if arguments.runs else {}
+    write_comparison(arguments.output, compare(chosen.assign(perturbation=ways)), unhealthy, wording)
 
 
 if __name__ == "__main__":

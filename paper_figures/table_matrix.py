@@ -1,4 +1,4 @@
-"""The matrix: every method of a study beside its own baseline alone, with paired differences over seeds."""
+"""The matrix: every method of a study compared with its baseline alone, with paired differences over seeds."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def chosen_records(records: pd.DataFrame, protocol: str, part: str, metric: str)
 
 
 def compare(chosen: pd.DataFrame) -> pd.DataFrame:
-    """One row a method and perturbation with the columns ``CSV_HEADS``, controls included, in the order of the table.
+    """One row per method and perturbation with the columns ``CSV_HEADS``, including controls, in the table's order.
 
-    ``difference``, ``low``, ``high`` are NaN, and ``verdict`` empty, where there is nothing to compare with.
+    ``difference``, ``low``, ``high`` are NaN, and ``verdict`` is empty, if there is nothing to compare with.
     """
     groups = {key: group[["seed", "value"]] for key, group in chosen.groupby([*GROUP, "perturbation"], sort=False)}
     rows = []
     for key, values in groups.items():
         data, backbone, augmentation, method, perturbation = (str(word) for word in key)
         reference = reference_of(method)
-        beside = groups.get((data, backbone, augmentation, reference, perturbation))
-        found = None if reference == method or beside is None else paired_difference(values, beside)
+        baseline = groups.get((data, backbone, augmentation, reference, perturbation))
+        found = None if reference == method or baseline is None else paired_difference(values, baseline)
         difference = found or Difference(math.nan, math.nan, math.nan, 0)
         rows.append(
             {
@@ -78,7 +78,7 @@ def compare(chosen: pd.DataFrame) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows, columns=list(CSV_HEADS))
-    # Controls first, then each baseline alone before what is added to it; baselines in the order of the records.
+    # Controls first, then each baseline alone followed by its add-ons; baselines in the order of the records.
     table["rank"] = [
         (backbone != PIXELS, method != UNTRAINED, reference_of(method), method != reference_of(method), method)
         for backbone, method in zip(table["backbone"], table["method"], strict=True)
@@ -90,7 +90,7 @@ def compare(chosen: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Wording:
-    """What a table of comparisons says of its numbers: its title, what they are, and the decimals they are given."""
+    """The words of a table of comparisons: its title, its caption, the number of decimals and the unit."""
 
     title: str
     caption: str
@@ -98,15 +98,15 @@ class Wording:
     unit: str = "in points"
 
 
-def build_tables(compared: pd.DataFrame, sick: dict[str, str], wording: Wording) -> list[Table]:
-    """One table a data set; ``sick`` maps run ids to what was wrong with them."""
-    return [_table(str(data), rows, sick, wording) for data, rows in compared.groupby("data", sort=True)]
+def build_tables(compared: pd.DataFrame, unhealthy: dict[str, str], wording: Wording) -> list[Table]:
+    """One table per data set; ``unhealthy`` maps run ids to what was wrong with them."""
+    return [_table(str(data), rows, unhealthy, wording) for data, rows in compared.groupby("data", sort=True)]
 
 
-def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], wording: Wording) -> Table:
+def _table(data: str, rows: pd.DataFrame, unhealthy: dict[str, str], wording: Wording) -> Table:
     perturbations = sorted(set(rows["perturbation"]), key=perturbation_rank)
     lines: list[Row] = []
-    told: dict[str, str] = {}
+    marked: dict[str, str] = {}
     compared = 0
     for key, group in rows.groupby(["backbone", "augmentation", "method"], sort=False):
         backbone, augmentation, method = (str(word) for word in key)
@@ -121,27 +121,29 @@ def _table(data: str, rows: pd.DataFrame, sick: dict[str, str], wording: Wording
             )
             compared += row is not None and bool(row["verdict"])
         prefix = f"{data}/{backbone}/{method}/{augmentation}/"
-        ill = {run: reason for run, reason in sick.items() if run.startswith(prefix)}
-        told |= ill
+        unhealthy_here = {run: reason for run, reason in unhealthy.items() if run.startswith(prefix)}
+        marked |= unhealthy_here
         control = method == UNTRAINED
         kind: Kind = "control" if control else "ours"
-        label = method_label(backbone, method) + (f" {UNHEALTHY_MARK}" if ill else "")
+        label = method_label(backbone, method) + (f" {UNHEALTHY_MARK}" if unhealthy_here else "")
         lines.append(Row((backbone, augmentation, label, seeds_label(int(group["seeds"].max()))), tuple(cells), kind))
     heads = [head for name in perturbations for head in (name, f"{name}: Δ [95 %]")]
     known = [f"{name}: {PERTURBATIONS[name]}" for name in perturbations if name in PERTURBATIONS]
     notes = ["Perturbations: " + "; ".join(known) + "."] if known else []
     notes.append(
         f"Δ: the method minus its baseline alone, {wording.unit}, paired by seed: mean and 95 % confidence interval of "
-        "Student's t over seeds. An interval that leaves 0 out is printed with an asterisk."
+        "Student's t over seeds. An asterisk marks intervals that exclude 0."
     )
     if compared:
         notes.append(
-            f"{compared} intervals are shown and none is corrected for their number: about {0.05 * compared:.0f} would "
-            "leave 0 out if no method changed anything."
+            f"The {compared} intervals are not corrected for their number: about {0.05 * compared:.0f} would exclude 0 "
+            "if no method changed anything."
         )
-    if told:
-        reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(told.items()))
-        notes.append(f"{UNHEALTHY_MARK} Not every run was healthy, its numbers say little about the method. {reasons}.")
+    if marked:
+        reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(marked.items()))
+        notes.append(
+            f"{UNHEALTHY_MARK} Some runs were not healthy; these numbers say little about the method. {reasons}."
+        )
     return Table(
         title=f"{wording.title}: {data}",
         caption=f"Data: {data}. {wording.caption}",
@@ -191,21 +193,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_suffixes(arguments.output, SUFFIXES)
     chosen = chosen_records(read_records(arguments.records), arguments.protocol, arguments.part, arguments.metric)
     compared = compare(chosen)
-    sick = unhealthy_runs(read_runs(arguments.runs)) if arguments.runs else {}
+    unhealthy = unhealthy_runs(read_runs(arguments.runs)) if arguments.runs else {}
     what = f"{PROTOCOLS.get(arguments.protocol, arguments.protocol)}, {METRICS.get(arguments.metric, arguments.metric)}"
     wording = Wording(
-        title=f"{what}, every method beside its baseline",
+        title=f"{what}, every method compared with its baseline",
         caption=(
             f"Accuracy in percent, representation: {arguments.part}, last epoch of the probe; "
             "mean ± standard deviation over seeds."
         ),
     )
-    write_comparison(arguments.output, compared, sick, wording)
+    write_comparison(arguments.output, compared, unhealthy, wording)
 
 
-def write_comparison(outputs: Sequence[Path], compared: pd.DataFrame, sick: dict[str, str], wording: Wording) -> None:
+def write_comparison(
+    outputs: Sequence[Path], compared: pd.DataFrame, unhealthy: dict[str, str], wording: Wording
+) -> None:
     """Write the comparison to every output in the format of its suffix."""
-    tables = build_tables(compared, sick, wording)
+    tables = build_tables(compared, unhealthy, wording)
     for output in outputs:
         if output.suffix == ".csv":
             write_text(output, to_csv(compared))

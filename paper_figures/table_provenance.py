@@ -15,10 +15,10 @@ Facts = tuple[tuple[str, str], ...]
 
 
 def origin_facts(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> Facts:
-    """(name, value) in order, of the records that a table was made from.
+    """(name, value) in order, for the records that a table was made from.
 
-    What differs between runs is listed with the number of runs that it holds for. A run that ``runs`` does not know is
-    counted by its records, which name its commit and data, and as not recorded elsewhere.
+    A value that differs between runs is listed with its number of runs. A run that is missing from ``runs`` is counted
+    by its records, which give its commit and data; its other values count as not recorded.
     """
     known = {str(run["run"]): run for run in runs}
     rows = records.drop_duplicates("run").sort_values("run")
@@ -42,7 +42,7 @@ def origin_facts(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> Fa
 
 
 def _code(run: Mapping[str, Any]) -> str:
-    """Every commit that had a part in a run, with a mark where it was not clean."""
+    """Every commit that contributed to a run; commits with uncommitted changes are marked."""
     entries = run.get("trained_by") or [run]
     return " then ".join(dict.fromkeys(map(commit_text, entries)))
 
@@ -84,7 +84,7 @@ def flat(value: object) -> str:
 
 
 def duration(seconds: object) -> str:
-    """Seconds for a person; empty where it is no number."""
+    """A duration in hours and minutes; empty if ``seconds`` is not a number."""
     if not isinstance(seconds, (int, float)):
         return ""
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""Measured accuracies beside those that others have published for the same baseline on the same data."""
+"""Measured accuracies compared with those that others have published for the same baseline on the same data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
 from names import METRICS, NOT_PUBLISHED, seeds_label
 from published_values import REFERENCE_FILE
-from references import BESIDE_COLUMNS, read_references, references_beside
+from references import PAIR_COLUMNS, pair_with_references, read_references
 from table_1 import UNHEALTHY_MARK
 from tables import Row, Table, to_latex, to_markdown
 
@@ -25,30 +25,30 @@ SUFFIXES = (".md", ".csv", ".tex")
 LABEL_HEADS = ("backbone", "what", "protocol", "values")
 VALUE_HEADS = ("epochs", "batch")
 NOT_STATED = "n. s."
-CSV_HEADS = (*BESIDE_COLUMNS, "epochs", "batch_size", "healthy")
+CSV_HEADS = (*PAIR_COLUMNS, "epochs", "batch_size", "healthy")
 DIFFER = (
-    "Protocols differ: a published row was trained with its own augmentation and schedule, and probed by its own rules "
+    "Protocols differ: each published row has its own augmentation, schedule and probe "
     "(online_linear: a head trained with the backbone; linear: a probe on the finished backbone; knn: no training). "
-    "Ours are probed after the last epoch. A difference is no failure to reproduce unless all of that agrees; the "
+    "Ours are probed after the last epoch. A difference is a failure to reproduce only if all of these agree; the "
     "studies of workflow/recipes have the published hyper-parameters."
 )
 
 
 def compare(records: pd.DataFrame, references: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The pairs of ``references.references_beside``, and of our row its schedule and whether its runs were healthy.
+    """The pairs of ``references.pair_with_references``, with our row's schedule and whether its runs were healthy.
 
-    Columns ``CSV_HEADS``; ``epochs`` and ``batch_size`` are NaN, and ``healthy`` empty, where ``runs`` do not say.
+    Columns ``CSV_HEADS``; ``epochs`` and ``batch_size`` are NaN, and ``healthy`` is empty, if ``runs`` lacks them.
     """
-    pairs = references_beside(records[(records["method"] != UNTRAINED)], references)
+    pairs = pair_with_references(records[(records["method"] != UNTRAINED)], references)
     known = {str(run["run"]): run for run in runs}
-    sick = unhealthy_runs(runs)
+    unhealthy = unhealthy_runs(runs)
     epochs, batches, healthy = [], [], []
     for row in pairs.to_dict("records"):
         prefix = "/".join(str(row[name]) for name in ("data", "backbone", "method", "augmentation")) + "/"
         ours = [run for name, run in known.items() if name.startswith(prefix)]
         epochs.append(_common([run.get("epochs") for run in ours]))
         batches.append(_common([_batch_size(run) for run in ours]))
-        healthy.append("" if not ours else "no" if any(str(run["run"]) in sick for run in ours) else "yes")
+        healthy.append("" if not ours else "no" if any(str(run["run"]) in unhealthy for run in ours) else "yes")
     return pairs.assign(epochs=epochs, batch_size=batches, healthy=healthy)[list(CSV_HEADS)]
 
 
@@ -59,12 +59,12 @@ def _batch_size(run: Mapping[str, Any]) -> object:
 
 
 def _common(values: Sequence[object]) -> float:
-    """The one value of all runs; NaN where they differ or do not say."""
+    """The value shared by all runs; NaN if they differ or lack it."""
     return float(str(values[0])) if values and values[0] is not None and len(set(values)) == 1 else math.nan
 
 
 def build_tables(compared: pd.DataFrame, records: pd.DataFrame) -> list[Table]:
-    """One table a data set of the records; one without references says so."""
+    """One table per data set of the records; a table without references has a note that says so."""
     return [_table(str(data), compared[compared["data"] == data], records) for data in sorted(set(records["data"]))]
 
 
@@ -84,7 +84,7 @@ def _table(data: str, pairs: pd.DataFrame, records: pd.DataFrame) -> Table:
             by_metric = ours.drop_duplicates("metric").set_index("metric")["value"]
             cells += [f"{by_metric[name]:.1f}" if name in by_metric.index else "–" for name in metrics]
             lines.append(Row(labels, tuple(cells), "ours"))
-        # Ours by kNN and by probe have the same references: once is enough.
+        # Our kNN and linear-probe rows have the same references; list them once.
         columns = ["reference_method", "reference_protocol", "reference_epochs", "reference_batch_size", "source"]
         once = group.drop_duplicates([*columns, "metric", "reference_value", "note"])
         for printed, rows in once.groupby([*columns, "note"], sort=False, dropna=False):
@@ -99,7 +99,7 @@ def _table(data: str, pairs: pd.DataFrame, records: pd.DataFrame) -> Table:
             lines.append(Row((backbone, name, published_protocol, label), tuple(cells), "published"))
     notes = [DIFFER] if lines else []
     if any(UNHEALTHY_MARK in line.labels[1] for line in lines):
-        notes.append(f"{UNHEALTHY_MARK} Not every run was healthy; see table_1.")
+        notes.append(f"{UNHEALTHY_MARK} Some runs were not healthy; see table_1.")
     notes += [f"({number}) {source}." for number, source in enumerate(sources, start=1)]
     measured = records[(records["data"] == data) & (records["method"] != UNTRAINED) & (records["backbone"] != PIXELS)]
     there = {(str(backbone), str(method)) for backbone, method in zip(pairs["backbone"], pairs["method"], strict=True)}
@@ -111,7 +111,7 @@ def _table(data: str, pairs: pd.DataFrame, records: pd.DataFrame) -> Table:
         title=f"Measured and published accuracies of the baselines: {data}",
         caption=(
             f"Data: {data}, unchanged test images, the whole representation, last epoch; accuracy in percent, mean "
-            f"over seeds. {NOT_STATED}: not stated. Published rows are not the paper's but those of other libraries."
+            f"over seeds. {NOT_STATED}: not stated. Published rows come from other libraries, not from the paper."
         ),
         label_heads=LABEL_HEADS,
         value_heads=(*VALUE_HEADS, *metrics),

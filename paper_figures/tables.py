@@ -1,4 +1,4 @@
-"""A table apart from its format, and the formats: Markdown and LaTeX (the report renders it as HTML)."""
+"""Tables independent of their format, and the formats Markdown and LaTeX (the report renders them as HTML)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["ours", "control", "published"]
 
 @dataclass(frozen=True)
 class Row:
-    """One line: what it is (``labels``), its numbers as text (``cells``) and which kind of line it is."""
+    """One row: its labels, its numbers as text (``cells``) and its kind."""
 
     labels: tuple[str, ...]
     cells: tuple[str, ...]
@@ -22,7 +22,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Text only, in no markup; ``caption`` is one paragraph, ``notes`` one sentence or two each."""
+    """A table in plain text, without markup; ``caption`` is one paragraph, each of ``notes`` one or two sentences."""
 
     title: str
     caption: str
@@ -33,7 +33,7 @@ class Table:
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
-    """One section a table, in GitHub's dialect; columns are padded, so that the source reads as a table too."""
+    """One section per table, in GitHub's dialect; columns are padded so that the source is readable too."""
     return "\n".join(_markdown_section(table) for table in tables)
 
 
@@ -44,8 +44,8 @@ def _markdown_section(table: Table) -> str:
 
 
 def markdown_grid(label_heads: Sequence[str], value_heads: Sequence[str], rows: Sequence[Row]) -> str:
-    """The lines of a Markdown table alone: labels to the left, values to the right."""
-    # Square brackets, as of an interval, are left in a head: its names come from checked records.
+    """Only the lines of a Markdown table: labels left-aligned, values right-aligned."""
+    # Heads may contain square brackets, as of an interval; their names come from checked records.
     heads = [escape_markdown(text, brackets=False) for text in (*label_heads, *value_heads)]
     lines = [[escape_markdown(text) for text in (*row.labels, *row.cells)] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(heads, *lines, strict=True)]
@@ -63,7 +63,7 @@ def markdown_grid(label_heads: Sequence[str], value_heads: Sequence[str], rows: 
 
 
 def escape_markdown(text: str, *, brackets: bool = True) -> str:
-    """Text for one line of Markdown: what it would take for markup, escaped; a line break becomes a space."""
+    """Text for one line of Markdown: markup characters are escaped; a line break becomes a space."""
     line = one_line(" ".join(text.split("\n")))
     special = "\\`*|<>&" + ("[]" if brackets else "")
     return "".join(f"\\{character}" if character in special else character for character in line)
@@ -93,12 +93,12 @@ _LATEX = {
 
 
 def escape_latex(text: str) -> str:
-    """Text for LaTeX: its special characters, and the few beyond ASCII that our tables use, as commands."""
+    """Text for LaTeX: special characters, and the few non-ASCII characters of our tables, become commands."""
     return "".join(_LATEX.get(character, character) for character in one_line(" ".join(text.split("\n"))))
 
 
 def to_latex(tables: Sequence[Table]) -> str:
-    """One ``table*`` float a table; needs the packages booktabs and, for quotation marks, fontenc with T1."""
+    """One ``table*`` float per table; needs the packages booktabs and, for quotation marks, fontenc with T1."""
     return "\n".join(
         ["% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}", *(_latex_float(table) for table in tables)]
     )

@@ -23,20 +23,20 @@ class Finding:
 
     @property
     def shown(self) -> str:
-        """The verdict, with a warning where it does not outlive the correction for the number of statements."""
+        """The verdict, with a warning if it does not survive the correction for the number of statements."""
         is_hint = self.verdict in (SUPPORTED, LOWER) and self.p_holm > 1 - CONFIDENCE
         return f"{self.verdict} (a hint)" if is_hint else self.verdict
 
     @property
     def changes_without_unhealthy(self) -> bool:
-        """Whether an unhealthy run had a part in it."""
+        """Whether any comparison includes an unhealthy run."""
         return len(self.healthy.comparisons) != len(self.pooled.comparisons)
 
 
-def find(found: Sequence[Statement], sick: Iterable[str]) -> list[Finding]:
-    """Every statement judged, p-values corrected for the number of statements that have one."""
+def find(found: Sequence[Statement], unhealthy: Iterable[str]) -> list[Finding]:
+    """The verdict on every statement, with p-values corrected for the number of statements that have one."""
     pooled = [pool(statement.claimed) for statement in found]
-    healthy = [pool(statement.without(sick).claimed) for statement in found]
+    healthy = [pool(statement.without(unhealthy).claimed) for statement in found]
     corrected = holm([one.p_value for one in pooled])
     return [
         Finding(

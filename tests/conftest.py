@@ -1,4 +1,4 @@
-"""What several rooms' tests need: a tiny store of real digits and a tiny run on it."""
+"""Shared by the tests of several folders: a tiny store of real digits and a tiny run on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RunDescriber = Callable[..., dict[str, Any]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no core waits for one at the end."""
+    """The longest files first, so that no core is idle at the end."""
     items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
 
 

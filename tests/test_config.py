@@ -1,4 +1,4 @@
-"""The study: a mistake is one line that names the key and what would be right; recipes hold what matters alone."""
+"""The study: a mistake gives one line that names the key and what would be right; recipes contain only what matters."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_several_mistakes_are_counted_and_the_misspelt_key_comes_first() -> None
 
 @pytest.mark.parametrize("nothing", [None, [1], "text", 3])
 def test_a_study_that_is_no_mapping(nothing: object) -> None:
-    with pytest.raises(UserError, match=r"^study.yaml: a study is a mapping of keys, this is a "):
+    with pytest.raises(UserError, match=r"^study.yaml: a study must be a mapping of keys, but this is a "):
         parse_study(nothing, "study.yaml")
 
 
@@ -86,13 +86,13 @@ def test_a_study_that_is_no_mapping(nothing: object) -> None:
     ("text", "message"),
     [
         ("study: [", "not valid YAML"),
-        ("study: a\nstudy: b\n", r"the key 'study' stands twice \(line 2\)"),
+        ("study: a\nstudy: b\n", r"the key 'study' appears twice \(line 2\)"),
         (
             "data:\n  digits: {source: digits}\n  digits: {source: digits}\n",
-            r"the key 'digits' stands twice \(line 3\)",
+            r"the key 'digits' appears twice \(line 3\)",
         ),
         ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),
-        ("", "a study is a mapping of keys"),
+        ("", "a study must be a mapping of keys"),
     ],
 )
 def test_a_file_that_is_not_a_study(tmp_path: Path, text: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""`clever doctor`: every failing condition is brought about once; what it counts is compared with the real thing."""
+"""`clever doctor`: every failing condition is caused once; its estimates are compared with measured values."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_study_is_compared_with_its_prepared_store(place: Path) -> None:
     Path("study.yaml").write_text(STUDY.replace("root: pictures", "root: pictures, image_size: 16, subset_seed: 3"))
     found = _examine()["data pictures"]
     assert found.state == "warning"
-    assert "prepared with other options than the study's; it will be prepared again" in found.text
+    assert "prepared with options other than the study's; it will be prepared again" in found.text
 
 
 def test_the_padding_of_a_batch_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,8 +228,8 @@ def test_too_little_memory_warns_and_fails_where_the_weights_alone_do_not_fit(mo
         return found.state + found.text.rpartition(";")[2].removeprefix(found.text) * (found.state == "warning")
 
     assert state(8_000_000_000, 10**10) == "ok"
-    assert state(7_900_000_000, 10**10) == "warning give snakemake --cores 1"
-    assert state(3_900_000_000, 10**10) == "warning raise optimisation.accumulate or take bf16"
+    assert state(7_900_000_000, 10**10) == "warning use snakemake --cores 1"
+    assert state(3_900_000_000, 10**10) == "warning raise optimisation.accumulate or use bf16"
     assert state(900_000_000, 900_000_000) == "FAIL"
 
 
@@ -246,7 +246,7 @@ def test_a_file_server_with_another_clock_fails(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(time, "time", lambda: real() - 3600)
     found = machine.check_folder("folder", tmp_path)
     assert found.state == "FAIL"
-    assert "its clock is 3600 s off" in found.text
+    assert "its clock differs from this machine's by 3600 s" in found.text
 
 
 def test_a_file_of_the_future_fails(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_busy_or_limited_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, load, load))
         assert machine.check_cores().state == state
     monkeypatch.setattr(machine, "_processor_quota", lambda: 2.0)
-    assert "give --cores 2" in machine.check_cores().text
+    assert "use --cores 2" in machine.check_cores().text
 
 
 def _versions(monkeypatch: pytest.MonkeyPatch, **fake: str | None) -> None:
@@ -293,8 +293,8 @@ def _versions(monkeypatch: pytest.MonkeyPatch, **fake: str | None) -> None:
 @pytest.mark.parametrize(
     ("fake", "text"),
     [
-        ({"timm": "0.9.1"}, "timm is 0.9.1 (>=1.0.20 is needed)"),
-        ({"timm": None}, "timm is missing (>=1.0.20 is needed)"),
+        ({"timm": "0.9.1"}, "timm is 0.9.1 (the project needs >=1.0.20)"),
+        ({"timm": None}, "timm is missing (the project needs >=1.0.20)"),
     ],
 )
 @pytest.mark.parametrize("in_checkout", [True, False])
@@ -319,7 +319,7 @@ def test_another_version_than_the_lock_warns(tmp_path: Path, monkeypatch: pytest
     _versions(monkeypatch, numpy="2.4.6", tqdm="4.67.1")
     packages, lock = software.check_packages(tmp_path)
     assert (packages.state, lock.state) == ("ok", "ok")
-    assert lock.text == "2 packages in the versions of requirements.lock, 1 of it not installed"
+    assert lock.text == "2 packages have the versions of requirements.lock, 1 not installed"
     _versions(monkeypatch, numpy="2.4.6+local", tqdm="4.66.0")
     packages, lock = software.check_packages(tmp_path)
     assert (packages.state, lock.state) == ("ok", "warning")
@@ -330,7 +330,7 @@ def test_another_version_than_the_lock_warns(tmp_path: Path, monkeypatch: pytest
 def test_an_old_python_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "python_version", lambda: "3.10.14")
     found = software.check_python(software.checkout())
-    assert (found.state, found.text[:32]) == ("FAIL", "3.10.14, but >=3.11 is needed; m")
+    assert (found.state, found.text[:40]) == ("FAIL", "3.10.14, but the project needs >=3.11; u")
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_a_driver_too_old_fails(fake: _FakeGpus) -> None:
     fake.driver("535.104.05")
     (found,) = gpus.check_gpus()
     assert found.state == "FAIL"
-    assert "driver 535.104.05 is too old for CUDA 13.0 that torch was built for: 580 or newer is needed" in found.text
+    assert "driver 535.104.05 is too old for CUDA 13.0, which torch was built for: 580 or newer is needed" in found.text
 
 
 def test_a_torch_for_the_cpu_fails_beside_a_gpu(fake: _FakeGpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,7 +439,7 @@ def test_gpus_that_torch_finds(fake: _FakeGpus, driver: str, free: int, fails: b
     found = list(gpus.check_gpus())
     assert [finding.state for finding in found] == states
     assert driver in found[0].text
-    assert ("no kernel image" if fails else f"141.0 GB, {free}.0 GB of it free") in found[1].text
+    assert ("no kernel image" if fails else f"141.0 GB, {free}.0 GB free") in found[1].text
 
 
 def test_the_memory_of_a_gpu_counts_where_there_is_one(fake: _FakeGpus) -> None:
@@ -460,7 +460,7 @@ def test_counted_bytes_are_those_of_the_files(
     pretrain(recipe, digits_store, tmp_path, ExecutionOptions(device="cpu", threads=1, keep_state=True))
     need = run_need(recipe)
     (state,) = (tmp_path / "state").glob("state-*.pt")
-    # The files hold names, shapes and a few scalars beside the numbers.
+    # The files also hold names, shapes and a few scalars.
     assert need.backbone <= (tmp_path / "backbone.safetensors").stat().st_size <= 1.02 * need.backbone
     assert need.state <= state.stat().st_size <= 1.05 * need.state
 
@@ -538,7 +538,7 @@ def test_an_unknown_size_is_said(place: Path) -> None:
     assert store_bytes(DataOptions(source="threediebench", root="absent", image_size=32)) is None
     assert store_bytes(DataOptions(source="image_folder", root="absent", image_size=32)) is None
     shutil.rmtree(place / "data")
-    assert "(without pictures, whose size only preparing it tells)" in _examine()["disk"].text
+    assert "(without pictures, of unknown size until prepared)" in _examine()["disk"].text
 
 
 def test_it_starts_where_torch_does_not() -> None:

@@ -1,10 +1,11 @@
-"""Each table and figure is one line, one script and one caption; nothing of the three is missing or left over."""
+"""Each table and figure is one line, one script and one caption; none of the three is missing or unused."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -37,21 +38,18 @@ def test_a_script_has_every_option_of_its_command(item: str) -> None:
     shown = subprocess.run(
         [sys.executable, str(ROOT / "paper_figures" / f"{item}.py"), "--help"], capture_output=True, text=True
     )
-    options = [word for word in DRAWINGS[item].command.split() if word.startswith("--")]
-    assert "--output" in options
-    assert set(options) <= set(shown.stdout.replace(",", " ").split())
+    options = {f"--{name}" for name in (*DRAWINGS[item].inputs, *DRAWINGS[item].options, "output")}
+    assert options <= set(shown.stdout.replace(",", " ").split())
 
 
-def test_values_come_from_the_study() -> None:
+def test_arguments_are_inputs_and_values_of_the_study() -> None:
     study = parse_study(yaml.safe_load(STUDY), "config.yaml")
-    assert DRAWINGS["report"].params(study) == {"title": "CLeVER, study demo"}
-    assert DRAWINGS["findings"].params(study) == {"study": "demo", "figure": ""}
+    inputs = SimpleNamespace(records="r.csv", runs="r.json", curves="c.csv", figures=["a.png", "b.png"], code=["x.py"])
+    both = ["--records", "r.csv", "--runs", "r.json"]
+    assert DRAWINGS["table_1"].arguments(study, inputs) == both
+    assert DRAWINGS["figure_robustness"].arguments(study, inputs) == both[:2]
+    figures = ["--curves", "c.csv", "--figures", "a.png", "b.png"]
+    assert DRAWINGS["report"].arguments(study, inputs) == [*both, *figures, "--title", "CLeVER, study demo"]
+    assert DRAWINGS["findings"].arguments(study, inputs) == [*both, "--study", "demo", "--figure", ""]
     with_claims = study.model_copy(update={"paper": ["findings", "figure_claims"]})
-    assert DRAWINGS["findings"].params(with_claims) == {"study": "demo", "figure": "figure_claims.png"}
-    assert DRAWINGS["table_1"].params(study) == {}
-
-
-def test_the_command_of_a_table() -> None:
-    assert DRAWINGS["table_1"].command == (
-        "python {input.script:q} --records {input.records:q} --runs {input.runs:q} --output {output:q} > {log:q} 2>&1"
-    )
+    assert DRAWINGS["findings"].arguments(with_claims, inputs)[-2:] == ["--figure", "figure_claims.png"]

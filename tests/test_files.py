@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, whatever goes wrong while they are written."""
+"""Files are written completely or not at all, whatever fails during the write."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_one_edit_of_every_file_in_turn(tmp_path: Path) -> None:
     counted = training_code("dino", "clever", tmp_path)
     assert names(training_code("dino", "clever")) == {f.relative_to(tmp_path / "clever").as_posix() for f in counted}
     before = digest(counted, tmp_path)
-    assert before == digest(training_code("dino", "clever"))  # wherever the package lies
+    assert before == digest(training_code("dino", "clever"))  # wherever the package is
     changed = set()
     for file in sorted((tmp_path / "clever").rglob("*.py")):
         text = file.read_text(encoding="utf-8")

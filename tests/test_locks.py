@@ -1,4 +1,4 @@
-"""Locks by the kernel and by claims, between real processes, and what is known of a holder."""
+"""Kernel locks and lock files, between real processes, and what is known about a holder."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def held_by(folder: Path) -> str:
 
 
 def claim(folder: Path, **changed: object) -> Holder:
-    """Leave the claim of a process elsewhere that can no longer be asked."""
+    """Leave the lock file of a process on another host that cannot be checked."""
     elsewhere = replace(Holder.this_process("file"), machine="000000000000", host="node7", pid=4711, **changed)
     (folder / "owner.json").write_text(json.dumps(asdict(elsewhere)))
     return elsewhere
@@ -181,7 +181,7 @@ def test_slurm_is_asked_about_the_job_of_a_holder(
 
 
 def race(folder: Path, line: Connection, rounds: int) -> None:
-    """Take the lock often, each time on top of a dead process's claim; say how often two were inside."""
+    """Take the lock often, each time over a dead process's lock file; report how often two processes held it."""
     fcntl.flock = lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSYS, "no flock"))  # type: ignore[assignment]
     clashes = taken = 0
     while taken < rounds:

@@ -1,4 +1,4 @@
-"""Typed blocks: canonical text and one-line faults, on blocks made for the purpose."""
+"""Typed blocks: canonical text and one-line errors, on blocks made for these tests."""
 
 from __future__ import annotations
 

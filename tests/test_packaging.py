@@ -1,4 +1,4 @@
-"""What is written down twice agrees: dependencies, lock, conda environment, schema, citation."""
+"""Duplicated facts agree: dependencies, lock, conda environment, schema, citation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_lock_serves_everything_that_the_project_asks_for() -> None:
 
 
 def test_the_lock_is_closed() -> None:
-    """Whatever a package of the lock needs on this system is in the lock, in a version that will do."""
+    """Every dependency of a locked package on this system is in the lock, in a compatible version."""
     lock = _lock()
     if importlib.metadata.version("torch") != _pinned_version(lock["torch"]):
         pytest.skip("this environment was not made from requirements.lock")
@@ -104,7 +104,7 @@ def _needed(wanted: list[str]) -> set[str]:
 
 
 def test_the_locked_torch_is_the_cuda_build_with_or_without_a_driver() -> None:
-    """What the head of environment.yml says of a login node."""
+    """The claim about login nodes at the top of environment.yml."""
     if importlib.metadata.version("torch") != _pinned_version(_lock()["torch"]) or sys.platform != "linux":
         pytest.skip("this environment was not made from requirements.lock on Linux")
     import torch
@@ -153,7 +153,7 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 
 
 def test_every_package_that_the_scripts_import_is_asked_for() -> None:
-    """By name, in the group that serves the folder: what only comes along with another package may go with it."""
+    """Imports must be named in the folder's group: a package that is only an indirect dependency may disappear."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     asked = {

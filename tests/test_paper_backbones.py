@@ -1,4 +1,4 @@
-"""The paper's five backbones through the whole path, on real photographs of 64 px."""
+"""The paper's five backbones through the whole pipeline, on real photographs of 64 px."""
 
 from __future__ import annotations
 

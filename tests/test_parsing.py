@@ -1,4 +1,4 @@
-"""The boundary to foreign content: every exception of a parser is one line with the file."""
+"""Parsing of untrusted content: every exception of a parser becomes one line with the file."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_what_is_no_json(text: str) -> None:
     ("content", "message"),
     [
         (DEEP, r"damaged, not valid JSON \(nested too deeply\)"),
-        ("[1]", "damaged, it holds a JSON list, no object"),
-        ("null", "damaged, it holds a JSON null, no object"),
+        ("[1]", "damaged, it holds a JSON list, not an object"),
+        ("null", "damaged, it holds a JSON null, not an object"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`clever progress`: counts and time left of a study whose files are made by hand, against sums done by hand."""
+"""`clever progress`: counts and time left for a study of hand-made files, against hand-computed sums."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_complete_study_has_no_time_left(
     assert told["seconds_left"] == 0
     assert told["evaluated"] == told["evaluations"] == 6
     assert main(given) == 0
-    assert capsys.readouterr().out == "halfway: 6 of 6 runs trained, 6 of 6 evaluations made\n"
+    assert capsys.readouterr().out == "halfway: 6 of 6 runs trained, 6 of 6 evaluations done\n"
 
 
 def test_a_study_that_is_no_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

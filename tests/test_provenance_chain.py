@@ -1,4 +1,4 @@
-"""`clever provenance`: a chain that holds, and every link of it broken once."""
+"""`clever provenance`: an intact chain, and each of its links broken once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def results(original: Path, tmp_path: Path) -> Path:
-    """A copy of it to damage."""
+    """A copy of the results folder, to be damaged."""
     return shutil.copytree(original, tmp_path / "chained")
 
 

@@ -1,4 +1,4 @@
-"""Seeds by purpose: the same everywhere, different for different purposes, nothing of the global state touched."""
+"""Seeds by purpose: the same everywhere, different for different purposes; global state is not touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON objects with a checksum of their own content."""
+"""JSON objects with a checksum of their content."""
 
 from __future__ import annotations
 

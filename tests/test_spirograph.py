@@ -15,7 +15,7 @@ def parameters(count: int, seed: int = 0) -> Tensor:
 
 
 def plain(row: Tensor) -> list[list[list[float]]]:
-    """One image [3][32][32] as the formula stands in Foster et al.'s code, in plain loops."""
+    """One image [3][32][32] by the formula in Foster et al.'s code, in plain loops."""
     m, b, sigma, rfore, h, rback, gfore, gback, bfore, bback = row.tolist()
     fixed = m + b - h  # radius of the fixed circle; that of the rolling one is b
     points = []

@@ -1,4 +1,4 @@
-"""Protocols with data sets of their own in a study: their roots, what is refused when it is read, what doctor says."""
+"""Protocols of a study that read separate data sets: their roots, rejected studies, the doctor's messages."""
 
 from __future__ import annotations
 

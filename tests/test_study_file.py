@@ -1,4 +1,4 @@
-"""Study files made to harm or to deceive: one line with the place, in no time, whatever the file holds."""
+"""Malicious or misleading study files: one line with the place, at once, whatever the file contains."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ HOSTILE = {
     "a fraction of 5,000 digits": (f"a: 0.{'3' * 5000}", "a: a number of 5002 characters"),
     "a merge bomb": (MERGE_BOMB, rf"more than {NODE_LIMIT} keys and values"),
     "an alias bomb": (ALIAS_BOMB, rf"more than {NODE_LIMIT} keys and values"),
-    "an alias of itself": ("a: &a [*a]\n", r"a\.0: an alias within what it stands for"),
-    "octal": ("pretrainings: [{seeds: [010]}]", r"pretrainings\.0\.seeds\.0: 010 is octal for YAML \(line 1\)"),
-    "base 60": ("epochs: 1:30", "epochs: 1:30 is a number of base 60 for YAML"),
+    "an alias of itself": ("a: &a [*a]\n", r"a\.0: an alias inside the block that it refers to"),
+    "octal": ("pretrainings: [{seeds: [010]}]", r"pretrainings\.0\.seeds\.0: 010 is octal in YAML \(line 1\)"),
+    "base 60": ("epochs: 1:30", "epochs: 1:30 is a base-60 number in YAML"),
     "a day that is none": ("a:\n  b: 2026-99-99\n", r"a\.b: '2026-99-99' cannot be read as a timestamp .*\(line 2\)"),
     "a tag that lies": ("a: !!int many\n", "a: 'many' cannot be read as a int"),
     "a truth that is none": ("a: !!bool perhaps\n", "a: 'perhaps' cannot be read as a bool"),

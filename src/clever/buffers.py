@@ -1,4 +1,4 @@
-"""Holding what a forward pass moves besides parameters: BatchNorm's running statistics."""
+"""Protect the buffers that a forward pass changes: BatchNorm's running statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def unchanged_buffers(module: nn.Module) -> Iterator[None]:
-    """Whatever passes go through ``module`` inside, its buffers are afterwards what they were before."""
+    """Restore the buffers of ``module`` when the block ends, whatever forward passes ran inside it."""
     kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
     yield
     for buffer, value in kept:

@@ -1,4 +1,4 @@
-"""What there is to choose from, read off the registries."""
+"""The available choices, read from the registries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clever.evaluation import PROTOCOLS
 
 
 def catalogue() -> dict[str, list[str]]:
-    """The names of everything that a study can name, by kind."""
+    """The names of everything that a study can choose, by kind."""
     return {
         "baselines": list(BASELINES),
         "equivariances": list(EQUIVARIANCES),

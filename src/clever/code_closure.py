@@ -1,9 +1,9 @@
 """The files that a piece of code consists of: its static import closure, read from the syntax trees.
 
-Nothing is imported and nothing but the standard library is needed. Imports inside functions count; imports under
-``if TYPE_CHECKING`` do not, since they run nothing. A name that a package's ``__init__`` only passes on leads to the
-module that defines it, so that a package's other modules do not count because of one of them. Where an ``__init__``
-defines the name itself (a registry, a function), it counts with those of its imports that its own code uses.
+Nothing is imported, and only the standard library is needed. Imports inside functions count; imports under
+``if TYPE_CHECKING`` do not, since they never run. A name that a package's ``__init__`` only re-exports leads to the
+module that defines it, so that the package's other modules do not count. An ``__init__`` that defines the name itself
+(a registry, a function) counts, with those of its imports that its own code uses.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
-"""The folder that the package lies in."""
+"""The folder that contains the package."""
 
 _Imported = tuple[str, str | None]
-"""A module, and the name that is taken from it; None for the module itself."""
+"""A module and the name imported from it; None for the module itself."""
 
 
 def code_closure(entries: Iterable[str], cut: Sequence[str] = (), roots: Sequence[Path] = (SOURCE,)) -> dict[str, Path]:
-    """The modules that ``entries`` consist of, and their files.
+    """The modules in the import closure of ``entries``, and their files.
 
     Args:
         entries: dotted names of modules.
         cut: borders, as patterns (``clever.results*``): modules that neither count nor are followed.
-        roots: the folders in which modules are looked for; what is in none of them (a library) does not count.
+        roots: the folders to search for modules; modules in none of them (libraries) do not count.
 
     Returns:
-        Module to file, sorted by module.
+        Mapping from module to file, sorted by module.
 
     Raises:
         ModuleNotFoundError: an entry is in none of the folders.
@@ -51,10 +51,10 @@ def code_closure(entries: Iterable[str], cut: Sequence[str] = (), roots: Sequenc
 
 
 def registered(package: str, registry: str, key: str | None = None, root: Path = SOURCE) -> set[str]:
-    """The modules that define what a registry, a dict at the top of a module, holds for a key; for all, if it is None.
+    """The modules that define the entry of a registry (a top-level dict) for a key; for all keys if ``key`` is None.
 
     Raises:
-        KeyError: there is no such registry or key.
+        KeyError: the registry or the key does not exist.
     """
     roots = (root,)
     file = _find(package, roots)
@@ -95,7 +95,7 @@ def _parse(file: Path) -> ast.Module:
 
 @functools.cache
 def _followed(module: str, file: Path, roots: tuple[Path, ...]) -> tuple[str, ...]:
-    """The modules that one module's code leads to."""
+    """The modules that one module imports."""
     if file.name == "__init__.py":
         bound = _bindings(module, file)
         used = {
@@ -113,7 +113,7 @@ def _followed(module: str, file: Path, roots: tuple[Path, ...]) -> tuple[str, ..
 
 
 def _resolved(module: str, name: str | None, roots: tuple[Path, ...]) -> Iterator[str]:
-    """The module that an import leads to: where the name is defined, if the module is a package that passes it on."""
+    """The module that an import leads to: for a name that a package re-exports, the module that defines it."""
     file = _find(module, roots)
     if file is None:
         return
@@ -127,7 +127,7 @@ def _resolved(module: str, name: str | None, roots: tuple[Path, ...]) -> Iterato
 
 @functools.cache
 def _bindings(module: str, file: Path) -> dict[str, _Imported]:
-    """The names that a module's top level imports, also for type checkers alone, as a lazy package does."""
+    """The names that a module imports at its top level, including those for type checkers (in lazy packages)."""
     return {bound: found for bound, inside, found in _imports(module, file, typing=True) if not inside}
 
 
@@ -135,9 +135,9 @@ def _imports(module: str, file: Path, typing: bool = False, top: bool = True) ->
     """(bound name, whether inside a function, what) of every import of a file.
 
     Args:
-        module, file: whose imports.
-        typing: those under ``if TYPE_CHECKING`` too.
-        top: those outside of functions too.
+        module, file: the file whose imports are listed.
+        typing: include those under ``if TYPE_CHECKING``.
+        top: include those outside of functions.
     """
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
 

@@ -1,6 +1,6 @@
-"""Collective operations of several processes that train one network together.
+"""Collective operations for several processes that train one network together.
 
-In a single process they return their argument, so that no caller needs to ask. Every process must call each of them, in
+In a single process they return their argument, so callers need no special case. Every process must call all of them in
 the same order.
 """
 
@@ -19,17 +19,17 @@ def is_distributed() -> bool:
 
 
 def process_rank() -> int:
-    """This process's number, 0 when it is the only one."""
+    """The rank of this process; 0 if it is the only one."""
     return dist.get_rank() if is_distributed() else 0
 
 
 def process_count() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if is_distributed() else 1
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes files and prints."""
+    """Whether this process writes files and prints."""
     return process_rank() == 0
 
 
@@ -54,9 +54,9 @@ def any_process(flags: list[bool], device: torch.device) -> list[bool]:
 def gather_rows(value: Tensor) -> Tensor:
     """The rows of all processes, in order of their ranks: [N, ...] from each of w processes to [w * N, ...].
 
-    Differentiable: a row's gradient is the sum of what all processes' losses send back to it. With each process's loss
-    a mean over the rows of all, and parameter gradients averaged over processes (DistributedDataParallel), the result
-    is the gradient of one process with all rows.
+    Differentiable: a row's gradient is the sum of its gradients from the losses of all processes. If each loss
+    is a mean over the rows of all processes, and parameter gradients are averaged over processes
+    (DistributedDataParallel), the result is the gradient of one process with all rows.
     """
     if not is_distributed():
         return value

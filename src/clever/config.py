@@ -1,4 +1,4 @@
-"""The typed study: one YAML file that says everything, read, checked and turned into runs."""
+"""The typed study: one YAML file that defines everything, read, checked and expanded into runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PretrainingOptions(Options):
     augmentations: list[Name] = Field(min_length=1)
     """Names from ``augmentations``."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
-    """One run a seed; three or more where the table should show a spread."""
+    """Seeds, one run each; use three or more if the table should show a spread."""
     optimisation: OptimisationOptions = OptimisationOptions()
     """Optimiser and schedules of these runs."""
 
@@ -72,12 +72,12 @@ class Study(Options):
     controls: list[Literal["untrained", "pixels"]] = Field(default=["untrained", "pixels"])
     """Control rows of every table."""
     evaluations: EvaluationOptions
-    """The protocols that every run and control goes through."""
+    """The protocols that evaluate every run and control."""
     paper: list[PaperItem] = Field(default=["table_1", "figure_robustness", "figure_loss_terms", "report"])
-    """The tables and figures to draw. Add table_matrix where several methods share a baseline and there are enough
-    seeds for confidence intervals, findings and figure_claims for a verdict on each claim of the paper from the same,
-    table_latents for the protocol latents, and table_references where others have published accuracies of the baseline
-    and data."""
+    """The tables and figures to draw. Add table_matrix if several methods share a baseline and there are enough
+    seeds for confidence intervals; findings and figure_claims for a verdict on each claim of the paper from the same
+    records; table_latents for the protocol latents; and table_references if others have published accuracies for the
+    baseline and data."""
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:
@@ -98,14 +98,14 @@ class Study(Options):
                     sizes = self.backbones[backbone].image_size, self.augmentations[augmentation].global_size
                     if sizes[0] != sizes[1]:
                         raise ValueError(
-                            f"{where}: backbones.{backbone}.image_size is {sizes[0]} but augmentations.{augmentation}"
+                            f"{where}: backbones.{backbone}.image_size is {sizes[0]}, but augmentations.{augmentation}"
                             f".global_size is {sizes[1]}; make them equal"
                         )
             for augmentation in block.augmentations:
                 needed, given = self.augmentations[augmentation].source, self.data[block.data].source
                 if needed not in (None, given):
                     raise ValueError(
-                        f"{where}: augmentations.{augmentation} makes views of source {needed}, but data.{block.data} "
+                        f"{where}: augmentations.{augmentation} needs the source {needed}, but data.{block.data} "
                         f"has source {given}"
                     )
             for method in block.methods:
@@ -116,10 +116,10 @@ class Study(Options):
             ("augmentations", NO_AUGMENTATION),
         ):
             if reserved in getattr(self, section):
-                raise ValueError(f"{section}.{reserved}: this name is kept for the control runs; choose another")
+                raise ValueError(f"{section}.{reserved}: this name is reserved for the control runs; choose another")
         repeated = [run for run, count in Counter(r.run for r in self._trained()).items() if count > 1]
         if repeated:
-            raise ValueError(f"pretrainings: the run {repeated[0]} stands there twice; remove one of them")
+            raise ValueError(f"pretrainings: the run {repeated[0]} is listed twice; remove one of them")
         return self
 
     @model_validator(mode="after")
@@ -134,7 +134,7 @@ class Study(Options):
         return self
 
     def _check_method(self, where: str, block: PretrainingOptions, method: str) -> None:
-        """Refuse a method that cannot work with the views or backbones of its block."""
+        """Reject a method that cannot work with the views or backbones of its block."""
         baseline, equivariance = self.methods[method].baseline.name, self.methods[method].equivariance
         for augmentation in block.augmentations:
             views = self.augmentations[augmentation]
@@ -151,20 +151,20 @@ class Study(Options):
                     )
             if equivariance.extra_views() and not views.augments:
                 raise ValueError(
-                    f"{where}: methods.{method}: {equivariance.name} needs further views of every image, which "
+                    f"{where}: methods.{method}: {equivariance.name} needs additional views of every image, which "
                     f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
                 )
             if equivariance.shared_draws > 1 and not views.augments:
                 raise ValueError(
-                    f"{where}: methods.{method}: {equivariance.name} needs images that share what is drawn for a view, "
+                    f"{where}: methods.{method}: {equivariance.name} needs images that share view parameters, "
                     f"which augmentations.{augmentation} ({views.name}) cannot do; use one of baug, caug, caug_plus"
                 )
         images = block.optimisation.batch_size // block.optimisation.accumulate
         for group in (equivariance.shared_draws, *(view.shared_draws for view in equivariance.extra_views())):
             if images % group:
                 raise ValueError(
-                    f"{where}: methods.{method}: {equivariance.name} lets {group} images share what is drawn for a "
-                    f"view, and batch_size / accumulate = {images} is not a multiple of {group}; change "
+                    f"{where}: methods.{method}: {equivariance.name} lets {group} images share the parameters of a "
+                    f"view, but batch_size / accumulate = {images} is not a multiple of {group}; change "
                     "optimisation.batch_size"
                 )
         if equivariance.redraws and block.optimisation.accumulate > 1:
@@ -216,7 +216,7 @@ class Study(Options):
                     yield recipe
 
     def recipes(self) -> dict[str, RunRecipe]:
-        """Every run of the study by its id, controls last."""
+        """All runs of the study by their ids, controls last."""
         return {recipe.run: recipe for recipe in (*self._trained(), *self._controls())}
 
     def recipe(self, run: str) -> RunRecipe:
@@ -244,9 +244,9 @@ class Study(Options):
         return options.model_copy(update={"root": str(Path(data_root) / options.root)})
 
     def evaluation_options(self, data_root: str = DATA_ROOT) -> dict[str, Options]:
-        """The protocols of the study and their options; a variant of a protocol is called <protocol>+<variant>.
+        """The protocols of the study and their options; a variant of a protocol is named <protocol>+<variant>.
 
-        The root of a data set that a protocol reads is joined to ``data_root``.
+        The root of a protocol's data set is joined to ``data_root``.
         """
         found: dict[str, Options] = {}
         for name in PROTOCOLS:
@@ -278,7 +278,7 @@ def load_study(path: Path) -> Study:
     """Read and check a study file.
 
     Raises:
-        UserError: what :func:`read_study` and :func:`parse_study` raise.
+        UserError: as :func:`read_study` and :func:`parse_study`.
     """
     return parse_study(read_study(path), str(path))
 
@@ -287,16 +287,16 @@ def parse_study(content: object, source: str, from_measured: bool = False) -> St
     """Check an already parsed study.
 
     Args:
-        content: what the YAML holds.
+        content: the content of the YAML.
         source: the file's name, for messages.
         from_measured: whether committed records are drawn and nothing is measured.
 
     Raises:
-        UserError: one line that names the key, the value, and what would be right; also where parts that are each
-            right cannot end well together.
+        UserError: one line that names the key, the value, and what would be right; also where options that are each
+            valid contradict each other.
     """
     if not isinstance(content, dict):
-        raise UserError(f"{source}: a study is a mapping of keys, this is a {type(content).__name__}")
+        raise UserError(f"{source}: a study must be a mapping of keys, but this is a {type(content).__name__}")
     refuse_settings(content, source)
     study = parse(Study, content, source)
     refuse_contradictions(study, source, from_measured)

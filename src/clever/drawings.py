@@ -43,16 +43,20 @@ class Drawing:
             files["figures"] = [f"<results>/paper/{figure}.png" for figure in self.figures]
         return files
 
-    @property
-    def command(self) -> str:
-        """The shell command of its rule."""
-        given = [f"--{name} {{input.{name}:q}}" for name in self.inputs]
-        given += [f"--{name} {{params.{name}:q}}" for name in self.options]
-        return f"python {{input.script:q}} {' '.join(given)} --output {{output:q}} > {{log:q}} 2>&1"
+    def arguments(self, study: Study, inputs: object) -> list[str]:
+        """Its script's arguments, without the output.
 
-    def params(self, study: Study) -> dict[str, str]:
-        """The values of its further options."""
-        return {name: value(study) for name, value in self.options.items()}
+        Args:
+            study: whose options it takes.
+            inputs: an attribute for each name of ``self.inputs``: a path, or a sequence of paths.
+        """
+        found = []
+        for name in self.inputs:
+            paths = getattr(inputs, name)
+            found += [f"--{name}", *([paths] if isinstance(paths, str) else map(str, paths))]
+        for name, value in self.options.items():
+            found += [f"--{name}", value(study)]
+        return found
 
 
 def _name(study: Study) -> str:

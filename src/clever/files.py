@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and one way to append to a file."""
+"""Write files atomically, append to a file, and exchange two paths."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from clever.locks import unique_tag
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling to write to; when the block succeeds it takes the place of ``path``.
+    """Yield a temporary file in the same folder; if the block succeeds, it replaces ``path``.
 
-    The content is on the disk before the name changes. On any failure the sibling is removed and ``path`` is as it
-    was.
+    The content is flushed to disk before the rename. On any failure the temporary file is removed and ``path`` is
+    unchanged.
 
     Raises:
-        UserError: the disk is full or the folder may not be written.
+        UserError: the disk is full or the folder is not writable.
     """
     temporary = path.with_name(f".{path.name}.{unique_tag()}.partial")
     try:
@@ -34,10 +34,10 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     except OSError as error:
         raise UserError(
-            f"{path}: could not be written ({describe_failure(error)}); what was there before is untouched"
+            f"{path}: could not be written ({describe_failure(error)}); the previous content is unchanged"
         ) from error
     finally:
-        with suppress(OSError):  # where it could not be made it cannot be removed either
+        with suppress(OSError):  # if it could not be created, there is nothing to remove
             temporary.unlink()
 
 
@@ -48,7 +48,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with its line ends as they are; raises as :func:`replacing`."""
+    """Write UTF-8 text without changing its line ends; raises as :func:`replacing`."""
     write_bytes(path, text.encode())
 
 
@@ -58,10 +58,10 @@ def write_json(path: Path, content: object) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add UTF-8 text to the end of a file and push it to the disk; the file is made when it is missing.
+    """Append UTF-8 text to a file and flush it to disk; a missing file is created.
 
     Raises:
-        UserError: the disk is full or the file may not be written; part of the text may be there.
+        UserError: the disk is full or the file is not writable; part of the text may have been written.
     """
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
@@ -73,16 +73,16 @@ def append_text(path: Path, text: str) -> None:
 
 
 def describe_failure(error: OSError) -> str:
-    """Why a write failed, in words."""
+    """The reason why a write failed, as text."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "the disk or quota is full" if full else error.strerror or str(error)
 
 
 def expanded(folder: str | Path) -> Path:
-    """A path with a leading ``~`` or ``~name`` replaced by that home folder.
+    """A path with a leading ``~`` or ``~name`` replaced by that user's home folder.
 
     Raises:
-        UserError: there is no such user, or no home folder is known.
+        UserError: the user does not exist, or has no known home folder.
     """
     try:
         return Path(folder).expanduser()
@@ -92,7 +92,7 @@ def expanded(folder: str | Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Push the names in a folder through to the disk."""
+    """Flush the entries of a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,10 +101,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two paths of one file system change places in one step; False where the system cannot, and nothing is done.
+    """Exchange two paths of one file system atomically; return False, and do nothing, if the system cannot.
 
     Raises:
-        OSError: one of them is not there, or the folder may not be written.
+        OSError: one of them does not exist, or the folder is not writable.
     """
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux, with a C library since 2018
     if rename is None:
@@ -112,7 +112,7 @@ def exchange(one: Path, other: Path) -> bool:
     if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
-    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):  # an old kernel, or a file system that cannot
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):  # an old kernel, or a file system without support
         return False
     raise OSError(number, os.strerror(number), str(one))
 

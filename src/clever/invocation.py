@@ -1,4 +1,4 @@
-"""What belongs to one call rather than to the study: where the data are, and whether anything is measured at all."""
+"""Settings of one call rather than of the study: the folder of the data, and whether anything is measured."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from clever.errors import UserError
 from clever.options import Options, parse
 
 DATA_ROOT = "data"
-"""Folder that relative data roots start from where no other is given."""
+"""Default folder that relative data roots are relative to."""
 
 
 class Invocation(Options):
     """The settings of one call of Snakemake, ``--config KEY=VALUE``."""
 
     data_root: str = DATA_ROOT
-    """Folder that relative data roots start from."""
+    """Folder that relative data roots are relative to."""
     from_measured: bool = False
-    """Draw from the records that are committed in paper_figures/measured/<study> instead of measuring: neither data nor
-    training. What is drawn goes to results/<study>/measured."""
+    """Draw from the records committed in paper_figures/measured/<study> instead of measuring; this needs neither data
+    nor training. Figures and tables are written to results/<study>/measured."""
 
 
 ADVICE = {
     "data_root": "--config data_root=FOLDER for snakemake, --data-root FOLDER for clever",
     "from_measured": "--config from_measured=true",
 }
-"""How each setting is given."""
+"""How to give each setting on the command line."""
 
 
 def refuse_settings(content: object, source: str) -> None:
-    """Refuse a study that holds a setting of the call: a study says what is measured, on whatever machine.
+    """Reject a study that contains a setting of the call: a study defines what is measured, on any machine.
 
     Raises:
-        UserError: one line with the setting and how to give it.
+        UserError: one line that names the setting and says how to give it.
     """
     for key, advice in ADVICE.items():
         if isinstance(content, Mapping) and key in content:
@@ -40,10 +40,10 @@ def refuse_settings(content: object, source: str) -> None:
 
 
 def separate(config: Mapping[str, object]) -> tuple[Invocation, dict[str, object]]:
-    """Split Snakemake's configuration, in which files and ``--config`` are merged, into settings and study.
+    """Split Snakemake's configuration, which merges files and ``--config``, into settings and study.
 
     Raises:
-        UserError: a setting has a wrong value.
+        UserError: a setting has an invalid value.
     """
     settings = {key: value for key, value in config.items() if key in ADVICE}
     study = {key: value for key, value in config.items() if key not in ADVICE}

@@ -1,7 +1,7 @@
-"""Which code counts for a job: the files whose change makes its result out of date.
+"""Which code counts for a job: the files whose change makes its result outdated.
 
-The workflow lists them as inputs of its rules, and ``run.json`` holds a digest of those that trained the run. They are
-computed (see ``clever.code_closure``); what is declared here are only the entries and the borders.
+The workflow lists these files as inputs of its rules, and ``run.json`` holds a digest of those that trained the run.
+They are computed (see ``clever.code_closure``); only the entries and the borders are declared here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ READING = (
     "clever.provenance",
     "clever.sealed",
 )
-"""Borders of every job: what reads, writes and refuses files, and words messages. Options count by their values, which
-are parameters of the rules."""
+"""Borders of every job: code that reads, writes and validates files, and words messages. Options count by their values,
+which are parameters of the rules."""
 BORDERS = (
     *READING,
     "clever.code_closure",
@@ -37,10 +37,10 @@ BORDERS = (
     "clever.pretraining.malloc",
     "clever.run_report",
 )
-"""Borders of the jobs that compute: also what reports, describes or places a job but computes nothing of its result, so
-that rewording a progress line makes no run train again."""
+"""Borders of the jobs that compute: also code that reports, describes or places a job without computing its result, so
+that rewording a progress line retrains no run."""
 METHODS = (("clever.baselines", "BASELINES"), ("clever.equivariance", "EQUIVARIANCES"))
-"""The registries of methods. Shared code is cut at them and at what they hold: a run depends on its own method."""
+"""The registries of methods. Shared code is cut at them and at their entries: a run depends only on its own method."""
 
 
 @functools.cache
@@ -48,11 +48,11 @@ def training_code(baseline: str | None, equivariance: str | None, source: Path =
     """The files that decide the result of a run.
 
     Args:
-        baseline, equivariance: of the run's method, by their names in the registries; None for a control run.
-        source: the folder of the package, as the paths are to begin.
+        baseline, equivariance: names of the run's baseline and add-on in the registries; None for a control run.
+        source: the folder of the package, with which the paths begin.
 
     Raises:
-        KeyError: a registry has no such name.
+        KeyError: a name is not in its registry.
     """
     roots = (source,)
     found = code_closure(["clever.pretraining.engine"], (*BORDERS, *_methods(source)), roots)
@@ -67,7 +67,7 @@ def preparation_code(name: str, source: Path = SOURCE) -> tuple[Path, ...]:
     """The files that decide the content of a store, by the name of its source of images.
 
     Raises:
-        KeyError: the registry has no such source.
+        KeyError: the source is not in the registry.
     """
     found = code_closure(["clever.data.preparation"], (*BORDERS, "clever.data.registry"), (source,))
     found |= code_closure(registered("clever.data.registry", "SOURCES", name, source), BORDERS, (source,))
@@ -76,10 +76,10 @@ def preparation_code(name: str, source: Path = SOURCE) -> tuple[Path, ...]:
 
 @functools.cache
 def evaluation_code(protocol: str, source: Path = SOURCE) -> tuple[Path, ...]:
-    """The files that decide the records of a protocol, beside the run's and the store's.
+    """The files that decide the records of a protocol, in addition to those of the run and the store.
 
     Raises:
-        KeyError: the registry has no such protocol.
+        KeyError: the protocol is not in the registry.
     """
     found = code_closure(["clever.evaluation.job"], (*BORDERS, *_methods(source), "clever.evaluation"), (source,))
     found |= code_closure(registered("clever.evaluation", "PROTOCOLS", protocol, source), BORDERS, (source,))
@@ -95,7 +95,7 @@ def collection_code(source: Path = SOURCE) -> tuple[Path, ...]:
 
 @functools.cache
 def drawing_code(script: Path, source: Path = SOURCE) -> tuple[Path, ...]:
-    """The files that decide what a script of tables or figures draws; its modules lie in its own folder."""
+    """The files that decide what a script of tables or figures draws; its modules are in its own folder."""
     return tuple(sorted(code_closure([script.stem], READING, (script.parent, source)).values()))
 
 
@@ -108,6 +108,6 @@ def digest(files: Iterable[Path], source: Path = SOURCE) -> str:
 
 
 def _methods(source: Path) -> set[str]:
-    """The registries of methods, and every module that they lead to."""
+    """The registries of methods, and all modules of their entries."""
     modules = {module for package, registry in METHODS for module in registered(package, registry, root=source)}
     return modules | {package for package, _ in METHODS}

@@ -1,4 +1,4 @@
-"""A lock on a path for one process alone: the kernel's where the file system has one, a claim in a file elsewhere."""
+"""An exclusive lock on a path for one process: the kernel's if the file system supports it, else a claim in a file."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ _ENDED = (
 class Holder:
     """The process that holds a lock.
 
-    ``machine`` tells process numbers apart that mean different processes: the running kernel and its namespace of
-    processes, so that containers with equal host names and numbers are never taken for each other. ``started`` is the
-    kernel's start time of the process in clock ticks, ``since`` is when it took the lock (UTC, ISO 8601). ``by`` is
-    "kernel" or "file".
+    ``machine`` identifies the running kernel and its process namespace, so that equal process numbers in containers
+    with equal host names are never confused. ``started`` is the kernel's start time of the process in clock ticks;
+    ``since`` is when it took the lock (UTC, ISO 8601). ``by`` is "kernel" or "file".
     """
 
     pid: int
@@ -62,7 +61,7 @@ class Holder:
 
     @classmethod
     def this_process(cls, by: str) -> Holder:
-        """This process, from now on."""
+        """Describe this process as a holder since now."""
         return cls(
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -77,7 +76,7 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the process is known to have ended; False where that cannot be known from here."""
+        """Whether the process is known to have ended; False if this machine cannot tell."""
         if self.machine == machine():
             return _started(self.pid) != self.started
         if self.slurm_job is None or self.slurm_cluster != os.environ.get("SLURM_CLUSTER_NAME"):
@@ -89,16 +88,16 @@ class Holder:
 
 
 class HeldError(Exception):
-    """Another process holds the lock; the text says which, and what to do should it be dead."""
+    """Another process holds the lock; the message names it and says what to do if it is dead."""
 
 
 @contextmanager
 def exclusive(lock: Path, owner: Path) -> Iterator[None]:
-    """Hold ``lock`` for this process alone, and say so in the file ``owner``.
+    """Hold ``lock`` for this process alone, and name this process in the file ``owner``.
 
-    The kernel's lock (flock) goes with the process, however that ends, and no age of any file counts. On a file system
-    without it ``owner`` itself is the claim: it stays behind when its process is killed, and is taken over once that
-    process is known to have ended (see :attr:`Holder.is_gone`).
+    The kernel releases its lock (flock) when the process ends, for whatever reason; no file's age matters. On
+    a file system without flock, ``owner`` itself is the claim: it remains when its process is killed, and is taken over
+    once that process is known to have ended (see :attr:`Holder.is_gone`).
 
     Raises:
         HeldError: another process holds it.
@@ -126,13 +125,13 @@ def exclusive(lock: Path, owner: Path) -> Iterator[None]:
 
 
 def shown(owner: Path) -> str:
-    """Who holds a lock, by its ``owner`` file."""
+    """The holder of a lock according to its ``owner`` file, as text."""
     holder = _read(owner)
     return "its process could not be read" if holder is None else str(holder)
 
 
 def _just_taken(owner: Path) -> str:
-    """Who holds a kernel's lock; a process that has taken it this moment has yet to write its name."""
+    """The holder of a kernel lock, as text; waits briefly, since a new holder has yet to write its name."""
     for _ in range(_READS):
         if _read(owner) is not None:
             break
@@ -141,7 +140,7 @@ def _just_taken(owner: Path) -> str:
 
 
 def has_flock(folder: Path) -> bool:
-    """Whether the file system of ``folder`` has locks that end with their process."""
+    """Whether the file system of ``folder`` supports locks that end with their process."""
     probe = folder / f".lock-probe.{unique_tag()}"
     descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     try:
@@ -158,10 +157,10 @@ def has_flock(folder: Path) -> bool:
 
 
 def machine() -> str:
-    """Twelve hexadecimal digits for the running kernel and the namespace that process numbers are valid in.
+    """Twelve hexadecimal digits that identify the running kernel and its process namespace.
 
-    Equal only where an equal process number means the same process: differs between containers of one host, between
-    hosts of one name, and after a restart of the machine.
+    Equal only where an equal process number means the same process: it differs between containers of one host, between
+    hosts of the same name, and after a restart of the machine.
     """
     facts = [socket.gethostname()]
     for read in (_boot, _namespace):
@@ -171,12 +170,12 @@ def machine() -> str:
 
 
 def unique_tag() -> str:
-    """A part of a temporary name that no other process has, on whatever machine or in whatever container."""
+    """A part of a temporary name that is unique to this process across machines and containers."""
     return f"{machine()}.{os.getpid()}.{secrets.token_hex(4)}"
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this machine lives, whoever's it is."""
+    """Whether a process of this machine, of any user, is alive."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -196,19 +195,19 @@ def _claim(owner: Path) -> None:
             holder = _read(owner)
         if holder is None or not holder.is_gone:
             raise HeldError(_dead_or_alive(owner))
-        # Of several that find the same dead process one alone moves its claim away.
+        # If several processes find the same dead holder, only one moves its claim away.
         aside = owner.with_name(f"{owner.name}.{unique_tag()}.dead")
         with suppress(FileNotFoundError):
             owner.rename(aside)
             if _read(aside) != holder:
                 with suppress(FileExistsError):
-                    os.link(aside, owner)  # a living process was quicker: give it back its claim
+                    os.link(aside, owner)  # a living process was faster: restore its claim
             aside.unlink()
     raise HeldError(_dead_or_alive(owner))
 
 
 def _refuse_claims(owner: Path) -> None:
-    """Refuse where a process on a machine that sees no kernel locks here has claimed the path."""
+    """Raise HeldError if a process on a machine without kernel locks on this path has claimed it."""
     holder = _read(owner)
     if holder is not None and holder.by == "file" and not holder.is_gone:
         raise HeldError(_dead_or_alive(owner))
@@ -222,7 +221,7 @@ def _dead_or_alive(owner: Path) -> str:
 
 
 def _drop(owner: Path) -> None:
-    """Remove the claim of this process, and no other's."""
+    """Remove the claim of this process, but not of any other."""
     holder = _read(owner)
     if holder is not None and (holder.machine, holder.pid) == (machine(), os.getpid()):
         owner.unlink(missing_ok=True)
@@ -255,9 +254,9 @@ def _namespace() -> str:
 
 
 def _started(process: int) -> str:
-    """The start time of a living process in clock ticks since boot; "" where it has ended."""
+    """The start time of a living process in clock ticks since boot; "" if it has ended."""
     try:
-        # The command's name in brackets may hold spaces and brackets.
+        # The command's name in brackets may contain spaces and brackets.
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return "alive" if not Path("/proc/self/stat").exists() and is_alive(process) else ""
@@ -270,7 +269,7 @@ def _restarts() -> int:
 
 
 def _has_ended(job: str) -> bool:
-    """Whether Slurm says that a job has ended; False where it cannot be asked."""
+    """Whether Slurm reports that a job has ended; False if Slurm cannot be queried."""
     squeue = shutil.which("squeue")
     if squeue is None:
         return False
@@ -280,7 +279,7 @@ def _has_ended(job: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     if answer.returncode != 0:
-        # What has ended some minutes ago is no longer known.
+        # Slurm forgets jobs some minutes after they end.
         return "Invalid job id" in answer.stderr
     states = answer.stdout.split()
     return all(state.startswith(_ENDED) for state in states)

@@ -1,4 +1,4 @@
-"""The memory of this machine, as far as this process may use it."""
+"""The memory of this machine that this process may use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def machine_memory() -> tuple[int, int]:
-    """Bytes of memory that are free and that there are, within the limit of a control group (a container)."""
+    """Free and total bytes of memory, within the limit of a control group (a container)."""
     sizes: dict[str, int] = {}
     try:
         for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():

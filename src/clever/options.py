@@ -1,4 +1,4 @@
-"""The base of every typed block of a study, and the words for what is wrong with one."""
+"""The base of every typed block of a study, and its error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHOLE_LIMIT = 2**31 - 1
 
 
 def _numbers_alone(schema: Any) -> Any:
-    """A core schema, and all below it, in which whole numbers are bounded, and ``true`` and ``'3'`` are none."""
+    """Bound all whole numbers in a core schema, and let them reject ``true`` and ``'3'``."""
     if isinstance(schema, list | tuple):
         return type(schema)(_numbers_alone(part) for part in schema)
     if not isinstance(schema, dict):
@@ -27,7 +27,7 @@ def _numbers_alone(schema: Any) -> Any:
         least = {} if {"ge", "gt"} & set(schema) else {"ge": -WHOLE_LIMIT}
         return {"le": WHOLE_LIMIT, **least, **schema, "strict": True}
     if schema.get("type") == "float":
-        # A string stays a number here: YAML itself takes 1e-3 for one.
+        # Strings are accepted as floats: YAML reads 1e-3 as a string.
         return core_schema.no_info_before_validator_function(_refuse_truth, schema)
     return {key: _numbers_alone(part) for key, part in schema.items()}
 
@@ -39,7 +39,7 @@ def _refuse_truth(value: object) -> object:
 
 
 class Options(BaseModel):
-    """A frozen block of settings that refuses unknown keys.
+    """A frozen block of settings that rejects unknown keys.
 
     Every field has a docstring that says when a reader would change it; it becomes the JSON schema's description.
     """
@@ -48,12 +48,12 @@ class Options(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """pydantic's schema, in which a number is a number: not ``true``, and a whole one not ``'3'`` either."""
+        """pydantic's schema with strict numbers: ``true`` is not a number, and ``'3'`` is not a whole number."""
         schema: CoreSchema = _numbers_alone(handler(source))
         return schema
 
     def canonical(self, exclude: set[str] | None = None) -> str:
-        """Sorted JSON without spaces, ``exclude`` left out: equal blocks give equal text."""
+        """Sorted JSON without spaces and without the keys in ``exclude``; equal blocks yield equal text."""
         return json.dumps(self.model_dump(mode="json", exclude=exclude), sort_keys=True, separators=(",", ":"))
 
 
@@ -64,7 +64,7 @@ def parse(kind: type[_Kind], content: object, source: str) -> _Kind:
     """Validate ``content`` as ``kind``.
 
     Args:
-        kind: the block that is meant.
+        kind: the type of the block.
         content: plain mappings, lists and scalars.
         source: the file or flag that it comes from, for the message.
 
@@ -74,11 +74,11 @@ def parse(kind: type[_Kind], content: object, source: str) -> _Kind:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        # A key that is not known comes first: where one is misspelt, another seems to be missing.
+        # Unknown keys come first: a misspelt key also makes the right one look missing.
         faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise UserError(f"{source}: {_describe(kind, faults[0])}{more}") from error
-    except (RecursionError, OverflowError, ValueError) as error:  # numbers that Python will not write out
+    except (RecursionError, OverflowError, ValueError) as error:  # numbers that Python cannot print
         raise UserError(f"{source}: cannot be read ({reason(error)})") from error
 
 
@@ -92,17 +92,17 @@ def parse_json(kind: type[_Kind], text: str, source: str) -> _Kind:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known: the one that was probably meant, or all there are."""
+    """A hint for an unknown name: the most similar known name, or all known names."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names[:12])}"
 
 
 def _shown(value: object) -> str:
-    """A value for a message: short, whatever it is."""
+    """A value as short text for a message."""
     try:
         text = repr(value)
-    except Exception:  # a whole number of more digits than Python writes, a mapping nested too deeply
+    except Exception:  # a whole number with more digits than Python prints, or a mapping nested too deeply
         return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= 200 else f"{text[:200]}…"
 
@@ -132,10 +132,10 @@ def _describe(kind: type[Options], fault: Any) -> str:
 
 
 def _walk(kind: Any, location: Sequence[Any]) -> tuple[list[str], type[Options] | None]:
-    """Follow a location into a block: the parts to show, and the block found there.
+    """Follow a location into a block; return the parts to show and the block at the location.
 
-    pydantic adds to a location the tag of a union's member (``dino``) and a mark on a mapping's keys; neither is
-    something that the user wrote.
+    pydantic adds the tag of a union's member (``dino``) and a mark on a mapping's keys to a location; the user wrote
+    neither.
     """
     shown: list[str] = []
     blocks = [kind]

@@ -1,4 +1,4 @@
-"""The boundary to foreign content: whatever a parser raises becomes one line that names the file.
+"""Read foreign content: every exception of a parser becomes one line that names the file.
 
 A damaged or hostile file makes parsers raise almost anything (ValueError, KeyError, RecursionError, MemoryError,
 OverflowError, SyntaxError ...), and opening a pipe never returns. Files of a study, of a store and of a run are read
@@ -18,21 +18,21 @@ from typing import Any
 from clever.errors import UserError
 
 TEXT_LIMIT = 256_000_000
-"""Bytes of the largest text that is read; a larger one is no description of a study, a store or a run."""
+"""Bytes of the largest text that is read; a larger file is not a description of a study, a store or a run."""
 
 
 @contextmanager
 def foreign(source: str | Path, fault: str, advice: str = "") -> Iterator[None]:
-    """Turn whatever the block raises into one line: ``<source>: <fault> (<reason>); <advice>``.
+    """Turn any exception of the block into one line: ``<source>: <fault> (<reason>); <advice>``.
 
     Args:
-        source: the file or flag, with the key where it is known.
-        fault: what is wrong then, in a few words.
-        advice: what would put it right.
+        source: the file or flag, with the key if it is known.
+        fault: what is wrong in that case, in a few words.
+        advice: how to fix it.
 
     Raises:
-        UserError: for any exception. Those that are a UserError already pass unchanged. A lack of memory is said as
-            such and never taken for damage: the advice is then to give the process more of it.
+        UserError: for any exception. A UserError passes unchanged. A lack of memory is reported as such and never as
+            damage; the advice is then to give the process more memory.
     """
     try:
         yield
@@ -45,13 +45,13 @@ def foreign(source: str | Path, fault: str, advice: str = "") -> Iterator[None]:
 
 
 NO_MEMORY = (
-    "could not be read, because this process may not take more memory; raise its limit (ulimit -v, or the scheduler's) "
+    "could not be read, because this process has reached its memory limit; raise it (ulimit -v, or the scheduler's) "
     "or free some"
 )
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an exception says that the process could not get memory, whatever its type."""
+    """Whether an exception, of any type, means that the process ran out of memory."""
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError):
@@ -61,7 +61,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """An exception as a few words in one line."""
+    """Describe an exception in a few words on one line."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, KeyError):
@@ -76,7 +76,7 @@ def require_regular(path: Path) -> int:
     """The size in bytes of a regular file.
 
     Raises:
-        OSError: there is no such file, or it is a folder, a pipe or a device, which would block or never end.
+        OSError: the file does not exist, or is a folder, a pipe or a device, which could block or never end.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -90,8 +90,8 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
     """The text of a regular file of at most ``limit`` bytes of UTF-8.
 
     Raises:
-        OSError: what :func:`require_regular` raises, or the file is larger.
-        UnicodeDecodeError: it is not UTF-8.
+        OSError: as :func:`require_regular`, or the file is larger than ``limit``.
+        UnicodeDecodeError: the file is not UTF-8.
     """
     size = require_regular(path)
     if size > limit:
@@ -103,7 +103,7 @@ def decode_json(text: str | bytes, source: str | Path, fault: str = "not valid J
     """The content of a JSON text.
 
     Raises:
-        UserError: as :func:`foreign`, for a text that is no JSON or is nested too deeply.
+        UserError: as :func:`foreign`, for a text that is not JSON or is nested too deeply.
     """
     with foreign(source, fault, advice):
         return json.loads(text)
@@ -114,11 +114,11 @@ def read_json_object(path: Path, *, absent: str, advice: str) -> dict[str, Any]:
 
     Args:
         path: the file.
-        absent: what it means that there is none.
-        advice: what to do about a damaged one.
+        absent: what a missing file means, for the message.
+        advice: what to do about a damaged file, for the message.
 
     Raises:
-        UserError: the file is absent, no regular file, no JSON, or JSON of another kind.
+        UserError: the file is missing, not a regular file, not JSON, or not a JSON object.
     """
     with foreign(path, "cannot be read", advice):
         try:
@@ -127,7 +127,8 @@ def read_json_object(path: Path, *, absent: str, advice: str) -> dict[str, Any]:
             raise UserError(f"{path}: missing; {absent}") from None
     content = decode_json(text, path, "damaged, not valid JSON", advice)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: damaged, it holds a JSON {_KINDS.get(type(content), 'value')}, no object; {advice}")
+        kind = _KINDS.get(type(content), "value")
+        raise UserError(f"{path}: damaged, it holds a JSON {kind}, not an object; {advice}")
     return content
 
 
@@ -135,7 +136,7 @@ _KINDS = {list: "list", str: "string", int: "number", float: "number", bool: "va
 
 
 def require_kinds(content: dict[str, Any], kinds: dict[str, type | tuple[type, ...]], path: Path, advice: str) -> None:
-    """Whether an object has these keys with values of these types.
+    """Check that an object has these keys with values of these types.
 
     Raises:
         UserError: naming the file and the first key that is missing or of another type.

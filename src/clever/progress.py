@@ -1,4 +1,4 @@
-"""How far a study is, and how long it still takes: read from the files that its jobs leave, without disturbing them."""
+"""The progress of a study and its remaining time, read from the files of its jobs without disturbing them."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from clever.results.run_description import read_run
 
 @dataclass(frozen=True)
 class Started:
-    """A run that has begun and not ended."""
+    """A run that has started and not ended."""
 
     run: str
     epochs_done: int
     epochs: int
-    """Of the whole run."""
+    """Epochs of the whole run."""
     silent_seconds: float
-    """Since it last wrote an epoch or its state."""
+    """Seconds since it last wrote an epoch or its state."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a study is."""
+    """The progress of a study."""
 
     study: str
     trained: int
     runs: int
-    """Controls included."""
+    """Number of runs, including controls."""
     evaluated: int
     evaluations: int
     started: tuple[Started, ...]
     jobs_at_once: float | None
-    """Mean number of jobs while there were any; None before the first has ended."""
+    """Mean number of simultaneous jobs while any ran; None before the first has ended."""
     seconds_left: float | None
-    """By the jobs that have ended; None before the first has, 0 when all have."""
+    """Estimated from the jobs that have ended; None before the first has ended, 0 when all have."""
     unknown: dict[str, int]
-    """Jobs whose kind ("pretrain" or "evaluate") none has ended of, and which ``seconds_left`` leaves out."""
+    """Number of jobs by kind ("pretrain" or "evaluate"), for kinds of which none has ended; not in ``seconds_left``."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,20 @@ class _Job:
     size: int
     """Epochs of a run, protocols of an evaluation."""
     left: int
-    """What of the size is still to be done."""
+    """The part of ``size`` that remains."""
     benchmark: Path
 
     @property
     def likeness(self) -> Sequence[Hashable]:
-        """What jobs of about the same cost have in common, from the closest to the widest."""
+        """Keys that jobs of about the same cost share, from the most to the least specific."""
         recipe = self.recipe
-        # Control runs train nothing: no other run's time says anything of theirs.
+        # Control runs train nothing: their time cannot be estimated from other runs.
         kind = (self.kind, self.kind == "pretrain" and recipe.method is None)
         where = (recipe.data, recipe.backbone_name)
         return (kind, *where, recipe.method_name), (kind, *where), (kind, recipe.backbone_name), kind
 
     def span(self) -> tuple[float, float] | None:
-        """Begin and end in seconds since 1970, by Snakemake's benchmark file; None where it has not written one."""
+        """Start and end in seconds since 1970, from Snakemake's benchmark file; None if it has not written one."""
         try:
             row = next(csv.DictReader(self.benchmark.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
             end = self.benchmark.stat().st_mtime
@@ -77,15 +77,15 @@ class _Job:
 
 
 def survey(study: Study, results: Path, now: float | None = None) -> Progress:
-    """Read how far a study is.
+    """Read the progress of a study.
 
-    A job to come takes as long as those that have ended and are most like it did in the mean, per epoch of a run and
-    per protocol of an evaluation, and as many go on at once as have so far.
+    A remaining job is expected to take the mean time of the most similar finished jobs (per epoch of a run, per protocol
+    of an evaluation), with as many jobs at once as so far.
 
     Args:
-        study: what is to be done.
+        study: the study, which defines the jobs.
         results: the study's folder of results, which need not exist.
-        now: seconds since 1970; None asks the clock.
+        now: seconds since 1970; None reads the clock.
     """
     now = time.time() if now is None else now
     started: list[Started] = []
@@ -124,27 +124,27 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
 
 
 def shown(progress: Progress) -> str:
-    """The progress in a few lines of text."""
+    """The progress as a few lines of text."""
     lines = [
         f"{progress.study}: {progress.trained} of {progress.runs} runs trained, "
-        f"{progress.evaluated} of {progress.evaluations} evaluations made"
+        f"{progress.evaluated} of {progress.evaluations} evaluations done"
     ]
     lines += [
         f"{run.run}: {run.epochs_done} of {run.epochs} epochs, last written {_duration(run.silent_seconds)} ago"
         for run in progress.started
     ]
     if progress.jobs_at_once is None:
-        lines.append("no job has ended yet: the time left is not known")
+        lines.append("no job has ended yet: the remaining time is unknown")
     elif progress.seconds_left:
         lines.append(f"about {_duration(progress.seconds_left)} left at {progress.jobs_at_once:.1f} jobs at once")
     if progress.unknown and progress.jobs_at_once is not None:
         jobs = ", ".join(f"{count} {kind}" for kind, count in progress.unknown.items())
-        lines.append(f"not counted, as none of the kind has ended yet: {jobs}")
+        lines.append(f"not counted, because none of their kind has ended yet: {jobs}")
     return "\n".join(lines)
 
 
 def _is_described(path: Path, recipe: RunRecipe) -> bool:
-    """Whether there is an undamaged run.json of this recipe."""
+    """Whether an undamaged run.json of this recipe exists."""
     try:
         return read_run(path)["recipe_digest"] == recipe.digest
     except UserError:
@@ -152,9 +152,9 @@ def _is_described(path: Path, recipe: RunRecipe) -> bool:
 
 
 def _begun(run: str, state: Path, epochs: int, now: float) -> Started | None:
-    """What the state of a run that has not ended tells; None without one.
+    """The progress of an unfinished run from its training state; None without one.
 
-    The lock in it is left alone: a trainer that starts while somebody else tries it would be refused.
+    Does not try its lock: a trainer that starts at that moment would be rejected.
     """
     try:
         written = [entry.stat().st_mtime for entry in state.iterdir()]
@@ -171,7 +171,7 @@ def _begun(run: str, state: Path, epochs: int, now: float) -> Started | None:
 
 
 def _work(waiting: Iterable[_Job], ended: Iterable[tuple[_Job, float]]) -> tuple[float, dict[str, int]]:
-    """Seconds that the waiting jobs take one after another, and how many of each kind nothing is known of."""
+    """Seconds that the remaining jobs take one after another, and the number of jobs without an estimate by kind."""
     sizes: Counter[Hashable] = Counter()
     times: dict[Hashable, float] = {}
     for job, seconds in ended:
@@ -190,7 +190,7 @@ def _work(waiting: Iterable[_Job], ended: Iterable[tuple[_Job, float]]) -> tuple
 
 
 def _mean_overlap(spans: Sequence[tuple[float, float]]) -> float | None:
-    """Mean number of intervals at a time within their union, so that a night between two starts does not count."""
+    """Mean number of simultaneous intervals within their union, so that a night between two starts does not count."""
     covered, reached = 0.0, -math.inf
     for begin, end in sorted(spans):
         covered += max(end - max(begin, reached), 0.0)

@@ -18,8 +18,8 @@ PACKAGES = ("clever-ssl", "torch", "torchvision", "timm", "numpy", "scikit-learn
 def source_commit() -> tuple[str, bool | None]:
     """The git commit of the installed source and whether it had uncommitted changes.
 
-    Where the package does not run from a git checkout: what the environment variables CLEVER_COMMIT and CLEVER_DIRTY
-    (0 or 1) say of the checkout that it was copied from, or ("unknown", None).
+    If the package does not run from a git checkout: the values of the environment variables CLEVER_COMMIT and
+    CLEVER_DIRTY (0 or 1), which describe the checkout that it was copied from, or ("unknown", None).
     """
     folder = Path(__file__).resolve().parent
     try:
@@ -32,11 +32,11 @@ def source_commit() -> tuple[str, bool | None]:
 
 
 def package_versions() -> dict[str, str]:
-    """Python's version and that of each package that a number may depend on."""
+    """The versions of Python and of each package that a number may depend on."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            # torch's own string also tells the build (2.14.1+cu130), which the package's metadata may leave out.
+            # torch's own string includes the build (2.14.1+cu130), which the package's metadata may omit.
             versions[name] = torch.__version__ if name == "torch" else importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
@@ -44,7 +44,7 @@ def package_versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, str | int]:
-    """Processor, cores that this process may use, threads of torch and, where one is used, the GPU."""
+    """Processor, cores that this process may use, torch's threads and, if one is used, the GPU."""
     described: dict[str, str | int] = {
         "device": device.type,
         "processor": _processor(),

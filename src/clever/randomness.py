@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are for, never on what was drawn before.
+"""Random numbers that depend only on their purpose, never on earlier draws.
 
-Each use asks for its own generator by name (``"augmentation"``, epoch, step ...). A killed run can therefore take
-up any step again with the very numbers it would have had, and no generator state is ever stored.
+Each use requests its own generator by name (``"augmentation"``, epoch, step ...). A killed run can therefore resume at
+any step with exactly the same numbers, and no generator state is ever stored.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 
 
 def make_generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of its own for one purpose, on ``device``."""
+    """A separate generator for one purpose, on ``device``."""
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let code that draws from torch's global generator of the CPU draw from ``seed``; the generator is put back.
+    """Seed torch's global CPU generator with ``seed`` inside the block; its state is restored afterwards.
 
-    Only the CPU's: parameters are born there, and touching those of the GPUs would start CUDA in processes that never
-    need it.
+    Only the CPU's: parameters are initialised there, and touching the GPUs' generators would start CUDA in processes
+    that do not need it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

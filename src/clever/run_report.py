@@ -1,7 +1,7 @@
-"""What a training run tells its reader while it goes. Nothing is computed here, and nothing here changes a result.
+"""Messages of a training run. Nothing here computes or changes a result.
 
-The file is not among those of which a run says that they trained it: a message can be reworded without a run that is
-taken up again, or its result, looking different.
+This file does not count as training code: a message can be reworded without marking runs that are resumed, or their
+results, as trained by different code.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from clever.results.run_description import HEALTHY
 
 
 class RunReport:
-    """Writes to stderr: a bar on a terminal, one line an epoch elsewhere; of several processes the first one writes.
+    """Writes to stderr: a bar on a terminal, one line per epoch elsewhere; only the first of several processes writes.
 
     Args:
-        run: the run's id, which begins every line.
+        run: the run's id, which starts every line.
     """
 
     def __init__(self, run: str) -> None:
@@ -31,43 +31,43 @@ class RunReport:
         self.on_terminal = sys.stderr.isatty() and is_main_process()
 
     def starts(self, epochs: int, steps: int, images: str, device: object) -> None:
-        """How much there is to do; ``images`` says where they are held, and why."""
+        """Report the amount of work; ``images`` says where the images are held, and why."""
         self._line(f"{epochs} epochs of {steps} steps; images on {images}; {device}")
 
     def resumes(self, iteration: int, total: int) -> None:
-        """A state was found, of this step."""
+        """Report that a state of this step was found."""
         self._line(f"resumes at step {iteration} of {total}")
 
     def code_changed(self, change: str) -> None:
-        """The state was trained by other code, or executed otherwise."""
+        """Report that the state was trained by other code, or executed differently."""
         self._line(f"{change}: the result may differ, and run.json will list both")
 
     def no_intact_state(self, folder: Path) -> None:
-        """States were found, all damaged."""
-        self._line(f"no state in {folder} is intact; starts anew at step 0")
+        """Report that all states found are damaged."""
+        self._line(f"no state in {folder} is intact; starts again at step 0")
 
     def metrics_restored(self, path: Path) -> None:
-        """The metrics file was not as the state knows it."""
+        """Report that the metrics file differs from the training state."""
         self._line(f"WARNING, {path}: was changed or damaged; it is restored from the training state")
 
     def state_kept(self, reason: str) -> None:
-        """The state outlives the run, because the run may be started again."""
+        """Report that the state is kept after the run, because the run may be started again."""
         self._line(f"{reason}; the state is kept until an evaluation has read the run")
 
     def bf16_on_cpu(self) -> None:
-        """The precision does not suit the device."""
+        """Warn that the precision does not suit the device."""
         self._line("WARNING: bf16 on a CPU is slow, and some of its convolutions are wrong on 1x1 maps; use fp32")
 
     def warning(self, text: object) -> None:
-        """Something was passed over."""
+        """Report a warning."""
         self._line(f"WARNING, {text}")
 
     def skipped(self, fault: str) -> None:
-        """A step was not finite."""
+        """Report a step that was not finite."""
         self._line(f"{fault}; the step is skipped")
 
     def bar(self, total: int, done: int) -> tqdm[NoReturn]:
-        """The progress bar, invisible where stderr is no terminal."""
+        """The progress bar, hidden if stderr is not a terminal."""
         return tqdm(total=total, initial=done, unit="step", desc=self.run, disable=not self.on_terminal)
 
     @staticmethod
@@ -77,7 +77,7 @@ class RunReport:
         bar.set_postfix_str(f"loss {means.get('loss', math.nan):.4f}, {rate:.0f} images/s")
 
     def epoch(self, epoch: int, epochs: int, row: Mapping[str, float], health: str, seconds_left: float) -> None:
-        """An epoch, counted from 0, has ended with these metrics."""
+        """Report the end of an epoch, counted from 0, with its metrics."""
         where = f"epoch {epoch + 1}/{epochs}"
         if health != HEALTHY:
             self._line(f"{where}: WARNING, {health}")

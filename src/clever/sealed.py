@@ -1,4 +1,4 @@
-"""JSON objects that carry a checksum of their own content, so that a changed file is known without a second one."""
+"""JSON objects with a checksum of their own content, so that a changed file is detected without a second file."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ KEY = "content_sha256"
 
 
 def content_sha256(content: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of the canonical JSON (sorted keys, no spaces) of everything but the checksum itself."""
+    """SHA-256, in hexadecimal, of the canonical JSON (sorted keys, no spaces) of all but the checksum itself."""
     rest = {key: value for key, value in content.items() if key != KEY}
-    # Through the text and back: tuples become lists and numbers as keys text, as they are when the file is read.
+    # A JSON round trip turns tuples into lists and numeric keys into text, as in the file.
     text = json.dumps(json.loads(json.dumps(rest)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` with its checksum under ``content_sha256``."""
+    """Return ``content`` with its checksum under ``content_sha256``."""
     return {**content, KEY: content_sha256(content)}
 
 
 def check_seal(content: Mapping[str, Any], where: object, remedy: str) -> None:
-    """Compare an object, as it was read, with the checksum that it carries.
+    """Compare an object that was read from a file with the checksum in it.
 
     Args:
         content: the object.
@@ -34,7 +34,7 @@ def check_seal(content: Mapping[str, Any], where: object, remedy: str) -> None:
         remedy: what to do, for the message.
 
     Raises:
-        UserError: there is no checksum, or the content is not the one that was written.
+        UserError: the checksum is missing, or the content has changed since it was written.
     """
     recorded = content.get(KEY)
     if not isinstance(recorded, str):

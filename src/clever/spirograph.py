@@ -1,7 +1,7 @@
 """The Spirograph images of Foster, Pukdee and Rainforth (ICLR 2021): a curve drawn by formula from ten numbers.
 
 The formula and the ranges are those of the authors' code (ae-foster/invclr:data/spirograph.py, data/configs.py). Every
-image is a differentiable function of all ten numbers, so that a regulariser can ask how features change with them.
+image is a differentiable function of all ten numbers, so that a regulariser can measure how features change with them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Name = Literal["m", "b", "sigma", "rfore", "h", "rback", "gfore", "gback", "bfor
 """The ten numbers: the curve's m, b and h, its width sigma, and red, green and blue of fore- and background."""
 
 NAMES: tuple[Name, ...] = get_args(Name)
-"""In the order of a row of parameters."""
+"""Names of the columns of a row of parameters, in order."""
 
 OF_INTEREST: tuple[Name, ...] = NAMES[:4]
-"""What the paper's downstream task predicts."""
+"""The parameters that the paper's downstream task predicts."""
 
 NUISANCES: tuple[Name, ...] = NAMES[4:]
-"""What differs between two views of a sample in the paper."""
+"""The parameters that differ between two views of a sample in the paper."""
 
 RANGES: dict[Name, tuple[float, float]] = {
     "m": (2.0, 5.0),
@@ -37,22 +37,22 @@ RANGES: dict[Name, tuple[float, float]] = {
     "bfore": (0.4, 1.0),
     "bback": (0.0, 0.6),
 }
-"""Each number is uniform between these two, independently of the others."""
+"""Each parameter is drawn uniformly and independently from its range."""
 
 SIZE = 32
 """Side of an image in pixels."""
 
 POINTS = 40
-"""Points of a curve; the first and the last one stand at the ends of one turn."""
+"""Points of a curve; the first and the last are the ends of one turn."""
 
 HALF_WIDTH = 6.0
-"""The pixels' centres span [-6, 6] both ways."""
+"""The pixel centres span [-6, 6] along both axes."""
 
 
 def draw(count: int, generator: torch.Generator, names: Sequence[Name] = NAMES) -> Tensor:
-    """``count`` rows of the named numbers: float64 [count, len(names)] on the generator's device.
+    """``count`` rows of the named parameters: float64 [count, len(names)] on the generator's device.
 
-    More rows from an equal generator begin with the same ones.
+    A larger ``count`` with an equally seeded generator starts with the same rows.
     """
     uniforms = torch.rand(count, len(names), generator=generator, dtype=torch.float64, device=generator.device)
     low, high = uniforms.new_tensor([RANGES[name] for name in names]).unbind(1)
@@ -85,12 +85,12 @@ def render(parameters: Tensor) -> Tensor:
         [N, 3, 32, 32] in [0, 1], of the same dtype and device, twice differentiable in all parameters.
 
     Raises:
-        ValueError: the shape is another one.
+        ValueError: the shape differs.
     """
     if parameters.ndim != 2 or parameters.shape[1] != len(NAMES):
         raise ValueError(f"parameters must be [N, {len(NAMES)}], not {list(parameters.shape)}")
     dtype, device = parameters.dtype, parameters.device
-    # A reduced precision would show: v is a ratio of densities.
+    # Reduced precision would be visible, since v is a ratio of densities.
     with torch.autocast(device.type, enabled=False):
         column = dict(zip(NAMES, parameters.unsqueeze(2).unbind(1), strict=True))  # [N, 1] each
         angle = torch.arange(POINTS, dtype=dtype, device=device) * (2 * math.pi / (POINTS - 1))

@@ -1,7 +1,7 @@
-"""Reading a study file: YAML that cannot hurt, and that says what it seems to say.
+"""Read a study file: YAML without hostile or ambiguous content.
 
-YAML's own loaders resolve a repeated key in silence, read ``010`` as 8, let a few hundred bytes of merge keys and
-aliases grow to millions of nodes, and raise whatever Python raises. This one refuses each of these with the place.
+YAML's own loaders silently resolve a repeated key, read ``010`` as 8, let a few hundred bytes of merge keys and
+aliases grow to millions of nodes, and raise arbitrary exceptions. This loader rejects each of these with its location.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ SIZE_LIMIT = 1_000_000
 """Bytes of the largest study file; the largest of this project has 7,000."""
 
 DEPTH_LIMIT = 40
-"""Blocks within blocks; a study needs 8."""
+"""Largest nesting depth; a study needs 8."""
 
 NODE_LIMIT = 50_000
-"""Keys and values once every alias and merge is written out; the largest study of this project needs 1,500."""
+"""Number of keys and values after expanding aliases and merges; the largest study of this project needs 1,500."""
 
 DIGIT_LIMIT = 30
-"""Characters of a number. A float64 needs 24."""
+"""Largest number of characters in a number; a float64 needs 24."""
 
 
 def read_study(path: Path) -> object:
-    """The content of a study file, not yet checked.
+    """The content of a study file, not yet validated.
 
     Raises:
-        UserError: the file is missing or no regular file, is not YAML, is too large or nested too deeply, repeats a
-            key, has a key that is a mapping or list, or a number that is not what it seems.
+        UserError: the file is missing, not a regular file, not YAML, too large or nested too deeply, repeats a key, or
+            has a key that is a mapping or list, or a number that YAML reads unexpectedly.
     """
     with foreign(path, "cannot be read"):
         text = read_text(path, SIZE_LIMIT)
@@ -46,7 +46,7 @@ def read_study(path: Path) -> object:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader with limits and without surprises; every fault is found while the nodes are composed."""
+    """YAML's safe loader with limits and strict values; all faults are detected while the nodes are composed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -56,12 +56,12 @@ class _StrictLoader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose one node and all below it; counts nodes with every alias written out."""
+        """Compose one node and all nodes below it; counts nodes with aliases expanded."""
         key = index.value if isinstance(index, yaml.ScalarNode) else index
         named = key is not None
         if named:
             self._place.append(str(key)[:60])
-        self._depth += 1  # deeper than the place where a key is itself a mapping
+        self._depth += 1  # deeper than a key that is itself a mapping
         if self._depth > DEPTH_LIMIT:
             raise self._fault(f"nested more than {DEPTH_LIMIT} deep")
         alias = self.check_event(yaml.AliasEvent)
@@ -69,13 +69,13 @@ class _StrictLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         if alias:
             if id(node) not in self._sizes:
-                raise self._fault("an alias within what it stands for")
+                raise self._fault("an alias inside the block that it refers to")
             self._count += self._sizes[id(node)]
         else:
             self._count += 1
             self._sizes[id(node)] = self._count - before
         if self._count > NODE_LIMIT:
-            raise self._fault(f"more than {NODE_LIMIT} keys and values once every alias is written out")
+            raise self._fault(f"more than {NODE_LIMIT} keys and values after expanding aliases")
         if isinstance(node, yaml.ScalarNode) and not alias:
             self._check_scalar(node)
         self._depth -= 1
@@ -84,7 +84,7 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose a mapping; its keys must be plain values, each there once."""
+        """Compose a mapping; its keys must be distinct plain values."""
         node = super().compose_mapping_node(anchor)
         seen: set[Any] = set()
         for key_node, _ in node.value:
@@ -96,7 +96,7 @@ class _StrictLoader(yaml.SafeLoader):
                 raise self._fault(f"a {kind} as a key (line {line}); quote it if it is a name")
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise self._fault(f"the key {key!r} stands twice (line {line})")
+                raise self._fault(f"the key {key!r} appears twice (line {line})")
             seen.add(key)
         return node
 
@@ -106,9 +106,9 @@ class _StrictLoader(yaml.SafeLoader):
             if len(node.value) > DIGIT_LIMIT:
                 raise self._fault(f"a number of {len(node.value)} characters (line {line})")
             if _OCTAL.fullmatch(node.value):
-                raise self._fault(f"{node.value} is octal for YAML (line {line}); write it without the leading 0")
+                raise self._fault(f"{node.value} is octal in YAML (line {line}); write it without the leading 0")
             if ":" in node.value:
-                raise self._fault(f"{node.value} is a number of base 60 for YAML (line {line}); quote it")
+                raise self._fault(f"{node.value} is a base-60 number in YAML (line {line}); quote it")
         if node.tag == _MERGE:
             return
         try:

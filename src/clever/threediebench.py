@@ -1,8 +1,8 @@
-"""What is known of a 3DIEBench photograph (Garrido, Najman and LeCun, ICML 2023), and the rotation between two.
+"""The latents of a 3DIEBench image (Garrido, Najman and LeCun, ICML 2023), and the rotation between two images.
 
 A view of an object is described by seven numbers. The first three are Tait-Bryan angles in an extrinsic frame: the
 object is turned about the fixed x, then y, then z axis, R = Rz Ry Rx. Relative rotations are unit quaternions in the
-order x, y, z, w, as SIE's code takes them from SciPy, and their sign is left as the product gives it.
+order x, y, z, w, as SIE's code gets them from SciPy; their sign is that of the product.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 NAMES = ("rotation_x", "rotation_y", "rotation_z", "floor_hue", "light_theta", "light_phi", "light_hue")
-"""In the order of a row of latents. Each was drawn uniformly: the three angles of the object in [-pi/2, pi/2], the hues
+"""Columns of a row of latents. Each was drawn uniformly: the three angles of the object in [-pi/2, pi/2], the hues
 in [0, 1], the light's polar angle theta in [0, pi/4] and azimuth phi in [0, 2 pi] (SIE:data/main.py)."""
 
 ROTATION = slice(0, 3)
@@ -37,7 +37,7 @@ def relative_quaternion(first: Tensor, second: Tensor) -> Tensor:
     """R1^-1 R2 of unit quaternions [N, 4] each (x, y, z, w): [N, 4]."""
     vector_1, scalar_1 = first[:, :3], first[:, 3:]
     vector_2, scalar_2 = second[:, :3], second[:, 3:]
-    # The inverse of a unit quaternion is its conjugate: the first one's vector changes its sign.
+    # The inverse of a unit quaternion is its conjugate: the sign of the first one's vector part changes.
     vector = scalar_1 * vector_2 - scalar_2 * vector_1 - torch.linalg.cross(vector_1, vector_2, dim=1)
     scalar = scalar_1 * scalar_2 + (vector_1 * vector_2).sum(1, keepdim=True)
     return torch.cat([vector, scalar], 1)

@@ -1,4 +1,4 @@
-"""Images to try things on, and the recipes once more: image by image, out of torchvision's functional forms."""
+"""Test images, and a second implementation of the recipes: image by image, with torchvision's functional forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled chains of a recipe's operations against the eager ones, by inductor's C++ backend."""
+"""The compiled chains of a recipe's operations against the eager ones, with inductor's C++ backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotation against torchvision's: the same pixel is picked, except where rounding decides between two neighbours.
+"""Rotation against torchvision's: both pick the same pixel, except where rounding decides between two neighbours.
 
 Tolerance: equal values for all but 0.02 % of the pixels (none in the cases below but the largest).
 """

@@ -34,7 +34,7 @@ def views(made: SpirographViews, seed: int = 0, pixel: int = 0, **asked: Any) ->
 
 
 def expected(latents: Tensor, view: View) -> Tensor:
-    """The normalised images in float64, each number from where it must come from."""
+    """The normalised images in float64, each number taken from its proper source."""
     columns: dict[str, Tensor] = dict(zip(spirograph.NAMES, latents.double().unbind(1), strict=True))
     columns |= {name: column.double() for name, column in view.parameters.items()}
     images = spirograph.render(torch.stack([columns[name] for name in spirograph.NAMES], 1))

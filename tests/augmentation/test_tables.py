@@ -1,4 +1,4 @@
-"""Tables travel as one block and come back bit for bit."""
+"""Tables are transferred as one block and are unchanged, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recipes offer beyond their own views: extra views, differentiable ones, and views in parts."""
+"""Further features of recipes: extra views, differentiable views, and views in parts."""
 
 from __future__ import annotations
 

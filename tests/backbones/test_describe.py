@@ -1,4 +1,4 @@
-"""What a backbone costs, against the paper's printed numbers and closed forms."""
+"""The cost of a backbone, against the paper's printed numbers and closed forms."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_macs_of_vmamba_in_closed_form() -> None:
 
 
 def test_saved_bytes_in_closed_form() -> None:
-    """Convolution keeps its input, ReLU its output, which the second convolution shares, and that is all."""
+    """Only two tensors are kept: the convolution's input, and ReLU's output, which the second convolution shares."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 1))
     assert saved_bytes(network, 16) == 4 * (3 + 4) * 16 * 16
 

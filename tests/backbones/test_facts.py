@@ -1,4 +1,4 @@
-"""Facts about backbones that are written down against the networks themselves."""
+"""Written facts about backbones, against the networks themselves."""
 
 from __future__ import annotations
 

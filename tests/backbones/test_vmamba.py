@@ -22,7 +22,7 @@ def build(**settings: object) -> VMamba:
 
 
 def perturbed_ss2d(width: int) -> SS2D:
-    """A layer whose every parameter is off its initial value, so that none can be mistaken or left out."""
+    """A layer with every parameter changed from its initial value, so that none can be confused or left out."""
     torch.manual_seed(0)
     layer = SS2D(width)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Barlow Twins: its loss with either way to the off-diagonal energy, and its similarity."""
+"""Barlow Twins: its loss with both ways to compute the off-diagonal energy, and its similarity."""
 
 from __future__ import annotations
 

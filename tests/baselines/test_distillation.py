@@ -28,7 +28,7 @@ def pair_cosine(target: Tensor, logits: Tensor) -> Tensor:
 def reference(
     loss: Loss, student: Sequence[Tensor], teacher: Sequence[Tensor], centre: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Value and gradients of the double loop, in float64, from the very numbers that the loss was given."""
+    """Value and gradients of the double loop, in float64, on the same numbers that the loss was given."""
     pair = {cross_entropy: pair_cross_entropy, cosine: pair_cosine}[loss]
     leaves = [view.detach().double().requires_grad_() for view in student]
     total, pairs = torch.zeros((), dtype=torch.float64), 0
@@ -71,7 +71,7 @@ def check(
     tolerance: float = 1e-5,
     saturated: bool = False,
 ) -> None:
-    """``saturated``: distributions of a single peak, whose gradient is what is left when large summands cancel."""
+    """``saturated``: single-peak distributions, whose gradient remains after large summands cancel."""
     value, gradients = ours(loss, student, teacher, centre)
     expected, expected_gradients = reference(loss, student, teacher, centre)
     assert value.dtype == torch.float32

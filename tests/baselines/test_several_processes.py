@@ -62,7 +62,7 @@ QUANTITIES = ("attract", "similarity")
 
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
-    """What two processes find."""
+    """The results of two processes."""
     result = tmp_path_factory.mktemp("processes") / "result.pt"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -51,7 +51,7 @@ def test_loss_and_gradient_are_lightly_s(draw: Any, agree: Any) -> None:
 
 @pytest.mark.parametrize(("negatives", "count"), [("both_views", 2 * 6 - 2), ("other_view", 6 - 1)])
 def test_orthogonal_images_cost_what_the_formula_says(negatives: Negatives, count: int, unit_axes: Any) -> None:
-    """Positives of cosine 1, and so many negatives of cosine 0."""
+    """Positives of cosine 1 and negatives of cosine 0."""
     views = unit_axes(2, 6)
     simclr = Simclr(SimclrOptions(temperature=0.5, negatives=negatives))
     assert simclr.attract(views, views).item() == pytest.approx(math.log(math.exp(2) + count) - 2, rel=1e-6)

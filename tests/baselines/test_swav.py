@@ -36,7 +36,7 @@ def draw_scores(views: int, rows: int, prototypes: int = 5, seed: int = 0) -> li
 
 
 def plain_sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
-    """By the letter of the paper: exp, then rows and columns by turns."""
+    """Exactly as in the paper: exp, then rows and columns alternately."""
     q = [[math.exp(value / epsilon) for value in row] for row in scores.tolist()]
     images, prototypes = range(len(q)), range(len(q[0]))
     for _ in range(iterations):

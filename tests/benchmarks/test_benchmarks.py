@@ -1,4 +1,4 @@
-"""Every benchmark runs at a tiny size and prints JSON whose numbers hang together. Speed itself is not tested here."""
+"""Every benchmark runs at a tiny size and prints consistent JSON. Speed itself is not tested here."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_epoch() -> None:
     pytest.importorskip("lightly")
     flags = ("--backbone", "resnet10t_half", "--images", "8", "--batch", "4", "--outputs", "64", "--workers", "0")
     found = values(run("epoch", *COMMON, *flags))
-    ratio = found["source images a second, ours"] / found["source images a second, lightly"]
+    ratio = found["source images per second, ours"] / found["source images per second, lightly"]
     assert found["speed-up of an epoch, resnet10t_half, 8 images of 32 px, batch 4, fp32"] == pytest.approx(ratio)
 
 

@@ -1,4 +1,4 @@
-"""Studies that are right key by key and cannot end well: one line each, from the file alone, before anything runs."""
+"""Studies whose valid keys contradict each other give one line each, from the file alone, before anything runs."""
 
 from __future__ import annotations
 

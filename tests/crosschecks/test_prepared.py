@@ -1,4 +1,4 @@
-"""A study against its prepared stores: what store.json tells is refused before anything trains."""
+"""A study against its prepared stores: a contradiction to store.json is rejected before anything trains."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_batch_larger_than_the_store(tmp_path: Path, monkeypatch: pytest.Monke
     expected = r"^study.yaml: pretrainings\.0\.optimisation\.batch_size: 8 exceeds the 6 training images of the store"
     with pytest.raises(UserError, match=expected):
         refuse_for_stores(study(batch_size=8), results, "study.yaml")
-    # The command line finds the store beside the study's results, and prints one line.
+    # The command line finds the store in the study's results, and prints one line.
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(STUDY.replace("batch_size: 4", "batch_size: 8"))
     assert main(["check", "study.yaml"]) == 2

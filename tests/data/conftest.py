@@ -1,4 +1,4 @@
-"""Tiny data sets, made where a test needs them."""
+"""Tiny data sets, made on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image folders as they are downloaded: Tiny-ImageNet, a flat val, folders without labels, and other names."""
+"""Image folders as downloaded: Tiny-ImageNet, a flat val, folders without labels, and other names."""
 
 from __future__ import annotations
 

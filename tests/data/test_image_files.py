@@ -1,4 +1,4 @@
-"""Which files count, which are passed over, and under what name."""
+"""Which files are read, which are skipped, and under which name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that are known of each image, and groups of images, on their way from a source into batches."""
+"""Known latents of each image, and groups of images, from the source to the batches."""
 
 from __future__ import annotations
 

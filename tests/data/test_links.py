@@ -115,7 +115,7 @@ def test_a_damaged_list_of_files_is_named(linked: Store) -> None:
 
 
 def test_a_store_changes_between_copy_and_links(photos: Path, linked: Store) -> None:
-    """Preparing again with the other option replaces every file."""
+    """Preparing the data again with the other option replaces every file."""
     copied = prepare(options(photos), linked.folder)
     assert copied.linked_root is None
     shutil.rmtree(photos)

@@ -1,4 +1,4 @@
-"""What is said of a data set while it is prepared, and kept in store.json."""
+"""The notes that are printed while a data set is prepared and kept in store.json."""
 
 from __future__ import annotations
 

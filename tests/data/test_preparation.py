@@ -226,7 +226,7 @@ def test_interruption_leaves_the_old_store_whole(
     old = prepare(array_options(root), parent / "store").checksum
 
     def interrupt(*_: object) -> None:
-        assert len(names_in(parent)) == 2  # it was being built beside the old one
+        assert len(names_in(parent)) == 2  # it was built next to the old one
         raise KeyboardInterrupt
 
     monkeypatch.setattr("clever.data.preparation.content_checksum", interrupt)
@@ -293,7 +293,7 @@ def test_a_preparation_replaces_the_store_that_is_there(
 def test_at_no_moment_of_a_replacement_is_there_no_store(
     make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store can be opened after each rename of a preparation: none is a moment to be killed in."""
+    """A store can be opened after each rename of a preparation, so that a kill at any point is safe."""
     folder = tmp_path / "stores" / "store"
     options = array_options(make_arrays())
     prepare(options, folder)

@@ -1,4 +1,4 @@
-"""Content against checksums: what is read, what is remembered, and when it is forgotten."""
+"""Content against checksums: what is read, what is cached, and when the cache is discarded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 4096
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
-    """The files that were read whole; files of ``SIZE`` bytes count as large."""
+    """The files that were read in full; files of ``SIZE`` bytes count as large."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(verification, "ALWAYS_BELOW", SIZE)
     found: list[Path] = []

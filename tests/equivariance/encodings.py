@@ -1,4 +1,4 @@
-"""An objective asked about encodings that a test made by hand."""
+"""Evaluates an objective on hand-made encodings."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def terms_of(objective: Objective, encoded: Encoded, views: Sequence[View] = ())
 
 
 def diagnosis_of(objective: Objective, encoded: Encoded, views: Sequence[View] = ()) -> Mapping[str, Tensor]:
-    """What the add-on says about one batch."""
+    """The add-on's diagnostics for one batch."""
     return objective.add_on.diagnose(batch_of(objective, encoded, views))

@@ -1,4 +1,4 @@
-"""AugSelf: its loss and gradient against plain float64 loops, on recipes' and other views, and what it refuses."""
+"""AugSelf: its loss and gradient against plain float64 loops, on recipes' and other views, and what it rejects."""
 
 from __future__ import annotations
 

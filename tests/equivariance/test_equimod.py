@@ -1,4 +1,4 @@
-"""EquiMod: its loss and gradient against plain float64 loops, what it counts as negatives, and what it refuses."""
+"""EquiMod: its loss and gradient against plain float64 loops, its negatives, and what it rejects."""
 
 from __future__ import annotations
 
@@ -194,12 +194,12 @@ def test_a_prediction_that_stays_gains_nothing() -> None:
 
 
 def test_equal_predictions_of_equal_views_cost_the_logarithm_of_all_others() -> None:
-    """When no two embeddings can be told apart, the positive is one of 4 N - 1."""
+    """If all embeddings are equal, the positive is one of 4 N - 1."""
     built = objective()
     batch = Batch(built)
     ones = torch.ones(ROWS, WIDTH)
     flat = replace(batch.encoded, features=[ones] * 2, extra={"unaugmented": ones})
-    # BatchNorm makes zeros of what does not vary; a constant of its own stands for them.
+    # BatchNorm turns constant inputs into zeros; another constant replaces them here.
     for name in ("projector", "predictor"):
         layer = batch.layers[name]
         assert isinstance(layer, nn.Sequential)
@@ -247,7 +247,7 @@ def test_the_layers_are_the_paper_s() -> None:
 
 
 def test_parts_of_a_batch_are_contrasted_on_their_own(make_recipe: Any, digits_store: Store) -> None:
-    """Of an accumulated batch, the loss is the mean of what the parts give one by one."""
+    """The loss of an accumulated batch is the mean of the losses of its parts."""
     whole = make_recipe(optimisation={"accumulate": 2}, augmentation={"local_views": 0}).model_dump()
     method = {"baseline": {"name": "simclr", "hidden_dim": 12, "out_dim": 8}, "equivariance": TINY}
     recipe = RunRecipe.model_validate(whole | {"method": method})

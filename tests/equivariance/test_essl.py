@@ -1,4 +1,4 @@
-"""E-SSL: its groups pixel by pixel, its loss and gradient against plain float64 loops, and what it refuses."""
+"""E-SSL: its groups pixel by pixel, its loss and gradient against plain float64 loops, and what it rejects."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_loss_and_gradient(group: GroupName, relu_before_output: bool) -> None:
 
 
 def test_the_classes_are_those_of_the_images() -> None:
-    """A backbone and a head that recognise each member of the group exactly: the prediction is always right."""
+    """A backbone and a head that recognise each member of the group exactly, so that the prediction is always right."""
     built = objective(transformations="translation", hidden_dims=(4,))
     images = torch.zeros(ROWS, 3, 4, 4)
     images[:, :, 0, 0] = 1.0  # one bright corner, which the translations bring to four places

@@ -1,4 +1,4 @@
-"""Feature maps and shared draws, each with a test double in training: an add-on that this package does not have."""
+"""Feature maps and shared draws, each trained with a test double: an add-on that is not in the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At ImageNet size and random initialisation the terms are what the authors' loss class gives."""
+"""At ImageNet size and random initialisation, the terms equal those of the authors' loss class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Add-ons with extra views and layers of their own (E-SSL, EquiMod, AugSelf), in training on tiny images."""
+"""Add-ons with extra views and additional layers (E-SSL, EquiMod, AugSelf), trained on tiny images."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_recipe_s_views_are_those_of_the_baseline_alone(
 def test_an_accumulated_batch_gives_the_gradients_of_the_whole(
     add_on: str, trainer_for: Any, data: list[ImageBatch]
 ) -> None:
-    """Without BatchNorm or negatives, which see one part at a time; EquiMod, which has both, has a test of its own."""
+    """Without BatchNorm or negatives, which see one part at a time; EquiMod, which has both, has a separate test."""
     parts, whole = (
         trainer_for(ADD_ONS[add_on], "dino", backbone=VIT, optimisation={"accumulate": count}) for count in (2, 1)
     )

@@ -1,4 +1,4 @@
-"""A run's predictor on the disk: what was trained comes back, and nothing else does."""
+"""A run's predictor on disk: it loads exactly what was trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHAPE = {"feature_dim": 6, "ir_dim": 2, "hidden_dim": 5, "out_dim": 3, "relative
 
 
 def predictor_of(*, adds_one: bool = True, seed: int = 1) -> Predictor:
-    """One that has seen a batch, so that its running statistics are not those it started with."""
+    """A predictor that has seen a batch, so that its running statistics are not the initial ones."""
     with seeded(seed):
         predictor = Predictor(PredictorShape.model_validate({**SHAPE, "adds_one": adds_one}))
     predictor.embed(torch.randn(8, 6, generator=make_generator(seed, "predictor")))

@@ -1,4 +1,4 @@
-"""SIE against a float64 re-derivation from bare parameters, closed forms, and its way through the trainer."""
+"""SIE against a float64 re-derivation from bare parameters, closed forms, and in the trainer."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def sie64(leaves: dict[str, Tensor], ir_dim: int, q: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("ratio", "ir_head", "whole"), [(0.5, 5, 10), (2 / 3, 10, 15)])
 def test_on_vicreg_it_is_the_authors_loss_and_gradient(ratio: float, ir_head: int, whole: int) -> None:
-    """Of the EF's projector the widths are its share of ``whole``: 5 in both cases."""
+    """The widths of the EF's projector are its share of ``whole``: 5 in both cases."""
     settings: dict[str, Any] = {"separation_ratio": ratio, "hidden_dim": whole, "out_dim": whole, "moments_of": "whole"}
     built = objective({**VICREG, "hidden_dim": ir_head, "out_dim": ir_head}, **settings)
     heads, layers = make_modules(built)
@@ -163,7 +163,7 @@ def bare(built: Objective, weight: Tensor) -> nn.ModuleDict:
 
 
 def untouched() -> Heads:
-    """A head on the IR that hands on what it gets."""
+    """An identity head on the IR."""
     return Heads({"IR": ProjectionHead(nn.Sequential(nn.Identity()))})
 
 
@@ -194,7 +194,7 @@ def test_white_embeddings_that_do_not_move_cost_nothing(moments_of: str) -> None
 
 
 def test_halves_that_repeat_each_other_cost_only_where_the_whole_counts() -> None:
-    """With e_eq = e_inv white, the covariance of the whole has an identity block beside its own: 2 D/2 ones over D."""
+    """With e_eq = e_inv white, the covariance of the whole has identity blocks off the diagonal: 2 D/2 ones over D."""
     weight = torch.zeros(5, 6, 6)
     half = white(40, 6)
     twice = torch.cat([half, half], 1)

@@ -1,4 +1,4 @@
-"""A tiny 3DIEBench: photographs whose blocks of colour show what they were made from."""
+"""A tiny 3DIEBench: photographs whose blocks of colour encode their latents."""
 
 from __future__ import annotations
 

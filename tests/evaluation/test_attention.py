@@ -1,4 +1,4 @@
-"""Protocol attention: hand-made maps score as they should; a ViT has heads, a ResNet parts; a mislaid set is told."""
+"""Protocol attention: scores of hand-made maps; a ViT has heads, a ResNet parts; a missing data set is reported."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_an_average_over_flips_is_a_mixture_of_the_image_and_its_mirror(tmp_path
 
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_a_feature_is_the_mean_over_views_of_the_rounded_perturbed_image(tmp_path: Path, count: int) -> None:
-    """Image by image, with a generator of its own, in float64; the batches play no part."""
+    """Image by image, with a separate generator, in float64, independent of the batches."""
     store = coloured(tmp_path, 4, test=20)
     recipe = {"name": "caug", "blur_radius": (0.1, 0.6), "global_size": 99, "local_size": 5, "local_views": 3}
     split = store.split("test")

@@ -1,4 +1,4 @@
-"""Protocol corruption: its probe on clean images is the logistic one; what is left under corruption; its records."""
+"""Protocol corruption: its clean probe is the logistic one; relative accuracy under corruption; its records."""
 
 from __future__ import annotations
 

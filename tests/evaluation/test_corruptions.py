@@ -1,4 +1,4 @@
-"""Corruptions: the package's own images, whatever is drawn elsewhere; relative accuracy; the authors' layouts."""
+"""Corruptions: the package's images, independent of other random draws; relative accuracy; the authors' layouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place where an evaluation runs a network."""
+"""Feature extraction, the only place where an evaluation runs a network."""
 
 from __future__ import annotations
 

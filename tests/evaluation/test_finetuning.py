@@ -1,4 +1,4 @@
-"""Fine-tuning: frozen, it is the linear probe; its steps are torch's SGD; a killed one ends with the same bits."""
+"""Fine-tuning: frozen, it is the linear probe; its steps are torch's SGD; a killed run ends with the same bits."""
 
 from __future__ import annotations
 

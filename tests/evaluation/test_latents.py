@@ -68,7 +68,7 @@ def test_errors_are_those_of_scikit_learn(spirographs: Store) -> None:
     assert test_latents is not None
     y, truth = train_latents[:, :4].double().numpy(), test_latents[:, :4].double().numpy()
     for part, where in (("ALL", slice(0, 7)), ("IR", slice(0, 4)), ("EF", slice(4, 7))):
-        # 1e-8 beside a mean over 300 images and 4 targets is 1200e-8 beside the sum.
+        # A penalty of 1e-8 on a mean over 300 images and 4 targets is 1200e-8 on the sum.
         model = Ridge(alpha=1200e-8, solver="svd").fit(train[:, where], y)
         for perturbation in ("orig", "cj"):
             test = source.perturbed("test", perturbation).double().numpy()

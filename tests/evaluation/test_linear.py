@@ -170,7 +170,7 @@ def test_every_part_and_perturbation_is_recorded(tmp_path: Path) -> None:
 
 
 def test_a_part_is_trained_as_if_alone(tmp_path: Path) -> None:
-    """IR and EF beside each other give what a backbone gives that hands out just these columns."""
+    """Probes of IR and EF trained together equal those on a backbone with just these columns."""
     store = coloured(tmp_path, classes=6)
     together = by_key(evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), FAST))
     for part, columns in (("IR", slice(0, 8)), ("EF", slice(8, 12))):

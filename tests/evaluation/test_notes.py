@@ -1,4 +1,4 @@
-"""What is said of records, once, and written down with them."""
+"""Notes on records, printed once and stored with them."""
 
 from __future__ import annotations
 

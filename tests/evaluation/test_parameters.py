@@ -1,4 +1,4 @@
-"""What is predicted of a view, against images whose features say it in closed form."""
+"""The prediction of a view's parameters, on images whose features give them in closed form."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Vertical(Backbone):
 
 
 def test_the_original_helps_where_only_the_change_shows(tmp_path: Path) -> None:
-    """Every image's red is lifted by an amount of its own, which its unchanged version gives away."""
+    """The red of every image is raised by a different amount, which the unchanged image reveals."""
     store = ramps(tmp_path, offsets=True)
     alone = run(store, Red(), recipe=CROPS, targets=["crop_x"], ir_dim=None)
     paired = run(store, Red(), recipe=CROPS, targets=["crop_x"], ir_dim=None, with_original=True)
@@ -149,7 +149,7 @@ class Red(Backbone):
 
 
 def test_with_the_original_a_part_holds_its_own_columns_of_both(tmp_path: Path) -> None:
-    """EF beside IR gives what a backbone gives that hands out EF alone."""
+    """The EF, evaluated together with the IR, scores the same as on a backbone whose output is the EF alone."""
 
     class Factor(Measures):
         def __init__(self) -> None:

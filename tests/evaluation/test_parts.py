@@ -1,4 +1,4 @@
-"""Index arithmetic of the parts, against the widths that the authors' code gives."""
+"""Index arithmetic of the parts, against the widths in the authors' code."""
 
 from __future__ import annotations
 

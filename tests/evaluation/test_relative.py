@@ -1,4 +1,4 @@
-"""Heads on pairs of photographs: targets against SciPy, scores against loops, and what a part can know."""
+"""Heads on pairs of photographs: targets against SciPy, scores against loops, and what each part can predict."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_r2_has_one_mean_for_all_components() -> None:
     mean = sum(values) / len(values)
     missed = sum((t - float(o)) ** 2 for t, o in zip(values, predictions.flatten(), strict=True))
     assert pooled_r2(predictions, targets) == pytest.approx(1 - missed / sum((t - mean) ** 2 for t in values))
-    # Components with means of their own: larger than the mean of their R2.
+    # Components with different means: larger than the mean of their R2.
     assert pooled_r2(targets.mean(0).expand(30, 4), targets) > 0.3
 
 

@@ -1,4 +1,4 @@
-"""Retrieval with a predictor, against loops over single photographs in float64, and with one that is always right."""
+"""Retrieval with a predictor, against loops over single photographs in float64, and with a perfect predictor."""
 
 from __future__ import annotations
 

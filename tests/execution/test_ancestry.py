@@ -34,7 +34,7 @@ def test_the_chain_begins_with_the_parent_and_does_not_change_while_all_live() -
 
 
 def test_the_chain_of_an_orphan_has_changed() -> None:
-    """A shell starts a process, which lives on when the shell is killed; its grandparent lives all the while."""
+    """A shell starts a process, which survives when the shell is killed; its grandparent runs throughout."""
     shell = subprocess.Popen(
         ["sh", "-c", f'"{sys.executable}" -c "$SCRIPT" & echo $$; wait'],
         env=os.environ | {"SCRIPT": ORPHAN},

@@ -1,4 +1,4 @@
-"""Leases between real processes, and the device that a job gets under each kind of machine."""
+"""Leases between real processes, and the device that a job gets on each kind of machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(end, flush=True)
 
 
 def start_holder(folder: Path, seconds: float) -> subprocess.Popen[str]:
-    """A process that is about to take a GPU: it goes on when it reads a line."""
+    """A process that is about to take a GPU; it continues when it reads a line."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(folder), str(seconds)],
         stdin=subprocess.PIPE,
@@ -105,7 +105,7 @@ def test_what_cannot_be_leased_is_refused_in_one_line(tmp_path: Path) -> None:
 
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """No scheduler, no torchrun, and leases in a folder of the test's own."""
+    """No scheduler, no torchrun, and leases in the test's temporary folder."""
     for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "LOCAL_RANK", "RANK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))

@@ -1,4 +1,4 @@
-"""Numbers of threads that no machine has are refused before anything is loaded."""
+"""Impossible numbers of threads are rejected before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of one group for real, by the command that `make faults` runs."""
+"""Runs the rows of one group with the command of `make faults`."""
 
 from __future__ import annotations
 

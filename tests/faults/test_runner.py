@@ -1,4 +1,4 @@
-"""Tries: each in a process and a folder of its own, whatever becomes of it."""
+"""Tries: each in a separate process and folder, however it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: every row with its counts, the same text for the same outcomes."""
+"""The page: every row with its counts; the same outcomes give the same text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is committed of a card's results, and what is refused."""
+"""Which results of a card are committed, and which are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole of ``make gpu`` at tiny sizes on the CPU, and what it says where there is no GPU."""
+"""The whole of ``make gpu`` at tiny sizes on the CPU, and its message if there is no GPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
     done = call("--output", str(tmp_path / "out"))
     assert done.returncode == 2
     (line,) = done.stdout.splitlines()
-    assert "no GPU here" in line
+    assert "no GPU found" in line
     assert "gpu-rehearsal" in line
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""A store made from a carried slice is the store made from all of the data."""
+"""A store made from a slice of the data equals the store made from all of it."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def test_the_store_has_the_same_checksum(tmp_path: Path) -> None:
 def test_what_is_no_slice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slice.npz").write_bytes(b"no archive")
     for path in (tmp_path / "slice.npz", tmp_path / "missing.npz"):
-        with pytest.raises(UserError, match=r"no slice of a data set.*clever\.gpu_check\.slice"):
+        with pytest.raises(UserError, match=r"not a slice of a data set.*clever\.gpu_check\.slice"):
             unpack_slice(path, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""A step that crashes, hangs or has no time left costs itself alone, and what it had found is kept."""
+"""A step that crashes, hangs or runs out of time does not affect other steps, and its findings are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paired differences against SciPy's paired t-test and against numbers worked out by hand."""
+"""Paired differences against SciPy's paired t-test and against numbers computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The claims figure: what is drawn where, read back from the axes."""
+"""The claims figure, read back from the axes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_figure() -> Figure:
 
 
 def places(axes: Axes, colour: str, marker: str) -> list[tuple[float, float]]:
-    """Where single marks of this kind stand."""
+    """The positions of single marks of this kind."""
     return [
         (float(np.asarray(line.get_xdata())[0]), float(np.asarray(line.get_ydata())[0]))
         for line in axes.lines

@@ -1,4 +1,4 @@
-"""The curves' figure: what is drawn where, read back from the axes."""
+"""The figure of loss terms, read back from the axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The robustness figure: what is drawn where, read back from the axes."""
+"""The robustness figure, read back from the axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The findings of made-up studies in which the effects are planted, their numbers worked out again with SciPy."""
+"""The findings of synthetic studies with planted effects, their numbers recomputed with SciPy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from arguments import PUBLISHED_FOLDER
-from baseline_checks import beside_references, schedules
+from baseline_checks import compare_with_references, schedules
 from claims import MARGIN_POINTS, Numbers, other_parameters, published_differences, statements
 from findings import render
 from pooled_differences import LOWER, NOT_MEASURED, ONE_SEED, SUPPORTED, UNDECIDED, WITHIN
@@ -39,7 +39,7 @@ def make_records(
 ) -> pd.DataFrame:
     """CLeVER and DDCL gain ``gain`` points over their baseline, ``small`` more with vit_micro; IR has 1 less than ALL.
 
-    The angle is read off the EF with an R² of 0.4, off the IR's cut with one of 0.3.
+    The EF predicts the angle with an R² of 0.4, the equally wide slice of the IR with 0.3.
     """
     draw = np.random.default_rng(7)
     rows: list[dict[str, Any]] = []
@@ -100,8 +100,8 @@ def make_runs(records: pd.DataFrame, **health: str) -> list[dict[str, Any]]:
     ]
 
 
-def by_key(records: pd.DataFrame, sick: tuple[str, ...] = ()) -> dict[str, Finding]:
-    return {found.statement.key: found for found in find(statements(Numbers(records), BACKBONES), sick)}
+def by_key(records: pd.DataFrame, unhealthy: tuple[str, ...] = ()) -> dict[str, Finding]:
+    return {found.statement.key: found for found in find(statements(Numbers(records), BACKBONES), unhealthy)}
 
 
 def page_of(records: pd.DataFrame, runs: list[dict[str, Any]]) -> str:
@@ -240,7 +240,7 @@ def test_an_unhealthy_run_is_named_and_left_out_for_comparison() -> None:
     records = make_records(gain=2.0, noise=0.2)
     collapsed = "cifar10/vit_micro/dino+clever/caug/seed1"
     records.loc[records["run"] == collapsed, "value"] -= 30.0
-    found = by_key(records, sick=(collapsed,))["a"]
+    found = by_key(records, unhealthy=(collapsed,))["a"]
     assert (found.verdict, found.healthy_verdict) == (UNDECIDED, SUPPORTED)
     assert (len(found.pooled.comparisons), len(found.healthy.comparisons)) == (8, 7)
     again = gains_again(records, "orig").drop(index=("vit_micro", "caug", "dino+clever"))
@@ -264,7 +264,7 @@ def test_a_study_that_stopped_early_pools_its_whole_seeds() -> None:
     # Half of the comparisons have seed 1: the other half goes.
     assert sorted(kept.by_seed) == [0, 1]
     assert {one.backbone for one in kept.comparisons} == {"vit_micro"}
-    assert "Left out of the pool, because a seed is missing: cifar10 / resnet10t_half" in page_of(records, [])
+    assert "Left out of the pool because a seed is missing: cifar10 / resnet10t_half" in page_of(records, [])
 
 
 def test_published_differences_are_the_readme_s() -> None:
@@ -315,7 +315,7 @@ def test_baselines_beside_controls_and_references() -> None:
     runs = make_runs(records)
     compared = {
         (one.backbone, one.baseline, one.protocol): one
-        for one in beside_references(records, REFERENCES, schedules(runs))
+        for one in compare_with_references(records, REFERENCES, schedules(runs))
     }
     assert set(compared) == set(itertools.product(BACKBONES, ("dino", "simsiam"), ("linear", "knn")))
     probe = compared[("vit_micro", "simsiam", "linear")]
@@ -328,12 +328,16 @@ def test_baselines_beside_controls_and_references() -> None:
     # Of 200 and 800 epochs the nearer to 25.
     assert compared[("vit_micro", "dino", "knn")].reference["epochs"] == 200
     page = page_of(records, runs)
-    reason = "25 epochs of 4,000 images, 100,000 in all, against 1000 epochs of 50,000, 50,000,000 in all (500 times"
+    reason = (
+        "25 epochs of 4,000 images, 100,000 in total, against 1000 epochs of 50,000, 50,000,000 in total (500 times"
+    )
     assert reason in page
     assert "Raw pixels reach 35.8 on cifar10." in page
     # dino has 40 on average, its untrained backbone 41.1.
     assert re.search(r"no better than the initialisation: .*dino, vit_micro, baug", page)
-    assert "simsiam, vit_micro, baug" not in page.split("no better than the initialisation: ")[1].split(". What")[0]
+    assert (
+        "simsiam, vit_micro, baug" not in page.split("no better than the initialisation: ")[1].split(". For these")[0]
+    )
 
 
 def test_the_command_writes_the_page_with_sizes_from_the_recipes(tmp_path: Path) -> None:
@@ -349,7 +353,7 @@ def test_the_command_writes_the_page_with_sizes_from_the_recipes(tmp_path: Path)
     assert "Parameters in millions: vit_micro 0.14, resnet10t_half 1.23." in text
     assert "vit_micro − resnet10t_half" in text
     assert "1 h 0 min over 40 runs" in text
-    assert "100,000 images pass in a run here" in text
+    assert "A run here trains on 100,000 images, counted over all epochs." in text
     first = page.read_bytes()
     findings.main([*inputs, "--study", "made_up", "--output", str(page)])
     assert page.read_bytes() == first

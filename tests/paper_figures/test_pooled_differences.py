@@ -1,4 +1,4 @@
-"""Pooling and verdicts against SciPy's t-tests and numbers worked out by hand."""
+"""Pooling and verdicts against SciPy's t-tests and numbers computed by hand."""
 
 from __future__ import annotations
 

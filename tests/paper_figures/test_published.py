@@ -1,4 +1,4 @@
-"""The published values: their schema, their sources and a handful of cells typed in again from the sources."""
+"""The published values: their schema, their sources and a few cells typed in again from the sources."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_values_typed_in_again() -> None:
 
 
 def test_the_sources_agree_where_they_repeat_each_other() -> None:
-    """Table 8 and the 200-epoch column of the plot print cells of the README again."""
+    """Table 8 and the 200-epoch column of the plot repeat cells of the README."""
     key = ["backbone", "method", "augmentation", "perturbation"]
     chosen = PUBLISHED[(PUBLISHED["metric"] == "top1") & (PUBLISHED["epochs"] == 200) & (PUBLISHED["part"] == "ALL")]
     readme = chosen[chosen["item"] == "clever_readme"].set_index(key)["value"]

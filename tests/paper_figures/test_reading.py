@@ -1,4 +1,4 @@
-"""What the scripts say of files that are missing, empty, cut short or wrong: one line that names the place."""
+"""The scripts' errors for files that are missing, empty, truncated or wrong: one line that names the place."""
 
 from __future__ import annotations
 

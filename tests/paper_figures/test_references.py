@@ -1,4 +1,4 @@
-"""The accuracies that others have published: cells typed in again from the sources, and measured rows beside them."""
+"""The accuracies that others have published: cells typed in again from the sources, and pairs with measured rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from published_values import read_published
-from references import BESIDE_COLUMNS, REFERENCES, read_references, references_beside
+from references import PAIR_COLUMNS, REFERENCES, pair_with_references, read_references
 
 from clever.baselines import BASELINES
 from clever.errors import UserError
@@ -102,8 +102,8 @@ def test_measured_rows_stand_beside_the_references_of_their_baseline() -> None:
             ("digits", "resnet18", "simclr", "linear", 0, "orig", 99.0),
         ]
     )
-    beside = references_beside(records, TABLE)
-    assert tuple(beside.columns) == BESIDE_COLUMNS
+    beside = pair_with_references(records, TABLE)
+    assert tuple(beside.columns) == PAIR_COLUMNS
     alone = beside[beside["method"] == "simclr"]
     # solo-learn's online head, EquiMod's own run, and lightly's three by kNN.
     assert sorted(alone["reference_value"]) == [84.7, 84.8, 87.9, 90.74, 90.96]

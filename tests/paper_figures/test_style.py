@@ -1,4 +1,4 @@
-"""Colours are fixed and can be told apart; files redraw to the byte."""
+"""Colours are fixed and distinguishable; redrawing gives the same bytes."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_values_published_on_other_data_stand_apart(make_study: MakeStudy, suffi
     assert len(theirs) == 20
     assert theirs["resnet18", "dino+clever", "baug", "published, 200 epochs (1)"] == {"orig": "76.8", "cj_rot": "46.5"}
     assert theirs["vit_tiny", "dino", "caug", "published, 200 epochs (1,2)"]["orig"] == "66.2 ± 0.086"
-    assert "Published values: imagenet100, another data set" in text
+    assert "Published values on a different data set: imagenet100" in text
     assert "Not comparable with our numbers on digits" in text
     assert "Published values on digits: not published in the sources we have." in text
 

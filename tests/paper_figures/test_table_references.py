@@ -1,4 +1,4 @@
-"""Measured accuracies beside the published ones of their data set, backbone and baseline."""
+"""Measured accuracies with the published ones of their data set, backbone and baseline."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_ours_and_theirs(records: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_reference_the_table_says_so(tmp_path: Path) -> None:
-    """As for MV-InfoNCE, of which nothing is printed: the recipe's table must not fail for it."""
+    """As for MV-InfoNCE, which has no published values: the recipe's table must not fail."""
     records = write_records(tmp_path, [("resnet18", "mv_infonce", "linear", 0, "top1", 70.0)])
     markdown, pairs, _ = run(tmp_path, records)
     assert pairs.empty

@@ -1,4 +1,4 @@
-"""Text from outside in Markdown and LaTeX: it stays text, in its own line."""
+"""Untrusted text in Markdown and LaTeX stays text on its line."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ Pin = dict[str, Any]
 
 
 def machine() -> dict[str, str]:
-    """Whatever the last bits of a float may depend on, besides our own code."""
+    """Everything except our code that the last bits of a float may depend on."""
     try:
         described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         flags = next(line for line in described.splitlines() if line.startswith("flags"))

@@ -1,4 +1,4 @@
-"""The numbers of every method and protocol are those that were pinned: nothing but intention moves them.
+"""The numbers of every method and protocol equal the pinned ones, so that they change only on purpose.
 
 On a machine like the one that wrote ``pins.json`` (processor, its instructions, numerical packages) every bit must be
 the same. On any other machine the same numbers are compared as numbers, for sums are rounded differently there.

@@ -1,4 +1,4 @@
-"""A pretended GPU: CUDA tensors whose values lie in host memory, and a dispatch mode that keeps the two apart.
+"""A pretended GPU: CUDA tensors whose values are in host memory, and a dispatch mode that keeps the two separate.
 
 Every operation of torch passes ``PretendedGpu``. One on CUDA tensors, or with a CUDA device among its arguments, is
 computed by the CPU's kernel on the values. So a step runs as on a GPU, by CUDA's rules for autocast and with the code's

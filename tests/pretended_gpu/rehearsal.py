@@ -1,4 +1,4 @@
-"""Two steps of a run on the CPU and on the pretended GPU, and what must be the same."""
+"""Two steps of a run on the CPU and on the pretended GPU, and the values that must agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches reach the pretended GPU from everywhere that they can be kept, without a wait and without a race."""
+"""Batches reach the pretended GPU from every place that can hold them, without waits or races."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pretended GPU catches what is planted, and computes what the CPU computes."""
+"""The pretended GPU catches planted faults, and computes the same values as the CPU."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_race_between_streams_is_caught() -> None:
 
 @pytest.mark.usefixtures("gpu")
 def test_gradients_are_those_of_torch_s_engine() -> None:
-    """Broadcasting, a function of its own, several uses of a leaf, a cast, and the gradient of a gradient."""
+    """Broadcasting, a custom function, several uses of a leaf, a cast, and the gradient of a gradient."""
 
     class Cube(torch.autograd.Function):
         @staticmethod

@@ -1,4 +1,4 @@
-"""One step on the pretended GPU of every run that two studies name, without a wait but for what is made once."""
+"""One step on the pretended GPU of every run of two studies; only one-time set-up may wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a baseline may ask of the trainer: views apart, a constant learning rate, the student's backbone, two views."""
+"""A baseline's requests to the trainer: separate views, a constant learning rate, the backbone, two views."""
 
 from __future__ import annotations
 

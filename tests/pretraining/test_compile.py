@@ -1,4 +1,4 @@
-"""torch.compile: one graph for each size of view, no break in it, and the values that it computes without."""
+"""torch.compile: one graph for each size of view, without breaks, with the same values as without compilation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _nothing_compiled_yet() -> Iterator[None]:
 
 
 def graphs() -> int:
-    """How many were made; fails where one had to be broken."""
+    """The number of graphs; fails if there was a graph break."""
     counters = torch._dynamo.utils.counters
     assert not counters["graph_break"]
     return counters["stats"]["unique_graphs"]
@@ -50,7 +50,7 @@ def test_a_backbone_is_one_graph_for_each_size_of_view(settings: dict[str, Any])
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if name != "swav"])
 def test_the_loss_of_a_baseline_is_one_graph(name: str) -> None:
-    """SwAV's takes its head too, and is left as it is."""
+    """SwAV's loss also takes its head and is not compiled."""
     kind, options = BASELINES[name]
     baseline = kind(options())
     made = baseline.make_head(12)(random(0, 8, 12))

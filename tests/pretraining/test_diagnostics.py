@@ -1,4 +1,4 @@
-"""The health of a representation against closed forms, and the words for a collapse."""
+"""The health of a representation against closed forms, and the messages for a collapse."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def main(store: str, result: str, *recipes: str) -> None:
 
 
 def launch(*arguments: str, processes: int = 2) -> list[subprocess.Popen[str]]:
-    """Processes as torchrun starts them, each to be waited for and signalled on its own."""
+    """Processes as torchrun starts them, each of which can be waited for and signalled separately."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -127,7 +127,7 @@ def recipes(make_recipe: Any) -> list[RunRecipe]:
 
 @pytest.fixture(scope="module")
 def of_two(recipes: list[RunRecipe], digits_store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What ``main`` finds in two processes."""
+    """The results of ``main`` in two processes."""
     result = tmp_path_factory.mktemp("processes") / "result.pt"
     recipe_texts = [recipe.model_dump_json() for recipe in recipes]
     outcomes = finish(launch(__file__, str(digits_store.folder), str(result), *recipe_texts))

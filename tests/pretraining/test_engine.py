@@ -73,7 +73,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def assert_same_result(folder: Path, other: Path) -> None:
-    """The same weights bit for bit, and the same metrics but for the speed."""
+    """The same weights bit for bit, and the same metrics except the speed."""
     assert (folder / "backbone.safetensors").read_bytes() == (other / "backbone.safetensors").read_bytes()
     speed = [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows(folder)]
     assert speed == [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows(other)]
@@ -150,7 +150,7 @@ def test_another_seed_gives_another_backbone(
 
 
 def start(recipe: RunRecipe, store: Store, folder: Path) -> subprocess.Popen[str]:
-    """``clever pretrain`` in a process of its own, which saves its state after every step."""
+    """``clever pretrain`` in a separate process that saves its state after every step."""
     command = [
         sys.executable,
         "-m",
@@ -237,7 +237,7 @@ def test_ctrl_c_saves_the_state_as_sigterm_does(
 
 @pytest.fixture
 def during_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
-    """Have something happen in the middle of a step, counted from 0 in this process."""
+    """Make something happen in the middle of a step, counted from 0 in this process."""
 
     def arrange(step: int, happen: Callable[[], None]) -> None:
         calls, original = iter(range(10**6)), Trainer.step
@@ -641,7 +641,7 @@ def test_the_state_stays_where_the_workflow_may_start_the_run_once_more(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its Snakemake has died, or lives outside a Slurm job: the outputs may be deleted by one that knows no better."""
+    """Its Snakemake has died, or runs outside a Slurm job: a later Snakemake may delete the outputs."""
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     pretrain(recipe, digits_store, tmp_path / "slurm", execution())
     assert stays(tmp_path / "slurm")

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: a block that is freed and asked for again costs no page faults."""
+"""The process keeps freed memory: freeing a block and allocating it again costs no page faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""metrics.csv: appended, cut back on resuming, whole after any accident."""
+"""metrics.csv: appended, truncated on resuming, complete after any failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two recipes in words: the keys that differ, with both values."""
+"""The description of how two recipes differ: the differing keys, with both values."""
 
 from __future__ import annotations
 

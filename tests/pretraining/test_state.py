@@ -1,4 +1,4 @@
-"""Training states: two generations, checked when read, refused when foreign, safe from full disks and rivals."""
+"""Training states: two generations, checked on reading, rejected if foreign, safe from full disks and rivals."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_states_before(
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let the operating system itself refuse to write more than ``size`` bytes to any file."""
+    """Make the operating system reject writes of more than ``size`` bytes to any file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -293,7 +293,7 @@ def test_the_lock_goes_with_a_killed_trainer(states: StateFolder) -> None:
 
 @pytest.mark.parametrize("age", [-(10**9), 10**6])
 def test_no_age_of_a_file_frees_or_keeps_the_lock(states: StateFolder, age: int) -> None:
-    """Years old or from the future: a dead trainer's lock is free, a living one's is held."""
+    """With dates years ago or in the future, a dead trainer's lock is free and a living one's is held."""
 
     def date() -> None:
         for name in ("lock", "owner.json"):
@@ -356,7 +356,7 @@ def test_clearing_removes_states_alone(states: StateFolder) -> None:
 
 
 def start(folder: Path, line: Connection) -> None:
-    """A second trainer: tells whether it was refused."""
+    """A second trainer, which reports whether it was rejected."""
     line.send("at the door")
     try:
         with StateFolder(folder, IDENTITY).locked():
@@ -366,7 +366,7 @@ def start(folder: Path, line: Connection) -> None:
 
 
 def test_a_trainer_that_comes_while_another_ends_is_not_refused_unnoticed(states: StateFolder) -> None:
-    """Between the look for refusals and the lock's release a new start waits for the lock."""
+    """Between the check for rejected starts and the lock's release, a new start waits for the lock."""
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe()
     rival = context.Process(target=start, args=(states.folder, theirs))

@@ -1,4 +1,4 @@
-"""What a step of training moves, and what it leaves: last layers, teacher, centres, statistics, random numbers."""
+"""What a training step changes and what it does not: last layers, teacher, centres, statistics, random numbers."""
 
 from __future__ import annotations
 

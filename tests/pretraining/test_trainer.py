@@ -1,4 +1,4 @@
-"""A step against itself done another way: in parts, with activations recomputed, with the clipping of one tensor."""
+"""A step against equivalent variants: in parts, with recomputed activations, with the clipping of one tensor."""
 
 from __future__ import annotations
 

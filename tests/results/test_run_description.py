@@ -19,7 +19,7 @@ OTHER = RUN.replace("seed0", "seed7")
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """Changed by somebody who does not know of the checksum."""
+    """A file edited without updating its checksum."""
     return {**described(RUN), **changes}
 
 

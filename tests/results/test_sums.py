@@ -1,4 +1,4 @@
-"""SHA256SUMS beside the collected files."""
+"""SHA256SUMS of the collected files."""
 
 from __future__ import annotations
 

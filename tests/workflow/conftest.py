@@ -47,7 +47,7 @@ Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workflow, the package and the scripts, copied; mini.yaml beside them."""
+    """A copy of the workflow, the package and the scripts, with mini.yaml."""
     folder = tmp_path_factory.mktemp("project")
     for name in PARTS:
         if (ROOT / name).is_dir():

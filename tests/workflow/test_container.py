@@ -1,4 +1,4 @@
-"""The Containerfile, as text: there is no builder of images in the tests."""
+"""The Containerfile, checked as text: the tests cannot build images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""workflow/launch.sh: one process a GPU, and signals that reach all of them."""
+"""workflow/launch.sh: one process per GPU, and signals that reach all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would run: the graph of each study, and how it is refused."""
+"""Dry runs: the graph of each study, and how invalid studies are rejected."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_no_profile_looks_for_work_every_second(path: Path) -> None:
         (("{name: dino,", "{name: dyno,"), "wrong.yaml: methods.dino+clever.baseline.name:"),
         (("[dino+clever]", "[dino+clevr]"), "wrong.yaml: pretrainings.0.methods: 'dino+clevr' is not defined; did you"),
         (("{source: digits,", "{source: arrays, root: absent,"), "data.digits: there is no folder data/absent;"),
-        (("study: mini", "study: mini\ncontrols: []"), "wrong.yaml: not valid YAML: the key 'controls' stands twice"),
+        (("study: mini", "study: mini\ncontrols: []"), "wrong.yaml: not valid YAML: the key 'controls' appears twice"),
         (
             ("study: mini", "study: mini\ndata_root: pictures"),
             "wrong.yaml: data_root belongs on the command line: --config data_root=FOLDER",

@@ -1,4 +1,4 @@
-"""The recipes: valid studies that say what they are, with the published hyper-parameters, planned by Snakemake."""
+"""The recipes: valid, documented studies with the published hyper-parameters, planned by Snakemake."""
 
 from __future__ import annotations
 

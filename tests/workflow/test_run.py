@@ -1,4 +1,4 @@
-"""The whole DAG for real, on a miniature study; then what does and does not run again."""
+"""The whole DAG, run on a miniature study; then what does and does not run again."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_everything_is_made(finished: Path) -> None:
     runs = {run["run"]: run for run in json.loads((finished / "runs.json").read_text())}
     assert runs[RUN]["iterations"] == 3
     assert runs[CONTROL]["epochs"] == 0
-    # Every record stands on the recipe and the data of the run that it speaks of.
+    # Every record refers to the recipe and the data of its run.
     for row in records:
         assert row["recipe_digest"] == runs[row["run"]]["recipe_digest"]
         assert row["data_checksum"] == runs[row["run"]]["data_checksum"]
@@ -253,7 +253,7 @@ def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
     assert "2 of 2 steps (100%) done" in drawn.stdout
     assert (finished / "records.csv").read_bytes() == content
     calls = (tmp_path / "calls").read_text().splitlines()
-    # One environment for all rules, made from environment.yml as it stands.
+    # One environment for all rules, made from the unchanged environment.yml.
     created = [call for call in calls if call.startswith("conda env create")]
     assert len(created) == 1
     assert (tmp_path / "asked.yaml").read_bytes() == (project / "environment.yml").read_bytes()
@@ -262,7 +262,7 @@ def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
     assert len(installed) == 1
     assert "--no-deps" in installed[0]
     assert installed[0].endswith("--editable .")  # Snakemake runs the script in the working folder
-    # Both kinds of job take their program from the environment, although Snakemake's own lies on the path too.
+    # Both kinds of job take their program from the environment, although Snakemake's is on the path too.
     assert any(call.startswith("clever collect") for call in calls)
     assert any(call.startswith("python paper_figures/table_1.py") for call in calls)
 

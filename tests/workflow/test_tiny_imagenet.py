@@ -1,4 +1,4 @@
-"""Tiny-ImageNet in the layout that it is downloaded in, from the folder to the report, on drawn images."""
+"""Tiny-ImageNet in its downloaded layout, from the folder to the report, on drawn images."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def test_from_the_downloaded_folder_to_the_report(snakemake: Snakemake, project:
     pixels = records.query(
         "backbone == 'pixels' and protocol == 'linear' and perturbation == 'orig' and metric == 'top1'"
     )
-    # One colour a class is told apart from raw pixels, as long as the labels are those of the images.
+    # With one colour per class, raw pixels suffice to classify, as long as each image has its label.
     assert pixels["value"].max() > 0.9
     assert "tiny" in (results / "paper" / "report.html").read_text(encoding="utf-8")

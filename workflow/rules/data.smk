@@ -1,4 +1,4 @@
-# One prepared store a data set: store.json is renamed into place together with the arrays beside it.
+# One prepared store per data set: store.json and its arrays are renamed into place together.
 from clever.job_code import preparation_code
 
 
@@ -11,7 +11,7 @@ rule prepare:
         "<logs>/prepare/{data}.log",
     benchmark:
         "<benchmarks>/prepare/{data}.tsv"
-    # Before every run of another data set that is ready.
+    # Higher priority than every run on another data set that is ready.
     priority: 2 * len(urgency) + 1
     conda:
         "../../environment.yml"
@@ -20,10 +20,10 @@ rule prepare:
         mem_mb=lambda wildcards, attempt: 32000 * min(attempt, 3),
         runtime=lambda wildcards, attempt: 240 * min(attempt, 3),
     params:
-        # What decides the content. Where the images lie does not: a folder that has moved is no reason to prepare them
-        # anew and train every run again.
+        # The options that determine the content. The path of the images is not among them: moving the folder should not
+        # prepare the data and train every run again.
         content=lambda wildcards: study.data[wildcards.data].canonical(exclude={"root", "download"}),
-        # Snakemake compares no parameter that is a function of the output, and so not this one.
+        # A function of the output: Snakemake does not compare such parameters when it looks for changes.
         options=lambda wildcards, output: study.data_options(wildcards.data, setup.invocation.data_root).canonical(),
         folder=lambda wildcards, output: Path(output.store).parent,
     message:

@@ -26,13 +26,15 @@ for item, drawing in DRAWINGS.items():
             ),
         log:
             f"<logs>/{item}.log",
-        # Seconds of work on a few text files: not worth a cluster's queue.
+        # Seconds of work on a few text files, which are not worth a cluster's queue.
         localrule: True
         conda:
             "../../environment.yml"
         params:
-            **drawing.params(study),
+            # `drawing` is bound here because Snakemake calls this after the loop. `shell` is evaluated then too, so it must
+            # not use a loop variable.
+            arguments=lambda wildcards, input, drawing=drawing: drawing.arguments(study, input),
         message:
             "draw {output}"
         shell:
-            drawing.command
+            "python {input.script:q} {params.arguments:q} --output {output:q} > {log:q} 2>&1"

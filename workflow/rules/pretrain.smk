@@ -1,9 +1,9 @@
-# One job a run, the control runs (no epochs) included. The training state lives in state/ beside the outputs, where
-# Snakemake does not delete it: a job that was stopped goes on when it is started again.
+# One job per run, including the control runs (no epochs). The training state is in state/ next to the outputs, where
+# Snakemake does not delete it: a stopped job continues when it is started again.
 
 from clever.job_code import training_code
 
-# The names of every method's baseline and add-on, so that a new method leaves the runs of the others alone.
+# The names of every method's baseline and add-on, so that a new method does not retrain the runs of other methods.
 method_names = {name: (method.baseline.name, method.equivariance.name) for name, method in study.methods.items()}
 
 
@@ -25,16 +25,16 @@ rule pretrain:
     # One thread on a CPU, because the last bits depend on their number; profiles for GPUs raise it.
     threads: 1
     resources:
-        # GPUs of one run, with a process for each (torchrun); all of its machines together.
+        # GPUs of one run, over all of its machines, with one process each (torchrun).
         gpu=lambda wildcards: 1 if wildcards.method in study.methods else 0,
         nodes=1,
         # For a GPU job the Slurm plugin reads `tasks` as tasks per GPU unless this is given; 0 keeps it a total.
         tasks_per_gpu=0,
-        # What a scheduler is asked for. A job that is tried again may have lacked memory, or only time: no more than threefold.
+        # Requested from a scheduler. A retried job may have lacked memory or only time: request at most three times as much.
         mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
         runtime=1440,
-        # Slurm's warning before the time limit. Without "B:" it goes to the job's steps, where the trainer is; with it only
-        # the batch shell would hear it.
+        # Slurm's warning before the time limit. Without "B:" it reaches the job's steps and so the trainer; with "B:" only
+        # the batch shell would receive it.
         slurm_extra="--signal=TERM@120",
     params:
         recipe=lambda wildcards: study.recipe(run_id.format(**wildcards)).canonical(),

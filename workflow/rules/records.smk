@@ -1,10 +1,10 @@
-# Everything that was measured in three files: collected here, or committed by somebody who ran the study.
+# All measurements in three files: collected from the runs, or committed after an earlier run of the study.
 
 from clever.job_code import collection_code
 
 if setup.invocation.from_measured:
     measured = source / "paper_figures" / "measured" / study.study
-    # A long file is committed compressed.
+    # Large files are committed compressed.
     committed_files = {path.name.removesuffix(".gz"): path for path in measured.glob("*.*")}
 
     rule committed:
@@ -22,7 +22,7 @@ if setup.invocation.from_measured:
         message:
             "take {input}"
         shell:
-            # With --force a file that is not compressed passes unchanged.
+            # With --force, an uncompressed file passes unchanged.
             "gzip --decompress --stdout --force < {input:q} > {output:q} 2> {log:q}"
 
 else:

@@ -1,4 +1,4 @@
-"""Data that a study reads and that are not there."""
+"""Find data sets of a study that do not exist."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
     """One line per data set whose folder is missing.
 
     Args:
-        study: checked already.
-        data_root: folder that relative roots start from.
+        study: already validated.
+        data_root: folder that relative roots are relative to.
         stores: folder of the prepared stores; a prepared data set needs no source.
 
     Raises:
-        UserError: a root starts from a home folder that is not known.
+        UserError: a root is in an unknown home folder.
     """
     for name in study.data:
         options = study.data_options(name, data_root)

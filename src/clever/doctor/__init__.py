@@ -1,6 +1,6 @@
-"""Checks of a machine before a study: what would stop it after hours is found in seconds.
+"""Check a machine before a study: find in seconds what would otherwise stop the study after hours.
 
-Nothing is written but a probe file, which is removed.
+Only a probe file is written, and it is removed again.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(study_file: Path | None, data_root: str | None = None, verify: bool = False) -> Iterator[Finding]:
-    """Check this machine, and a study against it, one finding after the other.
+    """Check this machine, and a study against it; yield the findings one by one.
 
     Args:
         study_file: the study; None checks the machine and its packages only.
-        data_root: folder that relative data roots start from; None is the default.
-        verify: read prepared stores whole and compare their checksums.
+        data_root: folder that relative data roots are relative to; None means the default.
+        verify: read prepared stores completely and verify their checksums.
     """
     root = checkout()
     yield check_python(root)
@@ -41,7 +41,7 @@ def examine(study_file: Path | None, data_root: str | None = None, verify: bool 
     yield check_cores()
     yield check_folder("working folder", Path())
     if pair.state == "FAIL":  # everything below imports torch
-        yield Finding("the rest", "FAIL", "not checked, because torch does not work; put that right and start again")
+        yield Finding("the rest", "FAIL", "not checked, because torch does not work; fix that and run the doctor again")
         return
     yield check_source()
     yield from check_gpus()
@@ -54,7 +54,7 @@ def examine(study_file: Path | None, data_root: str | None = None, verify: bool 
 
 
 def _check_study(study_file: Path, data_root: str | None, verify: bool, files: list[Path]) -> Iterator[Finding]:
-    """The study's findings; adds its results folder to the files whose dates count."""
+    """The study's findings; adds its results folder to ``files``, whose dates are checked."""
     from clever.config import load_study  # imports timm, which takes seconds
     from clever.doctor.study import check_study
     from clever.invocation import DATA_ROOT
@@ -70,7 +70,7 @@ def _check_study(study_file: Path, data_root: str | None, verify: bool, files: l
     yield check_folder("results folder", results)
     try:
         yield from check_study(study, verify, data_root or DATA_ROOT)
-    except UserError as error:  # a backbone that cannot serve its options, say
+    except UserError as error:  # for example, a backbone that cannot be built with its options
         yield Finding("study", "FAIL", str(error))
 
 

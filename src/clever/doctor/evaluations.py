@@ -1,4 +1,4 @@
-"""What the protocols of a study need of this machine: packages, and data sets of their own."""
+"""What the protocols of a study need on this machine: packages, and their own data sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clever.invocation import DATA_ROOT
 
 
 def check_evaluations(study: Study, data_root: str = DATA_ROOT) -> Iterator[Finding]:
-    """One finding for each protocol that needs a package of the extra ``evaluation`` or reads a data set from disk."""
+    """One finding per protocol that needs a package of the extra ``evaluation`` or its own data set on disk."""
     for name, options in study.evaluation_options(data_root).items():
         packages = PROTOCOLS[name.partition("+")[0]].packages
         absent = [package for package in packages if importlib.util.find_spec(package) is None]
@@ -28,6 +28,6 @@ def check_evaluations(study: Study, data_root: str = DATA_ROOT) -> Iterator[Find
             except UserError as error:
                 yield Finding(f"evaluation {name}", "FAIL", str(error))
             else:
-                yield Finding(f"evaluation {name}", "ok", f"its data are in {options.root}")
+                yield Finding(f"evaluation {name}", "ok", f"found its data in {options.root}")
         elif packages:
-            yield Finding(f"evaluation {name}", "ok", f"{', '.join(packages)} there")
+            yield Finding(f"evaluation {name}", "ok", f"{', '.join(packages)} installed")

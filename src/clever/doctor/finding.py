@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ State = Literal["ok", "warning", "FAIL"]
 class Finding:
     """One line of ``clever doctor``.
 
-    ``state``: ok; warning: a study runs, but slower or less well documented than it could; FAIL: it will stop or its
-    numbers are not to be trusted, and ``text`` says what to do.
+    ``state``: ok; warning: a study runs, but slower or less well documented than it could; FAIL: a study will stop or
+    its numbers cannot be trusted, and ``text`` says what to do.
     """
 
     subject: str
@@ -25,5 +25,5 @@ class Finding:
 
 
 def gigabytes(count: float) -> str:
-    """Bytes for a person: ``0.02 GB``, ``13.8 GB``."""
+    """Bytes as readable text: ``0.02 GB``, ``13.8 GB``."""
     return f"{count / 1e9:.2f} GB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""GPUs, their driver, and whether this torch can use them."""
+"""GPUs, their driver, and whether the installed torch can use them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ version compatibility)."""
 
 
 def check_gpus() -> Iterator[Finding]:
-    """One finding a GPU and one of the driver, or one that says why there is none."""
+    """One finding per GPU and one for the driver, or one that says why no GPU is used."""
     import torch
 
     driver = driver_version()
@@ -32,7 +32,7 @@ def check_gpus() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         name = torch.cuda.get_device_name(index)
         try:
-            # The first kernel tells whether torch was built for this generation of GPUs.
+            # The first kernel fails if torch was not built for this generation of GPUs.
             torch.ones(1, device=f"cuda:{index}").add(1).item()
             free, total = torch.cuda.mem_get_info(index)
         except RuntimeError as error:
@@ -41,13 +41,13 @@ def check_gpus() -> Iterator[Finding]:
                 f"GPU {index}", "FAIL", f"{name}: cannot compute ({reason}); free it, or install another torch"
             )
             continue
-        text = f"{name}, {gigabytes(total)}, {gigabytes(free)} of it free"
+        text = f"{name}, {gigabytes(total)}, {gigabytes(free)} free"
         busy = free < 0.9 * total
-        yield Finding(f"GPU {index}", "warning" if busy else "ok", text + (": others are using it" if busy else ""))
+        yield Finding(f"GPU {index}", "warning" if busy else "ok", text + (": other processes use it" if busy else ""))
 
 
 def driver_version() -> str | None:
-    """The version of NVIDIA's kernel module; None where there is none."""
+    """The version of NVIDIA's kernel module; None if it is not loaded."""
     try:
         found = re.search(r"Kernel Module\D*(\d+(?:\.\d+)+)", DRIVER_FILE.read_text(encoding="utf-8"))
     except OSError:
@@ -60,27 +60,27 @@ def _why_none(cuda: str | None, driver: str | None, told: list[str]) -> Finding:
         return Finding("GPU", "ok", "no GPU: runs on the CPU")
     if cuda is None:
         return Finding(
-            "GPU", "FAIL", f"driver {driver} is here, but this torch is built for the CPU; install one that is for CUDA"
+            "GPU", "FAIL", f"found driver {driver}, but this torch is built for the CPU; install a CUDA build"
         )
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and hidden.strip() in ("", "-1"):
         return Finding("GPU", "warning", f"CUDA_VISIBLE_DEVICES={hidden!r} hides the GPUs: runs on the CPU; unset it")
     old = _too_old(cuda, driver)
-    reason = old or " ".join(" ".join(told).split())[:200] or "torch says no more"
-    return Finding("GPU", "FAIL", f"driver {driver} is here, but torch cannot use a GPU ({reason}); see nvidia-smi")
+    reason = old or " ".join(" ".join(told).split())[:200] or "torch gives no reason"
+    return Finding("GPU", "FAIL", f"found driver {driver}, but torch cannot use a GPU ({reason}); see nvidia-smi")
 
 
 def _compare_driver(cuda: str | None, driver: str | None) -> Finding:
-    if cuda is None or driver is None:  # AMD's GPUs call themselves cuda in torch too
-        return Finding("driver", "ok", "not NVIDIA's, or its version is not known here; torch can use the GPUs")
+    if cuda is None or driver is None:  # torch also calls AMD's GPUs cuda
+        return Finding("driver", "ok", "not NVIDIA's, or of unknown version; torch can use the GPUs")
     old = _too_old(cuda, driver)
-    if old:  # and yet torch finds the GPUs: through NVIDIA's compatibility package
+    if old:  # torch still finds the GPUs, through NVIDIA's compatibility package
         return Finding("driver", "warning", f"{old}; update the driver, or install a torch built for an older CUDA")
-    return Finding("driver", "ok", f"{driver}, new enough for CUDA {cuda} that torch was built for")
+    return Finding("driver", "ok", f"{driver}, new enough for CUDA {cuda}, which torch was built for")
 
 
 def _too_old(cuda: str, driver: str) -> str | None:
     oldest = OLDEST_DRIVER.get(int(cuda.split(".")[0]))
     if oldest is None or int(driver.split(".")[0]) >= oldest:
         return None
-    return f"driver {driver} is too old for CUDA {cuda} that torch was built for: {oldest} or newer is needed"
+    return f"driver {driver} is too old for CUDA {cuda}, which torch was built for: {oldest} or newer is needed"

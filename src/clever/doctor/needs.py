@@ -1,4 +1,4 @@
-"""What a run needs of disk and memory, counted from its composed networks on no device."""
+"""How much disk and memory a run needs, computed from its composed networks without a device."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from clever.pretraining.network import Network
 from clever.pretraining.recipe import RunRecipe
 
 MOMENTS = {"adamw": 2, "sgd": 1, "lars": 1}
-"""Numbers that an optimiser keeps for each trained parameter."""
+"""Number of moments that an optimiser keeps for each trained parameter."""
 
 
 @dataclass(frozen=True)
 class Need:
     """Bytes that one run needs.
 
-    ``backbone`` stays on the disk; ``state`` is one saved training state; ``fixed`` is in memory whatever the batch:
+    ``backbone`` stays on the disk; ``state`` is one saved training state; ``fixed`` is in memory at any batch size:
     weights, gradients, moments and teacher.
     """
 
@@ -36,10 +36,10 @@ class Need:
 
 
 def run_need(recipe: RunRecipe) -> Need:
-    """The need of one run; of a control its backbone alone.
+    """The need of one run; for a control, that of its backbone only.
 
     Raises:
-        UserError: the backbone cannot serve its options.
+        UserError: the backbone cannot be built with its options.
     """
     backbone = _on_no_device(recipe.backbone)
     stored = _bytes(backbone.state_dict().values())
@@ -55,11 +55,11 @@ def run_need(recipe: RunRecipe) -> Need:
 
 
 def activation_bytes(recipe: RunRecipe) -> int | None:
-    """Bytes of activations that one step keeps, rough.
+    """Roughly, the bytes of activations that one step keeps.
 
-    Those of the student's views, in backbone and heads (in the backbone alone where the heads cannot be followed on no
-    device, as those of swav); not the add-on's further views, the losses, workspaces and the allocator's slack. None
-    where the backbone cannot be followed either; 0 for a control.
+    Counts the student's views in backbone and heads, or in the backbone only where the heads cannot run without a
+    device, such as those of swav. Does not count the add-on's extra views, losses, workspaces and allocator slack.
+    None where the backbone cannot run without a device either; 0 for a control.
     """
     views, options = recipe.augmentation, recipe.optimisation
     if views is None or options is None:
@@ -74,12 +74,12 @@ def activation_bytes(recipe: RunRecipe) -> int | None:
     if an_image is None:
         return None
     images = options.batch_size // options.accumulate
-    # Autocast keeps what goes into matrix products in half the bytes, and norms and losses in full.
+    # Autocast halves the bytes of the inputs of matrix products; norms and losses stay in fp32.
     return an_image * images // (2 if options.precision == "bf16" else 1)
 
 
 def _compose(recipe: RunRecipe) -> tuple[Network, Objective]:
-    """Student and objective as ``pretraining.composition`` makes them, but on no device."""
+    """Student and objective as ``pretraining.composition`` builds them, but without a device."""
     assert recipe.augmentation is not None
     assert recipe.method is not None
     backbone, space = _on_no_device(recipe.backbone), parameter_space(recipe.augmentation)
@@ -94,12 +94,12 @@ def _on_no_device(options: BackboneOptions) -> Backbone:
     try:
         with torch.device("meta"):
             return build_backbone(options, seed=None)
-    except NotImplementedError:  # a constructor that computes with values, as that of VMamba does
+    except NotImplementedError:  # the constructor computes with values, as VMamba's does
         return build_backbone(options, seed=0).to("meta")
 
 
 class _Views(nn.Module):
-    """A network, or a backbone, that makes the views of a recipe's sizes out of whole images."""
+    """Wraps a network or backbone: makes the views of a recipe's sizes from whole images."""
 
     def __init__(self, network: Network | Backbone, local_size: int, local_views: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Python, packages and source code: are they what the study was written for?"""
+"""Python, packages and source code: do their versions suit the project?"""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from clever.doctor.finding import Finding
 
 DISTRIBUTION = "clever-ssl"
 SNAKEMAKE = Version("9.27")
-"""The oldest that the Snakefile works with (``min_version`` there)."""
+"""The oldest version that the Snakefile accepts (its ``min_version``)."""
 
 _NAMED_AT_MOST = 5
 
 
 def checkout() -> Path | None:
-    """The folder of the checkout that the package runs from; None where it was installed as a wheel."""
+    """The folder of the checkout that the package runs from; None if it was installed as a wheel."""
     root = Path(clever.__file__).resolve().parents[2]
     return root if (root / "pyproject.toml").is_file() else None
 
 
 def check_python(root: Path | None) -> Finding:
-    """Python against ``requires-python``."""
+    """Compare Python with ``requires-python``."""
     wanted, _ = _ranges(root)
     if wanted is None:
         return _unknown_ranges("Python")
     version = platform.python_version()
     if wanted.contains(version, prereleases=True):
-        return Finding("Python", "ok", f"{version} ({wanted} is needed)")
-    return Finding("Python", "FAIL", f"{version}, but {wanted} is needed; make the environment with another Python")
+        return Finding("Python", "ok", f"{version} (the project needs {wanted})")
+    return Finding("Python", "FAIL", f"{version}, but the project needs {wanted}; use another Python")
 
 
 def check_packages(root: Path | None) -> Iterator[Finding]:
-    """Installed packages against the ranges of the project, and against the lock of the checkout where there is one."""
+    """Compare installed packages with the project's version ranges, and with the checkout's lock if there is one."""
     _, needed = _ranges(root)
     if needed is None:
         yield _unknown_ranges("packages")
@@ -49,16 +49,14 @@ def check_packages(root: Path | None) -> Iterator[Finding]:
         if wrong:
             yield Finding("packages", "FAIL", f"{_listed(wrong)}; install requirements.lock or `pip install .` again")
         else:
-            yield Finding(
-                "packages", "ok", f"all {len(needed)} that the library needs are there in a version that will do"
-            )
+            yield Finding("packages", "ok", f"all {len(needed)} required packages have a suitable version")
     lock = None if root is None else root / "requirements.lock"
     if lock is not None and lock.is_file():
         yield _compare_with_lock(lock)
 
 
 def check_torch_pair() -> Finding:
-    """Whether torchvision's operators were built for this torch: they are called once."""
+    """Check that torchvision's operators were built for this torch, by calling one."""
     versions = f"torch {_version('torch')} and torchvision {_version('torchvision')}"
     try:
         import torch
@@ -66,7 +64,7 @@ def check_torch_pair() -> Finding:
 
         kept = nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
         if kept.tolist() != [0]:
-            raise RuntimeError(f"nms gave {kept.tolist()} instead of [0]")
+            raise RuntimeError(f"nms returned {kept.tolist()} instead of [0]")
     except Exception as error:  # a wrong build fails in many ways: OSError, ImportError, RuntimeError, AttributeError
         reason = " ".join(str(error).split())[:150]
         return Finding(
@@ -76,11 +74,11 @@ def check_torch_pair() -> Finding:
 
 
 def check_snakemake() -> Finding:
-    """Whether the workflow can run here."""
+    """Check whether the workflow can run here."""
     found = _version("snakemake")
     if found is None:
         return Finding(
-            "Snakemake", "warning", "not installed: jobs run by hand only; for studies, pip install '.[workflow]'"
+            "Snakemake", "warning", "not installed: jobs run only by hand; for studies, pip install '.[workflow]'"
         )
     if Version(found) < SNAKEMAKE:
         return Finding("Snakemake", "FAIL", f"{found}, but the Snakefile needs {SNAKEMAKE} or newer; upgrade it")
@@ -88,12 +86,12 @@ def check_snakemake() -> Finding:
 
 
 def check_source() -> Finding:
-    """The commit that records will name."""
+    """Check the commit that records will contain."""
     from clever.provenance import source_commit  # imports torch
 
     commit, dirty = source_commit()
     if dirty is None:
-        return Finding("source", "warning", "no git checkout: records will name their commit as unknown")
+        return Finding("source", "warning", "not a git checkout: records will have an unknown commit")
     if dirty:
         return Finding(
             "source",
@@ -104,7 +102,7 @@ def check_source() -> Finding:
 
 
 def _ranges(root: Path | None) -> tuple[SpecifierSet | None, list[Requirement] | None]:
-    """Of Python and of the packages that the library needs: from the checkout, else from the installed package."""
+    """Requirements on Python and packages, from the checkout or else from the installed package."""
     if root is not None:
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         return SpecifierSet(project["requires-python"]), [Requirement(line) for line in project["dependencies"]]
@@ -119,16 +117,16 @@ def _ranges(root: Path | None) -> tuple[SpecifierSet | None, list[Requirement] |
 
 def _unknown_ranges(subject: str) -> Finding:
     return Finding(
-        subject, "warning", f"{DISTRIBUTION} is not installed, so what it needs is not known; pip install it"
+        subject, "warning", f"{DISTRIBUTION} is not installed, so its requirements are unknown; pip install it"
     )
 
 
 def _unfit(requirement: Requirement) -> str | None:
     found = _version(requirement.name)
     if found is None:
-        return f"{requirement.name} is missing ({requirement.specifier} is needed)"
+        return f"{requirement.name} is missing (the project needs {requirement.specifier})"
     if not requirement.specifier.contains(found, prereleases=True):
-        return f"{requirement.name} is {found} ({requirement.specifier} is needed)"
+        return f"{requirement.name} is {found} (the project needs {requirement.specifier})"
     return None
 
 
@@ -138,14 +136,14 @@ def _compare_with_lock(lock: Path) -> Finding:
     pins = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
     there = [pin for pin in pins if _version(pin.name) is not None]
     other = [f"{p.name} is {_version(p.name)} ({p.specifier})" for p in there if _unfit(p) is not None]
-    absent = f", {len(pins) - len(there)} of it not installed" if len(there) < len(pins) else ""
+    absent = f", {len(pins) - len(there)} not installed" if len(there) < len(pins) else ""
     if other:
         return Finding(
             "lock",
             "warning",
-            f"{_listed(other)}{absent}; numbers may differ in their last digits from those of the lock",
+            f"{_listed(other)}{absent}; numbers may differ in their last digits from those measured with the lock",
         )
-    return Finding("lock", "ok", f"{len(there)} packages in the versions of {lock.name}{absent}")
+    return Finding("lock", "ok", f"{len(there)} packages have the versions of {lock.name}{absent}")
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How large the prepared store of a data set will be, as far as that is known before it is prepared."""
+"""Estimate the size of a data set's prepared store before it is prepared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNTS = {
     "cifar100": (50_000, 10_000),
     "spirograph": (TRAIN_IMAGES, TEST_IMAGES),
 }
-"""Training and test images of the sources that always have as many (spirographs: where no limit is given)."""
+"""Training and test images of the sources with a fixed number (spirographs: unless a limit is set)."""
 
 LISTING_SECONDS = 2.0
 _LABEL_BYTES = 8
@@ -36,10 +36,10 @@ _SIZED_FILES = 20
 
 
 def store_bytes(options: DataOptions) -> int | None:
-    """Bytes of the store that these options lead to; None where only preparing it would tell.
+    """Bytes of the store that these options produce; None where only preparing it would show.
 
-    Counts are those of the source, of the limits, or of the files in the folders, which are listed for two seconds at
-    most. Encoded images are taken to be as large as the first twenty of each class on average.
+    The counts come from the source, the limits, or the files in the folders, which are listed for at most two seconds.
+    Encoded images are assumed to be as large as the average of the first twenty per class.
     """
     if options.source == "image_folder":
         return _of_folder(options)
@@ -66,7 +66,7 @@ def _of_arrays(options: DataOptions) -> tuple[int, int] | None:
         return None
     try:
         return _array_shape(options, "train")[0], _array_shape(options, "test")[0]
-    except UserError:  # the preparation says what is wrong with them
+    except UserError:  # preparation reports what is wrong with them
         return None
 
 
@@ -90,11 +90,11 @@ def _of_folder(options: DataOptions) -> int | None:
                     sizes += [file.stat().st_size for file in islice(files, _SIZED_FILES)]
                 if time.monotonic() > end:
                     return None
-        except (OSError, UserError):  # the preparation says what is wrong
+        except (OSError, UserError):  # preparation reports what is wrong
             return None
         if options.format == "encoded":
             image = _LINK_BYTES if options.linked else sum(sizes) / max(len(sizes), 1)
-            one = image + _PLACE_BYTES  # where its bytes begin, its height and its width
+            one = image + _PLACE_BYTES  # its offset, height and width
         else:
             one = 3 * (options.image_size or 0) ** 2
         total += min(limit or count, count) * (one + _LABEL_BYTES)
@@ -102,7 +102,7 @@ def _of_folder(options: DataOptions) -> int | None:
 
 
 def _image_folders(root: Path, split: SplitName, place: Path | None, options: DataOptions) -> list[Path]:
-    """Where the images of a split are: its class folders, or all of it where its images are in none."""
+    """The folders with a split's images: its class folders, or the whole split if it has none."""
     if place is None:
         return [root] if split == "train" and not options.labelled else []
     annotated = split == "test" and (options.test_labels is not None or labels_file(place) is not None)
@@ -112,7 +112,7 @@ def _image_folders(root: Path, split: SplitName, place: Path | None, options: Da
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Images in the folder or below, as Tiny-ImageNet has them."""
+    """Images in the folder or below it (Tiny-ImageNet nests them)."""
     for parent, _, files in os.walk(folder, onerror=_raise):
         yield from (Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS))
 

@@ -1,4 +1,4 @@
-"""A study against this machine: data, disk, memory, folders."""
+"""Check a study against this machine: data, disk, memory, folders."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from clever.pretraining.recipe import RunRecipe
 _Counted = TypeVar("_Counted")
 
 STATES = 3
-"""Training states on the disk while a run saves: the two that it keeps, and the one that is being written."""
+"""Training states on disk while a run saves: the two that it keeps and the one being written."""
 
 RESULT_BYTES = 2**20
-"""Allowed for the records, curves, logs and figures of one run: each is a text of kilobytes."""
+"""Bytes allowed for the records, curves, logs and figures of one run; each is a text file of kilobytes."""
 
 PROGRAM_BYTES = 500_000_000
-"""Of a process that has done nothing yet: torch and its libraries, or CUDA's context on a GPU."""
+"""Bytes of a process that has done nothing yet: torch and its libraries, or CUDA's context on a GPU."""
 
 MARGIN = 1.2
-"""Of free disk over the need, below which there is a warning."""
+"""Ratio of free to needed disk space below which the doctor warns."""
 
 
 def check_study(study: Study, verify: bool, data_root: str = DATA_ROOT) -> Iterator[Finding]:
-    """Data sets, what the protocols need, then disk, then memory. ``verify`` reads prepared stores whole."""
+    """Check data sets, then the protocols' needs, then disk, then memory. ``verify`` reads prepared stores in full."""
     results = Path("results") / study.study
     for name in sorted({recipe.data for recipe in study.recipes().values()}):
         yield check_data(study, name, results, verify, data_root)
@@ -52,7 +52,7 @@ def check_study(study: Study, verify: bool, data_root: str = DATA_ROOT) -> Itera
 
 
 def check_data(study: Study, name: str, results: Path, verify: bool, data_root: str = DATA_ROOT) -> Finding:
-    """Whether a data set is prepared, or its source is there to prepare it from."""
+    """Check that a data set is prepared, or that its source exists."""
     subject, folder, options = f"data {name}", results / "data" / name, study.data_options(name, data_root)
     if (folder / DESCRIPTION).exists():
         try:
@@ -67,26 +67,26 @@ def check_data(study: Study, name: str, results: Path, verify: bool, data_root: 
     root = expanded(options.root)
     if root.is_dir():
         if not os.access(root, os.R_OK | os.X_OK):
-            return Finding(subject, "FAIL", f"{root} may not be read; get the right to")
-        return Finding(subject, "ok", f"{root} is there, not prepared yet")
+            return Finding(subject, "FAIL", f"{root} is not readable; get read permission")
+        return Finding(subject, "ok", f"found {root}, not prepared yet")
     if options.download:
-        return Finding(subject, "ok", f"{root} is not there; it will be downloaded")
+        return Finding(subject, "ok", f"{root} does not exist yet; it will be downloaded")
     return Finding(
         subject, "FAIL", f"there is no folder {root}; give its parent with --data-root FOLDER, or get the data"
     )
 
 
 def _compare_store(study: Study, name: str, folder: Path, store: Store, verified: bool) -> Finding:
-    """The study against a prepared store: its options, counts and classes, and what padding a batch costs."""
+    """Compare the study with a prepared store (options, counts, classes), and report the cost of padding a batch."""
     subject = f"data {name}"
     if not same_options(store.info, study.data[name]):
-        text = f"{folder} was prepared with other options than the study's; it will be prepared again"
+        text = f"{folder} was prepared with options other than the study's; it will be prepared again"
         return Finding(subject, "warning", text)
     faults = list(store_faults(study, name, store.info))
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         return Finding(subject, "FAIL", f"{faults[0]}{more}")
-    how = "every byte as it was written" if verified else "files there in their full length; --verify reads them"
+    how = "every byte verified" if verified else "all files have their full length; --verify reads them"
     padded = ""
     if store.info["layout"] == "encoded":
         height, width = store.info["splits"]["train"]["largest"]
@@ -97,7 +97,7 @@ def _compare_store(study: Study, name: str, folder: Path, store: Store, verified
 
 
 def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root: str = DATA_ROOT) -> Finding:
-    """Free disk against what the study will still write: stores, backbones, states of the runs at work, results."""
+    """Compare free disk space with what the study will still write: stores, backbones, training states, results."""
     open_runs = [run for run in study.recipes() if not (results / "runs" / run / "run.json").exists()]
     unprepared = {
         name: store_bytes(study.data_options(name, data_root))
@@ -114,7 +114,7 @@ def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root
     unknown = [name for name, size in unprepared.items() if size is None]
     text = (
         f"{gigabytes(free)} free in {there}, about {gigabytes(total)} needed: stores {gigabytes(stores)}"
-        + (f" (without {', '.join(unknown)}, whose size only preparing it tells)" if unknown else "")
+        + (f" (without {', '.join(unknown)}, of unknown size until prepared)" if unknown else "")
         + f", backbones of {len(open_runs)} runs {gigabytes(backbones)}, states of {len(at_work)} at a time "
         f"{gigabytes(states)}"
     )
@@ -126,7 +126,7 @@ def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root
 
 
 def check_memory(needs: Mapping[str, Need], activations: Mapping[str, int | None]) -> Finding:
-    """Memory of a GPU, or of the machine, against the largest run's need. Activations are rough, so they only warn."""
+    """Compare the largest run's need with the memory of a GPU or the machine. Rough activation counts only warn."""
     memory = {run: PROGRAM_BYTES + need.fixed + (activations[run] or 0) for run, need in needs.items()}
     run = max(memory, key=lambda name: memory[name])
     needed, fixed = memory[run], needs[run].fixed
@@ -138,27 +138,27 @@ def check_memory(needs: Mapping[str, Need], activations: Mapping[str, int | None
     uncounted = "" if activations[run] is not None else " and its activations, which cannot be counted here"
     text = (
         f"{gigabytes(free)} of {gigabytes(total)} free on the {place}; the largest run, {run}, needs roughly "
-        f"{gigabytes(needed)}{uncounted} (weights, gradients, moments and teacher {gigabytes(fixed)} of it)"
+        f"{gigabytes(needed)}{uncounted} (weights, gradients, moments and teacher {gigabytes(fixed)})"
     )
     if fixed > total:
-        return Finding("memory", "FAIL", f"{text}: that alone does not fit; take a smaller head or backbone")
+        return Finding("memory", "FAIL", f"{text}: this fixed part alone does not fit; use a smaller head or backbone")
     if needed > free:
-        return Finding("memory", "warning", f"{text}: it may not fit; raise optimisation.accumulate or take bf16")
+        return Finding("memory", "warning", f"{text}: it may not fit; raise optimisation.accumulate or use bf16")
     if jobs * needed > free:
         at_once = max(int(free // needed), 1)
-        return Finding("memory", "warning", f"{text}: {jobs} at a time may not fit; give snakemake --cores {at_once}")
+        return Finding("memory", "warning", f"{text}: {jobs} at a time may not fit; use snakemake --cores {at_once}")
     return Finding("memory", "ok", text)
 
 
 def _jobs() -> int:
-    """Runs that are trained at a time: one a GPU, or one a core."""
+    """Runs that train at the same time: one per GPU, or one per core."""
     return torch.cuda.device_count() if torch.cuda.is_available() else usable_cores()
 
 
 def _of_every_run(
     study: Study, count: Callable[[RunRecipe], _Counted], key: Callable[[RunRecipe], Hashable]
 ) -> dict[str, _Counted]:
-    """What ``count`` says of every run; runs with the same ``key`` are counted once."""
+    """Apply ``count`` to every run, once for all runs with the same ``key``."""
     known: dict[Hashable, _Counted] = {}
     found = {}
     for run, recipe in study.recipes().items():
@@ -169,7 +169,7 @@ def _of_every_run(
 
 
 def _weights(recipe: RunRecipe) -> Hashable:
-    """All that the sizes of a run's networks and moments depend on."""
+    """Everything that the sizes of a run's networks and moments depend on."""
     views, options = recipe.augmentation, recipe.optimisation
     return (
         recipe.backbone.canonical(),
@@ -180,7 +180,7 @@ def _weights(recipe: RunRecipe) -> Hashable:
 
 
 def _views(recipe: RunRecipe) -> Hashable:
-    """All that the activations of a step depend on."""
+    """Everything that the activations of a step depend on."""
     views, options = recipe.augmentation, recipe.optimisation
     return (
         recipe.backbone.canonical(),

@@ -21,23 +21,23 @@ from clever.provenance import hardware, package_versions, source_commit
 
 SECTIONS = ("correctness", "speed", "study")
 _ROOM = 8e9
-"""Bytes that training states, weights and compiled code may take."""
+"""Bytes that training states, weights and compiled code may need."""
 
 
 def main() -> int:
-    """Run the sections that are asked for.
+    """Run the requested sections.
 
     Returns:
-        0 where every step ended well; 1 where one did not; 2 where nothing could be begun.
+        0 if every step succeeded; 1 if one did not; 2 if nothing could be started.
     """
     arguments = _parser().parse_args()
     device = "cpu" if arguments.rehearse else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
-        print("no GPU here: nothing was run. `make gpu-rehearsal` runs the same steps at tiny sizes on this CPU")
+        print("no GPU found: nothing was run. `make gpu-rehearsal` runs the same steps at tiny sizes on this CPU")
         return 2
     unknown = [name for name in arguments.only if name not in SECTIONS]
     if unknown:
-        print(f"error: --only {unknown[0]}: there are {', '.join(SECTIONS)}", file=sys.stderr)
+        print(f"error: --only {unknown[0]} is unknown; choose from {', '.join(SECTIONS)}", file=sys.stderr)
         return 2
     commit, dirty = source_commit()
     described = hardware(torch.device(device)) | package_versions()
@@ -73,14 +73,14 @@ def _parser() -> argparse.ArgumentParser:
         description=clever.gpu_check.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the few files go")
-    parser.add_argument("--minutes", type=float, default=9.0, help="the whole ends within these (default 9)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")
+    parser.add_argument("--minutes", type=float, default=9.0, help="time limit of the whole check (default 9)")
     parser.add_argument(
         "--data",
         type=Path,
         default=Path("gpu_data"),
         metavar="FOLDER",
-        help="folder of cifar10.npz, the slice that clever.gpu_check.slice makes (default gpu_data)",
+        help="folder of cifar10.npz, the slice written by clever.gpu_check.slice (default gpu_data)",
     )
     parser.add_argument("--rehearse", action="store_true", help="all steps at tiny sizes on the CPU")
     parser.add_argument(
@@ -94,17 +94,17 @@ def _parser() -> argparse.ArgumentParser:
         "--cases",
         type=lambda text: text.split(","),
         metavar="NAMES",
-        help="only these steps of the section speed, for instance after a change (default: all)",
+        help="only these steps of the section speed, for example after a change (default: all)",
     )
-    parser.add_argument("--study", metavar="NAME", help="run this study whatever the trial before it says")
+    parser.add_argument("--study", metavar="NAME", help="run this study, regardless of the preceding trial")
     parser.add_argument(
-        "--first-seed", type=int, default=0, metavar="N", help="begin with this seed, to go on from an earlier call"
+        "--first-seed", type=int, default=0, metavar="N", help="begin with this seed, to continue an earlier call"
     )
     return parser
 
 
 def _scratch() -> str | None:
-    """Memory where there is plenty, for states that are written every few seconds; else the usual place."""
+    """``/dev/shm`` if it has room, since states are saved every few seconds; else None, the usual temporary folder."""
     memory = Path("/dev/shm")
     with_room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM
     return str(memory) if with_room else None

@@ -1,8 +1,8 @@
-"""Losses and gradients of one batch: CPU against GPU in fp32, and bf16 against fp32 on the GPU.
+"""Compare losses and gradients of one batch: CPU with GPU in fp32, and bf16 with fp32 on the GPU.
 
-Weights and random numbers are the recipe's, so that both sides compute the same thing. TF32 is off for the comparison
-of devices; what cuDNN's default (TF32 convolutions) adds is measured apart. A gradient's difference is the norm of the
-difference of all gradients together over the norm of the reference.
+Weights and random numbers come from the recipe, so that both sides compute the same thing. TF32 is off when devices are
+compared; the effect of cuDNN's default (TF32 convolutions) is measured separately. The difference of a gradient is the
+norm of the difference of all gradients, concatenated, over the norm of the reference.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from clever.gpu_check.trials import trial_images, trial_recipe, trial_trainer
 LOSS, GRADIENT = 1e-3, 1e-2
 """Tolerance between devices in fp32."""
 BF16_LOSS, BF16_COSINE = 5e-2, 0.8
-"""Tolerance of bf16 against fp32: difference of the loss, and least cosine between the gradients. At the start of a
-network with BatchNorm the gradients of a small batch are mostly noise: on a CPU, 8 images gave 0.88 to 0.96."""
+"""Tolerance of bf16 against fp32: difference of the loss, and least cosine between the gradients. At the start of
+training, the gradients of a small batch in a network with BatchNorm are mostly noise: 8 images gave 0.88 to 0.96 on a
+CPU."""
 
 
 def gradients_of(
@@ -43,7 +44,7 @@ def relative_loss(found: dict[str, float], reference: dict[str, float]) -> float
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """TF32 in cuDNN's convolutions or not; matrix products keep torch's default, full fp32."""
+    """Turn TF32 in cuDNN's convolutions on or off; matrix products keep torch's default, full fp32."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = allowed
     try:
@@ -53,7 +54,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def compare(pair: tuple[str, str, str], images: int, device: torch.device, findings: Findings) -> None:
-    """All rows of one baseline, add-on and backbone."""
+    """Measure all rows of one baseline, add-on and backbone."""
     name = "{}+{}, {}".format(*pair)
     with tf32(False):
         expected, reference = gradients_of(pair, images, torch.device("cpu"), "fp32")
@@ -73,7 +74,7 @@ def compare(pair: tuple[str, str, str], images: int, device: torch.device, findi
 
 
 def main() -> int:
-    """Compare every pair of the sizes."""
+    """Compare every pair listed in the sizes."""
     parser = step_parser(__doc__)
     arguments = parser.parse_args()
     sizes, findings = sizes_for(arguments.device), Findings(arguments.findings)

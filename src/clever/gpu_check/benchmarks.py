@@ -11,19 +11,19 @@ from clever.errors import UserError
 
 
 def checkout() -> Path:
-    """The folder that holds ``src``, ``benchmarks``, ``tests`` and ``workflow``.
+    """The folder that contains ``src``, ``benchmarks``, ``tests`` and ``workflow``.
 
     Raises:
         UserError: the package does not run from a checkout.
     """
     folder = Path(__file__).resolve().parents[3]
     if not (folder / "benchmarks" / "training_step.py").is_file():
-        raise UserError(f"{folder}: no checkout of this project; run with PYTHONPATH=<checkout>/src")
+        raise UserError(f"{folder}: not a checkout of this project; run with PYTHONPATH=<checkout>/src")
     return folder
 
 
 def load_benchmark(name: str) -> Any:
-    """One benchmark as a module."""
+    """Import one benchmark as a module."""
     folder = str(checkout() / "benchmarks")
     if folder not in sys.path:
         sys.path.insert(0, folder)

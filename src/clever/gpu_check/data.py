@@ -1,4 +1,4 @@
-"""The study's store, from the slice that was carried along; in a rehearsal, from noise."""
+"""Prepare the study's store from the slice brought along; in a rehearsal, from noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clever.gpu_check.slice import unpack_slice
 
 
 def write_noise(folder: Path, train: int = 40, test: int = 20) -> None:
-    """Coloured blocks of ten classes, in the form of a carried slice's arrays."""
+    """Coloured blocks of ten classes, in the format of a slice's arrays."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     for split, count in (("train", train), ("test", test)):
@@ -24,11 +24,11 @@ def write_noise(folder: Path, train: int = 40, test: int = 20) -> None:
 
 
 def main() -> int:
-    """Unpack and prepare."""
+    """Unpack the slice and prepare the store."""
     parser = step_parser(__doc__)
     parser.add_argument("--study", type=Path, required=True)
-    parser.add_argument("--slice", type=Path, help="the carried .npz; without it noise")
-    parser.add_argument("--root", type=Path, required=True, help="where arrays go, as the study's data_root")
+    parser.add_argument("--slice", type=Path, help="the slice, an .npz; noise if omitted")
+    parser.add_argument("--root", type=Path, required=True, help="folder for the arrays, used as the study's data_root")
     parser.add_argument("--store", type=Path, required=True)
     arguments = parser.parse_args()
     findings = Findings(arguments.findings)

@@ -1,4 +1,4 @@
-"""The study's protocols on the GPU against the CPU: the same untrained backbone, the same images, the same records."""
+"""Compare the study's protocols on GPU and CPU: the same untrained backbone, images and records."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OPTIONS = {
     "parameters": {"targets": ["angle", "flip", "crop_x", "crop_area", "brightness"]},
 }
 PERCENT, SHARE = 4.0, 0.05
-"""Most difference of an accuracy, in percent of 200 images, and of an r2."""
+"""Largest allowed difference of an accuracy, in percent of 200 images, and of an r2."""
 
 
 def records_on(device: torch.device, protocol: str, store: Store) -> list[Record]:
-    """All records of a protocol for a backbone as initialised, cut into IR and EF."""
+    """All records of a protocol for an untrained backbone, split into IR and EF."""
     known = PROTOCOLS[protocol]
     backbone = build_backbone(BackboneOptions(name="resnet10t_half", image_size=32), seed=0)
     identity = RunIdentity("digits", "resnet10t_half", "untrained", "none", 0, "", "", store.checksum)
@@ -40,7 +40,7 @@ def _key(record: Record) -> tuple[str, ...]:
 
 
 def compare(protocol: str, store: Store, device: torch.device, findings: Findings) -> None:
-    """The largest difference between the records of both devices."""
+    """Measure the largest difference between the records of both devices."""
     expected = {_key(record): record.value for record in records_on(torch.device("cpu"), protocol, store)}
     measured = records_on(device, protocol, store)
     for unit, bound, chosen in (("percent", PERCENT, False), ("", SHARE, True)):

@@ -1,4 +1,4 @@
-"""What one step finds: rows with goals, written to its file after each one, so that a kill loses none of them."""
+"""The findings of one step: rows with goals, saved after each row, so that a kill loses none of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from clever.files import write_json
 
 
 class Findings:
-    """Rows as ``benchmarks/rounds.py`` makes them, and facts by name.
+    """Rows in the format of ``benchmarks/rounds.py``, and facts by name.
 
     Args:
-        path: the JSON file; None only prints.
+        path: the JSON file; None prints only.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -33,14 +33,14 @@ class Findings:
         goal: float | None = None,
         most: bool = False,
     ) -> None:
-        """Note a number; one of the same name replaces it.
+        """Record a number; a later one of the same name replaces it.
 
         Args:
             what: what was measured, in words.
-            value: the number; one that is not finite misses every goal.
+            value: the number; a non-finite one misses every goal.
             unit: its unit.
-            reference: what it is compared with or measured by.
-            goal: what it should reach, or with ``most`` not exceed.
+            reference: what it is compared with, or how it was measured.
+            goal: the least allowed value, or with ``most`` the largest.
         """
         finite = math.isfinite(value)
         met = None if goal is None else finite and (value <= goal if most else value >= goal)
@@ -56,7 +56,7 @@ class Findings:
         self.add([entry])
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Note rows that a benchmark has made."""
+        """Record the rows of a benchmark."""
         for entry in rows:
             self.rows = [row for row in self.rows if row["what"] != entry["what"]] + [entry]
             verdict = "" if entry["met"] is None else f"  ({entry['goal']}: {'met' if entry['met'] else 'MISSED'})"
@@ -65,7 +65,7 @@ class Findings:
         self._write()
 
     def fact(self, name: str, value: object) -> None:
-        """Note something that is no number with a goal; JSON must be able to hold it."""
+        """Record something other than a number with a goal; it must be JSON-serialisable."""
         self.facts[name] = value
         self._write()
 
@@ -75,22 +75,22 @@ class Findings:
 
 
 def step_parser(documentation: str | None) -> argparse.ArgumentParser:
-    """The flags that every step has."""
+    """The flags that all steps share."""
     parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, or cpu for the sizes of a rehearsal")
-    parser.add_argument("--findings", type=Path, help="the JSON file of what is found")
+    parser.add_argument("--findings", type=Path, help="JSON file for the findings")
     return parser
 
 
 def attempt(findings: Findings, what: str, work: Callable[[], None]) -> bool:
-    """Do one of several things; where it raises, note where and go on.
+    """Call ``work``, one of several independent parts; if it raises, record where and continue.
 
     Returns:
-        Whether it ended well.
+        Whether it succeeded.
     """
     try:
         work()
-    except Exception as error:  # whatever it is, the others are worth their seconds
+    except Exception as error:  # whatever the error, the other parts still run
         traceback.print_exc()
         findings.row(f"{what}: raised", 1.0, reference=describe_error(error), goal=0.0, most=True)
         return False
@@ -98,7 +98,7 @@ def attempt(findings: Findings, what: str, work: Callable[[], None]) -> bool:
 
 
 def describe_error(error: BaseException) -> str:
-    """Type and first words of an error, and the last line of this project that it passed through."""
+    """Type and first words of an error, and the last line of this project in its traceback."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "clever" in frame.filename]
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}: {' '.join(str(error).split())[:240]}"

@@ -1,7 +1,7 @@
-"""Views of ten crops whose operations are compiled (``--compile``), against the eager ones: values and time.
+"""Views of ten crops with compiled operations (``--compile``), compared with the eager ones: values and time.
 
-Differences are in grey levels, before normalisation. A pixel at the threshold of solarisation may jump, so that the
-share of pixels beyond half a grey level is told beside the mean.
+Differences are in grey levels, before normalisation. A pixel at the threshold of solarisation may jump, so the share of
+pixels that differ by more than half a grey level is reported as well as the mean.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def photographs(count: int, side: int, device: torch.device) -> Tensor:
 
 
 def compare(recipe: str, count: int, sizes: tuple[int, int, int], device: torch.device, findings: Findings) -> None:
-    """The rows of one recipe.
+    """Measure the rows of one recipe.
 
     Args:
         count: images.
@@ -59,7 +59,7 @@ def compare(recipe: str, count: int, sizes: tuple[int, int, int], device: torch.
 
 
 def seconds(maker: Augmentation, pixels: Tensor, sizes: Tensor, tables: list[Table]) -> float:
-    """Median of five applications."""
+    """Median seconds of five calls."""
     taken = []
     for _ in range(5):
         clock = Clock(pixels.device)
@@ -69,7 +69,7 @@ def seconds(maker: Augmentation, pixels: Tensor, sizes: Tensor, tables: list[Tab
 
 
 class Clock:
-    """Seconds since its making, the device's work included."""
+    """Seconds since it was created, including the device's work."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -77,7 +77,7 @@ class Clock:
         self._start = time.perf_counter()
 
     def seconds(self) -> float:
-        """Once everything that was asked of the device has been done."""
+        """The elapsed seconds, after the device has finished all queued work."""
         self._wait()
         return time.perf_counter() - self._start
 
@@ -87,7 +87,7 @@ class Clock:
 
 
 def main() -> int:
-    """Ten crops of photographs, and two of small images."""
+    """Measure ten crops of photographs, and two of small images."""
     arguments = step_parser(__doc__).parse_args()
     device, findings = torch.device(arguments.device), Findings(arguments.findings)
     large = device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Put what was measured where it is committed, and print the rows for benchmarks/README.md.
+"""Copy the measurements to the folders that are committed, and print the rows for benchmarks/README.md.
 
     python -m clever.gpu_check.install FOLDER [FOLDER ...]
 

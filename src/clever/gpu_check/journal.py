@@ -1,4 +1,4 @@
-"""The few files that come back, written anew after every step, so that a kill leaves the last state of each."""
+"""The result files, rewritten after every step, so that a kill leaves the last state of each."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from clever.gpu_check.report import render
 from clever.gpu_check.steps import Outcome
 
 KEPT = ("run.json", "metrics.csv", ".log", ".json")
-"""Ends of the names that the archive keeps: no weights and no training states."""
+"""Suffixes of the files that the archive keeps; weights and training states are excluded."""
 
 
 class Journal:
     """results.json, report.md, log.txt, profile.txt and rest.tar.gz in one folder.
 
     Args:
-        output: the folder that comes back.
+        output: the folder of the results.
         work: the folder of logs, findings, runs and evaluations.
-        facts: what is known from the start: machine, commit, minutes.
+        facts: facts known from the start: machine, commit, minutes.
     """
 
     def __init__(self, output: Path, work: Path, facts: dict[str, Any]) -> None:
@@ -35,13 +35,13 @@ class Journal:
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """One line, printed and kept, with the seconds since the start."""
+        """Print and save one line, with the seconds since the start."""
         line = f"[{time.monotonic() - self.started:5.0f} s] {text}"
         print(line, flush=True)
         self.lines.append(line)
 
     def note(self, outcome: Outcome) -> None:
-        """Keep how a step ended, or how far it is."""
+        """Save how a step ended, or how far it has come."""
         self.outcomes[outcome.name] = outcome
         if outcome.status != "running":
             missed = [row["what"] for row in outcome.rows if row["met"] is False]
@@ -52,13 +52,13 @@ class Journal:
         self.write()
 
     def decide(self, words: str) -> None:
-        """Keep a decision that the script has made."""
+        """Save a decision of the script."""
         self.facts["decision"] = words
         self.say(words)
         self.write()
 
     def write(self) -> None:
-        """All files but the study's records, which the study writes itself."""
+        """Write all files except the study's records, which the study writes itself."""
         steps = [asdict(outcome) for outcome in self.outcomes.values()]
         results = self.facts | {"seconds": round(time.monotonic() - self.started, 1), "steps": steps}
         write_json(self.output / "results.json", results)
@@ -68,7 +68,7 @@ class Journal:
         write_text(self.output / "profile.txt", "\n\n".join(profiles) + "\n")
 
     def pack(self) -> None:
-        """Logs, findings, evaluations and descriptions of the runs in one archive."""
+        """Pack logs, findings, evaluations and run descriptions into one archive."""
         with replacing(self.output / "rest.tar.gz") as temporary, tarfile.open(temporary, "w:gz") as archive:
             for path in sorted(self.work.rglob("*")):
                 if path.is_file() and path.name.endswith(KEPT) and "data" not in path.relative_to(self.work).parts[:1]:

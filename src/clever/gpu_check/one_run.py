@@ -1,4 +1,4 @@
-"""One run of a study with all of its evaluations, in one process: start and imports are paid once."""
+"""Train one run of a study and do all its evaluations in one process, which starts and imports once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Placement = Literal["auto", "device"]
 
 
 def run_and_evaluate(study_file: Path, run: str, store: Path, results: Path, device: str, threads: int) -> None:
-    """Train the run, or go on with it, and evaluate it with every protocol of the study.
+    """Train or resume the run, and evaluate it with every protocol of the study.
 
-    Files go where Snakemake would put them: ``<results>/runs/<run>/`` and ``<results>/evaluations/<run>/``.
+    Files are written where Snakemake would put them: ``<results>/runs/<run>/`` and ``<results>/evaluations/<run>/``.
 
     Raises:
         UserError: as :func:`clever.pretraining.engine.pretrain` and :func:`clever.evaluation.job.evaluate_run`.

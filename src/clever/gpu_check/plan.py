@@ -1,4 +1,4 @@
-"""Which step comes when, and what time it may take."""
+"""The order of the steps and the time limit of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clever.gpu_check.steps import Step, run_together
 from clever.gpu_check.variants import NAMES, choose, open_study, predicted_seconds, study_file, trained_images
 
 ACCELERATOR_TESTS = "accelerator or never_waits or gpu_makes or on_a_gpu"
-"""Tests that are skipped where there is no GPU (pytest -k)."""
+"""Tests that are skipped without a GPU (pytest -k)."""
 _TEST_FILES = (
     "tests/augmentation/test_elastic.py",
     "tests/augmentation/test_recipes.py",
@@ -24,23 +24,23 @@ _TEST_FILES = (
     "tests/pretraining/test_trainer.py",
 )
 _PACKING = 8.0
-"""Seconds kept for the end."""
+"""Seconds reserved for the end."""
 _SHARING = 50.0
 _WARM_UPS = (("vit_small_compiled", 0.43), ("vit_tiny_compiled", 0.46), ("resnet18_compiled", 0.06))
-"""Cases that are compiled before they are measured, side by side, each in a share of the card's memory: on an H100 of
+"""Cases that are compiled together before they are measured, each in a share of the card's memory: on an H100 of
 79 GiB they take 32, 34 and 3 GiB."""
 
 
 class Plan:
-    """The sections, one after the other, within the minutes.
+    """Run the sections one after the other, within the time limit.
 
     Args:
-        sizes: of the card or of the rehearsal.
-        journal: what comes back.
-        minutes: the whole ends within these.
-        data: the folder of the carried slice.
+        sizes: those of the card or of the rehearsal.
+        journal: the result files.
+        minutes: time limit of the whole check.
+        data: the folder of the slice.
         sections: which of them to run.
-        cases: the speed steps to take; None takes them all.
+        cases: the speed steps to run; None runs all of them.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Plan:
         self.studies = {name: self._study_path(name) for name in NAMES}
 
     def follow(self, study: str | None, first_seed: int) -> None:
-        """All sections; ``study`` names one of ``NAMES`` where the trial is not to choose."""
+        """Run all sections; ``study`` is one of ``NAMES``, or None to let the trial choose."""
         if study is not None and study not in self.studies:
-            self.journal.say(f"study {study} is unknown (there are {', '.join(NAMES)}); the trial chooses")
+            self.journal.say(f"study {study} is unknown (choose from {', '.join(NAMES)}); the trial chooses")
             study = None
         if not self.rehearsal and "study" in self.sections and not self.slice.is_file():
-            self.journal.say(f"{self.slice} is missing, so there will be no study; make it with clever.gpu_check.slice")
+            self.journal.say(f"{self.slice} is missing, so no study will run; create it with clever.gpu_check.slice")
             self.sections = [name for name in self.sections if name != "study"]
         if "correctness" in self.sections:
             self._run([*self._data(), *self._correctness(), *self._warm_ups()], self.sizes.correctness_seconds)
@@ -94,7 +94,7 @@ class Plan:
     def _step(self, name: str, section: str, module: str, seconds: float, *more: str, threads: int = 4) -> Step:
         command = (sys.executable, "-m", f"clever.gpu_check.{module}", "--device", self.sizes.device)
         environment = {"OMP_NUM_THREADS": "1" if self.rehearsal else str(threads)}
-        # Compiled code is shared between the warm-up and the measurement.
+        # The warm-up and the measurement share compiled code.
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.work / "data" / "inductor")
         return Step(name, section, (*command, "--findings", "FINDINGS", *more), seconds, environment)
 
@@ -151,7 +151,7 @@ class Plan:
 
     def _study(self, name: str | None, first_seed: int) -> None:
         if not (self.store / "store.json").is_file():
-            self.journal.say("the study has no store (see data), so it is left out")
+            self.journal.say("the study has no store (see data), so it is skipped")
             return
         common = ("--store", str(self.store))
         trial = self._step(
@@ -164,10 +164,10 @@ class Plan:
         seconds = self._left()
         chosen = name or (choose(studies, rate, seconds) if rate else NAMES[-1])
         images = trained_images(studies[chosen])
-        # One seed's methods in turns of as many as share the card: what one run takes beside the others.
+        # One seed's methods run in turns of as many as share the card: the time of one run while the others run.
         expected = predicted_seconds(images, rate) * processes / 4 if rate else 60.0
         measured = f"{rate:.0f} images/s by {processes} processes" if rate else "no trial"
-        why = "as asked" if name else "by the rule of clever.gpu_check.variants"
+        why = "as requested" if name else "by the rule of clever.gpu_check.variants"
         self.journal.decide(f"{chosen} {why}: {measured}, {seconds:.0f} s left, seeds from {first_seed}")
         more = ["--study", str(self.studies[chosen]), "--results", str(self.work / "study" / chosen)]
         more += ["--output", str(self.journal.output), "--processes", str(processes), "--first-seed", str(first_seed)]

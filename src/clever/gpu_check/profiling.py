@@ -18,17 +18,17 @@ _LINES = 25
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile tells."""
+    """The result of a profile."""
 
     rows: list[dict[str, Any]]
     top: str
-    """The kernel (on a CPU: the operator) that takes most time, with its share."""
+    """The kernel (on a CPU: the operator) that takes the most time, with its share."""
     table: str
-    """The first kernels and operators, in text."""
+    """The first kernels and operators, as text."""
 
 
 def profile(step: Callable[[], object], device: torch.device, images: int) -> Profile:
-    """Profile three steps, after one that is thrown away."""
+    """Profile three steps, after one warm-up step."""
     step()
     started = _now(device)
     for _ in range(_STEPS):
@@ -45,7 +45,7 @@ def profile(step: Callable[[], object], device: torch.device, images: int) -> Pr
     kernels, operators = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for event in averages:
         if getattr(event, "is_user_annotation", False) or event.key.startswith(("Optimizer.", "ProfilerStep")):
-            continue  # a span around kernels that are listed themselves
+            continue  # a span around kernels that are listed separately
         seconds = getattr(event, own_time) / 1e6 / _STEPS
         if event.device_type.name == "CUDA":
             kernels[event.key] = [seconds, event.count / _STEPS]

@@ -1,4 +1,4 @@
-"""The study at a size that a CPU trains in seconds: the same file otherwise, for a rehearsal of the whole script."""
+"""The study, reduced to a size that a CPU trains in seconds, for a rehearsal of the whole script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results as Markdown: every row with its goal, what did not end well, and the study's accuracies."""
+"""The results as Markdown: every row with its goal, failed steps, and the study's accuracies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def render(results: Mapping[str, Any]) -> str:
-    """The report of a results.json."""
+    """The report of the content of a results.json."""
     machine, steps = results["machine"], results["steps"]
     lines = [
         f"# {machine.get('gpu') or machine['processor']}",
@@ -16,7 +16,7 @@ def render(results: Mapping[str, Any]) -> str:
         f"torch {machine['torch']}, Python {machine['python']}, {machine['cores']} cores ({machine['processor']}), "
         f"{results['date']}. {results['seconds']:.0f} s of {results['minutes']:g} minutes"
         + (
-            ", a rehearsal at tiny sizes on a CPU: no number here says anything of a GPU."
+            ", a rehearsal at tiny sizes on a CPU: its numbers say nothing about a GPU."
             if results["rehearsal"]
             else "."
         ),

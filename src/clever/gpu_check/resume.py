@@ -1,7 +1,7 @@
-"""A run that is stopped with SIGTERM and taken up again, against two runs that were not stopped.
+"""Compare a run that is stopped with SIGTERM and resumed with two uninterrupted runs.
 
-On a CPU all three end with the same bits. On a GPU two whole runs may already differ in theirs, because some of cuDNN's
-sums have no fixed order; the resumed run is held to a tolerance and to that difference.
+On a CPU all three end with the same bits. On a GPU two uninterrupted runs may already differ, because some of cuDNN's
+sums have no fixed order; the resumed run is compared with a tolerance and with that difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
 
 TOLERANCE = 1e-2
-"""Most relative difference between the weights of a resumed and a whole run of 12 steps on a GPU."""
+"""Largest allowed relative difference between the weights of a resumed and a whole run of 12 steps on a GPU."""
 
 
 def recipe_for(precision: str, backbone: str) -> RunRecipe:
@@ -52,7 +52,7 @@ def recipe_for(precision: str, backbone: str) -> RunRecipe:
 
 
 def weights_after(recipe: RunRecipe, store: Store, folder: Path, device: str, stopped: bool) -> dict[str, Tensor]:
-    """The backbone of a whole run, or of one that is stopped in its second epoch and taken up again."""
+    """The backbone of an uninterrupted run, or of one that is stopped in its second epoch and resumed."""
     execution = ExecutionOptions(device=device, placement="device" if device.startswith("cuda") else "auto")
     whole = Batches.epoch
 
@@ -83,7 +83,7 @@ def difference(found: dict[str, Tensor], reference: dict[str, Tensor]) -> float:
 
 
 def compare(precision: str, backbone: str, store: Store, device: str, findings: Findings) -> None:
-    """The rows of one precision and backbone."""
+    """Measure the rows of one precision and backbone."""
     name, recipe = f"{backbone}, {precision}", recipe_for(precision, backbone)
     with tempfile.TemporaryDirectory() as folder:
         runs = {

@@ -1,7 +1,7 @@
-"""How many processes should share the card: the study's own training step in one, two and four processes at a time.
+"""Find how many processes should share the card: run the study's training step in one, two and four at a time.
 
-Every process trains the same method on the study's images. The number with the most images a second, all processes
-together, is taken; of two within 3 % the smaller.
+Every process trains the same method on the study's images. The number with the highest total images/s is chosen; of two
+within 3 %, the smaller.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEAR = 0.97
 
 
 def serve(study: Path, run: str, store_folder: Path, device_name: str) -> None:
-    """Train for as many seconds as each line of standard input says, and answer with the images a second."""
+    """For each line of standard input, train for that many seconds and print the images per second."""
     recipe, store, device = load_study(study).recipe(run), Store.open(store_folder), torch.device(device_name)
     assert recipe.optimisation is not None
     size = recipe.optimisation.batch_size
@@ -40,7 +40,7 @@ def serve(study: Path, run: str, store_folder: Path, device_name: str) -> None:
                 loss = trainer.step(batch, iteration)["loss"]
                 iteration, taken = iteration + 1, taken + 1
                 if taken % 5 == 0 or taken == least:
-                    float(loss)  # no queue of steps that outlives the clock
+                    float(loss)  # wait for the device, so that no step is still queued when the time is over
                     if time.perf_counter() - started > seconds and taken >= least:
                         return taken * size / (time.perf_counter() - started)
 
@@ -51,11 +51,11 @@ def serve(study: Path, run: str, store_folder: Path, device_name: str) -> None:
 
 
 def main() -> int:
-    """Measure every number of processes."""
+    """Measure each number of processes."""
     parser = step_parser(__doc__)
     parser.add_argument("--study", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--run", help="the run to train; it makes this process one of those that are measured")
+    parser.add_argument("--run", help="the run to train; makes this process one of the measured ones")
     arguments = parser.parse_args()
     if arguments.run:
         serve(arguments.study, arguments.run, arguments.store, arguments.device)

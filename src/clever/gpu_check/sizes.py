@@ -1,4 +1,4 @@
-"""How large everything is: on a card, and in a rehearsal on a CPU."""
+"""The sizes of all steps: on a card, and in a rehearsal on a CPU."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class SpeedCase:
     augmentation: str = "caug"
     compiled: bool = False
     seconds: float = 40.0
-    """Time limit."""
+    """Time limit in seconds."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes and time limits of all steps, in seconds unless said otherwise."""
+    """Sizes and time limits of all steps; limits are in seconds unless stated otherwise."""
 
     device: str
     correctness_seconds: float
     speed_seconds: float
     study_seconds: float
-    """What the study is to have at least; the speed steps give up what it would lack."""
+    """Least time of the study; the speed steps are shortened to leave it."""
     agreement_pairs: tuple[tuple[str, str, str], ...]
     """Baseline, add-on, backbone."""
     agreement_images: int
     waits_per_baseline: int
-    """How many of the add-ons are tried with every baseline."""
+    """Number of add-ons to try with every baseline."""
     speed: tuple[SpeedCase, ...]
     rounds: int
     vmamba: tuple[int, int] | None
@@ -40,7 +40,7 @@ class Sizes:
     losses_images: int
     losses_outputs: int
     sharing: tuple[int, ...]
-    """Numbers of processes that share the card in the trial before the study."""
+    """Numbers of processes to try in the trial of sharing the card."""
     sharing_seconds: float
 
 
@@ -102,5 +102,5 @@ REHEARSAL = Sizes(
 
 
 def sizes_for(device: str) -> Sizes:
-    """The card's on a GPU, the rehearsal's on a CPU."""
+    """The sizes of the card on a GPU, of the rehearsal on a CPU."""
     return CARD if device.startswith("cuda") else REHEARSAL

@@ -1,9 +1,9 @@
-"""A slice of a study's data that is small enough to be carried to a machine without a network.
+"""Write a slice of a study's data that is small enough to carry to a machine without a network.
 
     python -m clever.gpu_check.slice --study workflow/studies/cifar10_gpu.yaml --data-root FOLDER --output gpu_data
 
-The study's own limits choose the images, so that a store prepared from the slice is the store prepared from all of the
-data: the same pixels, the same checksum. One compressed file, ``<data>.npz``; the folder is ignored by git.
+The study's limits choose the images, so that a store prepared from the slice equals the store prepared from all of the
+data: the same pixels, the same checksum. The slice is one compressed file, ``<data>.npz``, in a git-ignored folder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def unpack_slice(source: Path, folder: Path) -> None:
     """Write ``{train,test}_{images,labels}.npy`` to ``folder``, as the source ``cifar10`` reads them.
 
     Raises:
-        UserError: the file is missing or is no slice.
+        UserError: the file is missing or is not a slice.
     """
     try:
         with np.load(source, allow_pickle=False) as arrays:
@@ -48,7 +48,7 @@ def unpack_slice(source: Path, folder: Path) -> None:
                 for kind in ("images", "labels"):
                     np.save(folder / f"{split}_{kind}.npy", arrays[f"{split}_{kind}"])
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{source}: no slice of a data set ({error}); make it with clever.gpu_check.slice") from error
+        raise UserError(f"{source}: not a slice of a data set ({error}); run clever.gpu_check.slice") from error
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, required=True, metavar="FILE")
     parser.add_argument("--data", default="cifar10", metavar="NAME", help="the data set's name in the study")
-    parser.add_argument("--data-root", required=True, metavar="FOLDER", help="what its root is relative to")
+    parser.add_argument("--data-root", required=True, metavar="FOLDER", help="folder that its root is relative to")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
     arguments = parser.parse_args()
     try:

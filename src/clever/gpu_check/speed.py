@@ -1,7 +1,7 @@
-"""One case of ``benchmarks/training_step.py``, with a profile of what follows it.
+"""One case of ``benchmarks/training_step.py``, followed by a profile.
 
-Where the batch does not fit, half of it is tried, and the row says how many images it was. ``--warm-up`` only compiles,
-in a share of the card's memory, and leaves inductor's cache to the measurement that follows.
+If the batch does not fit, half of it is tried, and the row names the image count. ``--warm-up`` only compiles, in a
+share of the card's memory, and leaves inductor's cache for the measurement that follows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clever.gpu_check.sizes import SpeedCase, sizes_for
 
 
 def arguments_for(case: SpeedCase, device: str, images: int, rounds: int) -> Namespace:
-    """The benchmark's own flags."""
+    """The benchmark's flags."""
     precision = "bf16" if device.startswith("cuda") else "fp32"
     flags = f"--device {device} --backbone {case.backbone} --images {images} --views {case.views} --rounds {rounds}"
     flags += f" --augmentation {case.augmentation} --precision {precision}"
@@ -31,7 +31,7 @@ def arguments_for(case: SpeedCase, device: str, images: int, rounds: int) -> Nam
 
 
 def measure(case: SpeedCase, device: str, rounds: int, findings: Findings) -> None:
-    """Rows of the benchmark under the case's name, then the profile."""
+    """Record the rows of the benchmark under the case's name, then the profile."""
     benchmark, images = load_benchmark("training_step"), case.images
     while True:
         try:
@@ -52,7 +52,7 @@ def measure(case: SpeedCase, device: str, rounds: int, findings: Findings) -> No
 
 
 def bottleneck(rows: list[dict[str, Any]], profiled: list[dict[str, Any]], top: str) -> str:
-    """The largest stage, and whether the host or which kernel takes most of it."""
+    """The largest stage, and whether the host or which kernel takes most of its time."""
     shares = {row["what"].removeprefix("share of "): row["value"] for row in rows if row["what"].startswith("share of")}
     busy = next((row["value"] for row in profiled if row["what"] == "share of time with a kernel running"), None)
     where = "the compiled step"
@@ -65,7 +65,7 @@ def bottleneck(rows: list[dict[str, Any]], profiled: list[dict[str, Any]], top: 
 
 
 def warm_up(case: SpeedCase, device: str, share: float, findings: Findings) -> None:
-    """Compile the case, and note how long that takes with nothing in inductor's cache."""
+    """Compile the case, and record how long that takes with an empty inductor cache."""
     if device.startswith("cuda"):
         torch.cuda.set_per_process_memory_fraction(share)
     stepper = load_benchmark("training_step").Stepper(arguments_for(case, device, case.images, 1), "clever")
@@ -78,7 +78,7 @@ def warm_up(case: SpeedCase, device: str, share: float, findings: Findings) -> N
 def main() -> int:
     """Measure one case, or warm it up."""
     parser = step_parser(__doc__)
-    parser.add_argument("--case", required=True, help="its name in the sizes")
+    parser.add_argument("--case", required=True, help="name of the case in the sizes")
     parser.add_argument("--warm-up", type=float, metavar="SHARE", help="only compile, in this share of the memory")
     arguments = parser.parse_args()
     sizes, findings = sizes_for(arguments.device), Findings(arguments.findings)

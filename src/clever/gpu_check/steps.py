@@ -1,4 +1,4 @@
-"""Steps as processes: started together or one by one, each with its own time limit, none able to stop the others."""
+"""Run steps as processes, together or one by one, each with its own time limit; a failing step does not stop others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _GRACE = 2.0
-"""Seconds between asking a step to end and ending it."""
+"""Seconds between SIGTERM and SIGKILL."""
 _BETWEEN_LOOKS = 10.0
 LEAST = 5.0
 """A step that has fewer seconds than this left is not started."""
@@ -28,13 +28,13 @@ class Step:
     section: str
     command: tuple[str, ...]
     seconds: float
-    """Time limit."""
+    """Time limit in seconds."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Outcome:
-    """How a step ended, and what it found until then."""
+    """How a step ended, and its findings until then."""
 
     name: str
     section: str
@@ -43,11 +43,11 @@ class Outcome:
     rows: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     log: str = ""
-    """The end of what it printed, of a step that did not end well."""
+    """The end of the output of a step that failed."""
 
     @property
     def good(self) -> bool:
-        """Whether it ended well."""
+        """Whether the step succeeded."""
         return self.status == "done"
 
 
@@ -57,10 +57,10 @@ def run_together(
     """Run steps at the same time.
 
     Args:
-        steps: each gets ``--findings FILE`` behind its command where that has the word ``FINDINGS``.
-        deadline: of ``time.monotonic()``; no step goes on beyond it, whatever its own limit.
-        folder: findings and logs go here.
-        ended: called with each outcome at once, and every ten seconds with what the steps under way have found so far.
+        steps: the word ``FINDINGS`` in a command is replaced by the path of the step's findings file.
+        deadline: in ``time.monotonic()``; no step runs beyond it, whatever its own limit.
+        folder: folder for findings and logs.
+        ended: called with each outcome at once, and every ten seconds with the findings of the running steps.
         say: called with one line when a step starts.
     """
     going: list[tuple[Step, subprocess.Popen[bytes], float, float]] = []
@@ -96,14 +96,14 @@ def run_together(
             words = "done" if status == 0 else f"failed (exit {status})"
             if status is None:
                 words = f"stopped after its {time.monotonic() - started:.0f} s"
-            end_group(process)  # also what a step has left behind
+            end_group(process)  # also processes that a step has left behind
             going.remove(entry)
             ended(_outcome(step, words, time.monotonic() - started, folder))
         time.sleep(0.05)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
+    """End a process and all processes that it started."""
     with suppress(ProcessLookupError, PermissionError):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

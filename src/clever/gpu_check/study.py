@@ -1,8 +1,8 @@
-"""The study itself: runs that share the card, seed after seed, with the records of all whole runs after each one.
+"""Run the study: runs share the card, seed after seed; the records of all finished runs are written after each one.
 
-Every run is a process of its own. A run is started only where the time left is enough for it, so that the card's last
-seconds go to runs that will be whole. What is written is valid at any moment: records, curves and descriptions of runs
-that are trained and evaluated to their end.
+Every run is its own process. A run starts only if the remaining time is enough for it, so that the last seconds go to
+runs that will finish. The written files are valid at any moment: records, curves and descriptions of the runs that have
+been trained and evaluated completely.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONTROL_SECONDS = 25.0
 
 @dataclass
 class Going:
-    """A run that is under way."""
+    """A run in progress."""
 
     recipe: RunRecipe
     process: subprocess.Popen[bytes]
@@ -38,13 +38,13 @@ class Going:
 
 
 def in_order(recipes: list[RunRecipe], first_seed: int) -> list[RunRecipe]:
-    """All runs of a seed, its controls last, before those of the next; seeds before ``first_seed`` are left out."""
+    """The recipes seed by seed, the controls of each seed last; seeds before ``first_seed`` are skipped."""
     kept = [recipe for recipe in recipes if recipe.seed >= first_seed or recipe.backbone_name == "pixels"]
     return sorted(kept, key=lambda recipe: (max(recipe.seed, first_seed), recipe.method is None))
 
 
 def collect(results: Path, runs: list[str], protocols: list[str], output: Path) -> int:
-    """Write records.csv, curves.csv.gz and runs.json of all runs that are whole, and say how many these are."""
+    """Write records.csv, curves.csv.gz and runs.json of all finished runs, and return their number."""
     files = {run: [results / "evaluations" / run / f"{protocol}.json" for protocol in protocols] for run in runs}
     whole = [
         run for run in runs if (results / "runs" / run / "run.json").exists() and all(p.exists() for p in files[run])
@@ -63,7 +63,7 @@ def collect(results: Path, runs: list[str], protocols: list[str], output: Path) 
 
 
 class Course:
-    """Starts and ends runs until all are done or the time is over."""
+    """Starts and stops runs until all are done or the time is over."""
 
     def __init__(
         self, study: Path, store: Path, results: Path, output: Path, device: str, processes: int, findings: Findings
@@ -73,12 +73,12 @@ class Course:
         self.study = load_study(study)
         self.protocols = list(self.study.evaluation_options())
         self.taken: dict[str, float] = {}
-        """Most seconds that a run of each method has taken."""
+        """Longest run so far of each method, in seconds."""
         self.going: list[Going] = []
         self.ended: dict[str, str] = {}
 
     def follow(self, first_seed: int, seconds: float, expected: float) -> None:
-        """Run until ``seconds`` have passed; a trained run is expected to take ``expected`` until one has ended."""
+        """Run for ``seconds``; until one run has ended, a trained run is expected to take ``expected`` seconds."""
         end = time.monotonic() + seconds
         waiting = in_order(list(self.study.recipes().values()), first_seed)
         while (waiting or self.going) and time.monotonic() < end:
@@ -143,16 +143,16 @@ def accuracies(path: Path) -> list[dict[str, object]]:
 
 
 def main() -> int:
-    """Follow one study."""
+    """Run one study."""
     parser = step_parser(__doc__)
     parser.add_argument("--study", type=Path, required=True, metavar="FILE")
     parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--results", type=Path, required=True, help="where runs and evaluations go")
-    parser.add_argument("--output", type=Path, required=True, help="where the records of whole runs go")
+    parser.add_argument("--results", type=Path, required=True, help="folder for runs and evaluations")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the records of finished runs")
     parser.add_argument("--processes", type=int, default=1, help="runs that share the card")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--expected", type=float, required=True, help="seconds of the first run, as far as known")
+    parser.add_argument("--expected", type=float, required=True, help="expected seconds of the first run")
     arguments = parser.parse_args()
     findings = Findings(arguments.findings)
     course = Course(

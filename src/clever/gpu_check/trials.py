@@ -1,4 +1,4 @@
-"""Trainers and batches of small trials: any baseline, add-on and backbone at 32 px, on made-up images."""
+"""Trainers and batches of small trials: any baseline, add-on and backbone at 32 px, on synthetic images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NARROW: dict[str, dict[str, Any]] = {
 
 
 def trial_recipe(baseline: str, equivariance: str, backbone: str, images: int, precision: str = "fp32") -> RunRecipe:
-    """A recipe of two global views with rotation (and two local ones for DINO), without drop path."""
+    """A recipe with two global views with rotation (and two local ones for DINO), without drop path."""
     local = 2 if baseline == "dino" and equivariance in ("none", "ddcl", "clever") else 0
     return RunRecipe.model_validate(
         {
@@ -41,7 +41,7 @@ def trial_recipe(baseline: str, equivariance: str, backbone: str, images: int, p
 
 
 def trial_images(count: int, device: torch.device) -> ImageBatch:
-    """Smooth colours at 32 px, the same on every device."""
+    """Smooth colours at 32 px, identical on every device."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(0, 256, (count, 3, 6, 6), generator=generator).float()
     pixels = torch.nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear").byte()
@@ -51,12 +51,12 @@ def trial_images(count: int, device: torch.device) -> ImageBatch:
 
 
 def trial_trainer(recipe: RunRecipe, device: torch.device) -> Trainer:
-    """The run's own trainer, ten steps an epoch; its weights are those of the recipe on every device."""
+    """The trainer of a run with ten steps per epoch; its weights are the recipe's on every device."""
     return Trainer(recipe, MEAN, STD, 10, device)
 
 
 def pairs(per_baseline: int) -> list[tuple[str, str]]:
-    """Baselines with add-ons, every baseline with ``none`` first, then with the next add-on, and so on."""
+    """Pairs of baseline and add-on: every baseline with ``none`` first, then with the next add-on, and so on."""
     from clever.equivariance import EQUIVARIANCES
 
     first = ["none", "clever"]

@@ -1,4 +1,4 @@
-"""VMamba-Tiny against ViT-Small, forward and backward, as ``benchmarks/backbones.py`` measures it."""
+"""Compare VMamba-Tiny with ViT-Small, forward and backward, as ``benchmarks/backbones.py`` measures it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from clever.gpu_check.findings import Findings, step_parser
 from clever.gpu_check.sizes import sizes_for
 
 GOAL = 2.0
-"""Most time of VMamba-Tiny, in that of ViT-Small."""
+"""Largest allowed time of VMamba-Tiny, as a multiple of ViT-Small's."""
 
 
 def main() -> int:
-    """Measure at the sizes' batch, or at half of it where that does not fit."""
+    """Measure with the batch of the sizes, or with half of it if that does not fit."""
     arguments = step_parser(__doc__).parse_args()
     sizes, findings = sizes_for(arguments.device), Findings(arguments.findings)
     assert sizes.vmamba is not None

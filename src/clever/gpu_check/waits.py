@@ -1,7 +1,7 @@
-"""Whether a training step ever waits for the device: every baseline with every add-on under CUDA's sync debug mode.
+"""Find steps that wait for the device: every baseline with every add-on under CUDA's sync debug mode.
 
-Three steps come first, for what is made once (streams, workspaces, the optimiser's state, constants). On a CPU, where
-nothing can wait, the steps are only taken.
+Three steps run first, to create what is created once (streams, workspaces, the optimiser's state, constants). On a CPU,
+where nothing can wait, the steps are only run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clever.gpu_check.trials import pairs, trial_images, trial_recipe, trial_tra
 
 
 def take_steps(baseline: str, equivariance: str, device: torch.device) -> str | None:
-    """Where a step waits for the device, or None where none of two does."""
+    """The place where one of two steps waits for the device, or None."""
     trainer = trial_trainer(trial_recipe(baseline, equivariance, "resnet10t_half", 8, _precision(device)), device)
     batch = trial_images(8, device)
     for iteration in range(3):
@@ -42,7 +42,7 @@ def _precision(device: torch.device) -> str:
 
 
 def main() -> int:
-    """Try all pairs, and count."""
+    """Try all pairs, and count those that wait or raise."""
     arguments = step_parser(__doc__).parse_args()
     findings = Findings(arguments.findings)
     device = torch.device(arguments.device)
@@ -52,7 +52,7 @@ def main() -> int:
         pair = f"{baseline}+{equivariance}"
         try:
             found = take_steps(baseline, equivariance, device)
-        except Exception as error:  # the other pairs are worth their seconds
+        except Exception as error:  # the other pairs are still tried
             broken[pair] = describe_error(error)
             findings.fact("pairs that raised", broken)
         else:

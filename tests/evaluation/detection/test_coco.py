@@ -1,4 +1,4 @@
-"""COCO's format: targets, masks, crowds, and what is said of a file that is not in it."""
+"""COCO's format: targets, masks, crowds, and the errors for a file that is not in this format."""
 
 from __future__ import annotations
 

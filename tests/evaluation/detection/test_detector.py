@@ -1,4 +1,4 @@
-"""Mask R-CNN on a backbone: frozen means frozen, a step lowers the loss, a killed training ends with the same bits."""
+"""Mask R-CNN: a frozen backbone stays frozen, a step lowers the loss, a killed training ends with the same bits."""
 
 from __future__ import annotations
 

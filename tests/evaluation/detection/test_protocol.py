@@ -1,4 +1,4 @@
-"""Protocol detection: its records, its frozen backbone, and what is said of a mislaid set before anything trains."""
+"""Protocol detection: its records, its frozen backbone, and the error for a missing data set before anything trains."""
 
 from __future__ import annotations
 

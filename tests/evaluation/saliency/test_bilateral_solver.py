@@ -1,4 +1,4 @@
-"""The bilateral solver against its own dense normal equations, and what it is for: a mask that follows an edge."""
+"""The bilateral solver against its dense normal equations, and its purpose: a mask that follows an edge."""
 
 from __future__ import annotations
 

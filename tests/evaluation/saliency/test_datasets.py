@@ -1,4 +1,4 @@
-"""Layouts of saliency data sets, and what is said of a mislaid one."""
+"""Layouts of saliency data sets, and the error for a missing one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks from a backbone: which features are compared, and that an object of another colour is found."""
+"""Masks from a backbone: which features are compared, and that an object with a distinct colour is found."""
 
 from __future__ import annotations
 

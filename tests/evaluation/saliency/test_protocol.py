@@ -1,4 +1,4 @@
-"""Protocol saliency: an object of another colour is found, random masks are not; parts; a mislaid set is told."""
+"""Protocol saliency: finds an object with a distinct colour, unlike random masks; reports a missing data set."""
 
 from __future__ import annotations
 

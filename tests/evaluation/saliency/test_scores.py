@@ -1,4 +1,4 @@
-"""Scores of masks: hand-made ones, a plain loop over thresholds, and pysodmetrics where it is installed."""
+"""Scores of masks: hand-made ones, a plain loop over thresholds, and pysodmetrics if it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DAVIS on disk: both kinds of masks, lists, and what is said of a mislaid one."""
+"""DAVIS on disk: both kinds of masks, lists, and the error for a missing one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocol video: a square that moves is followed, by the part that sees its colour; a mislaid set is told."""
+"""Protocol video: the part that encodes colour follows a moving square; a missing data set is reported."""
 
 from __future__ import annotations
 

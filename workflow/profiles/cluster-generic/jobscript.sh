@@ -1,7 +1,7 @@
 #!/bin/sh
 # properties = {properties}
-# A scheduler's warning (SIGTERM) often reaches this shell alone. It goes on to all processes of the job, the trainer among
-# them, and the shells outlive it, so that the job ends when the trainer has saved its state and not before.
+# A scheduler's warning (SIGTERM) often reaches only this shell. The shell passes it on to all processes of the job,
+# including the trainer, and survives it, so that the job ends only after the trainer has saved its state.
 trap 'trap "" TERM; kill -TERM 0' TERM
 (
   trap : TERM
@@ -11,5 +11,5 @@ job=$!
 while :; do
   wait "$job"
   status=$?
-  kill -0 "$job" 2>/dev/null || exit "$status" # else it was the signal that ended the waiting
+  kill -0 "$job" 2>/dev/null || exit "$status" # otherwise the signal interrupted the wait
 done
