@@ -125,7 +125,7 @@ def _planted_backbone(bench: Bench, folder: Path) -> str:
     (run / "run.json").write_text(json.dumps(sealed(description)), encoding="utf-8")
     words = ["evaluate", "--options", '{"knn": {}}', "--run", run, "--store", bench.store]
     job = Job([*words, "--output-folder", folder, "--threads", "1"], folder / "evaluate.log")
-    said = job.must_refuse("backbone.safetensors", "is damaged or no safetensors file")
+    said = job.must_refuse("backbone.safetensors", "is damaged or not a safetensors file")
     return _not_sprung(folder, said)
 
 

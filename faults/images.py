@@ -27,7 +27,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         "of 12,000 x 12,000 pixels": (_bomb, "bad.png (a decompression bomb"),
         "a link to itself": (_own_link, "bad.png"),
         "a folder that links to its parent": (_parent_link, "loop (a symbolic link to a folder that contains it)"),
-        "links that meet again": (_diamond, "right (the same folder as cat/left, whose images would count twice)"),
+        "links that meet again": (_diamond, "right (the same folder as cat/left, and its images would count twice)"),
         "a pipe": (_pipe, "bad.png (not a regular file)"),
     }
     readable: dict[str, Callable[[Path], None]] = {

@@ -196,7 +196,7 @@ def _labels(bench: Bench) -> list[Try]:
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     claim = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(80)
     return [
-        partial(_arrays, bench, claim, "train_labels.npy: not a whole .npy array"),
+        partial(_arrays, bench, claim, "train_labels.npy: not a complete .npy array"),
         partial(
             _arrays, bench, None, "train_labels.npy: label 1000000000 of row 9 is too large for 10 training images"
         ),

@@ -280,7 +280,7 @@ def test_a_variant_is_the_protocol_with_some_settings_replaced() -> None:
     [
         ({"mean": {"averagin": {"count": 3}}}, "variants.mean: averagin: unknown key; did you mean 'averaging'?"),
         ({"mean": {"epochs": 0}}, "variants.mean: epochs: input should be greater than"),
-        ({"mean": {"variants": {}}}, "variants.mean: a variant has no variants of its own"),
+        ({"mean": {"variants": {}}}, "variants.mean: a variant cannot have variants"),
         ({"a b": {}}, "variants.a b"),
     ],
 )

@@ -189,7 +189,7 @@ def test_damaged_arrays(tmp_path: Path, content: bytes, memory_mapped: bool) -> 
     path = tmp_path / "train_labels.npy"
     path.write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match=r"train_labels\.npy: not a (whole|single) \.npy array"):
+    with pytest.raises(UserError, match=r"train_labels\.npy: not a (complete|single) \.npy array"):
         load_array(path, memory_mapped=memory_mapped)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 

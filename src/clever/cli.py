@@ -1,4 +1,4 @@
-"""``clever``: the one command line. The workflow calls it, and so can a person; every job is one line of it."""
+"""``clever``: the only command line. The workflow and users call it; every job is one command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clever.config import Study
     from clever.pretraining.recipe import RunRecipe
 
-# torch takes seconds to import: each command imports what it needs, so that --help and a wrong flag answer at once.
+# torch takes seconds to import: each command imports what it needs, so that --help and wrong flags respond at once.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,7 +145,7 @@ def _add_prepare(commands: _Commands) -> None:
     _add_study(parser, "data set")
     _add_data_root(parser)
     parser.add_argument("--data", metavar="NAME", help="the data set's name in the study")
-    parser.add_argument("--options", metavar="JSON", help="the data set's options, as the workflow gives them")
+    parser.add_argument("--options", metavar="JSON", help="the data set's options, as the workflow passes them")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the store to write")
     parser.set_defaults(command=_prepare)
 
@@ -169,53 +169,53 @@ def _add_pretrain(commands: _Commands) -> None:
     parser = _add(
         commands,
         "pretrain",
-        "pre-train one run, or go on with it",
-        "Give either --study and --run, or --recipe. A run that was stopped goes on where its state is, with the same "
-        "result; delete FOLDER/state to start anew.",
+        "pre-train one run, or resume it",
+        "Give either --study and --run, or --recipe. A stopped run resumes from its state with the same "
+        "result; delete FOLDER/state to start again.",
     )
     _add_recipe(parser)
     parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store of the run's data")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the run's files go")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the run's files")
     parser.add_argument(
         "--device",
         default="auto",
-        help="auto (default): a GPU that no other job holds, after waiting for one, or the CPU where there is no GPU. "
-        "cpu, cuda, cuda:1: that one, whoever uses it",
+        help="auto (default): a GPU that no other job holds, waiting for one if necessary, or the CPU without a GPU. "
+        "cpu, cuda, cuda:1: that device, even if others use it",
     )
     parser.add_argument(
         "--threads",
         type=int,
         metavar="N",
-        help="CPU threads, of all processes on this machine together. More is faster up to the number of cores; the "
+        help="CPU threads of all processes on this machine together. More is faster up to the number of cores; the "
         "last bits of a CPU run depend on it",
     )
     parser.add_argument(
         "--accept-other-threads",
         action="store_true",
-        help="go on with a run on the CPU whose state was trained with another number of threads or processes: its "
+        help="resume a run on the CPU whose state was trained with another number of threads or processes: its "
         "last bits will differ, and run.json lists each part",
     )
     parser.add_argument(
         "--placement",
         default="auto",
         choices=("auto", "device", "host", "stream"),
-        help="where training images live (default auto, by size and free memory). Force host when the GPU is shared",
+        help="where training images are (default auto, by size and free memory). Force host when the GPU is shared",
     )
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="decoding threads for encoded stores; 0: all cores"
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile the backbone: pays for hours on a GPU")
     parser.add_argument(
-        "--log-every", type=int, default=20, metavar="STEPS", help="steps between two looks at the loss (default 20)"
+        "--log-every", type=int, default=20, metavar="STEPS", help="steps between two checks of the loss (default 20)"
     )
     parser.add_argument(
         "--state-every",
         type=float,
         default=300.0,
         metavar="SECONDS",
-        help="most time between two saved states (default 300); lower it where jobs are killed without warning",
+        help="longest time between two saved states (default 300); lower it where jobs are killed without warning",
     )
-    parser.add_argument("--keep-state", action="store_true", help="keep the last training state after a good end")
+    parser.add_argument("--keep-state", action="store_true", help="keep the last training state after success")
     parser.set_defaults(command=_pretrain)
 
 
@@ -337,7 +337,7 @@ def _add_collect(commands: _Commands) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="where records.csv, curves.csv, runs.json and SHA256SUMS go",
+        help="folder for records.csv, curves.csv, runs.json and SHA256SUMS",
     )
     parser.set_defaults(command=_collect)
 
@@ -412,12 +412,12 @@ def _add_doctor(commands: _Commands) -> None:
         commands,
         "doctor",
         "check this machine before a study",
-        "One line a check: ok, warning, or FAIL with what to do. Status 2 where anything FAILs. Without --study only "
-        "the machine and its packages are looked at.",
+        "One line per check: ok, warning, or FAIL with what to do. Status 2 if any check fails. Without --study, only "
+        "the machine and its packages are checked.",
     )
     _add_study(parser, "needs")
     _add_data_root(parser)
-    parser.add_argument("--verify", action="store_true", help="read prepared stores whole and compare their checksums")
+    parser.add_argument("--verify", action="store_true", help="read prepared stores in full and verify checksums")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.set_defaults(command=_doctor)
 
@@ -440,7 +440,7 @@ def _add_progress(commands: _Commands) -> None:
     parser = _add(
         commands,
         "progress",
-        "say how far a study is and how long it still takes",
+        "report the progress of a study and its remaining time",
         "Reads what the jobs have left, beside a running Snakemake or after it; a study's steps are of very unequal "
         "length, so that Snakemake's own share of them says little. The time left is that of the jobs that have ended.",
     )
@@ -471,10 +471,10 @@ def _add_provenance(commands: _Commands) -> None:
         commands,
         "provenance",
         "show where a number comes from, and check every link back to the data",
-        "FILE is an evaluation's JSON, a records.csv or a run.json; the other links are looked for in the same results "
-        "folder. Status 2 where two of them disagree.",
+        "FILE is an evaluation's JSON, a records.csv or a run.json; the other links are searched in the same results "
+        "folder. Status 2 if two of them disagree.",
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="what holds the number")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the file that holds the number")
     for column in _RECORD_FILTERS:
         parser.add_argument(f"--{column}", metavar="NAME", help=f"only records of this {column}")
     parser.add_argument("--json", action="store_true", help="machine-readable")
@@ -499,7 +499,7 @@ def _provenance(arguments: argparse.Namespace) -> None:
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     _add_study(parser, "run")
     parser.add_argument("--run", metavar="ID", help="the run's id, e.g. digits/resnet10t_half/dino/baug/seed0")
-    parser.add_argument("--recipe", metavar="JSON", help="the run's recipe itself, as the workflow gives it")
+    parser.add_argument("--recipe", metavar="JSON", help="the run's recipe, as the workflow passes it")
 
 
 def _load_recipe(arguments: argparse.Namespace) -> RunRecipe:

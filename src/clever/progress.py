@@ -79,8 +79,8 @@ class _Job:
 def survey(study: Study, results: Path, now: float | None = None) -> Progress:
     """Read the progress of a study.
 
-    A remaining job is expected to take the mean time of the most similar finished jobs (per epoch of a run, per protocol
-    of an evaluation), with as many jobs at once as so far.
+    A remaining job is expected to take the mean time of the most similar finished jobs (per epoch of a run, per
+    protocol of an evaluation), with as many jobs at once as so far.
 
     Args:
         study: the study, which defines the jobs.

@@ -108,10 +108,10 @@ def test_vectors_are_standardised_over_all_photographs(images: Callable[..., Ten
 def test_what_cannot_be_is_refused(images: Callable[..., Tensor]) -> None:
     made, pixels, sizes = maker(), images(4, 16, 16), torch.full((4, 2), 16)
     tables = made.draw(sizes, make_generator(0, "views"))
-    with pytest.raises(UserError, match="takes photographs as they are, so no gradient") as caught:
+    with pytest.raises(UserError, match="uses photographs, which are not differentiable") as caught:
         made.apply(pixels, sizes, tables, latents=known(4), differentiable=True)
     assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="takes photographs as they are"):
+    with pytest.raises(UserError, match="uses photographs"):
         made.redraw(2, 3, make_generator(0, "again"))
     with pytest.raises(UserError, match=r"needs latents \[4, 7\], not none; prepare data of source threediebench"):
         made.apply(pixels, sizes, tables)

@@ -181,7 +181,7 @@ def test_tables_that_do_not_fit_are_refused() -> None:
     ("keys", "message"),
     [
         ({"nuisances": []}, "at least 1"),
-        ({"nuisances": ["h", "h"]}, "h is named more than once"),
+        ({"nuisances": ["h", "h"]}, "h is listed more than once"),
         ({"nuisances": ["hue"]}, "Input should be"),
         ({"nuisances": list(spirograph.NAMES)}, "leave one out"),
         ({"global_size": 64}, "32"),

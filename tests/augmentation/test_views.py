@@ -118,5 +118,5 @@ def test_views_in_parts_are_the_views(pixels: Tensor) -> None:
         chunk_views(views, 4)
     leaf = Augmentation(recipe(), MEAN, STD)
     differentiable = leaf.apply(pixels, SIZES, leaf.draw(SIZES, make_generator(8)), differentiable=True)
-    with pytest.raises(ValueError, match="cannot be cut"):
+    with pytest.raises(ValueError, match="cannot be split"):
         chunk_views(differentiable, 2)

@@ -27,5 +27,5 @@ def test_product_and_gradients_are_the_convolutions(bias: bool) -> None:
 
 @pytest.mark.parametrize("change", [{"stride": 2}, {"padding": 1}, {"dilation": 2}], ids=str)
 def test_other_convolutions_are_refused(change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="is not a projection of patches"):
+    with pytest.raises(ValueError, match="is not a patch projection"):
         PatchProjection.of(nn.Conv2d(3, 4, 4, **({"stride": 4} | change)))

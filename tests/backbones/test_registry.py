@@ -183,8 +183,8 @@ def test_asking_for_what_is_lacking_names_both(name: str) -> None:
         ("resnet18", {"patch_size": 8}, "resnet18 has no patch_size"),
         ("vit_tiny", {"stem": "small"}, "vit_tiny has no small stem"),
         ("convnext_atto", {"stem": "small"}, "convnext_atto has no small stem"),
-        ("vit_tiny", {"image_size": 100}, "image_size 100 is no multiple of patch_size 16"),
-        ("mixer_s32_224", {"image_size": 8}, "mixer_s32_224 cannot be made for image_size 8"),
+        ("vit_tiny", {"image_size": 100}, "image_size 100 is not a multiple of patch_size 16"),
+        ("mixer_s32_224", {"image_size": 8}, "mixer_s32_224 cannot be built for image_size 8"),
     ],
 )
 def test_options_that_cannot_be_served(name: str, settings: dict[str, object], message: str) -> None:
@@ -194,10 +194,10 @@ def test_options_that_cannot_be_served(name: str, settings: dict[str, object], m
 
 def test_a_backbone_of_fixed_size_says_so() -> None:
     with pytest.raises(
-        UserError, match="mixer_s32_224 takes only images of the size it was made for, 64 px, not 32x32"
+        UserError, match="mixer_s32_224 accepts only images of the size it was built for, 64 px, not 32x32"
     ):
         build("mixer_s32_224", image_size=64)(images(2, 32))
-    with pytest.raises(UserError, match="pixels takes images of 32 px, not 16x16"):
+    with pytest.raises(UserError, match="pixels needs images of 32 px, not 16x16"):
         build("pixels")(images(2, 16))
 
 

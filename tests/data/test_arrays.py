@@ -40,10 +40,10 @@ LABELS = np.arange(20) % 4
         ({"train_images": IMAGES.astype(np.float32)}, "train_images.npy: dtype is float32; images must be uint8"),
         ({"train_images": IMAGES[0, ..., 0]}, "shape is [6, 6]; images must be [N, height, width, 3]"),
         ({"train_images": IMAGES[..., :2]}, "images must be [N, height, width, 3] (grey: [N, height, width])"),
-        ({"train_images": IMAGES.transpose(0, 3, 1, 2)}, "bring the channels behind with .transpose(0, 2, 3, 1)"),
-        ({"test_images": IMAGES[:0]}, "test_images.npy: shape is [0, 6, 6, 3]; there is no image"),
+        ({"train_images": IMAGES.transpose(0, 3, 1, 2)}, "move the channels last with .transpose(0, 2, 3, 1)"),
+        ({"test_images": IMAGES[:0]}, "test_images.npy: shape is [0, 6, 6, 3]; it holds no image"),
         ({"train_images": IMAGES[:, :4]}, "4 x 6 (height x width); set image_size"),
-        ({"test_images": np.zeros((7, 8, 8, 3), dtype=np.uint8)}, "set image_size to bring both to one size"),
+        ({"test_images": np.zeros((7, 8, 8, 3), dtype=np.uint8)}, "set image_size to resize both to one size"),
         ({"train_labels": LABELS.astype(np.float64)}, "train_labels.npy: dtype is float64"),
         ({"train_labels": LABELS[:19]}, "shape is [19], but train_images.npy holds 20 images"),
         ({"train_labels": LABELS[:, None]}, "shape is [20, 1]"),
@@ -51,7 +51,7 @@ LABELS = np.arange(20) % 4
         ({"test_labels": np.full(7, 9)}, "test_labels.npy: label 9 of row 0 has no training image"),
         ({"train_labels": np.where(LABELS == 2, 3, LABELS)}, "no training image of class 2"),
         ({"train_labels": LABELS + 10**9}, "label 1000000000 of row 0 is too large for 20 training images"),
-        ({"train_labels": LABELS.astype(object)}, "train_labels.npy: not a whole .npy array without pickles"),
+        ({"train_labels": LABELS.astype(object)}, "train_labels.npy: not a complete .npy array without pickles"),
     ],
 )
 def test_wrong_arrays_are_named(make_arrays: ArraysMaker, replaced: dict[str, Any], message: str) -> None:
@@ -72,7 +72,7 @@ def test_label_beyond_the_named_classes(make_arrays: ArraysMaker) -> None:
 def test_class_names_must_be_there_and_differ(make_arrays: ArraysMaker, text: str) -> None:
     root = make_arrays()
     (root / "classes.txt").write_text(text)
-    with pytest.raises(UserError, match=r"classes\.txt: must hold one class name a line"):
+    with pytest.raises(UserError, match=r"classes\.txt: must hold one class name per line"):
         read(root)
 
 
@@ -80,7 +80,7 @@ def test_truncated_array(make_arrays: ArraysMaker) -> None:
     root = make_arrays()
     path = root / "train_images.npy"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(UserError, match=r"train_images\.npy: not a whole \.npy array"):
+    with pytest.raises(UserError, match=r"train_images\.npy: not a complete \.npy array"):
         read(root)
 
 

@@ -131,8 +131,8 @@ def flat(root: Path) -> list[str]:
 def test_a_flat_val_is_recognised_and_the_message_says_what_is_needed(make_folder: FolderMaker) -> None:
     root = make_folder()
     flat(root)
-    refuses(root, "val: has images but no class folders, like ILSVRC as it is unpacked; their labels are needed: sort")
-    refuses(root, "or set `test_labels` to a file with an image and its class a line")
+    refuses(root, "val: has images but no class folders, like unpacked ILSVRC; their labels are needed: sort")
+    refuses(root, "or set `test_labels` to a file with an image and its class per line")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_the_devkits_numbers_are_refused_with_the_reason(make_folder: FolderMake
     flat(root)
     (root / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n361\n171\n822\n")
     message = (
-        "line 1 has no class; expected an image and its class; a number a line, as in ILSVRC's devkit, names no image"
+        "line 1 has no class; expected an image and its class; a number, as in ILSVRC's devkit, does not name an image"
     )
     refuses(root, message, test_labels="ILSVRC2012_validation_ground_truth.txt")
 
@@ -195,10 +195,10 @@ def test_folders_that_differ_in_case_only_are_named(make_folder: FolderMaker, ca
 
 
 def test_a_root_that_is_one_folder_too_high_or_has_no_train(tiny: Path, make_folder: FolderMaker) -> None:
-    refuses(tiny.parent, f"has no folder train, but {tiny.name} in it has; set `root` to {tiny}")
+    refuses(tiny.parent, f"has no folder train, but its folder {tiny.name} has; set `root` to {tiny}")
     root = make_folder()
     refuses(root / "train", "has no folder train; expected train/<class>/* and val/<class>/* (or test/<class>/*)")
-    refuses(root / "train", "there are cat, dog")
+    refuses(root / "train", "found cat, dog")
     refuses(root / "train" / "cat", "has no folder train, but images; set `labelled: false`")
 
 
@@ -234,10 +234,10 @@ def test_without_labels_train_and_val_are_kept_apart(make_folder: FolderMaker) -
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"source": "arrays", "labelled": False}, "`labelled` is about folders of source image_folder"),
+        ({"source": "arrays", "labelled": False}, "`labelled` applies to source image_folder only"),
         (
             {"source": "cifar10", "root": "c", "test_labels": "a"},
-            "`test_labels` is about folders of source image_folder",
+            "`test_labels` applies to source image_folder only",
         ),
         ({"labelled": False, "classes": ["cat"]}, "leave `classes` out"),
         ({"labelled": False, "test_labels": "a.txt"}, "leave `test_labels` out"),

@@ -128,4 +128,4 @@ def test_links_that_meet_again_are_entered_once(make_folder: FolderMaker, tmp_pa
     name, reason = split.unreadable[0]
     assert name.endswith("/right")
     assert reason.startswith("the same folder as cat/diamonds/")
-    assert reason.endswith("left, whose images would count twice")
+    assert reason.endswith("left, and its images would count twice")

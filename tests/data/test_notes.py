@@ -39,7 +39,7 @@ def test_an_ordinary_data_set_has_no_notes(
 @pytest.mark.parametrize("layout", ["pixels", "encoded"])
 @pytest.mark.parametrize(
     ("most", "words"),
-    [(4095, "2 16-bit images are 4095 of 65535 at their brightest, and keep 17 of 256 grey levels"), (65535, None)],
+    [(4095, "2 16-bit images have a maximum of 4095 of 65535, and keep 17 of 256 grey levels"), (65535, None)],
 )
 def test_sixteen_bit_images_that_use_fewer_bits(
     make_folder: FolderMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str, most: int,
@@ -66,8 +66,8 @@ def test_an_image_in_both_splits_and_one_under_two_labels(
     Image.open(root / "train" / "dog" / "1.png").save(root / "train" / "cat" / "other.bmp")
     store = prepared(root, tmp_path / "store", format=layout)
     assert said(capsys, store) == [
-        "1 test images are training images too, pixel by pixel (train/cat/0.png = val/cat/copy.png)",
-        "1 images occur under two labels, pixel by pixel (train/cat/other.bmp = train/dog/1.png)",
+        "1 test images are also training images, pixel by pixel (train/cat/0.png = val/cat/copy.png)",
+        "1 images occur with two labels, pixel by pixel (train/cat/other.bmp = train/dog/1.png)",
     ]
     assert store.info["repeats"] == {
         "in_both_splits": 1,
@@ -84,13 +84,13 @@ def test_rows_of_arrays_are_named_by_their_split(
     root = make_arrays(train_images=images, test_images=images[3:10])
     store = prepared(root, tmp_path / "store", source="arrays", image_size=None)
     first, _ = said(capsys, store)
-    assert first.startswith("7 test images are training images too, pixel by pixel (row 3 = row 0 of test, ")
+    assert first.startswith("7 test images are also training images, pixel by pixel (row 3 = row 0 of test, ")
 
 
 @pytest.mark.parametrize(
     ("count", "labels", "words"),
     [
-        (40, np.arange(40) // 2, "20 classes of 2 training images each: are the labels numbers of objects or images?"),
+        (40, np.arange(40) // 2, "20 classes of 2 training images each: are the labels object or image numbers?"),
         (40, np.arange(40) // 4, None),
         (2200, np.arange(2200) // 2, "1100 classes of 2 training images each: "),
     ],
@@ -121,9 +121,9 @@ def test_files_that_are_passed_over_and_a_folder_that_is_not_read(
     store = prepared(root, tmp_path / "store")
     assert store.classes == ("cat", "dog")
     assert said(capsys, store) == [
-        "val is the test split; the folder test is there too and is not read",
-        "5 files passed over in train: 2 .jfif, 2 left by a system or editor, 1 .gif",
-        "1 files passed over in test: 1 .avif",
+        "val is the test split; the folder test also exists and is not read",
+        "5 files ignored in train: 2 .jfif, 2 left by a system or editor, 1 .gif",
+        "1 files ignored in test: 1 .avif",
     ]
     train = store.info["splits"]["train"]
     assert (train["count"], train["passed_over"]) == (6, {".jfif": 2, ".gif": 1, "left by a system or editor": 2})

@@ -109,7 +109,7 @@ def test_processes_share_the_objects_of_a_batch(drop_last: bool) -> None:
 
 
 def test_what_cannot_be_paired_is_refused() -> None:
-    with pytest.raises(UserError, match="does not say which images show the same object"):
+    with pytest.raises(UserError, match="does not record which images show the same object"):
         pairs(groups=None)
     with pytest.raises(UserError, match="no object of the train split has two images"):
         pairs(groups=torch.arange(13))

@@ -246,7 +246,7 @@ def test_store_is_replaced_but_other_files_are_not(make_arrays: ArraysMaker, tmp
     assert prepare(options, folder).checksum == first.checksum
     assert "train_bytes.bin" not in names_in(folder)
     (folder / "thesis.tex").write_text("dear")
-    with pytest.raises(UserError, match=r"store: holds thesis\.tex, which no prepared store does"):
+    with pytest.raises(UserError, match=r"store: holds thesis\.tex, which no prepared store contains"):
         prepare(options, folder)
     assert (folder / "thesis.tex").read_text() == "dear"
     assert names_in(folder.parent) == {"store"}

@@ -31,9 +31,9 @@ def test_repeats_are_counted_and_named() -> None:
     assert found.examples_under_two == [["val/2", "val/3"], ["train/1", "train/2"]]
     both, two = described(found)
     assert both == (
-        "4 test images are training images too, pixel by pixel (train/3 = val/0, train/0 = val/2, train/0 = val/3)"
+        "4 test images are also training images, pixel by pixel (train/3 = val/0, train/0 = val/2, train/0 = val/3)"
     )
-    assert two.startswith("2 images occur under two labels, pixel by pixel (val/2 = val/3, ")
+    assert two.startswith("2 images occur with two labels, pixel by pixel (val/2 = val/3, ")
 
 
 def test_without_repeats_there_is_nothing_to_say() -> None:

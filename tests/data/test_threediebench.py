@@ -138,7 +138,7 @@ def test_the_releases_own_lists_say_what_is_for_the_test(root: Path, tmp_path: P
         (["/02691156/object560"], ["02691156/object560"], "names 02691156/object560 as train_images.npy does"),
         (["/02691156/object560"], ["/02808440/object400"], "val_images.npy: synset 02808440 has no object in train"),
         (["/02691156/object560"], ["/02691156/../../etc"], "'/02691156/../../etc' is not /SYNSET/OBJ"),
-        ([1.0, 2.0], ["/02691156/object560"], "train_images.npy: must hold one string /SYNSET/OBJ an object"),
+        ([1.0, 2.0], ["/02691156/object560"], "train_images.npy: must hold one string /SYNSET/OBJ per object"),
     ],
 )
 def test_lists_that_cannot_be_right(tmp_path: Path, train: Any, val: Any, message: str) -> None:
@@ -153,7 +153,7 @@ def test_lists_that_cannot_be_right(tmp_path: Path, train: Any, val: Any, messag
 def test_pickled_lists_are_not_run(tmp_path: Path) -> None:
     for name in ("train", "val"):
         np.save(tmp_path / f"{name}_images.npy", np.array(["/a/b"], dtype=object))
-    with pytest.raises(UserError, match=r"train_images\.npy: not a whole \.npy array without pickles"):
+    with pytest.raises(UserError, match=r"train_images\.npy: not a complete \.npy array without pickles"):
         read(tmp_path)
 
 
@@ -178,8 +178,8 @@ def damage(root: Path) -> dict[str, str]:
         "02691156/object560/image_4.jpg": "latent_4.npy is missing",
         "02691156/object560/image_5.jpg": "latents of float64 [9]; they must be 7 finite numbers",
         "02691156/object560/image_6.jpg": "inf",
-        "02691156/object560/image_7.jpg": "latent_7.npy: not a whole .npy array without pickles",
-        "02691156/object560/image_8.jpg": "latent_8.npy: not a whole .npy array without pickles",
+        "02691156/object560/image_7.jpg": "latent_7.npy: not a complete .npy array without pickles",
+        "02691156/object560/image_8.jpg": "latent_8.npy: not a complete .npy array without pickles",
         "02691156/object560/image_9.jpg": "they must be 7 finite numbers",
         "02691156/object561/image_0.jpg": "not an image",
         "02691156/object562/image_50.jpg": "not one of the views 0 to 49",

@@ -171,7 +171,7 @@ def test_views_of_which_nothing_is_drawn_are_refused() -> None:
         }
     )
     method = MethodOptions.model_validate({"baseline": {"name": "simclr"}, "equivariance": {"name": "augself"}})
-    with pytest.raises(UserError, match="augself reads what was drawn for each view"):
+    with pytest.raises(UserError, match="augself needs augmentation parameters, but this augmentation draws none"):
         build_objective(method, WIDTH, parameter_space(still))
 
 

@@ -289,7 +289,7 @@ def test_views_without_an_image_before_them_need_the_other_view() -> None:
 
 def test_a_space_is_needed() -> None:
     method = MethodOptions.model_validate({"baseline": {"name": "simclr"}, "equivariance": TINY})
-    with pytest.raises(UserError, match="equimod reads what was drawn for each view"):
+    with pytest.raises(UserError, match="equimod needs augmentation parameters, but this augmentation draws none"):
         build_objective(method, WIDTH)
 
 

@@ -229,5 +229,5 @@ def test_groups_that_do_not_fit_are_refused(recipe_for: Any, colourful_store: St
         trainer_for(recipe_for(ChunkOptions(size=3)), colourful_store)
     with pytest.raises(UserError, match=r"chunks lets 8 images share .* accumulate 2\) do not divide"):
         trainer_for(recipe_for(ChunkOptions(size=8), optimisation={"accumulate": 2}), colourful_store)
-    with pytest.raises(UserError, match="augmentation pairs cannot share what is drawn for a view among 2 images"):
+    with pytest.raises(UserError, match="augmentation pairs cannot share view parameters among 2 images"):
         make_view_maker(PairViewOptions(), (0.5,) * 3, (0.25,) * 3, shared_draws=2)

@@ -354,5 +354,5 @@ def test_a_single_image_has_no_variance() -> None:
 
 def test_it_needs_to_know_the_parameters() -> None:
     method = MethodOptions.model_validate({"baseline": {"name": "simclr"}, "equivariance": {"name": "sie"}})
-    with pytest.raises(UserError, match="sie reads what was drawn for each view"):
+    with pytest.raises(UserError, match="sie needs augmentation parameters, but this augmentation draws none"):
         build_objective(method, WIDTH)

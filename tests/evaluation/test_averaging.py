@@ -201,10 +201,10 @@ RENDERED = {"averaging": {"count": 1, "recipe": {"name": "spirograph"}}}
 @pytest.mark.parametrize(
     ("protocol", "options", "words"),
     [
-        ("knn", {}, r"recipe spirograph renders .* nothing of a perturbation: set perturbations to \[orig\]"),
-        ("latents", {"perturbations": ["orig", "cj"]}, "nothing of a perturbation"),
-        ("linear", {"perturbations": ["orig"], "training_views": 3}, "nothing of a crop: set training_views to plain"),
-        ("parameters", {}, "nothing of the views whose parameters are predicted"),
+        ("knn", {}, r"recipe spirograph renders .* removes the perturbation: set perturbations to \[orig\]"),
+        ("latents", {"perturbations": ["orig", "cj"]}, "removes the perturbation"),
+        ("linear", {"perturbations": ["orig"], "training_views": 3}, "removes any crop: set training_views to plain"),
+        ("parameters", {}, "removes the views whose parameters are predicted"),
     ],
 )
 def test_what_would_be_rendered_away_is_refused(protocol: str, options: dict[str, object], words: str) -> None:

@@ -230,7 +230,7 @@ def test_an_unknown_perturbation_is_named_with_the_nearest(name: str) -> None:
 
 
 def test_a_perturbation_named_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="'cj' is named twice"):
+    with pytest.raises(ValidationError, match="'cj' is listed twice"):
         FeatureOptions(perturbations=["cj", "orig", "cj"])
 
 

@@ -147,9 +147,7 @@ def test_neighbours_beyond_the_training_images_are_said_and_written_down(
 ) -> None:
     count = len(objects.split("train"))
     measure(objects, runs / "vicreg", tmp_path, knn=KNN | {"neighbours": [5, count, count + 1]})
-    expected = (
-        f"objects/tiny/vicreg/pairs/seed0: of {count + 1} neighbours only {count} vote, one for each training image"
-    )
+    expected = f"objects/tiny/vicreg/pairs/seed0: only {count} of {count + 1} neighbours vote, one per training image"
     assert read_evaluation(tmp_path / "knn.json").provenance["said"] == [expected]
     assert capsys.readouterr().err.count(f"note: {expected}") == 1
 

@@ -137,7 +137,7 @@ def test_every_latent_may_be_asked_for(spirographs: Store) -> None:
 def test_what_a_store_does_not_know_is_named(spirographs: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"spirograph/corner/.*: targets: .* no latent sigmo; did you mean 'sigma'"):
         run(spirographs, targets=["sigmo"])
-    with pytest.raises(UserError, match="targets: m is named twice"):
+    with pytest.raises(UserError, match="targets: m is listed twice"):
         run(spirographs, targets=["m", "m"])
     options = LatentsOptions()
     with pytest.raises(UserError, match="its data have no latents"):

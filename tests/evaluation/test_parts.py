@@ -39,5 +39,5 @@ def test_a_vector_that_was_never_split_has_only_all() -> None:
 
 @pytest.mark.parametrize("ir_dim", [-1, 0, 8, 9])
 def test_an_empty_part_is_refused(ir_dim: int) -> None:
-    with pytest.raises(UserError, match=f"ir_dim is {ir_dim}, but must lie between 1 and 7"):
+    with pytest.raises(UserError, match=f"ir_dim is {ir_dim}, but must be between 1 and 7"):
         part_selections(8, ir_dim)

@@ -94,7 +94,7 @@ def test_a_killed_evaluation_ends_with_the_same_records(tmp_path: Path, monkeypa
 
 
 def test_a_share_or_part_is_named_once() -> None:
-    with pytest.raises(ValidationError, match="names a value twice"):
+    with pytest.raises(ValidationError, match="lists a value twice"):
         SemiOptions(shares=[0.1, 0.1])
     with pytest.raises(ValidationError, match="less than or equal to 1"):
         SemiOptions(shares=[10])

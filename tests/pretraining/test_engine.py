@@ -478,7 +478,7 @@ def test_a_store_that_was_changed_is_refused_before_anything_is_trained(
     labels = bytearray((folder / "train_labels.npy").read_bytes())
     labels[-8] ^= 1
     (folder / "train_labels.npy").write_bytes(labels)
-    with pytest.raises(UserError, match=r"train_labels\.npy: sha256 is .* changed or damaged, prepare the data set"):
+    with pytest.raises(UserError, match=r"train_labels\.npy: sha256 is .* changed or damaged; prepare the data set"):
         pretrain(recipe, Store.open(folder), tmp_path / "run", execution())
     assert not list((tmp_path / "run").glob("*.*"))
 

@@ -1,4 +1,4 @@
-"""Training recipes and perturbations, batched on the device; they hand back the parameters that they drew."""
+"""Training recipes and perturbations, batched on the device; they return the parameters that they drew."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VIEW_MAKERS: dict[type[ViewOptions], Callable[..., ViewMaker]] = {
     SpirographViewOptions: SpirographViews,
     PairViewOptions: PairViews,
 }
-"""What makes the views that each kind of options describes."""
+"""The view maker for each class of options."""
 
 
 def make_view_maker(
@@ -35,30 +35,28 @@ def make_view_maker(
     extra: Sequence[ExtraView] = (),
     shared_draws: int = 1,
 ) -> ViewMaker:
-    """The view maker of these options.
+    """The view maker for these options.
 
     Args:
         options: an instance of one of the classes of ``VIEW_MAKERS``.
-        mean, std: of the three channels, for pixels in [0, 1].
-        channels_last: lay the views out for convolutions.
-        extra: further views of every image; only for options that augment.
-        shared_draws: how many consecutive images share what is drawn for the views of the recipe; 1: none do, which is
-            all that options can do that do not augment.
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
+        channels_last: return the views in channels-last memory format.
+        extra: additional views of every image; only for options that augment.
+        shared_draws: how many consecutive images share the parameters of the recipe's views; 1: no sharing, the only
+            choice for options that do not augment.
 
     Raises:
-        UserError: the options do not augment, and more is wanted.
+        UserError: the options do not augment, but extra views or shared draws are requested.
     """
     if shared_draws > 1 and not options.augments:
-        raise UserError(
-            f"augmentation {options.name} cannot share what is drawn for a view among {shared_draws} images"
-        )
+        raise UserError(f"augmentation {options.name} cannot share view parameters among {shared_draws} images")
     maker = VIEW_MAKERS[type(options)](options, mean, std, channels_last, extra)
     maker.shared_draws = shared_draws
     return maker
 
 
 def parameter_space(options: ViewOptions) -> ParameterSpace:
-    """The space of the parameters of the views that these options describe; a pure function of them."""
+    """The parameter space of the views that these options describe; a pure function of the options."""
     return make_view_maker(options, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).space
 
 

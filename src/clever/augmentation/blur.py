@@ -1,4 +1,4 @@
-"""Gaussian blur with a standard deviation of its own for every image."""
+"""Gaussian blur with a separate standard deviation for every image."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-# Rows of the result that are computed in one product: fewer waste less on the zeros beside a matrix's band, more make
-# larger products.
+# Rows of the result per matrix product. Fewer rows waste less work on zeros outside the band; more rows make the
+# products larger.
 _BAND = 32
 
 
@@ -21,7 +21,7 @@ def gaussian_blur(images: Tensor, sigma: Tensor, half_width: int) -> Tensor:
     Args:
         images: float32 [N, 3, S, S].
         sigma: float [N], pixels, positive.
-        half_width: taps either side; cut to S - 1, beyond which nothing is left to reflect.
+        half_width: taps on either side; at most S - 1, beyond which there is nothing to reflect.
 
     Returns:
         A new tensor of the same shape.
@@ -46,7 +46,7 @@ def smooth(images: Tensor, matrix: Tensor, half_width: int) -> Tensor:
 
 
 def _bands(size: int, half_width: int) -> list[tuple[int, int, int, int]]:
-    """Rows of a banded matrix (start, stop) and the columns that are not zero in them (first, last)."""
+    """Row ranges of a banded matrix (start, stop) and the range of their nonzero columns (first, last)."""
     starts = range(0, size, _BAND) if size > 2 * (_BAND + half_width) else (0,)
     height = _BAND if len(starts) > 1 else size
     stops = [min(size, start + height) for start in starts]
@@ -57,7 +57,7 @@ def _bands(size: int, half_width: int) -> list[tuple[int, int, int, int]]:
 
 
 def kernel_half_width(largest_sigma: float) -> int:
-    """Taps either side that hold all but 1e-4 of a Gaussian's mass: four standard deviations."""
+    """Taps on either side that hold all but 1e-4 of a Gaussian's mass: four standard deviations."""
     return max(1, math.ceil(4.0 * largest_sigma))
 
 

@@ -1,7 +1,7 @@
 """Colour jitter with per-image factors in a per-image order, grayscale and solarisation.
 
-All work on float32 [N, 3, H, W] in [0, 1] and agree with torchvision's functional forms on such tensors.
-A trailing underscore means in place.
+All functions work on float32 [N, 3, H, W] in [0, 1] and agree with torchvision's functional forms on such tensors. A
+trailing underscore means in place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from clever.augmentation.sample import Table
 
 LUMA = (0.2989, 0.587, 0.114)
-"""torchvision's weights of red, green and blue in grey."""
+"""torchvision's weights of red, green and blue in the grey level."""
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
@@ -33,25 +33,26 @@ def adjust_brightness_(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_contrast_(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's mean grey level: ``factor`` [N] 0 is flat, 1 leaves the image."""
+    """Blend with the image's mean grey level: ``factor`` [N] 0 is flat, 1 leaves the image unchanged."""
     red, green, blue = images.mean((2, 3)).unbind(1)
     mean = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
     return images.mul_(_column(factor)).add_(_column((1.0 - factor) * mean)).clamp_(0.0, 1.0)
 
 
 def adjust_saturation_(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the grey image: ``factor`` [N] 0 is grey, 1 leaves the image."""
+    """Blend with the grey image: ``factor`` [N] 0 is grey, 1 leaves the image unchanged."""
     grey = luma(images).mul_((1.0 - factor).view(-1, 1, 1))
     return images.mul_(_column(factor)).add_(grey.unsqueeze(1)).clamp_(0.0, 1.0)
 
 
 def adjust_hue_(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue by ``shift`` [N] of a full circle, with lightness and saturation (HSV) kept.
+    """Rotate the hue by ``shift`` [N] of a full circle, keeping value and saturation (HSV).
 
-    With r, g, b stretched so that the smallest is 0 and the largest 1, the hue in sixths of the circle is a
-    polynomial of them, but for the last sixth (red largest, green smallest) where it must fall by 6 (1 - b), and may
-    elsewhere as long as red is largest, for b is 0 there and 6 a full circle. A channel of the result is the smallest
-    value plus the chroma times a trapezoid of the hue. Both spare the six cases, and comparisons are what is slow.
+    Stretch r, g, b so that the smallest is 0 and the largest 1. Then the hue, in sixths of the circle, is a polynomial
+    of them, except in the last sixth (red largest, green smallest), where 6 (1 - b) must be subtracted. Subtracting it
+    wherever red is largest does no harm: b is 0 there, and 6 is a full circle. A channel of the result is the smallest
+    value plus the chroma times a trapezoid of the hue. This avoids distinguishing six cases, because comparisons are
+    slow.
     """
     bottom, chroma, hue = _turned(images, shift)
     for channel, ramp in zip(images.unbind(1), _trapezoids(hue), strict=True):
@@ -70,7 +71,7 @@ def _turned(images: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     red, green, blue = images.unbind(1)
     bottom = torch.minimum(torch.minimum(red, green), blue)
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(bottom)
-    # Where the chroma is 0 so is every difference below, and whatever the hue is, it is multiplied by 0.
+    # Where the chroma is 0, all differences below are 0 too, and the hue is multiplied by 0 whatever it is.
     scale = chroma.clamp_min(1e-12).reciprocal_()
     r, g, b = ((channel - bottom).mul_(scale) for channel in (red, green, blue))
     hue = (b * -3.0).sub_(r).add_(2.0).mul_(g).addcmul_(b, r + 4.0)
@@ -81,7 +82,7 @@ def _turned(images: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _trapezoids(hue: Tensor) -> Iterator[Tensor]:
-    """How much of the chroma red, green and blue get, one after the other."""
+    """The shares of the chroma that red, green and blue get, in this order."""
     yield (hue - 3.0).abs_().sub_(1.0).clamp_(0.0, 1.0)
     yield (hue - 2.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
     yield (hue - 4.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
@@ -96,7 +97,7 @@ _OPERATIONS = {
 
 
 def jitter_code(applied: Tensor, order: Tensor) -> Tensor:
-    """A number [N] that two rows share exactly when they need the same operations in the same order; -1 for none."""
+    """A code [N] that is equal for two rows exactly if they need the same operations in the same order; -1 for none."""
     code = order[:, 0] * 64 + order[:, 1] * 16 + order[:, 2] * 4 + order[:, 3]
     return torch.where(applied, code, -1)
 
@@ -106,7 +107,7 @@ def jitter(images: Tensor, table: Table, there: Table) -> Tensor:
 
     Args:
         images: float32 [N, 3, H, W] in [0, 1].
-        table: N rows on the CPU, of which ``jitter_applied`` and ``jitter_order`` are read.
+        table: N rows on the CPU; ``jitter_applied`` and ``jitter_order`` are read.
         there: the same table on the images' device.
     """
     factors = jitter_factors(there)
@@ -121,10 +122,10 @@ def jitter_factors(table: Table) -> Tensor:
 
 
 def jitter_by_runs(images: Tensor, applied: Tensor, order: Tensor, factors: Tensor) -> Tensor:
-    """Jitter in place, each run of neighbours that need the same operations in the same order at once.
+    """Jitter in place, processing each run of consecutive rows with the same operations in the same order at once.
 
-    No operation is computed for a row that does not need it: the better way where arithmetic is dear. Rows sorted by
-    :func:`jitter_code` make few and long runs.
+    No operation is computed for a row that does not need it, which is better where arithmetic is expensive. Sort rows
+    by :func:`jitter_code` for few and long runs.
 
     Args:
         applied: bool [N], CPU.
@@ -148,14 +149,14 @@ def jitter_by_position(
     factors: Tensor,
     turn: Callable[[Tensor, Tensor], Tensor] = adjust_hue_,
 ) -> Tensor:
-    """Jitter all rows together, four times: whatever operation stands first, second, third and fourth.
+    """Jitter all rows together in four steps: each row's first, second, third and fourth operation.
 
-    Brightness, contrast and saturation are one blend of image, grey image and a constant. Nothing depends on values
-    that the host would have to wait for: the better way on a GPU.
+    Brightness, contrast and saturation are one blend of image, grey image and a constant. The host never waits for
+    values, which is better on a GPU.
 
     Args:
         applied: bool [N]; order: int64 [N, 4]; factors: float32 [N, 4], all on the images' device.
-        turn: what adjusts the hue; in place is faster unless a compiler fuses the operations.
+        turn: the function that adjusts the hue; in place is faster unless a compiler fuses the operations.
     """
     for position in range(4):
         operation = order[:, position : position + 1]
@@ -179,7 +180,7 @@ def grayscale(images: Tensor) -> Tensor:
 
 
 def solarise(images: Tensor, threshold: int) -> Tensor:
-    """Invert what is at least as bright as ``threshold`` of 255."""
+    """Invert values of at least ``threshold`` / 255."""
     return torch.where(images >= threshold / 255.0, 1.0 - images, images)
 
 

@@ -1,7 +1,7 @@
-"""Work on some rows of a batch at a time, so that intermediate results stay in cache, and on all processor cores.
+"""Process a batch in chunks of rows, so that intermediate results stay in the cache, on all processor cores.
 
-torch spreads one operation over the cores and makes them wait for each other at its end. On a CPU, where a recipe is
-hundreds of short operations, whole chunks are spread instead: faster, and far less disturbed by other programs.
+torch distributes one operation over the cores, which then wait for each other. On a CPU, where a recipe is hundreds of
+short operations, whole chunks are distributed instead. This is faster and much less sensitive to other programs.
 """
 
 from __future__ import annotations
@@ -18,33 +18,34 @@ from torch import Tensor
 
 from clever.augmentation.tables import upload
 
-# Eight views of 224 px: the fewer rows, the more of the time goes into calling operations; measured.
+# Eight views of 224 px (measured): with fewer rows, the overhead of calling operations grows.
 _CPU_BYTES = 5 * 2**20
 _CPU_CHUNKS = 8
-# Large enough to fill a GPU, small beside its memory.
+# Large enough to fill a GPU, small compared with its memory.
 _GPU_BYTES = 2**30
-# From here on copying row by row is faster than torch's index_copy_, which does not see that rows are contiguous.
+# From this size on, copying row by row is faster than torch's index_copy_, which ignores that rows are contiguous.
 _LARGE_ROW = 2**14
 
 
 def in_chunks(work: Callable[[Tensor], None], rows: Tensor, row_bytes: int, device: torch.device) -> None:
-    """Call ``work`` with consecutive parts of ``rows``, at once on several cores where the device is a CPU.
+    """Call ``work`` with consecutive parts of ``rows``; on a CPU, in parallel on several cores.
 
     Args:
-        work: must treat every row on its own, and gets no gradients or autocasting.
+        work: must process every row independently; runs without gradients and autocasting.
         rows: int64 [R], CPU.
-        row_bytes: the largest intermediate result of a row.
+        row_bytes: size of the largest intermediate result per row.
     """
     limit = (_CPU_BYTES if device.type == "cpu" else _GPU_BYTES) // row_bytes
     if device.type == "cpu":
         _keep_memory()
-        # Some chunks for every core, yet never cut by how many there are: that might change the last bit.
+        # Several chunks per core, but of a size that does not depend on the number of cores: that could change the last
+        # bit.
         limit = min(limit, math.ceil(len(rows) / _CPU_CHUNKS))
     parts = math.ceil(len(rows) / max(1, limit))
     if device.type == "cpu":
         chunks = torch.split(rows, max(1, limit))
     else:
-        # As even as can be: no small rest that costs as many launches, and few sizes for a compiler.
+        # As even as possible: a small remainder costs as many launches, and a compiler needs few sizes.
         chunks = torch.split(rows, math.ceil(len(rows) / max(1, parts)))
 
     def quietly(chunk: Tensor) -> None:
@@ -61,12 +62,12 @@ def in_chunks(work: Callable[[Tensor], None], rows: Tensor, row_bytes: int, devi
 
 
 def take_rows(images: Tensor, rows: Tensor) -> Tensor:
-    """A copy of the named rows."""
+    """A copy of the given rows."""
     return images.index_select(0, rows)
 
 
 def put_rows_(images: Tensor, rows: Tensor, values: Tensor) -> None:
-    """Write ``values`` to the named rows of ``images``."""
+    """Write ``values`` to the given rows of ``images``."""
     if images.device.type == "cpu" and images[0].numel() >= _LARGE_ROW:
         for row, value in zip(rows.tolist(), values, strict=True):
             images[row].copy_(value)
@@ -75,7 +76,7 @@ def put_rows_(images: Tensor, rows: Tensor, values: Tensor) -> None:
 
 
 def set_rows(flags: Tensor, device: torch.device) -> Sequence[Tensor]:
-    """The rows that are set in a CPU column, on the device: one tensor, or none at all if no row is set."""
+    """The indices of the rows that are set in a CPU column, on the device: one tensor, or none if no row is set."""
     rows = flags.nonzero().squeeze(1)
     return [upload(rows, device)] if len(rows) else []
 
@@ -84,9 +85,9 @@ def set_rows(flags: Tensor, device: torch.device) -> Sequence[Tensor]:
 def _keep_memory() -> None:
     """Let the C library keep freed intermediate results instead of returning them to the system.
 
-    glibc raises the size up to which it does so to that of the largest block given back, at most 32 MiB. Without this,
-    most of an intermediate result's cost is the system clearing its pages again and again. Nothing is touched here,
-    and a library without the rule loses nothing.
+    glibc keeps freed blocks up to a threshold, which it raises to the size of the largest freed block, at most 32 MiB.
+    Allocating and freeing one large block raises it. Otherwise, most of an intermediate result's cost is the system
+    clearing its pages repeatedly. The block is never written to; with other C libraries, this has no effect.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
@@ -97,8 +98,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     ready = threading.Barrier(threads + 1)
 
     def begin() -> None:
-        # A thread's first parallel operation adopts the process's number of threads. Asking for it does so too, and
-        # the thread's own number stands from then on.
+        # A thread's first parallel operation adopts the process's number of threads. Querying the number does so too;
+        # from then on, the thread's own number is used.
         torch.get_num_threads()
         torch.set_num_threads(1)
         ready.wait()
@@ -107,11 +108,11 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     for _ in range(threads):
         pool.submit(int)
     ready.wait()
-    # The setting belongs to the thread that makes it, but also becomes the default of threads begun later.
+    # The setting applies to the calling thread, but also becomes the default of threads started later.
     torch.set_num_threads(threads)
     return pool
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked process has the pool's object but none of its threads.
+    # A forked process inherits the pool object but none of its threads.
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,12 +1,13 @@
-"""Crop and resize every image of a batch to its own box, antialiased, with an optional left-right flip.
+"""Crop a separate box from every image of a batch and resize it, antialiased, with an optional left-right flip.
 
-The result is torchvision's ``resized_crop(..., antialias=True)`` (Pillow's resampling) followed by ``hflip``. Two
-ways lead there, chosen by device:
+The result is torchvision's ``resized_crop(..., antialias=True)`` (Pillow's resampling) followed by ``hflip``. There are
+two implementations, chosen by device:
 
-* *matrix*: a separable filter is a matrix, and a batch of boxes a batch of matrices, so a crop is two batched
-  matrix products and a flip the reversal of one of them. Nothing but the crop's own pixels gets a weight.
-* *native*: torch's antialiased uint8 kernel, image by image. Only a CPU has it; above small images it beats the
-  matrices there because it uses the filter's sparsity. Its result is rounded to whole grey levels, as Pillow's is.
+* *matrix*: a separable filter is a matrix, and a batch of boxes is a batch of matrices. A crop is two batched matrix
+  products, and a flip reverses one of the matrices. Only pixels inside the crop have nonzero weights.
+* *native*: torch's antialiased uint8 kernel, image by image. It exists for CPUs only, where it is faster than the
+  matrices except for small images, because it uses the filter's sparsity. Its result is rounded to whole grey levels,
+  as Pillow's is.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _SUPPORT: dict[Interpolation, float] = {"bicubic": 2.0, "bilinear": 1.0}
 
 @dataclass(frozen=True)
 class Box:
-    """What part of each image is resized to what, and which part of that is kept.
+    """The part of each image that is resized, its new size, and the part of the result that is kept.
 
-    All are int64 [N] on the images' device. ``full_*`` is the size that the box is resized to, ``offset_*`` where
-    the kept window begins in it: 0 unless a centre crop follows the resizing.
+    All are int64 [N] on the images' device. ``full_*`` is the size that the box is resized to, ``offset_*`` the start
+    of the kept window in it: 0 unless a centre crop follows the resizing.
     """
 
     top: Tensor
@@ -54,21 +55,21 @@ def table_box(table: Table, size: int) -> Box:
 
 
 def choose_way(device: torch.device, height: int, width: int) -> Way:
-    """The faster way for images of this size on this device."""
+    """The faster implementation for images of this size on this device."""
     return "native" if device.type == "cpu" and height * width > 64 * 64 else "matrix"
 
 
 def lay_out(pixels: Tensor, way: Way | None = None) -> Tensor:
-    """The images in the memory layout that :func:`resized_crop` wants; do it once where it is called often.
+    """The images in the memory format that :func:`resized_crop` prefers; convert once before repeated calls.
 
-    The native kernel is several times faster where a pixel's channels lie side by side.
+    The native kernel is several times faster if a pixel's channels are contiguous in memory.
     """
     way = way or choose_way(pixels.device, pixels.shape[2], pixels.shape[3])
     return pixels.contiguous(memory_format=torch.channels_last) if way == "native" else pixels
 
 
 def crop_bytes(pixels: Tensor, size: int, way: Way | None = None) -> int:
-    """Bytes of the largest intermediate result of a row of :func:`resized_crop`."""
+    """Size in bytes of the largest intermediate result per row of :func:`resized_crop`."""
     height, width = pixels.shape[2:]
     way = way or choose_way(pixels.device, height, width)
     return 12 * (max(size * size, height * width) if way == "matrix" else size * size)
@@ -84,15 +85,16 @@ def resized_crop(
     way: Way | None = None,
     fuse: bool = False,
 ) -> Tensor:
-    """Resize each row's box to ``size`` and mirror it where ``flip`` says so.
+    """Resize each row's box to ``size`` and mirror it where ``flip`` is set.
 
     Args:
         pixels: uint8 [N, 3, H, W].
-        rows: int64 [R]; which image each result row is taken from.
+        rows: int64 [R]; the image from which each row of the result is taken.
         box: [R] each.
         flip: bool [R].
         way: None chooses by device and size.
-        fuse: compile what surrounds the matrix products, and take them in TF32 (:mod:`clever.augmentation.fused`).
+        fuse: compile the operations around the matrix products, and compute the products in TF32
+            (:mod:`clever.augmentation.fused`).
 
     Returns:
         float32 [R, 3, size, size] in [0, 1].
@@ -120,7 +122,7 @@ def resampling_matrix(
         start, length, full, offset: int64 [N]; flip: bool [N], reverses the kept window.
 
     Returns:
-        float32 [N, size, source]; each row sums to 1 and is 0 outside of the box.
+        float32 [N, size, source]; each row sums to 1 and is 0 outside the box.
     """
     scale = (length.float() / full.float()).view(-1, 1, 1)
     stretch = scale.clamp_min(1.0)
@@ -136,7 +138,7 @@ def resampling_matrix(
 
 def _cubic(distance: Tensor) -> Tensor:
     """Keys' cubic with a = -0.5, Pillow's and torch's antialiased bicubic."""
-    # The outer piece, 0 from 2 on, plus what the inner one has more; comparisons and selections are what is slow.
+    # The outer piece (0 from 2 on), plus the difference to the inner piece; comparisons and selections are slow.
     distance = distance.clamp_max(2.0)
     outer = (distance * -0.5).add_(2.5).mul_(distance).sub_(4.0).mul_(distance).add_(2.0)
     return outer.addcmul_((1.0 - distance).clamp_min_(0.0).square_(), distance.mul_(2.0).sub_(1.0))
@@ -185,7 +187,7 @@ def centre_window(sizes: Tensor, resize_size: int, image_size: int) -> Box:
     """Torchvision's ``Resize(resize_size)`` and ``CenterCrop(image_size)`` of whole images as one box."""
     height, width = sizes.unbind(1)
     shorter = torch.minimum(height, width)
-    # torchvision truncates resize_size * longer / shorter; whole numbers do so without rounding errors.
+    # torchvision truncates resize_size * longer / shorter; integer division does so without rounding errors.
     full_height = resize_size * height // shorter
     full_width = resize_size * width // shorter
     zero = torch.zeros_like(height)

@@ -1,8 +1,8 @@
 """The colour jitter as a differentiable function of its four factors, after Foster et al. (arXiv 2010.09515).
 
-From invclr's data/augmentation.py: brightness, contrast, saturation and hue in this order, the hue turned in the YIQ
-plane, which unlike HSV is smooth everywhere. torchvision's jitter, which the recipes follow otherwise, shuffles the
-order and turns the hue in HSV.
+From invclr's data/augmentation.py: brightness, contrast, saturation and hue in this order, with the hue rotated in YIQ,
+which unlike HSV is smooth everywhere. torchvision's jitter, which the recipes use otherwise, shuffles the order and
+rotates the hue in HSV.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch import Tensor
 from clever.augmentation.constants import constant
 
 FACTORS = ("brightness", "contrast", "saturation", "hue")
-"""What the four columns of the factors are; 1, 1, 1, 0 leave an image as it is."""
+"""Names of the four columns of the factors; 1, 1, 1, 0 leave an image unchanged."""
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey, also the first row of the matrix to YIQ."""
+"""Weights of red, green and blue in the grey level, and the first row of the RGB-to-YIQ matrix."""
 
 TO_YIQ = (LUMA, (0.596, -0.274, -0.321), (0.211, -0.523, 0.311))
 FROM_YIQ = ((1.0, 0.956, 0.621), (1.0, -0.272, -0.647), (1.0, -1.107, 1.705))
 
 
 def differentiable_jitter(images: Tensor, factors: Tensor, applied: Tensor) -> Tensor:
-    """Jitter with gradients to the factors (and to the images).
+    """Colour jitter with gradients for the factors (and the images).
 
     Args:
         images: float [N, 3, H, W] in [0, 1].
         factors: float [N, 4], see ``FACTORS``; the hue as a share of the colour circle.
-        applied: bool [N]; other images stay as they are, and their factors get a gradient of 0.
+        applied: bool [N]; other images stay unchanged, and their factors get a gradient of 0.
 
     Returns:
         A new tensor; after the hue it is not clipped to [0, 1], as in the source.
@@ -44,7 +44,7 @@ def differentiable_jitter(images: Tensor, factors: Tensor, applied: Tensor) -> T
 
 
 def hue_matrices(hue: Tensor) -> Tensor:
-    """The matrices [N, 3, 3] that turn RGB colours by ``hue`` [N] of a full circle in the plane of I and Q."""
+    """The matrices [N, 3, 3] that rotate RGB colours by ``hue`` [N] of a full circle in the plane of I and Q."""
     turn = 2.0 * math.pi * hue
     one, zero = torch.ones_like(turn), torch.zeros_like(turn)
     rows = (one, zero, zero, zero, turn.cos(), -turn.sin(), zero, turn.sin(), turn.cos())

@@ -1,8 +1,8 @@
-"""Elastic distortion: every pixel is shifted along a smooth random field that a seed names.
+"""Elastic distortion: every pixel is shifted by a smooth random field that a seed determines.
 
 The field is torchvision's ``ElasticTransform``: uniform noise in [-1, 1), smoothed by a Gaussian and scaled by alpha.
 The noise comes from a counter-based integer hash instead of a generator, so that a seed gives the same field on every
-device and next to any other image.
+device and in every batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clever.augmentation.blur import blur_matrix, smooth
 
 
 def elastic(images: Tensor, seed: Tensor, alpha: float, sigma: float) -> Tensor:
-    """torchvision's ``elastic_transform`` (bilinear, fill 0) with one displacement field an image.
+    """torchvision's ``elastic_transform`` (bilinear, fill 0) with one displacement field per image.
 
     Args:
         images: float32 [N, 3, S, S].
@@ -43,15 +43,15 @@ def warp(images: Tensor, shift: Tensor) -> Tensor:
     x, y = shift[:, 0] + ramp, shift[:, 1] + ramp.view(size, 1)
     grid = torch.view_as_real(torch.complex(x, y))
     warped = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    # torchvision blends with the fill colour by the share of the four neighbours that lie inside, although its
-    # sampling has already weighted by that share: with black as the fill, the border is weighted twice.
+    # torchvision blends with the fill colour by the weight of the neighbours inside the image, although its sampling
+    # has already applied that weight: with a black fill, the border is weighted twice.
     for edge in (x, y):
         edge.abs_().mul_(-size / 2).add_((size + 1) / 2).clamp_(0.0, 1.0)
     return warped.mul_(x.mul_(y).unsqueeze(1))
 
 
 def displacement(seed: Tensor, size: int, alpha: float, sigma: float) -> Tensor:
-    """The smooth fields [N, 2, size, size] that the seeds name, in units of half the image's side."""
+    """The smooth fields [N, 2, size, size] of these seeds, in units of half the image's side."""
     half_width = int(8 * sigma + 1) // 2
     matrix = _smoothing(size, sigma, half_width, seed.device)
     return smooth(noise(seed, size), matrix.expand(len(seed), -1, -1), half_width).mul_(alpha / size)

@@ -1,11 +1,11 @@
 """Chains of element-wise operations of the recipes, each compiled into a few kernels (``torch.compile``).
 
-On a GPU the operations of a recipe are bound by memory: eager, a colour jitter passes over the images about sixty
-times, compiled about ten times. Results differ from the eager ones by rounding, a small part of a grey level. Matrix
-products of the crops run in TF32 here, which moves a pixel by at most 0.3 grey levels.
+On a GPU, the operations of a recipe are limited by memory bandwidth: a colour jitter reads the images about sixty times
+in eager mode, about ten times when compiled. Compiled results differ from eager ones by rounding, a small fraction of a
+grey level. Matrix products of the crops run in TF32 here, which changes a pixel by at most 0.3 grey levels.
 
-Everything here works on any device; :func:`clever.augmentation.render.render` uses it where a run asks for
-compilation and the pixels are on a GPU.
+Everything here works on any device; :func:`clever.augmentation.render.render` uses it if a run enables compilation and
+the pixels are on a GPU.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from clever.augmentation import colour
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled once for each size of its tensors.
 
-    Chunks of a batch have one size or two, and a recipe one size of view or two, so that few graphs are made.
+    Chunks of a batch have one or two sizes, and so have a recipe's views, so that few graphs are compiled.
     """
     return torch.compile(function, dynamic=False)
 
 
 def colours(images: Tensor, applied: Tensor, order: Tensor, factors: Tensor, grey: Tensor) -> Tensor:
-    """Colour jitter, then grayscale of the rows that ``grey`` (bool [N]) names; see ``colour.jitter_by_position``."""
+    """Colour jitter, then grayscale of the rows where ``grey`` (bool [N]) is set; see ``colour.jitter_by_position``."""
     images = colour.jitter_by_position(images, applied, order, factors, turn=colour.adjusted_hue)
     return torch.where(grey.view(-1, 1, 1, 1), colour.luma(images).unsqueeze(1), images)
 
@@ -43,19 +43,19 @@ def finished(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """Solarisation of the rows that ``solarised`` (bool [N]) names, then normalisation."""
+    """Solarisation of the rows where ``solarised`` (bool [N]) is set, then normalisation."""
     images = torch.where(solarised.view(-1, 1, 1, 1), colour.solarise(images, threshold), images)
     return torch.stack([(images[:, channel] - mean[channel]) / std[channel] for channel in range(3)], 1)
 
 
 def floats(pixels: Tensor, rows: Tensor) -> Tensor:
-    """Some images of uint8 [N, 3, H, W] as float32 [R, 3, H, W] in [0, 1]."""
+    """The selected images of uint8 [N, 3, H, W] as float32 [R, 3, H, W] in [0, 1]."""
     return pixels.index_select(0, rows).to(torch.float32) / 255.0
 
 
 @contextmanager
 def tf32_products() -> Iterator[None]:
-    """TF32 in float32 matrix products of GPUs, as long as this lasts."""
+    """Context manager: use TF32 for float32 matrix products on GPUs."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:

@@ -1,4 +1,4 @@
-"""Every coefficient of a training recipe, with the paper's value as its default."""
+"""Every coefficient of a training recipe, with the paper's value as the default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class AugmentationOptions(ViewOptions):
-    """A training recipe: two global views and some local ones, each cropped and distorted on its own.
+    """A training recipe: two global views and some local ones, each cropped and distorted independently.
 
     The defaults are those of the authors' ``main_dino.py:607-751`` for 224 px ImageNet crops. Studies of small
     images change the sizes, the crop scales, the elastic coefficients and the blur radius.
@@ -27,7 +27,7 @@ class AugmentationOptions(ViewOptions):
     local_size: PositiveInt = 96
     """Side of the local views in pixels. Keep it at about 3/7 of ``global_size``."""
     local_views: NonNegativeInt = 8
-    """How many local views accompany the two global ones. 0 for two-view training."""
+    """Number of local views in addition to the two global ones. 0 for two-view training."""
 
     global_scale: tuple[Fraction, Fraction] = (0.4, 1.0)
     """Share of the image's area that a global crop covers. Lower the first number when there are no local views."""
@@ -36,24 +36,24 @@ class AugmentationOptions(ViewOptions):
     crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
     """Width over height of a crop, drawn log-uniformly. Rarely changed."""
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    """Antialiased filter of the crop's resizing. bilinear for baselines whose paper used torchvision's default."""
+    """Antialiased filter that resizes the crop. Use bilinear for baselines whose paper used torchvision's default."""
 
     flip_probability: Probability = 0.5
-    """Chance of a left-right flip. 0 where left and right carry meaning (digits)."""
+    """Probability of a left-right flip. Set 0 if left and right carry meaning (digits)."""
 
     rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 90.0
-    """Largest rotation either way, in degrees (caug and caug_plus). Change it to study other ranges."""
+    """Largest rotation in either direction, in degrees (caug and caug_plus). Change it to study other ranges."""
 
     elastic_probability: Probability = 0.5
-    """Chance of an elastic distortion (caug_plus only)."""
+    """Probability of an elastic distortion (caug_plus only)."""
     elastic_alpha: NonNegativeFloat = 100.0
-    """Strength of the elastic distortion: half of it times the smoothed noise is the shift in pixels. Scale it with
-    the size of the images: it does not shrink with them."""
+    """Strength of the elastic distortion: half of it times the smoothed noise is the shift in pixels. It does not
+    depend on the size of the images, so scale it with their size."""
     elastic_sigma: PositiveFloat = 5.0
     """Smoothness of the elastic distortion in pixels. Scale it with the size of the images."""
 
     jitter_probability: Probability = 0.8
-    """Chance of a colour jitter."""
+    """Probability of a colour jitter."""
     brightness: NonNegativeFloat = 0.4
     """The brightness factor is drawn from [max(0, 1 - b), 1 + b]. 0 switches it off."""
     contrast: NonNegativeFloat = 0.4
@@ -63,19 +63,19 @@ class AugmentationOptions(ViewOptions):
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
     """The hue shift is drawn from [-h, h], as a share of the colour circle. 0 switches it off."""
     grayscale_probability: Probability = 0.2
-    """Chance of dropping all colour."""
+    """Probability of grayscale."""
 
     blur_probability_global_1: Probability = 1.0
-    """Chance of a Gaussian blur in the first global view."""
+    """Probability of a Gaussian blur in the first global view."""
     blur_probability_global_2: Probability = 0.1
-    """Chance of a Gaussian blur in the second global view."""
+    """Probability of a Gaussian blur in the second global view."""
     blur_probability_local: Probability = 0.5
-    """Chance of a Gaussian blur in a local view."""
+    """Probability of a Gaussian blur in a local view."""
     blur_radius: tuple[PositiveFloat, PositiveFloat] = (0.1, 2.0)
     """The blur's standard deviation in pixels is drawn from this range. Lower it for small images."""
 
     solarise_probability: Probability = 0.2
-    """Chance of inverting the bright pixels of the second global view."""
+    """Probability of solarisation (inverting bright pixels) in the second global view."""
     solarise_threshold: Annotated[int, Field(ge=0, le=255)] = 128
     """Grey level from which solarisation inverts."""
 

@@ -1,7 +1,7 @@
-"""Views that are two photographs of the same object, as 3DIEBench has them: the object moved, not the pixels.
+"""Two photographs of the same object as views, as in 3DIEBench: the object is transformed, not the pixels.
 
-SIE (Garrido, Najman and LeCun, ICML 2023) trains on them without any augmentation; what leads from one view to the
-other is the object's relative rotation, and in its second setting also the change of the floor's and the light's hue
+SIE (Garrido, Najman and LeCun, ICML 2023) trains on them without augmentation. The transformation between the views is
+the object's relative rotation and, in SIE's second setting, also the change of the floor's and the light's hue
 (facebookresearch/SIE:src/dataset.py).
 """
 
@@ -40,8 +40,8 @@ class PairViewOptions(ViewOptions):
     """Photographs instead of augmentations; only for data of source threediebench."""
 
     relative: Literal["rotation", "rotation_and_colour"] = "rotation"
-    """What add-ons are told of the change between the two: the relative rotation, or also the changes of hue. The
-    latter is the paper's second setting."""
+    """The transformation between the two photographs that add-ons get: the relative rotation alone, or also the changes
+    of hue. The latter is the paper's second setting."""
 
     global_size: PositiveInt = 256
     """Side of the views in pixels. The paper's photographs are 256; smaller views train faster."""
@@ -50,11 +50,11 @@ class PairViewOptions(ViewOptions):
 
 
 class PairParameterSpace(ParameterSpace):
-    """The object's rotation and, where colour counts, the hues.
+    """The object's rotation and, if the options include colour, the hues.
 
     A vector holds the photograph's own unit quaternion and hues, z-scored with the closed-form moments of uniform
-    angles in [-pi/2, pi/2] and hues in [0, 1]. Relative is the quaternion of R1^-1 R2, its sign as the product gives
-    it, and the differences of the hues, none of them scaled: SIE's targets.
+    angles in [-pi/2, pi/2] and hues in [0, 1]. The relative transformation is the quaternion of R1^-1 R2, with the sign
+    that the product has, and the differences of the hues, all unscaled: SIE's targets.
     """
 
     relative_has_unit: ClassVar[bool] = True
@@ -65,7 +65,7 @@ class PairParameterSpace(ParameterSpace):
         self.relative_names = (*QUATERNION, *(f"{name}_change" for name in self._hues))
 
     def vector(self, view: View) -> Tensor:
-        """Float32 [N, 4] or [N, 6], each entry of mean 0 and deviation 1."""
+        """Float32 [N, 4] or [N, 6], each entry with mean 0 and standard deviation 1."""
         # Half an angle is uniform in [-pi/4, pi/4]: the mean of its cosine, and of its squared cosine and sine.
         cosine, cosine_2, sine_2 = 2 * math.sqrt(2) / math.pi, 0.5 + 1 / math.pi, 0.5 - 1 / math.pi
         # w is a sum of a product of three cosines and one of three sines; x, y and z have mean 0 and mean square
@@ -85,20 +85,20 @@ class PairParameterSpace(ParameterSpace):
 
 
 class PairViews(ViewMaker):
-    """Brings both photographs of every object to the views' size: shorter side resized (bicubic), centre cut out.
+    """Brings both photographs of every object to the views' size: resize of the shorter side (bicubic), centre crop.
 
     A batch of 2 N images holds the first photographs of N objects, then the second ones, as ``Batches(pairs=True)``
-    gives them. The views' tables hold what is known of the photographs: ``rotation`` float32 [N, 4], the unit
-    quaternion (x, y, z, w) of the object's rotation; ``floor_hue`` and ``light_hue`` float32 [N].
+    yields them. The views' tables hold the photographs' latents: ``rotation`` float32 [N, 4], the unit quaternion (x,
+    y, z, w) of the object's rotation; ``floor_hue`` and ``light_hue`` float32 [N].
 
     Args:
-        options: size and what is told of a pair.
-        mean, std: of the three channels, for pixels in [0, 1].
-        channels_last: lay the views out for convolutions.
-        extra: none can be made.
+        options: size of the views and the transformation that add-ons get.
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
+        channels_last: return the views in channels-last memory format.
+        extra: must be empty.
 
     Raises:
-        UserError: extra views are wanted.
+        UserError: extra views are requested.
     """
 
     def __init__(
@@ -111,7 +111,9 @@ class PairViews(ViewMaker):
     ) -> None:
         check_normalisation(mean, std)
         if extra:
-            raise UserError(f"augmentation pairs has two photographs of an object and cannot make {extra[0].name}")
+            raise UserError(
+                f"augmentation pairs only has the two photographs of an object and cannot make {extra[0].name}"
+            )
         self.options = options
         self.mean, self.std = tuple(mean), tuple(std)
         self.channels_last = channels_last
@@ -119,7 +121,7 @@ class PairViews(ViewMaker):
         self.space = PairParameterSpace(options.relative)
 
     def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
-        """Two empty tables: nothing is drawn, the photographs are what they are."""
+        """Two empty tables: photographs have no random parameters."""
         return [{} for _ in self.kinds]
 
     @torch.no_grad()
@@ -137,11 +139,11 @@ class PairViews(ViewMaker):
         Args:
             pixels: uint8 [2 N, 3, H, W].
             sizes: int64 [2 N, 2].
-            tables: are not looked at.
+            tables: ignored.
             latents: float32 [2 N, 7] in the order of ``clever.threediebench.NAMES``.
 
         Raises:
-            UserError: the images are no pairs, there are no latents of 3DIEBench, or gradients are wanted.
+            UserError: the number of images is odd, 3DIEBench's latents are missing, or gradients are requested.
         """
         if differentiable:
             self._refuse_gradients()
@@ -168,13 +170,13 @@ class PairViews(ViewMaker):
         ]
 
     def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
-        """Raises UserError: there is nothing to draw."""
+        """Raises UserError: photographs have no random parameters."""
         self._refuse_gradients()
 
     def _refuse_gradients(self) -> NoReturn:
         raise UserError(
-            "augmentation pairs takes photographs as they are, so no gradient reaches what made them; "
-            "choose another equivariance add-on, or augmentation spirograph, whose images are drawn by formula"
+            "augmentation pairs uses photographs, which are not differentiable; choose another equivariance add-on, "
+            "or augmentation spirograph, whose images are drawn by formula"
         )
 
     def _resized(self, pixels: Tensor, sizes: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""The parameters of a training recipe's views as vectors: what EquiMod, SIE and AugSelf are told or predict.
+"""The parameters of a training recipe's views as vectors: inputs or targets of EquiMod, SIE and AugSelf.
 
 EquiMod's vector (SimCLR+EquiMod:src/transforms.py): the crop's corner and extent, the flip, whether the jitter was
 applied, the order and the factors of its four operations, grayscale, blur and solarisation, z-scored with constants
-that were measured by sampling. Ours takes the crop as shares of the image, which for images of one size is the same
-after z-scoring, adds rotation and elastic distortion, and leaves out what a recipe never changes.
+measured by sampling. Ours expresses the crop as fractions of the image, which is the same after z-scoring for images of
+one size, adds rotation and elastic distortion, and leaves out parameters that a recipe never varies.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from clever.augmentation.views import ParameterSpace, View
 from clever.randomness import make_generator
 
 SAMPLES = 16384
-"""Rows of each global view from which mean and deviation are measured: to about a hundredth of the deviation."""
+"""Number of draws per global view to measure mean and standard deviation: accurate to about 1 % of the deviation."""
 
 
 class RecipeParameterSpace(ParameterSpace):
-    """The parameters of the global views; relative is the difference of the two vectors.
+    """The parameters of the global views; the relative transformation is the difference of the two vectors.
 
     Args:
-        views: what the parameters of each global view are drawn from.
-        size: side of the square images that mean and deviation are measured on, in pixels.
+        views: the distributions of each global view's parameters.
+        size: side in pixels of the square images on which mean and deviation are measured.
     """
 
     def __init__(self, views: tuple[Distributions, ...], size: int) -> None:
@@ -43,7 +43,7 @@ class RecipeParameterSpace(ParameterSpace):
     def vector(self, view: View) -> Tensor:
         device = view.images.device
         columns = torch.stack(list(_columns(view.parameters, upload(view.sizes, device)).values()), 1)
-        # Numbers of columns, not a mask: for how many a mask chooses, the host would wait.
+        # Column indices, not a mask: with a mask, the host would wait for the number of selected columns.
         varying, mean, deviation = (upload(c, device) for c in (self._varying, self._mean, self._deviation))
         return ((columns.index_select(1, varying) - mean) / deviation).float()
 
@@ -52,7 +52,7 @@ class RecipeParameterSpace(ParameterSpace):
 
 
 def _columns(table: Table, sizes: Tensor) -> dict[str, Tensor]:
-    """Float64 [N] each, in the order of the vector."""
+    """Columns float64 [N], in the order of the vector."""
     height, width = sizes.double().unbind(1)
     columns = {
         "crop_top": table["crop_top"] / height,

@@ -1,8 +1,8 @@
-"""Test-time changes of an image, one definition each, after the authors' ``eval_linear.py:123-238``.
+"""Test-time perturbations of an image, after the authors' ``eval_linear.py:123-238``.
 
-Every one is: shorter side resized, centre crop, its steps in order, normalisation. What is drawn for an image is a
-pure function of the seed, the perturbation and the image's index in its split, so neither the batch nor the device
-nor the order of the evaluation changes it.
+Each resizes the shorter side, crops the centre, applies its steps in order and normalises. The random parameters of an
+image are a pure function of the seed, the perturbation and the image's index in its split, so they do not depend on
+batch, device or order of evaluation.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class PerturbationOptions(Options):
     """One perturbation: its steps in order, and their coefficients."""
 
     steps: tuple[Literal["flip", "rotate", "jitter", "elastic"], ...] = ()
-    """What happens to every image after the centre crop, in this order."""
+    """Operations on every image after the centre crop, in this order."""
     interpolation: Interpolation = "bilinear"
-    """Antialiased filter of the first resizing: the authors resize unperturbed images with the bicubic one."""
+    """Antialiased filter of the initial resizing: the authors resize unperturbed images with the bicubic filter."""
     rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 90.0
-    """Largest rotation either way, in degrees; drawn uniformly."""
+    """Largest rotation in either direction, in degrees; drawn uniformly."""
     brightness: NonNegativeFloat = 0.4
-    """Brightness factors reach from 1 - b to 1 + b."""
+    """Brightness factors are drawn from [1 - b, 1 + b]."""
     contrast: NonNegativeFloat = 0.4
-    """Contrast factors reach from 1 - c to 1 + c."""
+    """Contrast factors are drawn from [1 - c, 1 + c]."""
     saturation: NonNegativeFloat = 0.4
-    """Saturation factors reach from 1 - s to 1 + s (0.2 in training, 0.4 here)."""
+    """Saturation factors are drawn from [1 - s, 1 + s] (0.2 in training, 0.4 here)."""
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
-    """Hue shifts reach from -h to h, as a share of the colour circle."""
+    """Hue shifts are drawn from [-h, h], as a share of the colour circle."""
     elastic_alpha: NonNegativeFloat = 100.0
     """Strength of the elastic distortion. Scale it with the size of the images."""
     elastic_sigma: PositiveFloat = 5.0
@@ -82,16 +82,16 @@ def perturb(
     """Perturb a batch of images.
 
     Args:
-        name: a key of :data:`PERTURBATIONS`; with ``options`` any name, which then only tells randomness apart.
+        name: a key of :data:`PERTURBATIONS`; with ``options`` any name, which then only selects the random stream.
         pixels: uint8 [N, 3, H, W], padded at the bottom and right where sizes differ.
         sizes: int64 [N, 2], height and width of each image.
         image_size: side of the centre crop.
-        resize_size: what the shorter side is resized to before; at least ``image_size``.
-        mean, std: of the three channels, for pixels in [0, 1].
-        seed: names the draw; the same seed perturbs the same images in the same way.
-        indices: int64 [N], which image of its split each one is.
-        options: the definition, where it is not the one in :data:`PERTURBATIONS` (small images need a smaller alpha).
-        parameters: what :func:`perturbation_parameters` gave, to save drawing it again or to set it by hand.
+        resize_size: size of the shorter side after the initial resizing; at least ``image_size``.
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
+        seed: of the random parameters; the same seed perturbs the same images in the same way.
+        indices: int64 [N], each image's index in its split.
+        options: the definition; None: the one in :data:`PERTURBATIONS` (small images need a smaller alpha).
+        parameters: the result of :func:`perturbation_parameters`, to avoid drawing it again or to set it by hand.
 
     Returns:
         float32 [N, 3, image_size, image_size] on the pixels' device, normalised.
@@ -128,7 +128,7 @@ def perturb(
                 images = elastic(images, there["elastic_seed"], definition.elastic_alpha, definition.elastic_sigma)
         put_rows_(out, rows, normalise_(images, mean, std))
 
-    # Rows that need the same colour operations stand together.
+    # Group rows that need the same colour operations.
     order = colour.jitter_code(table["jitter_applied"], table["jitter_order"]).argsort(stable=True)
     in_chunks(work, order, crop_bytes(pixels, image_size), device)
     return out
@@ -137,9 +137,9 @@ def perturb(
 def perturbation_parameters(
     name: str, *, seed: int, indices: Tensor, options: PerturbationOptions | None = None
 ) -> Table:
-    """What is drawn for the images of these indices: a CPU table of :mod:`clever.augmentation.sample`.
+    """The random parameters of the images with these indices: a CPU table of :mod:`clever.augmentation.sample`.
 
-    The crop's columns are those of a whole image of one pixel and mean nothing here.
+    The crop's columns are those of a whole image of one pixel and have no meaning here.
     """
     definition = options or definition_of(name)
     steps = definition.steps

@@ -34,7 +34,7 @@ def probe_views(
         sizes: int64 [N, 2], height and width of each image.
         generator: a CPU generator; the crops are the same whatever device the pixels are on.
         image_size: side of the view.
-        mean, std: of the three channels, for pixels in [0, 1].
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
         scale, ratio, flip_probability, interpolation: torchvision's defaults, as the authors use them.
 
     Returns:

@@ -1,9 +1,9 @@
-"""The training recipes BAug, CAug and CAug+: two global views and some local ones, with what was drawn for each.
+"""The training recipes BAug, CAug and CAug+: two global views and some local ones, each with its parameters.
 
 Order of operations (the authors' ``main_dino.py:607-751``): random resized crop, flip, rotation (caug, caug_plus),
 elastic distortion (caug_plus), colour jitter, grayscale, blur, solarisation (second global view), normalisation.
-Every view is drawn on its own. Between operations the authors' pipeline rounds to whole grey levels (Pillow); this
-one stays in float32, which moves a result by a few grey levels at most.
+Every view is drawn independently. Between operations the authors' pipeline rounds to whole grey levels (Pillow); this
+one stays in float32, which changes a result by a few grey levels at most.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Augmentation(ViewMaker):
 
     Args:
         options: the recipe.
-        mean, std: of the three channels, for pixels in [0, 1].
-        channels_last: lay the views out for convolutions.
-        extra: further views of every image, after those of the recipe, whose own they do not change.
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
+        channels_last: return the views in channels-last memory format.
+        extra: additional views of every image, after those of the recipe, whose parameters they do not change.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Augmentation(ViewMaker):
         return self.extra[view - len(self.kinds)].shared_draws
 
     def distributions(self, view: int) -> Distributions:
-        """What the parameters of the view of this number are drawn from."""
+        """The distributions of the parameters of the view with this index."""
         if self.kinds[view] != "extra":
             return distributions(self.options, view)
         extra = self.extra[view - len(self.kinds)]
@@ -144,7 +144,7 @@ class Augmentation(ViewMaker):
 
 
 def distributions(options: AugmentationOptions, view: int) -> Distributions:
-    """What the parameters of a recipe's view are drawn from: 0 and 1 are the global views, all others local ones."""
+    """The distributions of the parameters of a recipe's view: views 0 and 1 are global, all others local."""
     o = options
     blurs = (o.blur_probability_global_1, o.blur_probability_global_2)
     return Distributions(

@@ -1,4 +1,4 @@
-"""Apply a table of parameters: the one place where a recipe's operations stand in order."""
+"""Apply a table of parameters: the only place that defines the order of a recipe's operations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clever.augmentation.tables import move, take, upload
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What the operations need beside the table."""
+    """What the operations need in addition to the table."""
 
     size: int
     interpolation: Interpolation
@@ -56,23 +56,23 @@ def render(pixels: Tensor, table: Table, coefficients: Coefficients, out: Tensor
         images = distort(pixels, rows % len(pixels), some, coefficients)
         put_rows_(out, upload(rows, device), normalise_(images, coefficients.mean, coefficients.std))
 
-    # On a CPU rows that need the same colour operations stand together; any row may be made at any time.
+    # On a CPU, group rows that need the same colour operations; rows may be made in any order.
     order = code.argsort(stable=True) if device.type == "cpu" else torch.arange(len(code))
     in_chunks(work, order, crop_bytes(pixels, coefficients.size), device)
 
 
 def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficients) -> tuple[Tensor, Tensor]:
-    """Make one view of N images from a leaf that holds the factors of its colour jitter.
+    """Make one view of N images from a leaf tensor with the factors of its colour jitter.
 
-    The jitter is that of :mod:`clever.augmentation.differentiable`, whatever ``jitter_order`` says; every other
-    operation is the recipe's.
+    The jitter is that of :mod:`clever.augmentation.differentiable` and ignores ``jitter_order``; all other operations
+    are the recipe's.
 
     Args:
         pixels: uint8 [N, 3, H, W].
         table: N rows on the CPU.
 
     Returns:
-        float32 [N, 3, size, size], normalised, and the leaf [N, 4] that it has gradients to.
+        float32 [N, 3, size, size], normalised, and the leaf [N, 4] that gradients reach.
     """
     device, size = pixels.device, coefficients.size
     pixels = lay_out(pixels)
@@ -97,7 +97,7 @@ def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficien
 
 
 def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficients) -> Tensor:
-    """All operations but the normalisation: float32 [R, 3, size, size] in [0, 1].
+    """All operations except the normalisation: float32 [R, 3, size, size] in [0, 1].
 
     Args:
         image: int64 [R] on the CPU, the image that each row of the table is applied to.
@@ -118,7 +118,7 @@ def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficie
 
 
 def _distort_fused(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficients) -> Tensor:
-    """:func:`distort` and the normalisation, element-wise operations compiled."""
+    """:func:`distort` and the normalisation, with compiled element-wise operations."""
     there = move(table, pixels.device)
     images = move_pixels(pixels, image, table, there, coefficients)
     factors = colour.jitter_factors(there)
@@ -138,9 +138,9 @@ def _blur_(images: Tensor, table: Table, there: Table, coefficients: Coefficient
 
 
 def move_pixels(pixels: Tensor, image: Tensor, table: Table, there: Table, coefficients: Coefficients) -> Tensor:
-    """The operations that move pixels about (crop, flip, rotation, elastic distortion), before those of colour.
+    """The geometric operations (crop, flip, rotation, elastic distortion), which precede the colour operations.
 
-    Args and result as :func:`distort`; ``there`` is the table on the pixels' device.
+    Arguments and result are those of :func:`distort`; ``there`` is the table on the pixels' device.
     """
     device, size = pixels.device, coefficients.size
     box = table_box(there, size)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def rotate(images: Tensor, angle: Tensor) -> Tensor:
-    """torchvision's ``rotate`` with its defaults, one angle an image.
+    """torchvision's ``rotate`` with its defaults, one angle per image.
 
     Args:
         images: float32 [N, 3, S, S].
@@ -22,6 +22,6 @@ def rotate(images: Tensor, angle: Tensor) -> Tensor:
     half = size / 2
     turn = torch.complex(radians.cos() / half, radians.sin() / half).to(torch.complex64).view(-1, 1, 1)
     ramp = torch.arange(size, device=images.device, dtype=torch.float32) - (half - 0.5)
-    # x + iy is where a pixel stands; its product with the turn is where it comes from.
+    # x + iy is a pixel's position; its product with the rotation is the position it is sampled from.
     grid = torch.view_as_real(turn * ramp.view(1, size) + turn * (1j * ramp.view(size, 1)))
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)

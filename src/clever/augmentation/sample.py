@@ -1,7 +1,7 @@
-"""Random numbers in, tables of parameters out: one row an image, distributed as torchvision's ``get_params``.
+"""Tables of parameters from random numbers: one row per image, distributed as torchvision's ``get_params``.
 
-Every column is a pure function of one row of uniform numbers, so a table depends neither on the device nor on who
-else is in the batch. Columns (leading dimension N):
+Every column is a pure function of one row of uniform numbers, so a table depends neither on the device nor on the other
+images of the batch. Columns (leading dimension N):
 
 ======================================  =========  =================================================================
 column                                  dtype      meaning
@@ -38,7 +38,7 @@ _CROP_TRIES = 10
 
 @dataclass(frozen=True)
 class Distributions:
-    """What one view's parameters are drawn from; a probability of 0 switches an operation off."""
+    """The distributions of one view's parameters; a probability of 0 switches an operation off."""
 
     scale: tuple[float, float] = (1.0, 1.0)
     ratio: tuple[float, float] = (1.0, 1.0)
@@ -57,7 +57,7 @@ class Distributions:
 
 
 UNIFORMS = 2 * _CROP_TRIES + 19
-"""How many uniform numbers a row of a table consumes."""
+"""Number of uniform random numbers per row of a table."""
 
 
 def draw_uniforms(rows: int, generator: torch.Generator) -> Tensor:
@@ -70,8 +70,8 @@ def crop_boxes(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Boxes (top, left, height, width) of torchvision's ``RandomResizedCrop``, for all images at once.
 
-    Ten candidates of area ~ U(scale) and log aspect ratio ~ U(log ratio) are made for every image; the first that
-    fits counts, and where none does the largest central box within ``ratio`` is taken.
+    Ten candidates of area ~ U(scale) and log aspect ratio ~ U(log ratio) are made for every image. The first that fits
+    is used; if none fits, the largest central box within ``ratio``.
 
     Args:
         uniforms: float64 [N, 22] in [0, 1).

@@ -1,7 +1,7 @@
 """Views of spirographs: two drawings of the same curve that differ in fresh nuisances (Foster et al., ICLR 2021).
 
-Nothing is done to stored pixels: every view is drawn anew on the device, from the numbers that the store keeps of each
-image and those that are drawn for the view (ae-foster/invclr:data/spirograph.py).
+Stored pixels are not used: every view is rendered on the device, from each image's latents in the store and the
+nuisances drawn for the view (ae-foster/invclr:data/spirograph.py).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class SpirographViewOptions(ViewOptions):
     """Views drawn by formula; only for data of source spirograph."""
 
     nuisances: tuple[spirograph.Name, ...] = Field(default=spirograph.NUISANCES, min_length=1)
-    """The numbers that are drawn anew for every view and that features should not depend on. The views of an image
-    share the others. Change it to study another partition of the ten than the paper's."""
+    """The latents that are redrawn for every view and that features should not depend on. The views of an image share
+    the others. Change it to study a partition of the ten latents other than the paper's."""
 
     global_size: Literal[32] = 32
-    """Side of the views in pixels. The formula draws no other."""
+    """Side of the views in pixels. The formula supports no other."""
     local_views: Literal[0] = 0
     """There are two views and no local ones."""
 
@@ -44,14 +44,17 @@ class SpirographViewOptions(ViewOptions):
     def _is_a_part_of_the_ten(cls, names: tuple[spirograph.Name, ...]) -> tuple[spirograph.Name, ...]:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is named more than once")
+            raise ValueError(f"{', '.join(twice)} is listed more than once")
         if len(names) == len(spirograph.NAMES):
-            raise ValueError("all ten numbers are nuisances: the views of an image would share nothing; leave one out")
+            raise ValueError(
+                "all ten latents are nuisances, so the views of an image would share nothing; leave one out"
+            )
         return names
 
 
 class SpirographParameterSpace(ParameterSpace):
-    """The nuisances, z-scored with mean and deviation of their uniforms; relative is the difference of two vectors."""
+    """The nuisances, z-scored by their uniform distributions; the relative transformation is the vectors'
+    difference."""
 
     def __init__(self, nuisances: tuple[spirograph.Name, ...]) -> None:
         self.names = nuisances
@@ -59,7 +62,7 @@ class SpirographParameterSpace(ParameterSpace):
         self._nuisances = nuisances
 
     def vector(self, view: View) -> Tensor:
-        """Float32 [N, P], each entry of mean 0 and deviation 1."""
+        """Float32 [N, P], each entry with mean 0 and standard deviation 1."""
         columns = torch.stack([view.parameters[name] for name in self._nuisances], 1)
         return spirograph.standardise(columns, self._nuisances)
 
@@ -71,17 +74,17 @@ class SpirographParameterSpace(ParameterSpace):
 class SpirographViews(ViewMaker):
     """Draws the views of spirographs.
 
-    The tables have a float32 column for every nuisance; ``View.differentiable`` holds the same, in the order of
+    The tables have a float32 column for every nuisance; ``View.differentiable`` holds the same values, in the order of
     ``options.nuisances``.
 
     Args:
-        options: which numbers are nuisances.
-        mean, std: of the three channels, for pixels in [0, 1].
-        channels_last: lay the views out for convolutions.
-        extra: none can be made.
+        options: which latents are nuisances.
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
+        channels_last: return the views in channels-last memory format.
+        extra: must be empty.
 
     Raises:
-        UserError: extra views are wanted.
+        UserError: extra views are requested.
     """
 
     def __init__(
@@ -119,11 +122,11 @@ class SpirographViews(ViewMaker):
         """Draw the views; see :class:`ViewMaker`.
 
         Args:
-            pixels: [N, ...], of which only the number and the device count.
+            pixels: [N, ...]; only their number and device are used.
             latents: float32 [N, 10] in the order of ``clever.spirograph.NAMES``.
 
         Raises:
-            UserError: there are no latents of spirographs, or the number of tables or rows does not fit.
+            UserError: the spirographs' latents are missing, or the number of tables or rows does not match.
         """
         if latents is None or tuple(latents.shape) != (len(pixels), len(spirograph.NAMES)):
             found = "none" if latents is None else f"{list(latents.shape)}"

@@ -1,4 +1,4 @@
-"""Tables of parameters between devices: many small columns travel as one block."""
+"""Copy tables of parameters between devices: many small columns as one block."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clever.augmentation.sample import Table
 
 
 def stack(tables: list[Table]) -> Table:
-    """Tables of N rows each, one below the other."""
+    """Concatenate the rows of tables."""
     return {name: torch.cat([table[name] for table in tables]) for name in tables[0]}
 
 
 def take(table: Table, rows: Tensor) -> Table:
-    """The named rows of a table, in that order."""
+    """The given rows of a table, in this order."""
     return {name: column[rows] for name, column in table.items()}
 
 
@@ -36,14 +36,14 @@ def move(table: Table, device: torch.device) -> Table:
 
 
 def pack(table: Table) -> Tensor:
-    """All columns side by side, float64 [N, columns], which holds each of them exactly: seeds are below 2**31."""
+    """All columns as one float64 tensor [N, columns], which represents each exactly: seeds are below 2**31."""
     return torch.cat(
         [column.double().reshape(len(column), math.prod(column.shape[1:])) for column in table.values()], dim=1
     )
 
 
 def unpack(block: Tensor, like: Table) -> Table:
-    """The inverse of :func:`pack`; ``like`` tells names, shapes and dtypes."""
+    """The inverse of :func:`pack`; ``like`` defines names, shapes and dtypes."""
     moved, start = {}, 0
     for name, column in like.items():
         width = math.prod(column.shape[1:])

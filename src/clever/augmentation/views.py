@@ -1,4 +1,4 @@
-"""What makes views: the interface that training recipes, rendered data sets and pairs of photographs share."""
+"""View makers: the interface shared by training recipes, rendered data sets and pairs of photographs."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 class View:
     """One view of every image of a batch.
 
-    ``images`` is float32 [N, 3, S, S], normalised; ``parameters`` the table that made it (for training recipes that of
-    :mod:`clever.augmentation.sample`), on the same device; ``sizes`` int64 [N, 2], height and width of the images that
-    it was made from, on the host.
+    ``images`` is float32 [N, 3, S, S], normalised; ``parameters`` is the table of its parameters (for training recipes,
+    the table of :mod:`clever.augmentation.sample`), on the same device; ``sizes`` is int64 [N, 2], height and width of
+    the source images, on the host.
 
-    Of a view that was asked to be differentiable, ``differentiable`` is the float32 [N, A] leaf from which ``images``
-    were computed, and ``redrawn`` float32 [K, N, A] holds K further values of it, drawn from the same distribution.
+    For a differentiable view, ``differentiable`` is the float32 [N, A] leaf from which ``images`` were computed, and
+    ``redrawn`` float32 [K, N, A] holds K further values of it, drawn from the same distribution.
 
-    ``normalisation`` is mean and deviation of the three channels that ``images`` were normalised with, for terms that
-    change colours; None where the maker does not tell.
+    ``normalisation`` holds mean and deviation of the three channels that ``images`` were normalised with, for terms
+    that change colours; None if the maker does not provide it.
     """
 
     images: Tensor
@@ -50,12 +50,12 @@ class View:
         """The view in ``parts`` equal parts, rows in order.
 
         Raises:
-            ValueError: the view is differentiable: its images belong to one leaf.
+            ValueError: the view is differentiable, so its images depend on one leaf.
         """
         if parts == 1:
             return [self]
         if self.differentiable is not None:
-            raise ValueError("a differentiable view cannot be cut")
+            raise ValueError("a differentiable view cannot be split")
         rows = [slice(start, start + len(self.images) // parts) for start in _starts(len(self.images), parts)]
         return [
             replace(
@@ -70,28 +70,28 @@ class View:
 
 @dataclass(frozen=True)
 class ExtraView:
-    """A view beyond those of the recipe that an equivariance add-on wants of every image."""
+    """An additional view of every image that an equivariance add-on requests."""
 
     name: str
     size: int | None = None
-    """Side in pixels; None takes the recipe's global size."""
+    """Side in pixels; None: the recipe's global size."""
     scale: tuple[float, float] | None = None
-    """Share of the image's area that the crop covers, everything else as the recipe's local views; None leaves the
-    image un-augmented: the whole of it (its central square), resized."""
+    """Share of the image's area that the crop covers; all other parameters are those of the recipe's local views. None:
+    the un-augmented image, that is, its central square, resized."""
     shared_draws: int = 1
-    """How many consecutive images of a batch share what is drawn for this view; 1: none do. Crops are shared as shares
-    of an image's height and width, so that images of one size get the same box."""
+    """How many consecutive images of a batch share the parameters of this view; 1: no sharing. Crops are shared as
+    fractions of an image's height and width, so that images of one size get the same box."""
 
 
 class ViewOptions(Options):
     """Options of a view maker; ``name`` chooses it."""
 
     source: ClassVar[str | None] = None
-    """The only data source that it can make views of; None for any."""
+    """The only data source that it supports; None: any source."""
     pairs: ClassVar[bool] = False
     """True: a batch holds two photographs of every object instead of one of every image."""
     augments: ClassVar[bool] = True
-    """Whether it changes images, and so can make an :class:`ExtraView`."""
+    """Whether it augments images and can therefore make an :class:`ExtraView`."""
 
     name: str
     global_size: int
@@ -99,58 +99,59 @@ class ViewOptions(Options):
 
 
 class ParameterSpace(ABC):
-    """What the parameters of views mean as vectors, for add-ons that predict or are told them."""
+    """The parameters of views as vectors, for add-ons that predict them or take them as input."""
 
     names: tuple[str, ...]
-    """Of the P entries of :meth:`vector`."""
+    """Names of the P entries of :meth:`vector`."""
     relative_names: tuple[str, ...]
-    """Of the R entries of :meth:`relative`."""
+    """Names of the R entries of :meth:`relative`."""
     relative_has_unit: ClassVar[bool] = False
-    """False: :meth:`relative` is 0 for the identity. True: a quaternion leads it, which is of length 1 for the identity
-    as for any other rotation."""
+    """False: :meth:`relative` is 0 for the identity. True: it begins with a quaternion, which has length 1 for the
+    identity as for any other rotation."""
 
     @abstractmethod
     def vector(self, view: View) -> Tensor:
-        """Float32 [N, P]: the view's parameters, each with mean 0 and deviation 1 over its distribution."""
+        """Float32 [N, P]: the view's parameters, each with mean 0 and standard deviation 1 over its distribution."""
 
     @abstractmethod
     def relative(self, first: View, second: View) -> Tensor:
-        """Float32 [N, R]: the transformation that leads from the first view of an image to the second."""
+        """Float32 [N, R]: the transformation from the first view of an image to the second."""
 
 
 class ViewMaker(ABC):
     """Draws the parameters of views and makes them, batched on the device that holds the pixels.
 
     A subclass is built from ``(options, mean, std, channels_last, extra)``: its options, mean and deviation of the
-    three channels for pixels in [0, 1], whether to lay the views out for convolutions, and the extra views wanted.
+    three channels for pixels in [0, 1], whether to return views in channels-last memory format, and the requested extra
+    views.
     """
 
     kinds: list[Kind]
-    """Of all views: two global ones, local ones, extra ones."""
+    """Kinds of all views: two global ones, then local ones, then extra ones."""
     extra: tuple[ExtraView, ...] = ()
-    """The extra views that were wanted."""
+    """The requested extra views."""
     shared_draws: int = 1
-    """How many consecutive images share what is drawn for the views of the recipe."""
+    """How many consecutive images share the parameters of the recipe's views."""
     fuse: bool = False
-    """Compile chains of element-wise operations where the pixels are on a GPU."""
+    """Compile chains of element-wise operations if the pixels are on a GPU."""
     space: ParameterSpace
-    """Of the views' parameters; a pure function of the options."""
+    """Space of the views' parameters; a pure function of the options."""
 
     @property
     def names(self) -> list[str]:
-        """Of all views: global_1, global_2, local_1 and so on, and those of the extra ones."""
+        """Names of all views: global_1, global_2, local_1 and so on, then the names of the extra views."""
         numbered = [f"{kind}_{self.kinds[: place + 1].count(kind)}" for place, kind in enumerate(self.kinds)]
         return numbered[: len(numbered) - len(self.extra)] + [view.name for view in self.extra]
 
     @abstractmethod
     def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
-        """One table of parameters a view, on the CPU.
+        """One table of parameters per view, on the CPU.
 
         Args:
             sizes: int64 [N, 2], height and width of each image.
             generator: a CPU generator; the tables are the same whatever device the pixels are on.
-            share: which of ``shares`` equal parts of a larger batch these images are: each gets the row that it would
-                get if the whole batch were drawn at once.
+            share: which of ``shares`` equal parts of a larger batch these images are: each image gets the same row as
+                if the whole batch were drawn at once.
         """
 
     @abstractmethod
@@ -163,23 +164,23 @@ class ViewMaker(ABC):
         latents: Tensor | None = None,
         differentiable: bool = False,
     ) -> list[View]:
-        """Make the views that the tables describe, without gradients but for what ``differentiable`` asks.
+        """Make the views that the tables describe, without gradients except as ``differentiable`` requests.
 
         Args:
             pixels: uint8 [N, 3, H, W], padded at the bottom and right where sizes differ.
             sizes: int64 [N, 2], the height and width of each image within ``pixels``.
-            tables: what :meth:`draw` gave, or the parameters of earlier views.
-            latents: float32 [N, L], what is known of each image; None where nothing is.
+            tables: the result of :meth:`draw`, or the parameters of earlier views.
+            latents: float32 [N, L], the latents of each image; None if there are none.
             differentiable: make the first view from a leaf, ``View.differentiable``, so that gradients reach its
                 parameters.
 
         Raises:
-            UserError: pixels, tables or latents do not fit, or the views cannot be differentiated.
+            UserError: pixels, tables or latents do not match, or the views cannot be differentiated.
         """
 
     @abstractmethod
     def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
-        """Float32 [times, rows, A] on the CPU: fresh draws of what ``View.differentiable`` holds.
+        """Float32 [times, rows, A] on the CPU: fresh draws of the values in ``View.differentiable``.
 
         ``share`` and ``shares`` as in :meth:`draw`.
 
@@ -200,18 +201,18 @@ def _starts(rows: int, parts: int) -> range:
 
 
 def varied_space(name: str, space: ParameterSpace | None) -> ParameterSpace:
-    """The space, if views differ in it.
+    """The space, after checking that views vary in it.
 
     Args:
         name: of the add-on, for the message.
-        space: of the run's views.
+        space: the parameter space of the run's views.
 
     Raises:
-        UserError: there is none, or no parameter of the views ever changes.
+        UserError: there is no space, or no parameter of the views varies.
     """
     if space is None or not space.names:
         raise UserError(
-            f"{name} reads what was drawn for each view, and of these views nothing is; let the augmentation change "
-            "something (crop, flip, colour)"
+            f"{name} needs augmentation parameters, but this augmentation draws none; let it vary something (crop, "
+            "flip, colour)"
         )
     return space

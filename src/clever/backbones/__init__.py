@@ -1,6 +1,6 @@
 """Backbones by name behind one interface: features, last blocks, patch tokens, attention, keys.
 
-The registry is imported when it is first asked for: timm takes seconds, and reading a study needs no network.
+The registry is imported on first use, because importing timm takes seconds and reading a study needs no network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every backbone can be asked for."""
+"""The interface of every backbone."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DecayRule = Literal["standard", "authors"]
 
 
 class Backbone(nn.Module):
-    """A network from images to one vector each.
+    """A network that maps each image to one vector.
 
     Shapes: N images, D features, T patch tokens, h heads. Images are float [N, 3, H, W], already normalised. Outputs
     have the dtype of the network's computation (bfloat16 or float32 under autocast).
     """
 
     name: str
-    """The name it was built by."""
+    """The name it was built with."""
     feature_dim: int
     """D, the width of the representation."""
     has_blocks: bool = False
@@ -41,20 +41,21 @@ class Backbone(nn.Module):
         self.feature_dim = feature_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """The representation [N, D]: a ViT's final-normed [CLS], a convolutional network's pooled last map."""
+        """The representation [N, D]: a ViT's [CLS] token after the final norm, a convolutional network's pooled last
+        map."""
         raise NotImplementedError
 
     @property
     def feature_map_widths(self) -> tuple[int, ...]:
-        """Channels of each intermediate map that :meth:`forward_with_maps` can give; empty where it can give none."""
+        """Channels of each intermediate map that :meth:`forward_with_maps` can return; empty if it supports none."""
         return ()
 
     def forward_with_maps(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
-        """The representation [N, D] as ``forward`` gives it, and intermediate maps [N, C, H, W] of the same pass.
+        """The representation [N, D], as from ``forward``, and intermediate maps [N, C, H, W] of the same pass.
 
         Args:
-            numbers: of the maps, from 0 up, as in ``feature_map_widths``. A ResNet has one after the stem and one after
-                each stage; a ViT one after each block, its patch tokens (before the final norm) as a grid.
+            numbers: indices of the maps, from 0, as in ``feature_map_widths``. A ResNet has a map after the stem and
+                after each stage; a ViT has one after each block: its patch tokens (before the final norm) as a grid.
 
         Raises:
             UserError: the backbone has no such map.
@@ -63,7 +64,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def require_maps(self, numbers: Sequence[int]) -> None:
-        """Raise a UserError unless the backbone has feature maps of all these numbers."""
+        """Raise a UserError unless the backbone has all feature maps with these indices."""
         count = len(self.feature_map_widths)
         for number in numbers:
             if not 0 <= number < count:
@@ -73,7 +74,8 @@ class Backbone(nn.Module):
                 )
 
     def last_blocks(self, images: Tensor, n: int) -> list[Tensor]:
-        """The final-normed [CLS] tokens of the last ``n`` blocks, first of them first: ``n`` tensors [N, D].
+        """The [CLS] tokens of the last ``n`` blocks after the final norm, in the order of the blocks: ``n`` tensors [N,
+        D].
 
         Raises:
             UserError: when the backbone has no such blocks, or fewer than ``n``.
@@ -81,7 +83,7 @@ class Backbone(nn.Module):
         self._lacks("transformer blocks with a [CLS] token (last_blocks)")
 
     def patch_tokens(self, images: Tensor) -> Tensor:
-        """The last block's final-normed patch tokens [N, T, D], row by row of the image.
+        """The last block's patch tokens after the final norm [N, T, D], in row-major order.
 
         Raises:
             UserError: when the backbone has none.
@@ -89,7 +91,7 @@ class Backbone(nn.Module):
         self._lacks("patch tokens (patch_tokens)")
 
     def attention(self, images: Tensor) -> Tensor:
-        """The last block's attention [N, h, P + T, P + T]: softmaxed over the last axis; P prefix tokens, [CLS] first.
+        """The last block's attention [N, h, P + T, P + T]: softmax over the last axis; P prefix tokens, [CLS] first.
 
         P is 1 for the paper's ViTs: ``attention(x)[:, :, 0, 1:]`` is the [CLS] token's map over the patches.
 
@@ -99,7 +101,7 @@ class Backbone(nn.Module):
         self._lacks("attention maps (attention)")
 
     def keys(self, images: Tensor) -> Tensor:
-        """The last block's keys of the patch tokens [N, T, D], heads side by side, as TokenCut uses them.
+        """The last block's keys of the patch tokens [N, T, D], heads concatenated, as TokenCut uses them.
 
         Raises:
             UserError: when the backbone has none.
@@ -107,9 +109,9 @@ class Backbone(nn.Module):
         self._lacks("attention keys (keys)")
 
     def last_map(self, images: Tensor) -> Tensor:
-        """The last map before pooling [N, C, H', W']; a ViT's patch tokens laid out as rows and columns (C = D).
+        """The last map before pooling [N, C, H', W']; a ViT's patch tokens arranged as a grid (C = D).
 
-        C is D where pooling alone leads to the representation (ResNet, VMamba, ViT).
+        C is D if the representation is computed from this map by pooling alone (ResNet, VMamba, ViT).
 
         Raises:
             UserError: when the backbone has none.
@@ -117,21 +119,21 @@ class Backbone(nn.Module):
         raise UserError(f"backbone {self.name} has no feature map (last_map): choose a ResNet, a VMamba or a ViT")
 
     def no_weight_decay_names(self, rule: DecayRule = "standard") -> set[str]:
-        """Names, as in ``named_parameters()``, of the parameters that weight decay leaves alone.
+        """Names, as in ``named_parameters()``, of the parameters that are exempt from weight decay.
 
-        ``authors``: biases by name (``.bias``) and everything one-dimensional, no more (authors' utils.py:667-678);
-        this decays ViT's class token and positions and VMamba's ``A_logs`` and ``dt_projs_bias``. ``standard`` spares
-        those too, because shrinking them towards 0 shrinks no weight: it moves positions, decay rates and step sizes.
+        ``authors``: only biases by name (``.bias``) and one-dimensional parameters (authors' utils.py:667-678); this
+        decays ViT's class token and positions and VMamba's ``A_logs`` and ``dt_projs_bias``. ``standard`` exempts those
+        too, because they are not weights: shrinking them towards 0 changes positions, decay rates and step sizes.
         """
         names = {name for name, p in self.named_parameters() if p.ndim <= 1 or name.endswith(".bias")}
         return names if rule == "authors" else names | self._undecayed_by_design()
 
     def save(self, path: str | Path) -> None:
-        """Write weights and buffers as safetensors, under timm's own names where the network is timm's.
+        """Write weights and buffers as safetensors, under timm's names if the network is timm's.
 
-        The header's one entry ``clever`` is JSON: ``create_model`` (arguments of ``timm.create_model``; null where
-        timm lacks the model), ``stem`` and ``loading``, the few lines of Python that rebuild the network and load the
-        file. The file appears whole or not at all.
+        The header has one entry, ``clever``, in JSON: ``create_model`` (arguments of ``timm.create_model``; null if
+        timm lacks the model), ``stem`` and ``loading``, a few lines of Python that rebuild the network and load the
+        file. The file is written atomically.
         """
         path = Path(path)
         tensors = {
@@ -143,11 +145,11 @@ class Backbone(nn.Module):
         with replacing(path) as temporary:
             try:
                 save_file(tensors, temporary, metadata={"clever": header})
-            except SafetensorError as error:  # how its writer reports a full disk
+            except SafetensorError as error:  # raised by its writer on a full disk
                 raise OSError(" ".join(str(error).split())) from error
 
     def load(self, path: str | Path) -> None:
-        """Fill the network from a file of ``save``.
+        """Load the network's weights from a file of ``save``.
 
         Raises:
             UserError: when the file is missing or damaged, or was saved by another backbone, stem or patch.
@@ -157,7 +159,7 @@ class Backbone(nn.Module):
         mine = {"backbone": self.name, **self._description()}
         for key in ("backbone", "create_model", "stem"):
             if saved.get(key) != mine[key]:
-                raise UserError(f"{path}: was saved with {key} {saved.get(key)}, but {mine[key]} is asked for")
+                raise UserError(f"{path}: was saved with {key} {saved.get(key)}, but {mine[key]} is requested")
         with foreign(path, f"does not fit {self.name}"):
             self._load_network_state(load_file(path))
 
@@ -181,18 +183,18 @@ def read_description(path: str | Path) -> dict[str, Any]:
     """The JSON header of a saved backbone: format, backbone, create_model, stem, loading.
 
     Raises:
-        UserError: when the file is missing, is no safetensors file or was not written by ``Backbone.save``.
+        UserError: when the file is missing, is not a safetensors file or was not written by ``Backbone.save``.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; give the backbone.safetensors of a finished run")
-    with foreign(path, "is damaged or no safetensors file"), safe_open(path, framework="pt") as file:
+        raise UserError(f"{path}: no such file; choose the backbone.safetensors of a finished run")
+    with foreign(path, "is damaged or not a safetensors file"), safe_open(path, framework="pt") as file:
         header = (file.metadata() or {}).get("clever")
     if header is None:
         raise UserError(f"{path}: was not saved by this package: its header has no entry 'clever'")
-    description = decode_json(header, path, "is damaged, its header's entry 'clever' is no JSON")
+    description = decode_json(header, path, "is damaged, its header's entry 'clever' is not JSON")
     if not isinstance(description, dict):
-        raise UserError(f"{path}: is damaged, its header's entry 'clever' holds no JSON object")
+        raise UserError(f"{path}: is damaged, its header's entry 'clever' is not a JSON object")
     if description.get("format") != FORMAT:
         raise UserError(f"{path}: has format {description.get('format')}, this version reads format {FORMAT}")
     return description

@@ -1,4 +1,4 @@
-"""What a backbone costs: parameters, multiply-accumulates, widths and memory, counted rather than timed."""
+"""The cost of a backbone: parameters, multiply-accumulates, widths and memory, counted rather than timed."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ PUBLISHED_COSTS: dict[str, tuple[str, str]] = {
     "resnet50": ("23.5", "4.14"),
     "vmamba_tiny": ("29.5", "4.84"),
 }
-"""The paper's parameters in millions and multiply-accumulates in billions at 224 px, as its repository's README prints
-them."""
+"""The paper's parameters in millions and multiply-accumulates in billions at 224 px, as printed in its repository's
+README."""
 
 FLOAT_BYTES = 4
-BATCH = 2  # of the counted pass; one image would stop batch normalisation on 1x1 maps
+BATCH = 2  # of the counted pass; batch normalisation on 1x1 maps fails with one image
 
 
 def describe(name: str, image_size: int, ratio: float = PAPER_RATIO, batch_size: int = 128) -> dict[str, Any]:
-    """The cost of backbone ``name`` at square images of ``image_size`` px.
+    """The cost of backbone ``name`` for square images of ``image_size`` px.
 
     Returns:
         name, image_size, ratio, batch_size;
         parameters: without any classifier;
         macs: multiply-accumulates of one image's forward pass: convolutions, matrix products, attention's two products
-        and VMamba's scan (six a position, channel and direction); no norms, activations, softmax or pooling;
+        and VMamba's scan (six per position, channel and direction); no norms, activations, softmax or pooling;
         feature_dim, ir_dim, ef_dim: widths of representation, invariant representation and equivariant factor;
-        activation_bytes: what one image keeps for the backward pass, in float32;
-        training_bytes: one step on ``batch_size`` images of this size in float32: activations, and four numbers a
-        parameter (weight, gradient, AdamW's two moments).
+        activation_bytes: memory kept for the backward pass of one image, in float32; training_bytes: one step on
+        ``batch_size`` images of this size in float32: activations, and four numbers per parameter (weight, gradient,
+        AdamW's two moments).
 
-    Memory is counted from the tensors that autograd keeps, on no device; heads, teacher, further views, workspaces and
-    the allocator's slack come on top.
+    Memory is counted from the tensors that autograd keeps, on the meta device. It excludes heads, teacher, further
+    views, workspaces and the allocator's overhead.
 
     Raises:
-        UserError: for an unknown name, or an image size or ratio that it cannot serve.
+        UserError: for an unknown name, or an image size or ratio that the backbone does not support.
     """
     backbone = build_backbone(BackboneOptions(name=name, image_size=image_size), seed=0)
     split = Split(backbone.feature_dim, ratio)
@@ -67,20 +67,19 @@ def describe(name: str, image_size: int, ratio: float = PAPER_RATIO, batch_size:
 
 
 def count_macs(backbone: Backbone, image_size: int) -> int:
-    """Multiply-accumulates of one image's forward pass; moves ``backbone`` to the meta device for good."""
+    """Multiply-accumulates of one image's forward pass; moves ``backbone`` to the meta device permanently."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         backbone.to("meta").eval()(torch.empty(1, 3, image_size, image_size, device="meta"))
-    # The counter takes two operations for each multiply-accumulate; of the scan, made of pointwise steps, it sees
-    # nothing.
+    # The counter counts two operations per multiply-accumulate, and does not count the scan's pointwise operations.
     return int(counter.get_total_flops()) // 2 + (scan_macs(image_size) if isinstance(backbone, VMamba) else 0)
 
 
 def saved_bytes(network: nn.Module, image_size: int) -> int:
-    """Bytes that autograd keeps for one image's backward pass; moves ``network`` to the meta device for good."""
+    """Bytes that autograd keeps for one image's backward pass; moves ``network`` to the meta device permanently."""
     network.to("meta").train()
     owned = {_storage(tensor) for tensor in (*network.parameters(), *network.buffers())}
-    kept: dict[int, Tensor] = {}  # the tensors themselves, lest a storage's identity be given away again
+    kept: dict[int, Tensor] = {}  # the tensors themselves, so that no storage's identity is reused
 
     def keep(tensor: Tensor) -> Tensor:
         if _storage(tensor) not in owned:
@@ -97,7 +96,7 @@ def _storage(tensor: Tensor) -> int:
 
 
 def backbone_table() -> str:
-    """The five backbones of the paper as a Markdown table, counted beside published; it stands in README.md."""
+    """The five backbones of the paper as a Markdown table, counted and published; part of README.md."""
     lines = [
         "| backbone | parameters (M) | published | MACs at 224 px (G) | published | at 96 px (G) | features | "
         "IR \\| EF | memory of a step, 128 images of 224 px (GB) |",

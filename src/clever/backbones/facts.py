@@ -1,7 +1,7 @@
-"""What is known of a backbone from its options alone: which images it takes, and what it is made of.
+"""Facts about a backbone that follow from its options alone: which images it accepts, and its kinds of layers.
 
-For the project's own names the facts are written down, so that a study is checked without the seconds that timm takes
-to load; a test compares them with the built networks. Any other timm model is built on no device and given an image.
+For the project's own names the facts are listed here, so that checking a study does not wait seconds for timm to load;
+a test compares them with the built networks. Any other timm model is built on the meta device and given an image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RESNETS = ("resnet18", "resnet50", "resnet10t_half")
 
 @dataclass(frozen=True)
 class Facts:
-    """``blocks``: transformer blocks with a class token, None where there are none; ``batch_norm``: whether it has
+    """``blocks``: number of transformer blocks, if it has a class token, else None; ``batch_norm``: whether it has
     BatchNorm."""
 
     blocks: int | None
@@ -26,7 +26,7 @@ class Facts:
 
 
 def default_patch(image_size: int) -> int:
-    """Side of a patch where ``patch_size`` is left out."""
+    """Side of a patch if ``patch_size`` is not set."""
     return 4 if image_size <= 32 else 8 if image_size <= 64 else 16
 
 
@@ -34,7 +34,7 @@ def facts(options: BackboneOptions) -> Facts:
     """The facts of a backbone.
 
     Raises:
-        UserError: the options cannot be served.
+        UserError: the options are not supported.
     """
     if options.name in OWN_NAMES:
         return Facts(_VIT_BLOCKS.get(options.name), options.name in _RESNETS)
@@ -45,14 +45,14 @@ def facts(options: BackboneOptions) -> Facts:
 
 
 def refusal(options: BackboneOptions, size: int | None = None) -> str | None:
-    """Why a backbone cannot be made, or cannot take images of ``size`` x ``size`` pixels; None where it can."""
+    """Why a backbone cannot be built, or cannot accept images of ``size`` x ``size`` pixels; None if it can."""
     if options.name not in OWN_NAMES:
         return _refusal_by_trial(options, options.image_size if size is None else size)
     is_vit, is_resnet = options.name in _VIT_BLOCKS, options.name in _RESNETS
     if options.patch_size is not None and not is_vit:
-        return f"{options.name} has no patch_size: only timm's ViT class has one, leave it out"
+        return f"{options.name} has no patch_size: only timm's ViT class has one; leave it out"
     if options.stem == "small" and not is_resnet:
-        return f"{options.name} has no small stem: only timm's ResNets have one, leave stem at auto"
+        return f"{options.name} has no small stem: only timm's ResNets have one; leave stem at auto"
     if is_vit:
         patch = options.patch_size or default_patch(options.image_size)
         for side in (options.image_size, size):

@@ -1,4 +1,4 @@
-"""The typed block that names a backbone in a study."""
+"""The options that define a backbone in a study."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pydantic import Field, PositiveInt
 from clever.options import Options
 
 OWN_NAMES = ("resnet18", "resnet50", "vit_tiny", "vit_small", "vmamba_tiny", "resnet10t_half", "vit_micro", "pixels")
-"""The keys of ``BACKBONES``, known without the seconds that timm takes to load; a test keeps them in step."""
+"""The keys of ``BACKBONES``, available without loading timm, which takes seconds; a test compares them."""
 
 
 class BackboneOptions(Options):
-    """Which network is trained, and for which image size it is made."""
+    """The network to train, and the image size it is built for."""
 
     name: str
     """A key of ``BACKBONES`` (the paper's five, the demonstration networks, ``pixels``) or any other timm model name.
     Change it to compare architectures."""
 
     image_size: PositiveInt
-    """Side in pixels of the global crops. It decides the ResNet stem and the ViT patch, so it stays what it was in
-    pre-training when a saved backbone is loaded; images of other sizes may still be passed to the backbone."""
+    """Side in pixels of the global crops. It determines the ResNet stem and the ViT patch, so keep the value of the
+    pre-training when loading a saved backbone; the backbone still accepts images of other sizes."""
 
     drop_path: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Stochastic depth of the last block, growing linearly from 0 at the first. The paper's student uses 0.1 for ViT,
-    0.2 for VMamba (whose teacher the authors leave at 0.2 too) and 0 for ResNet."""
+    """Stochastic depth rate of the last block; it grows linearly from 0 at the first. The paper's student uses 0.1 for
+    ViT, 0.2 for VMamba (whose teacher the authors leave at 0.2 too) and 0 for ResNet."""
 
     patch_size: PositiveInt | None = None
-    """Side in pixels of a ViT patch. None takes 4 up to 32 px, 8 up to 64 px and 16 above; change it to trade
-    tokens for speed. Only transformers of timm's ViT class have it."""
+    """Side in pixels of a ViT patch. None: 4 for images up to 32 px, 8 up to 64 px and 16 above. Change it to trade the
+    number of tokens for speed. Only timm's ViT class supports it."""
 
     stem: Literal["auto", "imagenet", "small"] = "auto"
     """``imagenet``: the model's own stem. ``small``: a ResNet's first convolution is 3×3 with stride 1 and there is no
-    max-pooling, so nothing is thrown away before the first stage. ``auto`` takes ``small`` up to 64 px for ResNets
-    with the plain 7×7 stem. Change it to keep the ImageNet stem on small images, which is faster."""
+    max-pooling, so no resolution is lost before the first stage. ``auto``: ``small`` up to 64 px for ResNets with the
+    plain 7×7 stem. Change it to keep the ImageNet stem on small images, which is faster."""

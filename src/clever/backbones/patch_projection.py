@@ -1,4 +1,4 @@
-"""A ViT's projection of patches, as a matrix product on GPUs."""
+"""A ViT's patch projection, computed as a matrix product on GPUs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class PatchProjection(nn.Conv2d):
-    """A convolution whose stride is its kernel, which is a linear layer on the pixels of each patch.
+    """A convolution whose stride equals its kernel size, that is, a linear layer on the pixels of each patch.
 
-    cuDNN has no fast kernel for three input channels: on an H100 in bf16 the convolution took three times as long as
-    the largest product of a ViT-Small's block. Parameters and their names are those of the convolution; on a CPU it is
-    the convolution, bit for bit.
+    cuDNN has no fast kernel for three input channels: on an H100 in bf16, the convolution took three times as long as
+    the largest matrix product of a ViT-Small's block. Parameters and their names are those of the convolution; on a
+    CPU, results are the convolution's, bit for bit.
     """
 
     @classmethod
@@ -23,7 +23,7 @@ class PatchProjection(nn.Conv2d):
         """
         plain = (convolution.padding, convolution.dilation, convolution.groups) == ((0, 0), (1, 1), 1)
         if convolution.stride != convolution.kernel_size or not plain:
-            raise ValueError(f"{convolution} is not a projection of patches")
+            raise ValueError(f"{convolution} is not a patch projection")
         kernel = (convolution.kernel_size[0], convolution.kernel_size[1])
         bias = convolution.bias is not None
         layer = cls(convolution.in_channels, convolution.out_channels, kernel, kernel, bias=bias, device="meta")
@@ -31,7 +31,7 @@ class PatchProjection(nn.Conv2d):
         return layer
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W], of whole patches, to [N, D, H / p, W / p]."""
+        """Images [N, C, H, W], a whole number of patches, to [N, D, H / p, W / p]."""
         if images.device.type == "cpu":
             return super().forward(images)
         return self.by_product(images)

@@ -1,4 +1,4 @@
-"""The control without learning: the image itself as representation."""
+"""The control without learning: the image itself is the representation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clever.errors import UserError
 class Pixels(Backbone):
     """Flattens normalised images [N, 3, H, W] to [N, 3·H·W], channel by channel; it has no parameters.
 
-    What a trained backbone scores above it is what pre-training and architecture add to the raw data.
+    The difference between a trained backbone's score and this one's is what pre-training and architecture contribute.
     """
 
     def __init__(self, options: BackboneOptions) -> None:
@@ -25,9 +25,9 @@ class Pixels(Backbone):
         height, width = images.shape[-2:]
         if (height, width) != (self.image_size, self.image_size):
             raise UserError(
-                f"backbone pixels takes images of {self.image_size} px, not {height}x{width}: its width depends on it"
+                f"backbone pixels needs images of {self.image_size} px, not {height}x{width}: they determine its width"
             )
-        # reshape, not flatten on memory order: channels-last images give the same vector.
+        # reshape ignores the memory order, so channels-last images give the same vector.
         return images.reshape(len(images), -1)
 
     def _description(self) -> dict[str, Any]:

@@ -24,28 +24,28 @@ BACKBONES: dict[str, Callable[[BackboneOptions], Backbone]] = {
     "vit_tiny": lambda options: build_vit(options, {"model_name": "vit_tiny_patch16_224"}),
     "vit_small": lambda options: build_vit(options, {"model_name": "vit_small_patch16_224"}),
     "vmamba_tiny": build_vmamba,
-    # For demonstrations on a CPU: 1.2 M parameters, 256 features, some 2,000 images/s forward and backward at 32 px on
+    # For demonstrations on a CPU: 1.2 M parameters, 256 features, about 2,000 images/s forward and backward at 32 px on
     # one core.
     "resnet10t_half": lambda options: build_resnet(
         options, {"model_name": "resnet10t", "channels": [32, 64, 128, 256], "stem_width": 16}
     ),
-    # The transformer beside it: 0.14 M parameters, 64 features, and twice its multiply-accumulates.
+    # A transformer for demonstrations: 0.14 M parameters, 64 features, and twice the multiply-accumulates.
     "vit_micro": lambda options: build_vit(
         options, {"model_name": "vit_tiny_patch16_224", "embed_dim": 64, "depth": 4, "num_heads": 2, "mlp_ratio": 2}
     ),
     "pixels": Pixels,
 }
-"""Every backbone with settings of its own; any other name is looked up in timm."""
+"""All backbones with project settings; any other name is looked up in timm."""
 
 
 def build_backbone(options: BackboneOptions, *, seed: int | None) -> Backbone:
     """A freshly initialised backbone on the CPU, in training mode.
 
-    Its parameters are a pure function of ``seed`` and the options; the global random state is left as it was. With
-    ``seed`` None they are drawn from the global state, for callers that load weights next.
+    Its parameters are a pure function of ``seed`` and the options; the global random state does not change. With
+    ``seed`` None they are drawn from the global state, for callers that load weights afterwards.
 
     Raises:
-        UserError: for an unknown name (with the nearest known ones) or options that the backbone cannot serve.
+        UserError: for an unknown name (with the nearest known ones) or options that the backbone does not support.
     """
     check_name(options.name)
     build = BACKBONES.get(options.name, build_other)
@@ -57,12 +57,12 @@ def build_backbone(options: BackboneOptions, *, seed: int | None) -> Backbone:
 
 @functools.cache
 def map_refusal(options: BackboneOptions) -> str | None:
-    """Why a backbone has no last map, or None where it has one. It is built on no device: nothing is computed."""
+    """Why a backbone has no last map, or None if it has one. It is built on the meta device: nothing is computed."""
     try:
         with torch.device("meta"):
             backbone = build_backbone(options, seed=None).eval()
             backbone.last_map(torch.zeros(1, 3, options.image_size, options.image_size))
-    except NotImplementedError:  # a constructor that computes with values; the backbone itself will say
+    except NotImplementedError:  # a constructor that computes with values; the backbone reports it later
         return None
     except UserError as error:
         return str(error)
@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
     """Whether a backbone of this name can be built.
 
     Raises:
-        UserError: it cannot; the message has the nearest names that can.
+        UserError: it cannot; the message lists the nearest names that can.
     """
     if name not in BACKBONES and not timm.is_model(name):
         near = difflib.get_close_matches(

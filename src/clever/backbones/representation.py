@@ -1,4 +1,5 @@
-"""The representation: a backbone's output vector as invariant representation, then equivariant factor."""
+"""The representation: a backbone's output vector, split into invariant representation and equivariant factor, in this
+order."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from torch import Tensor
 from clever.errors import UserError
 
 PAPER_RATIO = 0.8
-"""The paper's share of the invariant representation in the output vector (authors' main_dino.py:133)."""
+"""The share of the invariant representation in the paper's output vector (authors' main_dino.py:133)."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Where a vector of ``feature_dim`` entries is cut in two.
+    """The split of a vector of ``feature_dim`` entries into two parts.
 
     The invariant representation is the first ``int(feature_dim * ratio)`` entries, the equivariant factor the rest;
     ``int`` truncates, exactly as the authors' utils.py:658-659 do.
@@ -29,12 +30,12 @@ class Split:
     def __post_init__(self) -> None:
         if not 0.0 < self.ratio < 1.0:
             raise UserError(
-                f"ratio {self.ratio} is not a split: give a number between 0 and 1, the paper's is {PAPER_RATIO}"
+                f"ratio {self.ratio} is not a split: choose a number between 0 and 1, the paper's is {PAPER_RATIO}"
             )
         if self.ir_dim < 1 or self.ef_dim < 1:
             raise UserError(
                 f"ratio {self.ratio} splits {self.feature_dim} features into {self.ir_dim} and {self.ef_dim}: "
-                "choose a ratio that leaves at least one to each part"
+                "choose a ratio that leaves at least one feature in each part"
             )
 
     @property

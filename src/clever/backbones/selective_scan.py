@@ -1,14 +1,14 @@
-"""VMamba's selective scan with one state a channel, in plain PyTorch, on any device.
+"""VMamba's selective scan with one state per channel, in plain PyTorch, on any device.
 
 Per channel, with step Δ = softplus(step + step_bias) > 0 and A < 0::
 
     h_l = exp(Δ_l·A)·h_{l-1} + Δ_l·B_l·u_l        y_l = C_l·h_l + D·u_l
 
 The official code needs compiled CUDA kernels for this (authors' csms6s.py, vmamba.py:376-698). Here the recurrence
-runs in chunks: every chunk is scanned from a zero state, all chunks side by side, then each takes over its
-predecessor's last state. Only products of decays in (0, 1] are formed, never a quotient or the exponential of a sum
-over the sequence: nothing can overflow, and what underflows has no influence. The arithmetic is float32 whatever
-autocast says (float64 for float64).
+runs in chunks: all chunks are scanned in parallel from a zero state, then each adds the effect of its predecessor's
+last state. Only products of decays in (0, 1] are formed, never a quotient or the exponential of a sum over the
+sequence: nothing can overflow, and values that underflow are negligible. The arithmetic is float32, even under autocast
+(float64 for float64).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def selective_scan(
         d: skip weight [G, D].
         step_bias: [G, D].
         reverse: scan from the last position to the first.
-        chunk: positions a chunk; None takes about √L. It changes rounding and speed only.
+        chunk: positions per chunk; None: about √L. It only affects rounding and speed.
 
     Returns:
         y [G, N, L, D], float32 (float64 when ``u`` is). Differentiable any number of times in every argument.
@@ -54,13 +54,13 @@ def selective_scan(
 
 
 def linear_recurrence(decay: Tensor, x: Tensor, *, reverse: bool = False, chunk: int | None = None) -> Tensor:
-    """h_l = decay_l·h_{l-1} + x_l along the last but one axis, h before the first position being 0.
+    """h_l = decay_l·h_{l-1} + x_l along the second-to-last axis, with h = 0 before the first position.
 
     Args:
         decay: [..., L, D] in [0, 1].
         x: [..., L, D], same type.
         reverse: start at the last position; the predecessor of l is then l + 1.
-        chunk: positions a chunk; None takes about √L.
+        chunk: positions per chunk; None: about √L.
 
     Returns:
         h [..., L, D]. Differentiable any number of times.
@@ -70,25 +70,24 @@ def linear_recurrence(decay: Tensor, x: Tensor, *, reverse: bool = False, chunk:
 
 
 def _chunk_length(length: int) -> int:
-    # √L positions in each of √L chunks need 2·√L operations one after the other, the fewest that two levels can do
-    # with.
+    # √L positions in each of √L chunks need 2·√L sequential operations, the minimum for two levels.
     return math.isqrt(length - 1) + 1
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)) as max(x, 0) + 2·atanh(e / (e + 2)), e = exp(-|x|): on a CPU in a tenth of PyTorch's own time."""
+    """log(1 + exp(x)) as max(x, 0) + 2·atanh(e / (e + 2)), e = exp(-|x|): on a CPU ten times as fast as PyTorch's."""
     e = x.abs().neg_().exp_()
     return e.div_(e + 2).atanh_().mul_(2).add_(x.clamp(min=0))
 
 
 def _scan_(decay: Tensor, h: Tensor, reverse: bool, chunk: int) -> Tensor:
-    """Turn x, given in ``h`` [..., L, D], into the states of the recurrence, in place; no autograd."""
+    """Replace x, given in ``h`` [..., L, D], by the states of the recurrence, in place; no autograd."""
     length = h.shape[-2]
     count = length // chunk
     if count <= 1:
         _scan_positions_(decay, h, reverse)
         return h
-    # What does not fill a chunk comes last in the order of the scan.
+    # An incomplete chunk comes last in the order of the scan.
     rest = length - count * chunk
     whole = slice(rest, None) if reverse else slice(0, length - rest)
     decays, states = (tensor[..., whole, :].view(*h.shape[:-2], count, chunk, h.shape[-1]) for tensor in (decay, h))
@@ -114,12 +113,12 @@ def _scan_positions_(decay: Tensor, h: Tensor, reverse: bool) -> None:
 
 
 def _scan_adjoint_(decay: Tensor, grad: Tensor, reverse: bool, chunk: int) -> Tensor:
-    """Turn the gradient of the states into that of x, in place: g_l = grad_l + decay_{l+1}·g_{l+1}."""
+    """Replace the gradient of the states by that of x, in place: g_l = grad_l + decay_{l+1}·g_{l+1}."""
     return _scan_(decay.roll(1 if reverse else -1, -2), grad, not reverse, chunk)
 
 
 def _predecessor(h: Tensor, reverse: bool) -> Tensor:
-    """h_{l-1} at l (h_{l+1} in reverse), 0 where the scan starts."""
+    """h_{l-1} at l (h_{l+1} in reverse), 0 at the start of the scan."""
     return functional.pad(h[..., 1:, :], (0, 0, 0, 1)) if reverse else functional.pad(h[..., :-1, :], (0, 0, 1, 0))
 
 
@@ -145,7 +144,8 @@ def _exact(*tensors: Tensor) -> list[Tensor]:
 
 
 def _composed(arguments: tuple[Tensor, ...], reverse: bool, chunk: int) -> Tensor:
-    """The scan out of differentiable pieces: slower than ``_SelectiveScan``, but it can be differentiated again."""
+    """The scan composed of differentiable operations: slower than ``_SelectiveScan``, but it can be differentiated
+    again."""
     u, step, a, b, c, d, step_bias = _exact(*arguments)
     delta = functional.softplus(step + step_bias[:, None, None])
     x = delta * u * b[..., None]
@@ -169,7 +169,7 @@ class _SelectiveScan(torch.autograd.Function):
         reverse: bool,
         chunk: int,
     ) -> Tensor:
-        # Saved as they came: in bfloat16 they take half the memory.
+        # Saved in their original dtype: bfloat16 takes half the memory.
         saved = (u, step, a, b, c, d, step_bias)
         u, step, a, b, c, d, step_bias = _exact(u, step, a, b, c, d, step_bias)
         delta = _softplus(step + step_bias[:, None, None])
@@ -183,7 +183,7 @@ class _SelectiveScan(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         arguments: tuple[Tensor, ...] = ctx.saved_tensors[:7]
         h: Tensor = ctx.saved_tensors[7]
-        if torch.is_grad_enabled():  # create_graph: the gradient itself is to be differentiated
+        if torch.is_grad_enabled():  # create_graph: the gradient itself will be differentiated
             with torch.enable_grad():
                 y = _composed(arguments, ctx.reverse, ctx.chunk)
                 wanted = [t for t, needed in zip(arguments, ctx.needs_input_grad, strict=False) if needed]
@@ -206,5 +206,5 @@ class _SelectiveScan(torch.autograd.Function):
         return *(g.to(t.dtype) for g, t in zip(grads, arguments, strict=True)), None, None
 
 
-# A compiler would unroll the loops over positions and chunks, thousands of steps: it leaves the scan as it is.
+# A compiler would unroll the loops over positions and chunks, thousands of steps, so the scan is not compiled.
 _apply: Any = torch.compiler.disable(_SelectiveScan.apply)  # type: ignore[no-untyped-call]

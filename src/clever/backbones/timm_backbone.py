@@ -1,4 +1,4 @@
-"""Backbones that timm provides, with the paper's settings for ResNet and ViT."""
+"""Backbones from timm, with the paper's settings for ResNet and ViT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clever.backbones.patch_projection import PatchProjection
 from clever.errors import UserError
 
 SMALL_IMAGE = 64
-"""Largest side in pixels for which ``stem: auto`` takes the small stem."""
+"""Largest side in pixels for which ``stem: auto`` uses the small stem."""
 
 
 class TimmBackbone(Backbone):
@@ -54,7 +54,7 @@ class TimmBackbone(Backbone):
 
     def forward_with_maps(self, images: Tensor, numbers: Sequence[int]) -> tuple[Tensor, dict[int, Tensor]]:
         self.require_maps(numbers)
-        # In ascending order, as timm gives the maps.
+        # In ascending order, as timm returns the maps.
         ascending = sorted(set(numbers))
         last, maps = self.network.forward_intermediates(self._checked(images), ascending, output_fmt="NCHW")
         features: Tensor = self.network.forward_head(last)
@@ -64,7 +64,7 @@ class TimmBackbone(Backbone):
         height, width = images.shape[-2:]
         if self.only_size is not None and (height, width) != (self.only_size, self.only_size):
             raise UserError(
-                f"backbone {self.name} takes only images of the size it was made for, {self.only_size} px, not "
+                f"backbone {self.name} accepts only images of the size it was built for, {self.only_size} px, not "
                 f"{height}x{width}: make all crops {self.only_size} px or choose another backbone"
             )
         return images
@@ -77,7 +77,7 @@ class TimmBackbone(Backbone):
 
     def _undecayed_by_design(self) -> set[str]:
         own = getattr(self.network, "no_weight_decay", set)
-        # timm also lists parameters that this variant of the model does not have.
+        # timm's list includes parameters that this variant of the model does not have.
         return {f"network.{name}" for name in own()} & {name for name, _ in self.named_parameters()}
 
     def _network_state(self) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ class TimmTransformer(TimmBackbone):
 
     def last_blocks(self, images: Tensor, n: int) -> list[Tensor]:
         if not 1 <= n <= len(self.network.blocks):
-            raise UserError(f"backbone {self.name} has {len(self.network.blocks)} blocks: the last {n} cannot be taken")
+            raise UserError(f"backbone {self.name} has {len(self.network.blocks)} blocks, so there are no last {n}")
         return [prefix[:, 0] for _, prefix in self._normed(images, n)]
 
     def patch_tokens(self, images: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class TimmTransformer(TimmBackbone):
 
     def attention(self, images: Tensor) -> Tensor:
         query, key = self._last_query_and_key(images)
-        # timm's fused attention never forms this matrix, so it is formed here from the same queries and keys.
+        # timm's fused attention never forms this matrix, so it is computed here from the same queries and keys.
         # float32: softmax over hundreds of tokens in bfloat16 would not sum to 1.
         scale = self.network.blocks[-1].attn.scale
         with torch.autocast(images.device.type, enabled=False):
@@ -165,9 +165,9 @@ class TimmTransformer(TimmBackbone):
 
 
 def build_resnet(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmBackbone:
-    """A timm ResNet; ``arguments`` are ``timm.create_model``'s, without what the options say.
+    """A timm ResNet; ``arguments`` are ``timm.create_model``'s, except for those that the options set.
 
-    ``zero_init_last=False`` because the paper takes torchvision's ResNets as they are (authors' main_dino.py:216-222).
+    ``zero_init_last=False`` because the paper uses torchvision's ResNets unchanged (authors' main_dino.py:216-222).
     """
     _refuse_patch_size(options)
     network, given = _create(options, {**arguments, "zero_init_last": False})
@@ -176,7 +176,7 @@ def build_resnet(options: BackboneOptions, arguments: Mapping[str, Any]) -> Timm
 
 
 def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTransformer:
-    """A timm ViT as the paper's: LayerNorm eps 1e-6, truncated-normal 0.02, positions interpolated for other sizes.
+    """A timm ViT like the paper's: LayerNorm eps 1e-6, truncated-normal 0.02, positions interpolated for other sizes.
 
     timm's bicubic interpolation of positions is antialiased when it shrinks the grid; the authors' is not
     (vision_transformer.py:174-193).
@@ -185,9 +185,10 @@ def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTra
     size = options.image_size
     patch = options.patch_size or default_patch(size)
     if size % patch:
-        raise UserError(f"backbone {options.name}: image_size {size} is no multiple of patch_size {patch}")
+        raise UserError(f"backbone {options.name}: image_size {size} is not a multiple of patch_size {patch}")
     network, given = _create(options, {**arguments, "img_size": size, "patch_size": patch, "dynamic_img_size": True})
-    # timm starts the [CLS] token at 1e-6; the authors start it like the positions (vision_transformer.py:152-155).
+    # timm initialises the [CLS] token with deviation 1e-6; the authors initialise it like the positions
+    # (vision_transformer.py:152-155).
     nn.init.trunc_normal_(network.cls_token, std=0.02)
     network.patch_embed.proj = PatchProjection.of(network.patch_embed.proj)
     return TimmTransformer(options.name, network, network.num_features, given, None)
@@ -197,7 +198,7 @@ def build_other(options: BackboneOptions) -> TimmBackbone:
     """Any other timm model by its own name, with timm's own initialisation.
 
     Raises:
-        UserError: when the model cannot be made for ``options.image_size``.
+        UserError: when the model cannot be built for ``options.image_size``.
     """
     entry = timm.model_entrypoint(options.name)
     arguments: dict[str, Any] = {"model_name": options.name}
@@ -220,7 +221,7 @@ def build_other(options: BackboneOptions) -> TimmBackbone:
     except Exception as error:  # timm asserts, raises TypeError or fails inside a convolution, according to the family
         reason = " ".join(str(error).split())
         raise UserError(
-            f"backbone {options.name} cannot be made for image_size {options.image_size}: {reason}"
+            f"backbone {options.name} cannot be built for image_size {options.image_size}: {reason}"
         ) from error
     if stem is None:
         _refuse_stem(options)
@@ -231,14 +232,14 @@ def build_other(options: BackboneOptions) -> TimmBackbone:
 
 
 def _create(options: BackboneOptions, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The network, and the arguments that make it again (drop path apart, which has no parameters)."""
+    """The network, and the arguments that rebuild it (except drop path, which has no parameters)."""
     given: dict[str, Any] = json.loads(json.dumps({**arguments, "num_classes": 0}))
     extra: dict[str, Any] = {"drop_path_rate": options.drop_path} if options.drop_path else {}
     return timm.create_model(**given, **extra), given
 
 
 def _measure_width(network: Any, image_size: int) -> int:
-    # What a family calls num_features is not always what it hands back, so one image is passed through.
+    # A model's num_features is not always the width of its output, so one image is passed through.
     was_training = network.training
     network.eval()
     with torch.no_grad():
@@ -249,8 +250,8 @@ def _measure_width(network: Any, image_size: int) -> int:
     return int(features.shape[1])
 
 
-# The stem that timm cannot be asked for by argument. Names stay timm's. These lines go into a saved file's header and
-# say what _apply_stem does.
+# The stem that timm has no argument for. Parameter names stay timm's. These lines go into a saved file's header and
+# describe what _apply_stem does.
 _SMALL_STEM_PLAIN = [
     "model.conv1 = torch.nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)",
     "model.maxpool = torch.nn.Identity()",
@@ -274,9 +275,9 @@ def _apply_stem(options: BackboneOptions, network: Any) -> str:
 
 def _refuse_stem(options: BackboneOptions) -> None:
     if options.stem == "small":
-        raise UserError(f"backbone {options.name} has no small stem: only timm's ResNets have one, leave stem at auto")
+        raise UserError(f"backbone {options.name} has no small stem: only timm's ResNets have one; leave stem at auto")
 
 
 def _refuse_patch_size(options: BackboneOptions) -> None:
     if options.patch_size is not None:
-        raise UserError(f"backbone {options.name} has no patch_size: only timm's ViT class has one, leave it out")
+        raise UserError(f"backbone {options.name} has no patch_size: only timm's ViT class has one; leave it out")

@@ -1,4 +1,4 @@
-"""A backbone on no device, given one image: whether it can be made, and which sizes it takes."""
+"""Trial of a backbone on the meta device, with one image: whether it can be built, and which sizes it accepts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clever.errors import UserError
 
 @dataclass(frozen=True)
 class Built:
-    """A network on no device (``meta``), or None where it computes with values while it is built."""
+    """A network on the meta device, or None if its constructor computes with values."""
 
     backbone: Backbone | None
     blocks: int | None
@@ -25,10 +25,10 @@ class Built:
 
 @functools.cache
 def built(options: BackboneOptions) -> Built:
-    """The network of some options.
+    """The network of these options.
 
     Raises:
-        UserError: the options cannot be served.
+        UserError: the options are not supported.
     """
     try:
         with torch.device("meta"):
@@ -44,10 +44,10 @@ def built(options: BackboneOptions) -> Built:
 
 
 def try_image(options: BackboneOptions, size: int) -> str | None:
-    """Why the backbone fails on an image of ``size`` x ``size`` pixels; None where it does not, or nobody can tell.
+    """Why the backbone fails on an image of ``size`` x ``size`` pixels; None if it does not, or if that is unknown.
 
     Raises:
-        UserError: the options cannot be served.
+        UserError: the options are not supported.
     """
     backbone = built(options).backbone
     if backbone is None:
@@ -57,9 +57,9 @@ def try_image(options: BackboneOptions, size: int) -> str | None:
             backbone(torch.zeros(2, 3, size, size))
     except UserError as error:
         return str(error)
-    except NotImplementedError:  # an operation that is not written for no device
+    except NotImplementedError:  # an operation without a meta implementation
         return None
     except Exception as error:  # each family fails in its own way
         text = " ".join(str(error).split())[:150]
-        return f"{options.name} cannot take images of {size} px ({text or type(error).__name__})"
+        return f"{options.name} cannot accept images of {size} px ({text or type(error).__name__})"
     return None

@@ -1,18 +1,23 @@
 """VMamba-Tiny as the paper uses it, without compiled kernels.
 
-The variant is the one of the authors' vssm2/vmambav2_tiny_224.yaml: widths 96-192-384-768, depths 2-2-8-2, one state a
+The variant is that of the authors' vssm2/vmambav2_tiny_224.yaml: widths 96-192-384-768, depths 2-2-8-2, one state per
 channel, no expansion and no gating branch (ssm_ratio 1, "v05_noz"), MLP ratio 4; 29,480,064 parameters without
 classifier. A block is x += DropPath(SS2D(LN(x))); x += DropPath(MLP(LN(x))).
 
-Parameter names, for whoever loads the file elsewhere (D channels, R = D / 16 rounded up, i stage, j block)::
+Parameter names, for loading the file elsewhere (D channels, R = D / 16 rounded up, i stage, j block)::
 
-    patch_embed.0, .5            3×3 stride-2 convolutions          patch_embed.2, .7   their LayerNorms
+    patch_embed.0, .5                                    3×3 stride-2 convolutions
+    patch_embed.2, .7                                    their LayerNorms
     layers.i.blocks.j.norm, .norm2, .mlp.fc1, .mlp.fc2
-    layers.i.blocks.j.op.in_proj.weight [D, D]      op.conv2d [D, 1, 3, 3] depthwise      op.out_norm,
-    op.out_proj.weight [D, D] layers.i.blocks.j.op.x_proj_weight [4, R + 2, D]       rows: R of the step, then B, then
-    C layers.i.blocks.j.op.dt_projs_weight [4, D, R]         op.dt_projs_bias [4, D] layers.i.blocks.j.op.A_logs [4·D,
-    1]                   op.Ds [4·D] layers.i.downsample.1        3×3 stride-2 convolution
-    layers.i.downsample.3   its LayerNorm classifier.norm              LayerNorm before pooling
+    layers.i.blocks.j.op.in_proj.weight [D, D]
+    layers.i.blocks.j.op.conv2d [D, 1, 3, 3]             depthwise
+    layers.i.blocks.j.op.out_norm, .out_proj.weight [D, D]
+    layers.i.blocks.j.op.x_proj_weight [4, R + 2, D]     rows: R of the step, then B, then C
+    layers.i.blocks.j.op.dt_projs_weight [4, D, R], .dt_projs_bias [4, D]
+    layers.i.blocks.j.op.A_logs [4·D, 1], .Ds [4·D]
+    layers.i.downsample.1                                3×3 stride-2 convolution
+    layers.i.downsample.3                                its LayerNorm
+    classifier.norm                                      LayerNorm before pooling
 
 The four directions are, in order: rows, columns, rows backwards, columns backwards.
 """
@@ -37,7 +42,7 @@ DIRECTIONS = 4
 
 
 class VMamba(Backbone):
-    """VMamba-Tiny: images [N, 3, H, W] of any size give [N, 768]; the last map is ⌈H/32⌉×⌈W/32⌉."""
+    """VMamba-Tiny: images [N, 3, H, W] of any size to [N, 768]; the last map is ⌈H/32⌉×⌈W/32⌉."""
 
     def __init__(self, options: BackboneOptions) -> None:
         super().__init__(options.name, WIDTHS[-1])
@@ -67,24 +72,23 @@ class VMamba(Backbone):
         return normed
 
     def _undecayed_by_design(self) -> set[str]:
-        # Decaying these would pull decay rates to -1 and step sizes to softplus(0): a choice of time scale, not a
-        # shrinkage.
+        # Weight decay would pull decay rates to -1 and step sizes to softplus(0): it would choose a time scale, not
+        # shrink weights.
         scales = ("A_logs", "Ds", "dt_projs_bias")
         return {name for name, _ in self.named_parameters() if name.endswith(scales)}
 
 
 def build_vmamba(options: BackboneOptions) -> VMamba:
-    """VMamba-Tiny for ``options.drop_path``; patch size and stem are its own."""
+    """VMamba-Tiny with ``options.drop_path``; patch size and stem are fixed."""
     if options.patch_size is not None or options.stem == "small":
         raise UserError(f"backbone {options.name} has neither patch_size nor a small stem: leave both out")
     return VMamba(options)
 
 
 def scan_macs(image_size: int) -> int:
-    """Multiply-accumulates of all selective scans for one square image: six a position, channel and direction.
+    """Multiply-accumulates of all selective scans for one square image: six per position, channel and direction.
 
-    They are Δ·A, Δ·u, ·B, the recurrence, C·h and D·u; exponentials and softplus, which no counter counts, are left
-    out.
+    They are Δ·A, Δ·u, ·B, the recurrence, C·h and D·u; exponentials and softplus are excluded, as by other counters.
     """
     side, total = image_size, 0
     for _ in range(2):
@@ -96,7 +100,7 @@ def scan_macs(image_size: int) -> int:
 
 
 class _ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of [N, C, H, W]; no copy when the map is channels-last in memory."""
+    """LayerNorm over the channels of [N, C, H, W]; no copy if the map is channels-last in memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -149,10 +153,11 @@ class _MLP(nn.Module):
 
 
 class SS2D(nn.Module):
-    """Selective scan of a map [N, H, W, D] along its rows and columns, both ways; same shape out.
+    """Selective scan of a map [N, H, W, D] along its rows and columns, in both directions; same shape out.
 
-    The projections of a position depend on nothing else, so forward and backward scans share one copy of the map in
-    row order and one in column order; nothing is flipped (authors' vmamba.py:376-698 does the same with four copies).
+    The projections of a position do not depend on other positions, so forward and backward scans share one copy of the
+    map in row order and one in column order; nothing is flipped (authors' vmamba.py:376-698 does the same with four
+    copies).
     """
 
     def __init__(self, width: int) -> None:
@@ -177,7 +182,7 @@ class SS2D(nn.Module):
         n, height, width, channels = x.shape
         x = functional.silu(self.conv2d(self.in_proj(x).permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         u = torch.stack([x.flatten(1, 2), x.transpose(1, 2).flatten(1, 2)])  # [2, N, L, D]
-        # One product for both senses of a layout: [2, D, senses · (R + 2)].
+        # One product for both directions of a layout: [2, D, directions · (R + 2)].
         weight = self.x_proj_weight.view(2, 2, -1, channels).transpose(0, 1).flatten(1, 2).transpose(1, 2)
         projected = torch.bmm(u.flatten(1, 2), weight).view(2, -1, 2, self.rank + 2)
         rates = -self.A_logs.exp().view(DIRECTIONS, channels)

@@ -14,19 +14,19 @@ from clever.parsing import foreign, lacks_memory, require_regular
 def load_array(path: Path, *, memory_mapped: bool, advice: str = "") -> NDArray[np.generic]:
     """The array of a ``.npy`` file, without pickles.
 
-    The file is mapped first, which compares its length with what its header claims, so that a header that claims
-    terabytes takes no memory.
+    The file is mapped first, which compares its length with its header, so that a header that claims terabytes
+    allocates no memory.
 
     Args:
         path: the file.
-        memory_mapped: whether the array stays on the disk until it is read.
-        advice: what to do about a damaged file.
+        memory_mapped: whether the array stays on disk until it is read.
+        advice: what the user should do about a damaged file.
 
     Raises:
-        UserError: the file is missing, no regular file, damaged, truncated, holds several arrays or Python objects, or
-            this process may not take the memory (or address space) for it.
+        UserError: the file is missing, not a regular file, damaged, truncated, holds several arrays or Python objects,
+            or this process cannot allocate the memory (or address space) for it.
     """
-    with foreign(path, "not a whole .npy array without pickles", advice):
+    with foreign(path, "not a complete .npy array without pickles", advice):
         try:
             require_regular(path)
             array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -24,13 +24,13 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 
 
 def read_cifar(options: DataOptions) -> Source:
-    """CIFAR from ``root``: arrays ``{train,test}_{images,labels}.npy`` where they are there, else torchvision's copy.
+    """CIFAR from ``root``: arrays ``{train,test}_{images,labels}.npy`` if present, else torchvision's copy.
 
     ``download: true`` lets torchvision fetch the archive (170 MB), check its md5 and unpack it into ``root``. The
-    batches inside are Python pickles, which could run any code; torchvision unpickles them only after the md5 of each
-    has matched the one it was published with, and we accept that.
+    batches inside are Python pickles, which could run any code; torchvision unpickles them only if their md5 matches
+    the published one, and we accept that.
 
-    Raises :class:`UserError` where the data is missing, damaged or cannot be downloaded.
+    Raises :class:`UserError` if the data is missing, damaged or cannot be downloaded.
     """
     assert options.root is not None
     root = expanded(options.root)
@@ -82,7 +82,8 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
 
 
 def _check_files(folder: Path, family: type[CIFAR10]) -> None:
-    """Name the first file that is missing or not as it was published, of which torchvision says only that there is one.
+    """Name the first file that is missing or differs from the published one; torchvision only reports that there is
+    one.
 
     The keys of ``meta`` in torchvision's classes are ``filename`` and ``md5``.
     """
@@ -96,12 +97,13 @@ def _check_files(folder: Path, family: type[CIFAR10]) -> None:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); {again}") from error
         if found != wanted:
-            raise UserError(f"{path}: md5 is {found}, {wanted} was published: it is damaged or changed; {again}")
+            raise UserError(f"{path}: md5 is {found}, not the published {wanted}: damaged or changed; {again}")
 
 
 @contextmanager
 def _nothing_leaves_the_folder() -> Iterator[None]:
-    """Refuse members of tar archives that reach outside, which not every torchvision and Python does unasked."""
+    """Reject tar members that would be extracted outside the target, which not every torchvision and Python does by
+    default."""
     if not hasattr(tarfile, "data_filter"):  # Python before 3.11.4
         yield
         return

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to RGB pixels, and from pixels of any size to squares."""
+"""Decode image files into RGB pixels, and crop images of any size to squares."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
-"""Pillow's decoders that are tried, whatever the file is called. EPS and the like, which would start other
-programs, are not."""
+"""Pillow's decoders that are tried, whatever the file's extension. EPS and similar formats, which would start other
+programs, are excluded."""
 
 PIXEL_LIMIT = 89_478_485
-"""Largest image in pixels, decoded or resized: the size from which Pillow warns of a decompression bomb. Pillow itself
-refuses only twice that, so a 12000 x 12000 image (432 MB decoded from a few hundred kB) would pass."""
+"""Largest image in pixels, decoded or resized: the size from which Pillow warns of a decompression bomb. Pillow rejects
+only images of twice this size, so a 12000 x 12000 image (432 MB decoded from a few hundred kB) would be accepted."""
 
 
 class UnreadableError(Exception):
-    """One image cannot be used; the text is the reason in a few words."""
+    """An image cannot be used; the message is a short reason."""
 
 
 def decode_rgb(data: bytes) -> NDArray[np.uint8]:
     """Decode one image file into uint8 [H, W, 3].
 
     Greyscale, palette and CMYK become RGB as Pillow converts them; an alpha channel is dropped; 16-bit greyscale is
-    scaled to 8 bits (Pillow alone would clip it to white). The orientation in EXIF is ignored and only the first
-    frame is read: both as torchvision's ``ImageFolder`` does, on which the published numbers rest.
+    scaled to 8 bits (Pillow alone would clip it to white). The EXIF orientation is ignored and only the first frame is
+    read, both as in torchvision's ``ImageFolder``, which the published numbers were measured with.
 
-    Raises :class:`UnreadableError` for anything that is not a whole image of at most ``PIXEL_LIMIT`` pixels.
+    Raises :class:`UnreadableError` for anything but a complete image of at most ``PIXEL_LIMIT`` pixels.
     """
     return decode(data)[0]
 
 
 def decode(data: bytes) -> tuple[NDArray[np.uint8], int | None]:
-    """As :func:`decode_rgb`; also the brightest value of a 16-bit greyscale image before scaling, None of others."""
+    """Like :func:`decode_rgb`; also returns the brightest value of a 16-bit greyscale image before scaling, None for
+    others."""
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _refuse_bomb(image.height, image.width, "the image")
@@ -53,9 +54,9 @@ def decode(data: bytes) -> tuple[NDArray[np.uint8], int | None]:
 
 
 def resize_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize the shorter side to ``size`` (bicubic, antialiased) and cut the centre: uint8 [size, size, 3].
+    """Resize the shorter side to ``size`` (bicubic, antialiased) and crop the centre: uint8 [size, size, 3].
 
-    Bit for bit torchvision's ``Resize(size, BICUBIC)`` followed by ``CenterCrop(size)`` on a PIL image.
+    Equals torchvision's ``Resize(size, BICUBIC)`` followed by ``CenterCrop(size)`` on a PIL image, bit for bit.
     """
     resized = _resize(pixels, *_shorter_side_to(pixels.shape[0], pixels.shape[1], size))
     # round() to even, as torchvision's center_crop.
@@ -65,7 +66,7 @@ def resize_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def bound_shorter_side(pixels: NDArray[np.uint8], bound: int | None) -> NDArray[np.uint8]:
-    """Shrink an image whose shorter side exceeds ``bound`` until it equals it (bicubic, antialiased)."""
+    """Shrink an image whose shorter side exceeds ``bound`` to a shorter side of ``bound`` (bicubic, antialiased)."""
     height, width = pixels.shape[:2]
     if bound is None or min(height, width) <= bound:
         return pixels
@@ -73,7 +74,7 @@ def bound_shorter_side(pixels: NDArray[np.uint8], bound: int | None) -> NDArray[
 
 
 def _is_sixteen_bit(image: Image.Image) -> bool:
-    # "I" is what Pillow makes of some 16-bit PNG and PGM files; elsewhere (TIFF) its range is anybody's guess.
+    # Pillow opens some 16-bit PNG and PGM files in mode "I"; for other formats (TIFF) the range is unknown.
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
@@ -84,7 +85,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise UnreadableError(f"32-bit pixels (mode {image.mode}) of unknown range")
     if image.mode == "P" and "transparency" in image.info:
-        # The same colours as the direct conversion, without its warning.
+        # Gives the same colours as the direct conversion, without its warning.
         image = image.convert("RGBA")
     return image.convert("RGB")
 

@@ -17,10 +17,8 @@ DEFAULT_SIZE = 32
 def read_digits(options: DataOptions) -> Source:
     """1437 training and 360 test digits as RGB squares of ``image_size`` (default 32).
 
-    The grey levels 0..16 are stretched to 0..255, then enlarged (bicubic). The split is fixed and stratified: every
-    study sees the same one, whatever its seeds.
-
-    Raises :class:`UserError` where scikit-learn is missing.
+    The grey levels 0..16 are stretched to 0..255, then enlarged (bicubic). The split is fixed and stratified: it is the
+    same in every study and for every seed. Raises :class:`UserError` if scikit-learn is missing.
     """
     try:
         from sklearn.datasets import load_digits
@@ -32,7 +30,7 @@ def read_digits(options: DataOptions) -> Source:
     images = np.stack([resize_square(np.repeat(image[..., None], 3, axis=-1), size) for image in grey])
     labels = bundle.target.astype(np.int64)
 
-    # Each class spreads its images evenly over [0, 1): the lowest 360 hold every class in proportion.
+    # Each class spreads its images evenly over [0, 1), so the lowest 360 hold all classes in proportion.
     share = (ranks_within_class(labels, 0, "digits", "split") + 0.5) / np.bincount(labels)[labels]
     order = np.lexsort((labels, share))
     test, train = np.sort(order[:TEST_IMAGES]), np.sort(order[TEST_IMAGES:])

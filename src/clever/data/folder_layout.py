@@ -1,4 +1,4 @@
-"""Where image folders keep their splits and their labels: the layouts that public data sets come in."""
+"""Where image folders keep their splits and their labels: the layouts of public data sets."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from clever.data.source import SplitName
 from clever.errors import UserError
 
 TRAIN_NAMES = ("train",)
-"""What a folder of training images may be called, in any case."""
+"""Names of a folder of training images; upper and lower case are equal."""
 
 TEST_NAMES = ("val", "valid", "validation", "test")
-"""What the other split may be called, in any case; the first that is there is read."""
+"""Names of the other split's folder, in any case; the first one found is read."""
 
 TINY_IMAGENET_LABELS = "val_annotations.txt"
-"""In ``val`` of Tiny-ImageNet as it is downloaded: file name, class and a bounding box a line, tabs between them."""
+"""In ``val`` of Tiny-ImageNet as downloaded: file name, class and bounding box per line, separated by tabs."""
 
 _NAMED_AT_MOST = 5
 
 
 def find_split(root: Path, split: SplitName) -> Path | None:
-    """The folder of a split, or None where there is none.
+    """The folder of a split, or None if there is none.
 
     Raises:
-        UserError: two folders have the same name but for case, or ``root`` cannot be listed.
+        UserError: two folder names differ in case only, or ``root`` cannot be listed.
     """
     folders = folders_in(root)
     for wanted in TRAIN_NAMES if split == "train" else TEST_NAMES:
@@ -39,7 +39,7 @@ def find_split(root: Path, split: SplitName) -> Path | None:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Sorted names of the folders in ``folder``, without hidden ones and those that systems and editors leave behind.
+    """Sorted names of the folders in ``folder``, except hidden ones and those left by systems and editors.
 
     Raises:
         UserError: it cannot be listed.
@@ -53,22 +53,22 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def lacking_train(root: Path, extensions: tuple[str, ...]) -> str:
-    """What to do about a root without ``train``, said by what is there instead."""
+    """Advice about a root without ``train``, depending on what it holds."""
     folders = folders_in(root)
     nested = [name for name in folders if find_split(root / name, "train") is not None]
     if nested:
-        return f"{root}: has no folder train, but {nested[0]} in it has; set `root` to {root / nested[0]}"
+        return f"{root}: has no folder train, but its folder {nested[0]} has; set `root` to {root / nested[0]}"
     if has_images(root, extensions):
         return (
             f"{root}: has no folder train, but images; set `labelled: false` to pre-train on them without labels, or "
             "sort them into train/<class>/ and val/<class>/"
         )
-    there = f"; there are {_some(folders)}" if folders else ""
+    there = f"; found {_some(folders)}" if folders else ""
     return f"{root}: has no folder train; expected train/<class>/* and val/<class>/* (or test/<class>/*){there}"
 
 
 def lacking_classes(folder: Path, split: SplitName, extensions: tuple[str, ...]) -> str:
-    """What to do about a split without class folders, said by what is there instead."""
+    """Advice about a split without class folders, depending on what it holds."""
     if not has_images(folder, extensions):
         return f"{folder}: has no class folders; expected {folder.name}/<class>/*"
     if split == "train":
@@ -77,14 +77,14 @@ def lacking_classes(folder: Path, split: SplitName, extensions: tuple[str, ...])
             "`labelled: false` to pre-train without labels"
         )
     return (
-        f"{folder}: has images but no class folders, like ILSVRC as it is unpacked; their labels are needed: sort them "
-        f"into {folder.name}/<class>/, or set `test_labels` to a file with an image and its class a line (for "
+        f"{folder}: has images but no class folders, like unpacked ILSVRC; their labels are needed: sort them "
+        f"into {folder.name}/<class>/, or set `test_labels` to a file with an image and its class per line (for "
         "ImageNet, LOC_val_solution.csv)"
     )
 
 
 def has_images(folder: Path, extensions: tuple[str, ...]) -> bool:
-    """Whether an image is in the folder itself, or in a folder ``images`` in it."""
+    """Whether there is an image in the folder itself or in its sub-folder ``images``."""
     for place in (folder, folder / "images"):
         try:
             with os.scandir(place) as entries:
@@ -96,18 +96,18 @@ def has_images(folder: Path, extensions: tuple[str, ...]) -> bool:
 
 
 def labels_file(folder: Path) -> Path | None:
-    """The labels that came with a split whose images are in no class folders, or None."""
+    """The label file of a split whose images are not in class folders, or None."""
     path = folder / TINY_IMAGENET_LABELS
     return path if path.is_file() else None
 
 
 def read_labels(path: Path, known: Sequence[str]) -> dict[str, str]:
-    """Class by image, from a text file with an image and its class a line; what follows the class is passed over.
+    """Class by image, from a text file with an image and its class per line; the rest of a line is ignored.
 
     A tab, a comma or spaces separate the two (Tiny-ImageNet's ``val_annotations.txt``, ImageNet's
     ``LOC_val_solution.csv``). Images are named with or without folder and extension; the key is :func:`image_key` of
-    the name. A header line is passed over. A class between tabs or commas may have spaces in it, where it is one of
-    ``known``; otherwise its first word counts.
+    the name. A header line is skipped. A class between tabs or commas may contain spaces if it is one of ``known``;
+    otherwise only its first word counts.
 
     Raises:
         UserError: the file cannot be read, a line has no class, or an image has two classes.
@@ -116,10 +116,10 @@ def read_labels(path: Path, known: Sequence[str]) -> dict[str, str]:
         with path.open(encoding="utf-8", newline="") as file:
             lines = file.read(_LARGEST_LABELS + 1)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UserError(f"{path}: cannot be read ({reason})") from error
     if len(lines) > _LARGEST_LABELS:
-        raise UserError(f"{path}: longer than {_LARGEST_LABELS / 1e6:.0f} MB, which no file of labels is")
+        raise UserError(f"{path}: larger than {_LARGEST_LABELS / 1e6:.0f} MB, too large for a file of labels")
     classes: dict[str, str] = {}
     known_classes = frozenset(known)
     for number, line in enumerate(lines.splitlines(), start=1):
@@ -127,7 +127,7 @@ def read_labels(path: Path, known: Sequence[str]) -> dict[str, str]:
         if not fields or (number == 1 and fields[0].lower() in _HEADERS):
             continue
         if len(fields) < 2:
-            numbers = "; a number a line, as in ILSVRC's devkit, names no image" if fields[0].isdecimal() else ""
+            numbers = "; a number, as in ILSVRC's devkit, does not name an image" if fields[0].isdecimal() else ""
             raise UserError(f"{path}: line {number} has no class; expected an image and its class{numbers}")
         image = image_key(fields[0])
         if classes.setdefault(image, fields[1]) != fields[1]:
@@ -147,7 +147,7 @@ def image_key(name: str) -> str:
 
 
 def _fields(line: str, known: frozenset[str]) -> list[str]:
-    """The image and its class, as far as they are there."""
+    """The image and its class, as far as present."""
     for separator in "\t,":
         if separator in line:
             image, label = (field.strip() for field in line.split(separator)[:2])
@@ -156,7 +156,7 @@ def _fields(line: str, known: frozenset[str]) -> list[str]:
 
 
 def check_case(folder: Path, classes: Sequence[str]) -> str | None:
-    """A line that names class folders that differ in case only, or None."""
+    """A note on class folders that differ in case only, or None."""
     seen: dict[str, str] = {}
     for name in classes:
         other = seen.setdefault(name.casefold(), name)

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what becomes of the others."""
+"""The image files of a folder, and what happens to other files."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Files that count as images (upper or lower case): the list of torchvision's ``ImageFolder``."""
+"""Extensions of image files (upper or lower case), the same as torchvision's ``ImageFolder``."""
 
 PICTURES = (".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl")
-"""Files that hold pictures but do not count, as in ``ImageFolder``: somebody may miss them."""
+"""Extensions of pictures that are not read, as in ``ImageFolder``; users may miss these files."""
 
 _JUNK_FOLDERS = ("__MACOSX", "@eaDir", ".AppleDouble", ".ipynb_checkpoints", ".Trashes", "$RECYCLE.BIN")
 _JUNK_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is what a system or editor leaves behind, whatever it looks like.
+    """Whether a file or folder with this name was left by a system or editor, whatever its extension.
 
-    ``._x.jpg`` is macOS's second half of ``x.jpg``, without a picture; ``.ipynb_checkpoints`` holds stale copies.
+    ``._x.jpg`` holds macOS's metadata of ``x.jpg``, not a picture; ``.ipynb_checkpoints`` holds stale copies.
     """
     return name.startswith("._") or name in _JUNK_FOLDERS or name in _JUNK_FILES
 
 
 @dataclass
 class Listing:
-    """What a folder holds.
+    """The contents of a folder.
 
-    ``images`` in ImageFolder's order; ``broken`` (path, reason) could not be entered; ``passed_over`` counts the other
-    files by reason: their extension, ``no extension``, or ``left by a system or editor``.
+    ``images`` in ImageFolder's order; ``broken`` (path, reason) could not be entered; ``passed_over`` counts the
+    ignored files by reason: their extension, ``no extension``, or ``left by a system or editor``.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Listing:
 def list_images(folder: Path) -> Listing:
     """The image files below a folder, at any depth.
 
-    Links are followed, but no folder is entered twice: links within linked folders would make 2**n ways of n of them.
+    Links are followed, but no folder is entered twice: n links within linked folders could create 2**n paths.
     """
     found = Listing()
     visits: list[tuple[str, list[str]]] = []
@@ -88,13 +88,13 @@ def list_images(folder: Path) -> Listing:
 
 
 def _second_way(folder: Path, first: Path) -> str:
-    return f"the same folder as {first.relative_to(folder.parent).as_posix()}, whose images would count twice"
+    return f"the same folder as {first.relative_to(folder.parent).as_posix()}, and its images would count twice"
 
 
 JUNK = "left by a system or editor"
 
 
 def described(passed_over: dict[str, int]) -> str:
-    """Counts by reason in words, the most first: ``3 .jfif, 2 left by a system or editor``."""
+    """Counts by reason as text, largest first: ``3 .jfif, 2 left by a system or editor``."""
     ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {reason}" for reason, count in ordered)

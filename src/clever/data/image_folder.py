@@ -1,4 +1,4 @@
-"""Folders of image files, one sub-folder a class."""
+"""Folders of image files, one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from clever.files import expanded
 
 
 def read_image_folder(options: DataOptions) -> Source:
-    """``root/train/<class>/**`` and ``root/val/<class>/**``; ``valid``, ``validation`` or ``test`` where there is no
+    """``root/train/<class>/**`` and ``root/val/<class>/**``; ``valid``, ``validation`` or ``test`` if there is no
     ``val``, each in any case.
 
     Classes and files come in the order of torchvision's ``ImageFolder`` (sorted names; symbolic links are followed);
-    hidden class folders, and what systems and editors leave behind, are passed over. Whichever folder it came from, the
-    second split is called ``test``. Where its images are in no class folders, their classes come from the file
-    ``test_labels`` or from Tiny-ImageNet's ``val_annotations.txt`` in it. With ``labelled: false`` all images of
-    a split count, whatever folders they are in.
+    hidden class folders, and files left by systems and editors, are ignored. The second split is always called
+    ``test``, whatever its folder's name. If its images are not in class folders, their classes come from the file
+    ``test_labels`` or from Tiny-ImageNet's ``val_annotations.txt`` in the folder. With ``labelled: false`` all images
+    of a split count, whatever folders they are in.
 
-    Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images, a class
-    that one split has and the other lacks, and an image without a label. Files are not opened yet.
+    Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images, a class that
+    only one split has, and an image without a label. Files are not opened yet.
     """
     assert options.root is not None
     root = expanded(options.root)
@@ -60,7 +60,7 @@ def read_image_folder(options: DataOptions) -> Source:
     else:
         second, origin = _list_annotated(root, test, labels, classes, options), f"{test.name} by {labels.name}"
     unread = [name for name in folders_in(root) if name.lower() == "test" and name != test.name]
-    notes = [f"{test.name} is the test split; the folder {name} is there too and is not read" for name in unread]
+    notes = [f"{test.name} is the test split; the folder {name} also exists and is not read" for name in unread]
     return Source(classes, images, second, f"image folder, {train.name} and {origin}", notes=tuple(notes))
 
 
@@ -108,7 +108,7 @@ def _check_test_classes(options: DataOptions, train: Path, test: Path, classes: 
 def _list_annotated(
     root: Path, folder: Path, labels: Path, classes: tuple[str, ...], options: DataOptions
 ) -> FileSplit:
-    """The images of a split whose classes are in a file; those of classes that were not chosen are left out."""
+    """The images of a split whose classes are listed in a file; images of classes that were not chosen are excluded."""
     annotated = read_labels(labels, classes)
     unknown = sorted(set(annotated.values()) - set(classes))
     if unknown and options.classes is None:
@@ -169,7 +169,7 @@ def _list_split(root: Path, folder: Path, classes: tuple[str, ...]) -> FileSplit
         unreadable += [(file.relative_to(root).as_posix(), reason) for file, reason in found.broken]
         passed_over += found.passed_over
     if empty:
-        others = f" (passed over in {folder.name}: {described(passed_over)})" if passed_over else ""
+        others = f" (ignored in {folder.name}: {described(passed_over)})" if passed_over else ""
         raise UserError(f"{folder}: no image in class {_listed(empty)}; images end in {', '.join(EXTENSIONS)}{others}")
     return FileSplit(root, paths, np.asarray(labels, dtype=np.int64), unreadable, passed_over=passed_over)
 

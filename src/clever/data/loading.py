@@ -1,4 +1,4 @@
-"""Batches of uint8 images on the device, from wherever they are best kept."""
+"""Batches of uint8 images on the device, read from device memory, host memory or disk."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from clever.randomness import make_generator
 Placement = Literal["device", "host", "stream"]
 
 PREFETCH = 2
-"""Batches that are read ahead of the one in use."""
+"""Number of batches that are read ahead."""
 
 
 class Batches:
-    """The batches of a split, epoch after epoch, in one of three placements that give exactly the same batches.
+    """The batches of a split, epoch after epoch, from one of three placements that yield exactly the same batches.
 
-    * ``device``: all pixels lie on the device; a batch is one gather there.
+    * ``device``: all pixels are on the device; a batch is one gather there.
     * ``host``: pixels stay in the memory-mapped file; a background thread gathers each batch into pinned memory and
-      copies it over on a stream of its own while the previous batch is trained on.
-    * ``stream``: as ``host``, with ``workers`` threads that read or decode the images of a batch. Encoded stores can
-      only be streamed.
+      copies it to the device on a separate stream while the previous batch is in training.
+    * ``stream``: like ``host``, with ``workers`` threads that read or decode the images of a batch. Encoded stores
+      support only this placement.
 
-    ``auto`` takes ``device`` for decoded pixels on an accelerator if they fit into half of its free memory (or into
-    ``limit_bytes``), ``host`` for other decoded pixels, and ``stream`` for encoded ones. ``placement`` says which it
-    became and ``reason`` why.
+    ``auto`` chooses ``device`` for decoded pixels on an accelerator if they fit into half of its free memory (or into
+    ``limit_bytes``), ``host`` for other decoded pixels, and ``stream`` for encoded ones. The attribute ``placement``
+    holds the choice, ``reason`` its reason.
 
     ``batch_size`` counts all processes: rank r of w gets rows [r*b/w, (r+1)*b/w) of each global batch, so that any
-    number of processes sees the same global batches. ``workers`` 0 takes the cores this process may use.
+    number of processes sees the same global batches. ``workers`` 0 uses all cores available to this process.
 
     ``pairs`` counts objects (``Split.groups``) instead of images: a batch of b objects holds 2 b images, the first one
     of every object, then the second one of every object in the same order. The two are different images of the object,
-    drawn anew in every epoch from (seed, epoch); both are on the same process.
+    redrawn in every epoch from (seed, epoch); both are on the same process.
 
-    ``rows`` int64 [M] are the images that are read at all, each once; None: all of the split.
+    ``rows`` int64 [M] selects the images to read, each once; None: the whole split.
 
     Raises :class:`UserError` for a batch size that ``world_size`` does not divide or that exceeds the split
-    (``drop_last``), a placement that the split cannot serve, and ``pairs`` of a split without objects.
+    (``drop_last``), a placement that the split does not support, and ``pairs`` of a split without objects.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Batches:
             raise ValueError(f"rank {rank} of {world_size} processes")
         self._pairs = Pairs(split) if pairs else None
         if pairs and rows is not None:
-            raise ValueError("rows of a split are no pairs")
+            raise ValueError("rows cannot be combined with pairs")
         self._batch_images = batch_size * (2 if pairs else 1)
         self._chosen = torch.arange(len(split)) if rows is None else rows.cpu()
         self._count = len(self._chosen) if self._pairs is None else len(self._pairs)
@@ -102,7 +102,7 @@ class Batches:
             self._latents = None if split.latents is None else split.latents.to(self.device)
 
     def _refuse_padding(self) -> None:
-        """Refuse images of very different shapes before the batch that holds the extremes takes all memory."""
+        """Reject images of very different shapes before a padded batch of them exhausts the memory."""
         height, width = self.split.extent(np.arange(len(self.split)))
         images = min(self._batch_images, len(self.split)) // self.world_size
         reason = padding_refusal(images, height, width, machine_memory()[1])
@@ -110,15 +110,16 @@ class Batches:
             raise UserError(f"{self.split.folder}, {self.split.name}: {reason}")
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
+        """Steps per epoch."""
         whole, rest = divmod(self._count, self.batch_size)
         return whole if self.drop_last or rest == 0 else whole + 1
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[ImageBatch]:
-        """The batches of one epoch on the device (``sizes`` on the host), without reading the first ``start``.
+        """The batches of one epoch on the device (``sizes`` on the host); the first ``start`` are not read.
 
         The order depends on (seed, epoch) alone. Without ``drop_last`` the last global batch may be smaller; it is
-        shared as evenly as possible, and a process may get a batch of no images so that all take as many steps.
+        divided as evenly as possible, and a process may get an empty batch, so that all processes take the same number
+        of steps.
         """
         if not 0 <= start <= len(self):
             raise UserError(f"cannot start at step {start} of an epoch of {len(self)} steps")
@@ -127,7 +128,7 @@ class Batches:
         return self._from_device(steps) if self.placement == "device" else self._from_host(steps)
 
     def _order(self, epoch: int) -> Tensor:
-        """The rows of the epoch's images, int64 [images, 1], or of its objects' images, [objects, 2]."""
+        """The rows of the epoch's images, int64 [images, 1], or those of its pairs, [objects, 2]."""
         order = torch.arange(self._count)
         if self.shuffle:
             order = torch.randperm(self._count, generator=make_generator(self.seed, "batches", epoch))
@@ -144,14 +145,14 @@ class Batches:
         # One copy of all indices, so that no step waits for the host.
         on_device = torch.cat(steps).to(self.device) if steps else torch.empty(0)
         for rows in torch.split(on_device, [len(rows) for rows in steps]):
-            # Crops are drawn on the host, which would otherwise wait for the device to hand their sizes back.
+            # Crops are drawn on the host, which would otherwise wait for the device to return the sizes.
             sizes = torch.tensor([self._pixels.shape[2:]]).repeat(len(rows), 1)
             latents = None if self._latents is None else self._latents[rows]
             yield ImageBatch(self._pixels.index_select(0, rows), sizes, self._labels[rows], rows, latents)
 
     def _from_host(self, steps: list[Tensor]) -> Iterator[ImageBatch]:
         readers = ThreadPoolExecutor(self.workers if self.placement == "stream" else 1, "clever-read")
-        # A single thread sends batches over: they arrive in order and copying never waits for reading to be polled.
+        # A single thread copies batches: they arrive in order, and copying does not wait until reading is polled.
         sender = ThreadPoolExecutor(1, "clever-send")
         waiting: deque[Future[tuple[ImageBatch, torch.cuda.Event | None]]] = deque()
         ahead = iter(steps)
@@ -172,7 +173,7 @@ class Batches:
                     current = torch.cuda.current_stream(self.device)
                     current.wait_event(copied)
                     for tensor in (batch.pixels, batch.labels, batch.indices, batch.latents):
-                        # Allocated on the copying stream: keep it until the training stream is done with it.
+                        # Allocated on the copying stream: keep it until the training stream has used it.
                         if tensor is not None:
                             tensor.record_stream(current)
                 yield batch
@@ -181,7 +182,7 @@ class Batches:
             sender.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, rows: NDArray[np.int64], readers: ThreadPoolExecutor) -> tuple[Tensor, list[Future[None]]]:
-        """Start to read ``rows`` into a buffer uint8 [N, H, W, 3]; it is filled when all futures are done."""
+        """Start reading ``rows`` into a buffer uint8 [N, H, W, 3], which is complete when all futures are done."""
         height, width = self.split.extent(rows)
         buffer = torch.empty(len(rows), height, width, 3, dtype=torch.uint8, pin_memory=self._copies is not None)
         pieces = min(len(rows), 4 * self.workers) if self.placement == "stream" else 1
@@ -206,7 +207,7 @@ class Batches:
             )
             if latents is not None:
                 latents = latents.pin_memory().to(self.device, non_blocking=True)
-            # The device turns height x width x channel round far faster than the host could.
+            # The device permutes height x width x channel much faster than the host.
             batch = ImageBatch(pixels.permute(0, 3, 1, 2).contiguous(), sizes, labels, rows, latents)
             return batch, self._copies.record_event()
 
@@ -219,10 +220,10 @@ def choose_placement(
     free_bytes: int | None,
     limit_bytes: int | None,
 ) -> tuple[Placement, str]:
-    """Where to keep ``nbytes`` of images, and why in a few words (``"device: 0.15 GB fit in 60.1 GB free"``).
+    """Where to keep ``nbytes`` of images, and a short reason (``"device: 0.15 GB fit in 60.1 GB free"``).
 
-    ``free_bytes`` is the free memory of the device, None where it is not an accelerator of its own.
-    Raises :class:`UserError` for encoded images anywhere but in a stream.
+    ``free_bytes`` is the free memory of the device, None if it is not an accelerator. Raises :class:`UserError` for
+    encoded images with a placement other than ``stream``.
     """
     size = f"{nbytes / 1e9:.2f} GB"
     if encoded:
@@ -230,7 +231,7 @@ def choose_placement(
             raise UserError(f"placement {requested} needs decoded pixels; use stream (or format: pixels)")
         return "stream", f"stream: {size} of encoded images, decoded while training"
     if requested != "auto":
-        return requested, f"{requested}: {size}, as asked"
+        return requested, f"{requested}: {size}, as requested"
     if free_bytes is None:
         return "host", f"host: {size} read from memory-mapped files (device is {device_type})"
     room = free_bytes // 2 if limit_bytes is None else min(limit_bytes, free_bytes)
@@ -240,7 +241,7 @@ def choose_placement(
 
 
 def _with_index(device: torch.device) -> torch.device:
-    # Other threads have a current device of their own: "cuda" alone would mean the first one there.
+    # Each thread has its own current device: in another thread, "cuda" alone would mean the first one.
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return device
@@ -251,7 +252,7 @@ def _new_stream(device: torch.device) -> torch.cuda.Stream | None:
 
 
 def _upload(split: Split, device: torch.device, chunk_bytes: int = 2**28) -> Tensor:
-    """All pixels of a split as uint8 [N, 3, H, W] on ``device``, brought over in chunks."""
+    """All pixels of a split as uint8 [N, 3, H, W] on ``device``, copied in chunks."""
     height, width = split.extent(np.arange(1))
     try:
         pixels = torch.empty(len(split), 3, height, width, dtype=torch.uint8, device=device)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of all pixels, exact and independent of the order in which they came."""
+"""Mean and standard deviation of all pixels, exact and independent of the order of the pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Moments:
-    """Per channel: how many pixels, their sum and their sum of squares, as whole numbers of 0..255 units."""
+    """Per channel: number of pixels, their sum and their sum of squares, as integers in units of 0..255."""
 
     count: int = 0
     total: tuple[int, int, int] = (0, 0, 0)
@@ -36,7 +36,7 @@ class Moments:
 
     def std(self) -> Triple:
         """Population standard deviation of each channel on the [0, 1] scale."""
-        # The numerator is a difference of whole numbers, so nothing cancels.
+        # The numerator is a difference of integers, so there is no cancellation error.
         red, green, blue = (
             math.sqrt(Fraction(self.count * squares - total * total, (255 * self.count) ** 2))
             for total, squares in zip(self.total, self.squares, strict=True)
@@ -45,7 +45,8 @@ class Moments:
 
 
 SLICE = 2**18
-"""Pixels that are turned into float64 at a time: 6 MB, where a whole photograph of 80 megapixels takes 1.9 GB."""
+"""Number of pixels converted to float64 at a time: 6 MB, while a whole photograph of 80 megapixels would take 1.9
+GB."""
 
 
 def moments(pixels: NDArray[np.uint8]) -> Moments:
@@ -58,8 +59,8 @@ def moments(pixels: NDArray[np.uint8]) -> Moments:
 
 
 def _moments_of_slice(pixels: NDArray[np.uint8]) -> Moments:
-    # Whole numbers below 2**53 add without rounding in float64, in any order, and slices add as Python's integers: the
-    # result does not depend on where a slice ends.
+    # float64 adds integers below 2**53 without rounding, in any order, and the sums of slices are added as Python
+    # integers: the result does not depend on the slices.
     values = pixels.astype(np.float64)
     red, green, blue = (int(value) for value in values.sum(axis=0))
     red2, green2, blue2 = (int(value) for value in np.einsum("nc,nc->c", values, values))

@@ -1,4 +1,4 @@
-"""What a user should know of a data set, one line each, said once and kept in ``store.json``."""
+"""Notes on a data set for the user, one line each, printed once and kept in ``store.json``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from clever.data.repeats import Repeats
 from clever.data.source import SPLITS, Source, SplitName
 
 HALF_OF_SIXTEEN_BITS = 2**15
-"""A data set of 16-bit images that are all darker than this uses fewer bits, as 12-bit cameras and scanners do."""
+"""If all 16-bit images of a data set are darker than this, they use fewer bits, like those of 12-bit cameras and
+scanners."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,12 @@ class SixteenBit:
 
 
 def notes_on(source: Source, sixteen_bit: Mapping[SplitName, SixteenBit], found: Repeats) -> list[str]:
-    """The notes of the source, then those on files that were passed over, classes, 16-bit images and repeats."""
+    """The notes of the source, then those on ignored files, classes, 16-bit images and repeats."""
     notes = list(source.notes)
     for name in SPLITS:
         passed_over = dict(source.split(name).passed_over)
         if passed_over:
-            notes.append(
-                f"{sum(passed_over.values())} files passed over in {name}: {image_files.described(passed_over)}"
-            )
+            notes.append(f"{sum(passed_over.values())} files ignored in {name}: {image_files.described(passed_over)}")
     if len(source.classes) == 1:
         notes.append(f"one class ({source.classes[0]}): every accuracy will be 100 %")
     count = sum(found.count for found in sixteen_bit.values())
@@ -37,7 +36,7 @@ def notes_on(source: Source, sixteen_bit: Mapping[SplitName, SixteenBit], found:
     if count and brightest < HALF_OF_SIXTEEN_BITS:
         levels = (brightest + 128) // 257 + 1
         notes.append(
-            f"{count} 16-bit images are {brightest} of 65535 at their brightest, and keep {levels} of 256 grey levels; "
+            f"{count} 16-bit images have a maximum of {brightest} of 65535, and keep {levels} of 256 grey levels; "
             "scale their values to the full range first"
         )
     return notes + repeats.described(found)

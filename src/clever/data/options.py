@@ -1,4 +1,4 @@
-"""What a study says about one data set."""
+"""The options of one data set of a study."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ class DataOptions(Options):
     source: Literal["digits", "cifar10", "cifar100", "arrays", "image_folder", "spirograph", "threediebench"]
     """Where the images come from. ``digits`` ships with scikit-learn and needs no download; ``arrays`` reads
     ``{train,test}_{images,labels}.npy``; ``image_folder`` reads ``train/<class>/*`` and ``val/<class>/*`` (or
-    ``valid``, ``validation``, ``test``), and Tiny-ImageNet as it is downloaded. ``spirograph`` is drawn by formula and
-    needs no download; ``threediebench`` reads ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``. Images of
-    these two come with the numbers that they were made from."""
+    ``valid``, ``validation``, ``test``), and Tiny-ImageNet as downloaded. ``spirograph`` is drawn by formula and needs
+    no download; ``threediebench`` reads ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``. Images of the
+    last two come with the latents they were rendered from."""
 
     root: str | None = None
-    """Folder that holds the source. Every source but ``digits`` and ``spirograph`` needs it."""
+    """Folder that holds the source. Every source except ``digits`` and ``spirograph`` needs it."""
 
     image_size: PositiveInt | None = None
     """Side of the stored square images in pixels: the shorter side is resized to it (bicubic), then the centre is
-    cut out. Leave it out to keep arrays as they are (digits: 32; spirographs are always 32). With ``format: encoded``
-    nothing is cut: it bounds the shorter side of an image when it is decoded, and is worth setting (256 to 512) where
-    a few huge photographs would pad every batch to their size."""
+    cropped. Without it, arrays keep their size (digits: 32; spirographs are always 32). With ``format: encoded``
+    nothing is cropped: it limits the shorter side of an image after decoding. Set it (256 to 512) if a few huge
+    photographs would pad every batch to their size."""
 
     format: Literal["pixels", "encoded"] = "pixels"
     """``pixels`` stores decoded squares, the fastest to train from. ``encoded`` keeps the original JPEG or PNG bytes
-    and decodes them while training: choose it when the decoded squares do not fit on the disk, or when random crops
+    and decodes them during training: choose it when the decoded squares do not fit on the disk, or when random crops
     must come from the whole photograph."""
 
     linked: bool = False
@@ -38,38 +38,39 @@ class DataOptions(Options):
     source must then keep its place and its content; every file is compared with its checksum when it is read."""
 
     normalisation: Literal["data", "imagenet"] = "data"
-    """Mean and standard deviation to normalise with: measured on this training split, or ImageNet's. Choose
-    ``imagenet`` when the backbone is compared with, or started from, one trained on ImageNet."""
+    """Mean and standard deviation for normalisation: measured on this training split, or ImageNet's. Choose
+    ``imagenet`` when the backbone is compared with, or initialised from, one trained on ImageNet."""
 
     train_limit: PositiveInt | None = None
-    """Keep at most this many training images, as evenly over the classes as they allow. For trial runs. Of
-    ``threediebench`` whole objects of 50 images are kept; of ``spirograph`` exactly this many images are drawn (5000
-    where it is left out, the paper 100000)."""
+    """Keep at most this many training images, distributed over the classes as evenly as possible. For trial runs.
+    ``threediebench`` keeps whole objects of 50 images; ``spirograph`` draws exactly this many images (default 5000; the
+    paper: 100000)."""
 
     test_limit: PositiveInt | None = None
-    """Keep at most this many test images, as evenly over the classes as they allow. For trial runs. Of
-    ``threediebench`` whole objects are kept; of ``spirograph`` exactly this many images are drawn (1000 where it is
-    left out, the paper 20000)."""
+    """Keep at most this many test images, distributed over the classes as evenly as possible. For trial runs.
+    ``threediebench`` keeps whole objects; ``spirograph`` draws exactly this many images (default 1000; the paper:
+    20000)."""
 
     subset_seed: int = 0
-    """Which images ``train_limit`` and ``test_limit`` keep, or which spirographs are drawn. A larger limit keeps all
-    that a smaller one keeps."""
+    """Seed that selects the images that ``train_limit`` and ``test_limit`` keep, or the spirographs that are drawn. A
+    larger limit keeps all images that a smaller one keeps."""
 
     unreadable_limit: NonNegativeInt = 0
-    """How many images that cannot be read are left out (by name, in ``store.json``) before it is an error.
-    Raise it for a data set with known damaged files."""
+    """Number of unreadable images that are skipped (listed in ``store.json``) before preparation fails. Raise it for a
+    data set with known damaged files."""
 
     classes: list[str] | None = None
-    """``image_folder`` only: use these class folders and no others, for example the ImageNet-100 list. Labels follow
-    the sorted names, whatever the order here."""
+    """``image_folder`` only: use only these class folders, for example the ImageNet-100 list. Labels follow the sorted
+    names, not the order of this list."""
 
     labelled: bool = True
-    """``image_folder`` only: false takes all images below ``train`` (or below ``root``, where it has no ``train``)
-    whatever folders they are in, to pre-train without labels. Protocols that need labels are refused."""
+    """``image_folder`` only: false uses all images below ``train`` (or below ``root``, if it has no ``train``),
+    whatever folders they are in, to pre-train without labels. Protocols that need labels are rejected."""
 
     test_labels: str | None = None
-    """``image_folder`` only: a text file, relative to ``root``, with an image and its class a line, where the images of
-    ``val`` are not in class folders (ImageNet's ``LOC_val_solution.csv``). Tiny-ImageNet's is found without it."""
+    """``image_folder`` only: a text file, relative to ``root``, with an image and its class per line, needed if the
+    images of ``val`` are not in class folders (ImageNet's ``LOC_val_solution.csv``). Tiny-ImageNet's file is found
+    automatically."""
 
     download: bool = False
     """``cifar10`` and ``cifar100`` only: let torchvision download the archive when ``root`` lacks it."""
@@ -97,11 +98,11 @@ class DataOptions(Options):
             raise ValueError(f"`classes` chooses folders of source image_folder, not of {self.source}")
         for key in ("labelled", "test_labels"):
             if self.source != "image_folder" and getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"`{key}` is about folders of source image_folder, not about {self.source}")
+                raise ValueError(f"`{key}` applies to source image_folder only, not to {self.source}")
         if not self.labelled:
             for key in ("classes", "test_labels"):
                 if getattr(self, key) is not None:
-                    raise ValueError(f"`labelled: false` takes all images without classes: leave `{key}` out")
+                    raise ValueError(f"`labelled: false` uses all images without classes: leave `{key}` out")
         if self.classes is not None:
             if not self.classes:
                 raise ValueError("`classes` is empty: name at least one class folder, or leave it out")

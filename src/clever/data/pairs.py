@@ -1,4 +1,4 @@
-"""Two different photographs of every object, drawn anew in every epoch."""
+"""Two different photographs of every object, redrawn in every epoch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from clever.errors import UserError
 class Pairs:
     """The objects of a split that have at least two images, in the order of their numbers.
 
-    An object that unreadable files have left with a single image has no pair and is passed over.
+    An object with a single image, because the others were unreadable, has no pair and is skipped.
 
-    Raises :class:`UserError` where the store does not say which images show the same object, or no object has two.
+    Raises :class:`UserError` if the store does not record which images show the same object, or no object has two.
     """
 
     def __init__(self, split: Split) -> None:
         if split.groups is None:
             raise UserError(
-                f"{split.folder}: does not say which images show the same object, so there are no pairs of them; "
+                f"{split.folder}: does not record which images show the same object, so there are no pairs; "
                 "use source threediebench"
             )
         counts = torch.from_numpy(np.unique(split.groups.numpy(), return_counts=True)[1])
@@ -33,7 +33,7 @@ class Pairs:
         self._starts, self._counts = starts[enough], counts[enough]
 
     def __len__(self) -> int:
-        """How many objects have a pair."""
+        """Number of objects with a pair."""
         return len(self._counts)
 
     def draw(self, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a source to a prepared store, whole or not at all."""
+"""Prepare a store from a source, atomically."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 CHUNK_BYTES = 4_000_000
-"""About how many bytes of decoded pixels one task of the thread pool handles."""
+"""Approximate number of bytes of decoded pixels per task of the thread pool."""
 
 NAMED_AT_MOST = 20
 
@@ -57,11 +57,11 @@ NAMED_AT_MOST = 20
 def prepare(options: DataOptions, folder: Path, progress: bool | None = None) -> Store:
     """Read the source of ``options`` and write a store to ``folder``; returns it opened.
 
-    The store is built in a temporary sibling and renamed at the end: after a failure there is nothing half-written
-    and an older store is still whole. The same source and options give the same bytes on every machine (with the
-    same Pillow). ``progress`` None shows a bar on a terminal and one line elsewhere; True and False force either.
+    The store is built in a temporary sibling and renamed at the end: after a failure nothing is half-written, and an
+    older store is still complete. The same source and options give the same bytes on every machine (with the same
+    Pillow). ``progress`` None shows a bar on a terminal and one line elsewhere; True forces the bar, False the line.
 
-    Raises :class:`UserError` for whatever is wrong with the source (see its reader), more unreadable images than
+    Raises :class:`UserError` for errors of the source (see its reader), more unreadable images than
     ``unreadable_limit``, limits too small to keep every class, and a folder that cannot be written.
     """
     started = time.perf_counter()
@@ -99,7 +99,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
         f"images {f'of {len(source.classes)} classes' if source.classes else 'without labels'} in {seconds:.1f} s"
     )
     if left_out:
-        line += f"; left out {len(left_out)} unreadable ones, named in {DESCRIPTION}"
+        line += f"; left out {len(left_out)} unreadable images, listed in {DESCRIPTION}"
     store = Store.open(folder)
     if options.format == "encoded":
         nbytes = sum(store.split(name).nbytes for name in SPLITS)
@@ -107,7 +107,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
         line += (
             f"; the store links to {size} of images in {store.info['linked_root']}, which must stay there"
             if options.linked
-            else f"; the store has its own copy of the images, {size} (`linked: true` makes none)"
+            else f"; the store has its own copy of the images, {size} (`linked: true` avoids the copy)"
         )
     print(one_line(line), file=sys.stderr)
     for note in notes:
@@ -117,7 +117,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
 
 @dataclass
 class _Report:
-    """What became of one split."""
+    """The result of preparing one split."""
 
     is_test: bool
     rows: NDArray[np.int64]
@@ -129,15 +129,15 @@ class _Report:
     sixteen_bit: SixteenBit
 
     def known(self, split: ArraySplit | FileSplit) -> Known:
-        """The images that were kept of ``split``."""
-        # Rows of arrays are told apart by their split, which the path of a file names already.
+        """The kept images of ``split``."""
+        # Rows of arrays are named with their split; the path of a file already includes it.
         where = " of test" if self.is_test and isinstance(split, ArraySplit) else ""
         return Known(self.digests, self.labels, lambda place: split.name(int(self.rows[place])) + where)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A few images of a split, in order: their rows, what is stored of them, and those that could not be read."""
+    """A few images of a split, in order: their rows, their stored form, and those that could not be read."""
 
     rows: list[int]
     pixels: list[NDArray[np.uint8]]
@@ -148,11 +148,11 @@ class _Piece:
     moments: Moments
     unreadable: list[tuple[str, str]]
     brightest: list[int]
-    """Of the 16-bit images among them."""
+    """About the 16-bit images among them."""
 
 
 class _SplitWriter:
-    """Writes the files of one split while its images stream by."""
+    """Writes the files of one split as its images are decoded."""
 
     def __init__(
         self, folder: Path, name: SplitName, options: DataOptions, side: int | None, latent_names: tuple[str, ...]
@@ -161,7 +161,7 @@ class _SplitWriter:
         self.latent_names = latent_names
 
     def write(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64], may_fail: int, bar: tqdm[Any]) -> _Report:
-        """Decode, measure and store ``rows``; stores nothing more once ``may_fail`` images were unreadable."""
+        """Decode, measure and store ``rows``; stop storing when more than ``may_fail`` images are unreadable."""
         kept: list[int] = []
         unreadable: list[tuple[str, str]] = []
         sizes: list[tuple[int, int]] = []
@@ -188,7 +188,7 @@ class _SplitWriter:
                     latents.append(np.stack(piece.latents))
                 unreadable += piece.unreadable
                 measured += piece.moments
-                # Past the limit the rest is only read to name every bad image in one go.
+                # Above the limit, the rest is only read to list all unreadable images at once.
                 if len(unreadable) <= may_fail and piece.rows:
                     if self.layout == "pixels":
                         images.append(np.stack(piece.pixels))
@@ -230,7 +230,7 @@ class _SplitWriter:
         )
 
     def _pieces(self, split: ArraySplit | FileSplit, rows: NDArray[np.int64]) -> Iterator[_Piece]:
-        # Unknown sizes of photographs: about 0.5 MB each.
+        # The sizes of photographs are unknown: assume 0.5 MB each.
         image_bytes = 500_000 if self.side is None or self.layout == "encoded" else self.side**2 * 3
         step = max(1, min(1024, CHUNK_BYTES // image_bytes))
         chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
@@ -265,7 +265,7 @@ class _SplitWriter:
                 piece.encoded.append(found)
             images.append(pixels)
         measured = Moments()
-        if self.name == "train":  # only training pixels say how to normalise
+        if self.name == "train":  # normalisation uses training pixels only
             whole = [np.stack(images)] if self.layout == "pixels" and images else images
             for pixels in whole:
                 measured += moments(pixels)
@@ -277,7 +277,7 @@ def _checked_latent(found: Latent, names: tuple[str, ...]) -> NDArray[np.float32
     wanted = f"they must be {len(names)} finite numbers ({', '.join(names)})"
     if found.shape != (len(names),) or found.dtype.kind not in "fiu":
         raise UnreadableError(f"latents of {found.dtype} {list(found.shape)}; {wanted}")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are rejected
         latent: NDArray[np.float32] = found.astype(np.float32)
     if not np.isfinite(latent).all():
         raise UnreadableError(f"latents {found.tolist()}; {wanted}")
@@ -286,8 +286,8 @@ def _checked_latent(found: Latent, names: tuple[str, ...]) -> NDArray[np.float32
 
 @contextmanager
 def _bombs_are_errors() -> Iterator[None]:
-    # Pillow only warns of an image between once and twice its limit. Filters are shared by all threads, hence one
-    # change around the pool rather than one in each task.
+    # Pillow only warns of an image between once and twice its limit. All threads share the warning filters, so they are
+    # changed once around the pool rather than in each task.
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
@@ -311,7 +311,7 @@ def _chosen_rows(options: DataOptions, source: Source, name: SplitName) -> NDArr
 def _square_side(options: DataOptions, source: Source) -> int:
     if options.image_size is not None:
         return options.image_size
-    assert isinstance(source.train, ArraySplit)  # DataOptions asks for image_size with files
+    assert isinstance(source.train, ArraySplit)  # DataOptions requires image_size with files
     return int(source.train.images.shape[1])
 
 
@@ -325,7 +325,7 @@ def _needed_bytes(
     needed = 0.0
     for name, chosen in rows.items():
         split = source.split(name)
-        assert isinstance(split, FileSplit)  # DataOptions allows encoded for nothing else
+        assert isinstance(split, FileSplit)  # DataOptions allows encoded only for files
         needed += len(chosen) * ((200 if options.linked else split.bytes_an_image(chosen)) + known)
     return int(needed)
 
@@ -375,7 +375,7 @@ def _describe(
         "format": FORMAT,
         "version": VERSION,
         "origin": source.origin,
-        # Without the root: the same data set prepared elsewhere gives the same description.
+        # Without the root, so that the same data set prepared elsewhere gets the same description.
         "options": options.model_dump(exclude={"root"}),
         "layout": options.format,
         "image_size": side,

@@ -22,4 +22,4 @@ SOURCES: dict[str, Callable[[DataOptions], Source]] = {
     "spirograph": read_spirograph,
     "threediebench": read_threediebench,
 }
-"""Every value of ``DataOptions.source`` and the function that reads it."""
+"""The function that reads each value of ``DataOptions.source``."""

@@ -1,4 +1,4 @@
-"""Images that a data set holds more than once: in both splits, or under two labels."""
+"""Images that occur more than once in a data set: in both splits, or with two labels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from clever.data.source import SplitName
 
 EXAMPLES = 3
-"""How many are named."""
+"""Number of examples."""
 
 
 def pixel_digest(pixels: NDArray[np.uint8]) -> int:
-    """64 bits that two images share where they have the same shape and pixels, and else but by chance.
-
-    Two of a million different images share them with a probability of 3e-8.
+    """A 64-bit hash of shape and pixels: equal images have the same digest. The probability that any two of a million
+    different images collide is 3e-8.
     """
     whole = hashlib.blake2b(str(pixels.shape).encode(), digest_size=8)
     whole.update(np.ascontiguousarray(pixels).data)
@@ -27,7 +26,7 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> int:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the images of a split: ``digests`` uint64 [N], ``labels`` int64 [N], ``name`` of each row."""
+    """Facts about the images of a split: ``digests`` uint64 [N], ``labels`` int64 [N], ``name`` of each row."""
 
     digests: NDArray[np.uint64]
     labels: NDArray[np.int64]
@@ -36,10 +35,10 @@ class Known:
 
 @dataclass(frozen=True)
 class Repeats:
-    """How many images occur more than once, with a few names.
+    """Numbers of images that occur more than once, with a few examples.
 
-    ``in_both_splits`` counts test images whose pixels are those of a training image, ``under_two_labels`` different
-    images that occur under two labels or more. An example lists two names.
+    ``in_both_splits`` counts test images with the same pixels as a training image, ``under_two_labels`` distinct images
+    that occur with two or more labels. An example lists two names.
     """
 
     in_both_splits: int
@@ -49,7 +48,7 @@ class Repeats:
 
 
 def find_repeats(splits: dict[SplitName, Known]) -> Repeats:
-    """Compare the images of both splits, as they are stored, pixel by pixel (by digest)."""
+    """Compare the stored images of both splits pixel by pixel (by digest)."""
     train, test = splits["train"], splits["test"]
     first = {int(digest): row for row, digest in reversed(list(enumerate(train.digests.tolist())))}
     shared = np.flatnonzero(np.isin(test.digests, train.digests)).tolist()
@@ -71,12 +70,12 @@ def find_repeats(splits: dict[SplitName, Known]) -> Repeats:
 
 
 def described(repeats: Repeats) -> list[str]:
-    """A line for each kind that occurs."""
+    """One line for each kind of repeat that occurs."""
     lines = []
     if repeats.in_both_splits:
         names = ", ".join(" = ".join(pair) for pair in repeats.examples_in_both)
-        lines.append(f"{repeats.in_both_splits} test images are training images too, pixel by pixel ({names})")
+        lines.append(f"{repeats.in_both_splits} test images are also training images, pixel by pixel ({names})")
     if repeats.under_two_labels:
         names = ", ".join(" = ".join(pair) for pair in repeats.examples_under_two)
-        lines.append(f"{repeats.under_two_labels} images occur under two labels, pixel by pixel ({names})")
+        lines.append(f"{repeats.under_two_labels} images occur with two labels, pixel by pixel ({names})")
     return lines

@@ -1,4 +1,4 @@
-"""What every source hands to the preparation: class names and two splits that can be read row by row."""
+"""The result of every source, for the preparation: class names and two splits that can be read row by row."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
 Latent = NDArray[np.generic]
-"""The numbers that are known of one image, as they were found: of any dtype and shape until the preparation checks."""
+"""The latents of one image as read: dtype and shape are checked later, by the preparation."""
 
 FILE_LIMIT = 2**28
-"""Bytes of the largest image file that is read; a larger one is no photograph and would only fill the memory."""
+"""Largest image file in bytes that is read; a larger one is not a photograph and would fill the memory."""
 
 NO_LABEL = -1
-"""The label of every image of a data set without labels, which has no classes."""
+"""The label of every image of a data set without labels; such a data set has no classes."""
 
 LATENT_LIMIT = 2**16
-"""Bytes of the largest file of latents that is read: thousands of numbers, of which any source has a dozen."""
+"""Largest file of latents in bytes that is read: enough for thousands of numbers; sources have about a dozen."""
 
 
 @dataclass(frozen=True)
 class ArraySplit:
     """Decoded images: ``images`` uint8 [N, H, W, 3] (may be memory-mapped), ``labels`` int64 [N].
 
-    ``latents`` float32 [N, L] are numbers that are known of each image; ``groups`` int64 [N] says which images show the
-    same object, all of one label.
+    ``latents`` float32 [N, L] are known numbers of each image; ``groups`` int64 [N] numbers the object that each image
+    shows; images of one object have one label.
     """
 
     images: NDArray[np.uint8]
@@ -46,7 +46,7 @@ class ArraySplit:
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def name(self, row: int) -> str:
-        """How a message calls the image of this row."""
+        """The name of this row's image in messages."""
         return f"row {row}"
 
     def read(self, row: int) -> NDArray[np.uint8]:
@@ -55,7 +55,7 @@ class ArraySplit:
         return image
 
     def latent(self, row: int) -> Latent:
-        """What is known of the image of this row."""
+        """The latents of this row's image."""
         assert self.latents is not None
         latent: Latent = self.latents[row]
         return latent
@@ -65,10 +65,10 @@ class ArraySplit:
 class FileSplit:
     """Encoded images: ``paths`` relative to ``root`` with forward slashes, ``labels`` int64 [N].
 
-    ``unreadable`` lists (name, reason) of entries that the listing of the folder had already to give up.
-    ``latent_path`` turns the path of an image into that of the ``.npy`` file of its latents; they are read with the
-    image, since opening millions of files only to list them would take hours. ``groups`` as in :class:`ArraySplit`.
-    ``passed_over`` counts the files that are no images by reason (see ``image_files.Listing``).
+    ``unreadable`` lists (name, reason) of entries that failed when the folder was listed. ``latent_path`` maps the path
+    of an image to that of the ``.npy`` file of its latents. Latents are read together with the image, because opening
+    millions of files just to list them would take hours. ``groups`` as in :class:`ArraySplit`. ``passed_over`` counts
+    the ignored files by reason (see ``image_files.Listing``).
     """
 
     root: Path
@@ -80,15 +80,15 @@ class FileSplit:
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def name(self, row: int) -> str:
-        """How a message calls the image of this row: its path below the root."""
+        """The name of this row's image in messages: its path below the root."""
         return self.paths[row]
 
     def read(self, row: int) -> bytes:
-        """The file's bytes; raises :class:`UnreadableError` where there are none to be had."""
+        """The file's bytes; raises :class:`UnreadableError` if it cannot be read."""
         return read_regular(self.root / self.paths[row], FILE_LIMIT)
 
     def latent(self, row: int) -> Latent:
-        """The array beside the image; raises :class:`UnreadableError` where there is no whole one without pickles."""
+        """The image's latents; raises :class:`UnreadableError` if the file is missing, incomplete or holds pickles."""
         assert self.latent_path is not None
         path = self.latent_path(self.paths[row])
         name = path.rpartition("/")[2]
@@ -97,31 +97,31 @@ class FileSplit:
         except UnreadableError as error:
             raise UnreadableError(f"{name}: {error}") from error
         except Exception as error:
-            # A damaged header makes numpy raise almost anything (ValueError, EOFError, MemoryError, UnicodeError).
-            raise UnreadableError(f"{name}: not a whole .npy array without pickles") from error
+            # A damaged header can make numpy raise almost anything (ValueError, EOFError, MemoryError, UnicodeError).
+            raise UnreadableError(f"{name}: not a complete .npy array without pickles") from error
         if not isinstance(found, np.ndarray):
             raise UnreadableError(f"{name}: not a single .npy array")
         return found
 
     def bytes_an_image(self, rows: NDArray[np.int64]) -> float:
-        """Bytes that one file takes on average, estimated from up to 200 of ``rows``."""
+        """Average size of a file in bytes, estimated from up to 200 of ``rows``."""
         sizes = []
         for row in rows[:: max(1, len(rows) // 200)]:
             try:
                 sizes.append((self.root / self.paths[row]).stat().st_size)
-            except OSError:  # it will be named when it is read
+            except OSError:  # it will be reported when it is read
                 continue
         return float(np.mean(sizes)) if sizes else 0.0
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it was found: class names in label order, and its two splits.
+    """A data set as read from its source: class names in label order, and its two splits.
 
     Without labels there are no classes, every label is ``NO_LABEL``, and ``test`` may be empty.
 
-    ``origin`` says in a few words what was read (for ``store.json``), without absolute paths. ``latent_names`` names
-    the latents of every image, where both splits have some. ``notes`` are lines that a user should read once.
+    ``origin`` is a short description of what was read (for ``store.json``), without absolute paths. ``latent_names``
+    names the latents of every image, if both splits have them. ``notes`` are lines to show to the user once.
     """
 
     classes: tuple[str, ...]

@@ -38,9 +38,9 @@ GROUPS = "{}_groups.npy"
 
 
 def file_names(layout: str, *, latents: bool = False, groups: bool = False, linked: bool = False) -> tuple[str, ...]:
-    """Files of a store beside ``store.json``, by layout (``pixels`` or ``encoded``) and what is known of its images.
+    """Files of a store in addition to ``store.json``, by layout (``pixels`` or ``encoded``) and kind of latents.
 
-    A ``linked`` store has the paths and checksums of the image files in place of their bytes.
+    A ``linked`` store has the paths and checksums of the image files instead of their bytes.
     """
     images = [LINKS if linked and pattern == "{}_bytes.bin" else pattern for pattern in LAYOUTS[layout]]
     patterns = (*images, *([LATENTS] if latents else []), *([GROUPS] if groups else []))
@@ -62,12 +62,11 @@ ALL_FILES = frozenset(
 
 @dataclass
 class ImageBatch:
-    """Images and what is known of them; row i of every tensor is the same image, all on one device.
+    """Images with labels and latents; row i of every tensor belongs to the same image; all are on one device.
 
-    ``pixels`` uint8 [N, 3, H, W], contiguous, filled up with 0 at the bottom and right where images differ in size;
-    ``sizes`` int64 [N, 2], height and width of each image; ``labels`` int64 [N]; ``indices`` int64 [N], rows of the
-    split; ``latents`` float32 [N, L], the numbers that are known of each image (``Store.latent_names``), None where the
-    store has none.
+    ``pixels`` uint8 [N, 3, H, W], contiguous, padded with 0 at the bottom and right if images differ in size; ``sizes``
+    int64 [N, 2], height and width of each image; ``labels`` int64 [N]; ``indices`` int64 [N], rows of the split;
+    ``latents`` float32 [N, L], the latents of each image (``Store.latent_names``), None if the store has none.
     """
 
     pixels: Tensor
@@ -90,10 +89,10 @@ class ImageBatch:
 class Split:
     """The training or test images of a store.
 
-    ``labels`` int64 [N] in memory; images stay on the disk (memory-mapped) until asked for. ``image_size`` is the side
-    of the squares, or None for an encoded store, whose images keep their own sizes; ``nbytes`` counts the image bytes.
-    ``latents`` float32 [N, L] are in memory too, and ``groups`` int64 [N], which images show the same object; None
-    where the store has none. Reading is safe from several threads at once.
+    ``labels`` int64 [N] in memory; images stay on disk (memory-mapped) until they are read. ``image_size`` is the side
+    of the squares, or None for an encoded store, whose images keep their sizes; ``nbytes`` counts the image bytes.
+    ``latents`` float32 [N, L] and ``groups`` int64 [N], the object that each image shows, are also in memory; None if
+    the store has none. Several threads may read at the same time.
     """
 
     def __init__(self, store: Store, name: SplitName) -> None:
@@ -127,7 +126,7 @@ class Split:
         return len(self.labels)
 
     def images(self, indices: Tensor | NDArray[np.int64] | list[int]) -> ImageBatch:
-        """The images of these rows, in this order, on the CPU. Raises IndexError beyond the split."""
+        """The images of these rows, in this order, on the CPU. Raises IndexError for rows outside the split."""
         rows = np.asarray(indices, dtype=np.int64).reshape(-1)
         buffer = np.empty((len(rows), *self.extent(rows), 3), dtype=np.uint8)
         self.fill(rows, buffer)
@@ -192,7 +191,7 @@ class Split:
         except UnreadableError as error:
             raise UserError(f"{self.folder}: {self.name} image {row} is damaged ({error}); prepare it again") from error
         if pixels.shape[:2] != tuple(self._sizes[row]):
-            raise UserError(f"{self.folder}: {self.name} image {row} has another size than stored; prepare it again")
+            raise UserError(f"{self.folder}: {self.name} image {row} has changed its size; prepare it again")
         return pixels
 
     def _load(self, what: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
@@ -204,7 +203,7 @@ class Split:
 
     def _map_bytes(self) -> NDArray[np.uint8]:
         path = self.folder / f"{self.name}_bytes.bin"
-        if len(self) == 0 and path.is_file() and path.stat().st_size == 0:  # no bytes cannot be mapped
+        if len(self) == 0 and path.is_file() and path.stat().st_size == 0:  # an empty file cannot be mapped
             return np.empty(0, dtype=np.uint8)
         monotonic = self._offsets[0] == 0 and bool((np.diff(self._offsets) > 0).all())
         if not path.is_file() or not monotonic or path.stat().st_size != self._offsets[-1]:
@@ -217,10 +216,9 @@ class Split:
 class Store:
     """A prepared data set.
 
-    ``classes`` in label order; ``mean`` and ``std`` per channel on the [0, 1] scale, to normalise with; ``checksum``
-    a sha256 over all content (files, classes, mean, std, image size, names of latents), the same wherever the store was
-    prepared; ``info`` all of ``store.json``: counts, counts per class, unreadable images, files with their bytes and
-    sha256.
+    ``classes`` in label order; ``mean`` and ``std`` per channel on the [0, 1] scale, for normalisation; ``checksum`` a
+    sha256 over all content (files, classes, mean, std, image size, names of latents), independent of the machine;
+    ``info`` all of ``store.json``: counts, counts per class, unreadable images, files with their sizes and sha256.
     """
 
     folder: Path
@@ -234,8 +232,8 @@ class Store:
     def open(cls, folder: Path | str) -> Store:
         """Open a prepared store, checking its description and the length of its files (their content: ``verify``).
 
-        Raises :class:`UserError` where there is none, it has another format or version, the description was changed,
-        or a file is missing or has another length than when it was written.
+        Raises :class:`UserError` if there is no store, it has another format or version, its description was changed,
+        or a file is missing or has changed its length.
         """
         folder = Path(folder)
         info = _read_description(folder / DESCRIPTION)
@@ -246,25 +244,25 @@ class Store:
             if path.stat().st_size != recorded["bytes"]:
                 raise UserError(
                     f"{path}: has {path.stat().st_size} bytes, {recorded['bytes']} were written; "
-                    "it is truncated or changed, prepare the data set again"
+                    "it is truncated or changed; prepare the data set again"
                 )
         mean, std = tuple(info["mean"]), tuple(info["std"])
         return cls(folder, tuple(info["classes"]), mean, std, info["checksum"], info)
 
     @property
     def labelled(self) -> bool:
-        """Whether the images have labels; without any, ``classes`` is empty and every label is -1."""
+        """Whether the images have labels; without labels, ``classes`` is empty and every label is -1."""
         return bool(self.classes)
 
     @property
     def linked_root(self) -> Path | None:
-        """The folder of the image files that a linked store reads; None where the store has its own images."""
+        """The folder of the image files that a linked store reads; None if the store has its own images."""
         root = self.info.get("linked_root")
         return None if root is None else Path(root)
 
     @property
     def latent_names(self) -> tuple[str, ...]:
-        """What the columns of the latents are called; empty where the store has none."""
+        """Names of the columns of the latents; empty if the store has none."""
         return tuple(self.info.get("latent_names", ()))
 
     def split(self, name: SplitName) -> Split:
@@ -277,9 +275,9 @@ class Store:
         """Compare the content of every file with its recorded checksum.
 
         Args:
-            remember: as every job does it: large files are read once a machine (see ``clever.data.verification``).
-                Without it every byte is read. Of a linked store's images only the sizes are compared here; each
-                file is compared with its checksum when it is read.
+            remember: read large files once per machine, as jobs do (see ``clever.data.verification``). False: read
+                every byte. Of a linked store's images, only the sizes are compared here; each file is compared with its
+                checksum when it is read.
 
         Raises:
             UserError: a file differs; the message names it.
@@ -292,9 +290,9 @@ class Store:
 
 
 def content_checksum(info: dict[str, Any]) -> str:
-    """One sha256 over all that a training can see of a store: its files and how they are read and normalised."""
+    """One sha256 over everything in a store that affects training: its files and how they are read and normalised."""
     seen = {key: info[key] for key in ("format", "version", "layout", "image_size", "classes", "mean", "std")}
-    # Only where there are latents: a store without them keeps the checksum that it has always had.
+    # Only if there are latents, so that a store without them keeps its earlier checksum.
     seen |= {key: info[key] for key in ("latent_names",) if key in info}
     seen["files"] = {name: recorded["sha256"] for name, recorded in info["files"].items()}
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
@@ -323,8 +321,8 @@ def _read_description(path: Path) -> dict[str, Any]:
     if info["layout"] not in LAYOUTS or not triples or not _files_fit(info):
         raise UserError(f"{path}: is incomplete; prepare the data set again")
     if computed != info["checksum"]:
-        raise UserError(f"{path}: does not match its checksum; it was changed or damaged, prepare the data set again")
-    if KEY in info:  # what the checksum of the content leaves out: counts, notes; older stores lack it
+        raise UserError(f"{path}: does not match its checksum; it was changed or damaged; prepare the data set again")
+    if KEY in info:  # seals what the content's checksum excludes: counts, notes; older stores lack it
         check_seal(info, path, "prepare the data set again")
     return info
 

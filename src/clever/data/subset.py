@@ -20,10 +20,9 @@ def ranks_within_class(labels: NDArray[np.int64], seed: int, *purpose: str | int
 
 
 def balanced_subset(labels: NDArray[np.int64], limit: int | None, seed: int, split: str) -> NDArray[np.int64]:
-    """Rows of at most ``limit`` images, one class in turn after the other, in their original order.
-
-    No class gets two images more than another that still has some. The choice depends on (seed, split) alone, and a
-    larger limit keeps all that a smaller one keeps.
+    """Rows of at most ``limit`` images, chosen from the classes in turn, in their original order. No class gets two
+    images more than another that still has images left. The choice depends on (seed, split) alone, and a larger limit
+    keeps all images that a smaller one keeps.
     """
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
@@ -34,10 +33,10 @@ def balanced_subset(labels: NDArray[np.int64], limit: int | None, seed: int, spl
 def whole_groups(
     labels: NDArray[np.int64], groups: NDArray[np.int64], limit: int | None, seed: int, split: str
 ) -> tuple[NDArray[np.int64], int]:
-    """Rows of whole groups with at most ``limit`` images, one class in turn after the other, in their original order.
+    """Rows of whole groups with at most ``limit`` images, chosen from the classes in turn, in their original order.
 
-    The first group that would exceed the limit and all after it are left out, so that a larger limit keeps all that a
-    smaller one keeps. Images of a group share a label. Also returned: the smallest limit that keeps every class.
+    The first group that would exceed the limit and all later ones are excluded, so that a larger limit keeps all groups
+    that a smaller one keeps. Images of a group share a label. Also returns the smallest limit that keeps every class.
     """
     _, first, counts = np.unique(groups, return_index=True, return_counts=True)
     group_labels = labels[first]

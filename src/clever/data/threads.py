@@ -1,4 +1,4 @@
-"""Work spread over threads, with results in order and a bounded number of them in memory."""
+"""Work in several threads, with results in order and a bounded number of them in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def available_cores(at_most: int = 16) -> int:
-    """CPU cores that this process may use (a Slurm job sees its share only), at least 1."""
+    """Number of CPU cores that this process may use (in a Slurm job, those allocated to it), at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, min(at_most, len(os.sched_getaffinity(0))))
     return max(1, min(at_most, os.cpu_count() or 1))
@@ -24,7 +24,7 @@ def ordered_map(
 ) -> Iterator[Result]:
     """``map`` over ``workers`` threads: results in the order of the tasks, at most ``ahead`` of them waiting.
 
-    Pillow releases the interpreter's lock while it decodes and resizes, so threads do as well as processes.
+    Pillow releases the global interpreter lock while it decodes and resizes, so threads are as fast as processes.
     """
     pool = ThreadPoolExecutor(workers)
     try:

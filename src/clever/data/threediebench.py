@@ -20,7 +20,7 @@ from clever.files import expanded
 from clever.threediebench import NAMES
 
 VIEWS = 50
-"""Photographs of an object."""
+"""Number of photographs per object."""
 
 LISTS: dict[SplitName, str] = {"train": "train_images.npy", "test": "val_images.npy"}
 """The release's lists of objects (SIE:src/dataset.py): a string ``/SYNSET/OBJ`` for each."""
@@ -30,15 +30,15 @@ _IMAGE = re.compile(r"image_(\d+)\.jpg")
 
 
 def read_threediebench(options: DataOptions) -> Source:
-    """``root/SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``, seven numbers each, beside them.
+    """``root/SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``, seven numbers each, in the same folder.
 
-    A class is a synset, a group an object: all views of an object are in the same split. Where ``root`` holds the
-    release's own lists ``train_images.npy`` and ``val_images.npy``, they say which objects are in which split.
-    Otherwise a fifth of the objects of every class, rounded, is the test split; it is drawn once and for all, so that
-    every study sees the same one whatever its seeds.
+    A class is a synset, a group an object: all views of an object are in the same split. If ``root`` holds the
+    release's lists ``train_images.npy`` and ``val_images.npy``, they define the splits. Otherwise a fifth of the
+    objects of every class, rounded, is the test split; its draw is fixed, so that it is the same in every study and for
+    every seed.
 
-    A view without its image or its latents, a view beyond the fiftieth, an object without views, and an object that a
-    second synset holds once more (only without lists: it could be in both splits) count as unreadable. Files are not
+    A view without its image or its latents, a view beyond the fiftieth, an object without views, and an object that is
+    repeated in a second synset (only without lists: it could be in both splits) count as unreadable. Files are not
     opened yet; latents that are not seven finite numbers make their image unreadable when it is prepared.
 
     Raises :class:`UserError` for a missing folder, one without classes, a class without objects, too few objects to
@@ -51,7 +51,7 @@ def read_threediebench(options: DataOptions) -> Source:
     listed = [name for name in LISTS.values() if (root / name).exists()]
     if len(listed) == 1:
         absent = next(name for name in LISTS.values() if name not in listed)
-        raise UserError(f"{root}: holds {listed[0]} but no {absent}; add it, or remove both to split the objects anew")
+        raise UserError(f"{root}: holds {listed[0]} but no {absent}; add it, or remove both to draw a new split")
     twice: list[tuple[str, str]] = []
     if listed:
         objects = _listed_objects(root)
@@ -83,7 +83,7 @@ def _listed_objects(root: Path) -> dict[SplitName, list[str]]:
     for split, file in LISTS.items():
         entries = load_array(root / file, memory_mapped=False)
         if entries.dtype.kind != "U" or entries.ndim != 1 or not len(entries):
-            raise UserError(f"{root / file}: must hold one string /SYNSET/OBJ an object, not {entries.dtype}")
+            raise UserError(f"{root / file}: must hold one string /SYNSET/OBJ per object, not {entries.dtype}")
         objects[split] = []
         for entry in entries.tolist():
             match = _OBJECT.fullmatch(entry)
@@ -99,7 +99,7 @@ def _listed_objects(root: Path) -> dict[SplitName, list[str]]:
 
 
 def _found_objects(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """All objects as SYNSET/OBJ in sorted order, and those that an earlier synset holds already, with the reason."""
+    """All objects as SYNSET/OBJ in sorted order, and those already in an earlier synset, with the reason."""
     synsets = _folders(root)
     if not synsets:
         raise UserError(f"{root}: has no class folders; expected SYNSET/OBJ/image_0.jpg")
@@ -130,10 +130,10 @@ def _folders(folder: Path) -> list[str]:
 def _split_by_object(root: Path, objects: list[str]) -> dict[SplitName, list[str]]:
     _, labels = np.unique([_synset(name) for name in objects], return_inverse=True)
     ranks = ranks_within_class(labels.astype(np.int64), 0, "threediebench", "split")
-    # round() to even is of no account: n / 5 is never half way between two whole numbers.
+    # round() to even does not matter: n / 5 is never halfway between two integers.
     for_test = ranks < np.rint(np.bincount(labels)[labels] / 5)
     if not for_test.any():
-        raise UserError(f"{root}: too few objects to split; a class of at least 3 gives one to the test split")
+        raise UserError(f"{root}: too few objects to split; a class needs at least 3 for one in the test split")
     chosen: dict[SplitName, list[str]] = {"train": [], "test": []}
     for name, test in zip(objects, for_test.tolist(), strict=True):
         chosen["test" if test else "train"].append(name)
@@ -169,7 +169,7 @@ def _latent_path(image: str) -> str:
 
 
 def _views(root: Path, name: str) -> tuple[list[str], list[tuple[str, str]]]:
-    """The images of an object in the order of their numbers, and what is wrong with the others."""
+    """The images of an object in the order of their numbers, and the problems of the others."""
     try:
         files = {path.name for path in (root / name).iterdir()}
     except OSError as error:

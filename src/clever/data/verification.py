@@ -1,10 +1,10 @@
-"""The content of a store's files against the checksums in its description, once a job or once a machine.
+"""Compare the content of a store's files with the checksums in its description, once per job or once per machine.
 
-Every job reads files below ``ALWAYS_BELOW`` whole (SHA-256, about 1.3 GB a second on a core with its instructions). A
-larger file is read whole by the first job on a machine. Its identity (device, inode, size, times of the last change of
+Every job reads all files smaller than ``ALWAYS_BELOW`` (SHA-256, about 1.3 GB/s on a core with SHA instructions). A
+larger file is read by the first job on a machine. Its identity (device, inode, size, times of the last change of
 content and of inode, in nanoseconds) is then remembered below ``$XDG_CACHE_HOME/clever/verified`` (``~/.cache``), and
-later jobs read the file again only after that identity has changed, as it does with every write, copy or restore.
-What changes bytes without it (a failing disk) shows in ``clever doctor --verify``, which always reads everything.
+later jobs read the file again only if that identity has changed, as it does with every write, copy or restore. To
+detect bytes that changed without it (a failing disk), run ``clever doctor --verify``, which always reads everything.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from clever.errors import UserError
 from clever.files import write_json
 
 ALWAYS_BELOW = 1_000_000_000
-"""Bytes of a file from which on its identity is remembered: it takes about a second to read."""
+"""File size in bytes from which the identity is remembered; such a file takes about a second to read."""
 
 _SETTLED_NANOSECONDS = 2_000_000_000
-"""A file that was changed as recently as this is not remembered: a further change could leave the same times."""
+"""A file changed more recently than this is not remembered: a further change could leave the same times."""
 
 
 def file_sha256(path: Path) -> str:
@@ -41,8 +41,8 @@ def verify_file(path: Path, sha256: str, *, remember: bool) -> None:
 
     Args:
         path: the file.
-        sha256: what was recorded when it was written, in hexadecimal.
-        remember: take the word of an earlier job for a large file that has not been touched since.
+        sha256: the checksum recorded when it was written, in hexadecimal.
+        remember: rely on an earlier job's check of a large file that has not changed since.
 
     Raises:
         UserError: it is not the file that was written, or cannot be read.
@@ -60,14 +60,14 @@ def verify_file(path: Path, sha256: str, *, remember: bool) -> None:
         raise UserError(f"{path}: cannot be read ({error.strerror}); prepare the data set again") from error
     if found != sha256:
         raise UserError(
-            f"{path}: sha256 is {found[:12]}…, {sha256[:12]}… was written; it was changed or damaged, prepare the "
+            f"{path}: sha256 is {found[:12]}…, {sha256[:12]}… was written; it was changed or damaged; prepare the "
             "data set again"
         )
     if memory is not None:
         size, seconds = before["size"] / 1e9, time.monotonic() - started
         print(f"{path}: {size:.1f} GB compared with their checksum in {seconds:.1f} s", file=sys.stderr)
         if after == before and now - max(before["mtime_ns"], before["ctime_ns"]) > _SETTLED_NANOSECONDS:
-            # Where nothing can be remembered (no home folder, a full disk), the next job reads the file again.
+            # If nothing can be remembered (no home folder, a full disk), the next job reads the file again.
             with suppress(UserError, OSError):
                 write_json(memory, before | {"sha256": sha256})
 

@@ -1,4 +1,4 @@
-"""Writing a folder so that it is there whole or not at all."""
+"""Writing a folder atomically."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from clever.locks import is_alive, machine, unique_tag
 
 @contextmanager
 def whole_folder(folder: Path, replaceable: frozenset[str], needed_bytes: int) -> Iterator[Path]:
-    """Yield a temporary sibling of ``folder``; when the block succeeds, it takes the place of ``folder``.
+    """Yield a temporary sibling of ``folder``; when the block succeeds, it replaces ``folder``.
 
-    On any failure or interruption the sibling is removed and ``folder`` stays as it was. A folder that exists is
-    replaced only if it is empty or every name in it is in ``replaceable``, so that nobody's files are deleted. What
-    a killed process of this machine left behind is cleared away; what one of another machine, or of this one before it
-    was restarted, left behind is named.
+    On any failure or interruption the sibling is removed and ``folder`` does not change. An existing folder is replaced
+    only if it is empty or every name in it is in ``replaceable``, so that no other files are deleted. Remains of a
+    killed process on this machine are removed; remains from another machine, or from before a restart of this one, are
+    reported.
 
-    Raises :class:`UserError` where ``folder`` holds other files, ``needed_bytes`` exceed the free space, or a write
-    fails (disk full, no permission).
+    Raises :class:`UserError` if ``folder`` holds other files, ``needed_bytes`` exceed the free space, or a write fails
+    (disk full, no permission).
     """
     partial = folder.parent / f".{folder.name}.{unique_tag()}.partial"
     try:
@@ -57,9 +57,9 @@ def whole_folder(folder: Path, replaceable: frozenset[str], needed_bytes: int) -
 
 
 class ArrayFile:
-    """A ``.npy`` file written block after block, whose number of rows is known only at the end.
+    """A ``.npy`` file written in blocks; the number of rows is known only at the end.
 
-    Plain writes, not a memory map: on a full disk a write raises, where touching a map kills the process.
+    Uses plain writes, not a memory map: on a full disk a write raises, but writing to a map kills the process.
     """
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic]) -> None:
@@ -86,7 +86,7 @@ class ArrayFile:
                 header = self._header()
                 # numpy pads headers and leaves room for a longer count: 128 bytes, whatever the count.
                 if len(header) != self._header_length:
-                    raise RuntimeError("the header of a .npy file changed its length with the number of rows")
+                    raise RuntimeError("the length of a .npy header changed with the number of rows")
                 self._file.seek(0)
                 self._file.write(header)
                 sync(self._file)
@@ -103,14 +103,14 @@ class ArrayFile:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write one whole array and make sure that it is on the disk."""
+    """Write one array and flush it to disk."""
     with path.open("wb") as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
         sync(file)
 
 
 def sync(file: Any) -> None:
-    """Push what was written to ``file`` through to the disk."""
+    """Flush ``file`` to disk."""
     file.flush()
     os.fsync(file.fileno())
 
@@ -122,7 +122,9 @@ def _check_replaceable(folder: Path, replaceable: frozenset[str]) -> None:
         raise UserError(f"{folder}: is in the way; a prepared store is a folder")
     foreign = sorted({path.name for path in folder.iterdir()} - replaceable)
     if foreign:
-        raise UserError(f"{folder}: holds {foreign[0]}, which no prepared store does; choose an empty or new folder")
+        raise UserError(
+            f"{folder}: holds {foreign[0]}, which no prepared store contains; choose an empty or new folder"
+        )
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -135,15 +137,15 @@ def _remove_abandoned(folder: Path) -> None:
             if not is_alive(int(match[2])):
                 shutil.rmtree(path, ignore_errors=True)
         else:
-            # Its process number means nothing here: it may be at work in another container or on another machine.
-            note = f"note: {path}: left by another machine; delete it unless a preparation is at work there"
+            # Its process number has no meaning here: it may be running in another container or on another machine.
+            note = f"note: {path}: left by another machine; delete it unless a preparation is running there"
             print(one_line(note), file=sys.stderr)
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
-        # A folder with files in it cannot be renamed over. Where the kernel can, it changes places with the new one, so
-        # that at every moment one of them is there. Then `partial` is the old one, which is removed.
+        # A rename cannot replace a folder that has files in it. If the kernel supports it, the two folders are
+        # exchanged, so that one of them exists at every moment. Then `partial` is the old one, which is removed.
         if not exchange(partial, folder):
             aside = partial.with_name(f"{partial.name.removesuffix('.partial')}0.partial")
             folder.rename(aside)

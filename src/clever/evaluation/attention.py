@@ -1,4 +1,4 @@
-"""Protocol ``attention``: how much of where a backbone looks is the object of a photograph that has a mask.
+"""Protocol ``attention``: how much of a backbone's attention falls on the object of a photograph with a mask.
 
 A ViT's map is the last block's [CLS] attention, as the paper and DINO show it: the mean over heads, and its best head.
 A convolutional network's is Grad-CAM of its last map, for the whole representation and for IR and EF alone, as DDCL
@@ -26,14 +26,14 @@ from clever.results.records import Record
 
 
 class AttentionOptions(ExternalOptions):
-    """Which photographs, and how large the backbone sees them."""
+    """Which photographs to use, and the size at which the backbone sees them."""
 
     layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
     """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps."""
     image_size: PositiveInt = 480
     """Photographs are resized to a square of this side (the paper: 480); a multiple of the ViT's patch."""
     mass: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
-    """Share of a map's sum that its mask holds (DINO: 0.6)."""
+    """Share of a map's sum that its mask contains (DINO: 0.6)."""
 
     def require(self) -> None:
         from clever.evaluation.saliency.datasets import require_layout  # reading a study needs no images
@@ -45,7 +45,7 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
     """Compare each map with the mask of its photograph.
 
     Records in percent, means over photographs: ``iou``, of the mask that holds ``mass`` of the map with the object, and
-    ``energy``, the share of the map's sum that lies in the object. Of a ViT there is the part ALL only, and
+    ``energy``, the share of the map's sum inside the object. Of a ViT there is the part ALL only, and
     ``best_head_iou``, where each photograph's best head is taken (DINO's figure). ``object`` is the object's share of
     the photographs: the energy of a map that is the same everywhere.
 
@@ -91,7 +91,7 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
 
 
 def _look(pixels: NDArray[np.uint8], side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """A photograph as the backbone sees it, float32 [1, 3, side, side]."""
+    """A photograph as input of the backbone, float32 [1, 3, side, side]."""
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
     image = torch.nn.functional.interpolate(image, size=(side, side), mode="bicubic", antialias=True) / 255
     shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
@@ -113,5 +113,5 @@ def _iou(mask: Tensor, truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> 
 def _energy(map_: Tensor, truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float:
     shown = _enlarged(map_, truth.shape) * counted
     total = shown.sum()
-    # A map that is 0 everywhere points nowhere: it has no more than its share by chance.
+    # A map that is 0 everywhere gets the energy of a constant map, the share by chance.
     return 100.0 * float((shown * truth).sum() / total) if total > 0 else 100.0 * float(truth[counted].mean())

@@ -2,7 +2,7 @@
 
 Foster et al. 2021 (invclr, ``eval.py``, ``evaluate/lbfgs.py``) average the un-normalised output of the encoder in
 evaluation mode over M transformations, M = 100 for CIFAR (crop, flip, colours) and M = 30 for Spirograph (the image
-rendered anew with fresh nuisances), for the training images of a probe as for its test images. M = 1 is their ordinary
+rendered again with fresh nuisances), for the training images of a probe as for its test images. M = 1 is their ordinary
 evaluation of transformed images.
 """
 
@@ -24,33 +24,33 @@ from clever.randomness import make_generator
 if TYPE_CHECKING:
     RecipeChoice = ViewOptions
 else:
-    # What makes pairs of photographs has no transformation to draw for one of them.
+    # Recipes for pairs of photographs have no transformation of a single image.
     _KINDS = tuple(kind for kind in VIEW_MAKERS if not kind.pairs)
     RecipeChoice = Annotated[Union[_KINDS], Field(discriminator="name")]  # noqa: UP007
 
 
 class AveragingOptions(Options):
-    """Over how many transformations of an image, and which, its feature is averaged."""
+    """The number and kind of transformations over which an image's feature is averaged."""
 
     count: PositiveInt
-    """Transformations an image: 100 for CIFAR and 30 for Spirograph in Foster et al.; 1 evaluates one random
+    """Transformations per image: 100 for CIFAR and 30 for Spirograph in Foster et al.; 1 evaluates one random
     transformation of every image. An evaluation takes about this many times as long."""
     recipe: RecipeChoice = AugmentationOptions(name="caug", local_views=0)
     """The training recipe whose first global view is drawn, usually that of the runs. The view has the size of the
-    evaluation; ``global_size`` and everything about local views and the second global view is not used. ``spirograph``
-    renders the image anew from its latents instead of transforming it, and so takes no perturbations."""
+    evaluation; ``global_size`` and everything about local views and the second global view is ignored. ``spirograph``
+    renders the image again from its latents instead of transforming it, so perturbations cannot be applied."""
 
     @property
     def renders(self) -> bool:
-        """Whether the recipe makes its views from latents and takes no notice of the pixels."""
+        """Whether the recipe makes its views from latents and ignores the pixels."""
         return self.recipe.source is not None
 
 
 class FreshViews:
-    """Draws and makes random views, each a function of the seed, the purpose and the image alone.
+    """Draws and makes random views, each a function of only the seed, the purpose and the image.
 
     Args:
-        recipe: whose first global view is drawn.
+        recipe: the recipe whose first global view is drawn.
         image_size: side of the views.
         mean, std: of the three channels, for pixels in [0, 1].
 
@@ -59,7 +59,7 @@ class FreshViews:
     """
 
     def __init__(self, recipe: ViewOptions, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        # Only the maker of a source of its own renders; every other takes what size it is given.
+        # Only the view maker of a generated source renders; all others accept any size.
         if recipe.source is not None and image_size != recipe.global_size:
             raise UserError(
                 f"averaging.recipe {recipe.name} renders images of {recipe.global_size} px: leave image_size out or "
@@ -79,7 +79,7 @@ class FreshViews:
             self._maker.draw(size.expand(passes, 2), make_generator(seed, *purpose, index))
             for size, index in zip(sizes.cpu(), indices.tolist(), strict=True)
         ]
-        # An image's tables have one row a pass, what is applied needs one row an image.
+        # An image's tables have one row per pass; applying them needs one row per image.
         return [
             [
                 {name: torch.stack([tables[view][name][number] for tables in drawn]) for name in drawn[0][view]}
@@ -96,7 +96,7 @@ class FreshViews:
         Args:
             pixels: uint8 [N, 3, H, W].
             sizes: int64 [N, 2].
-            tables: what :meth:`draw` gave for as many times.
+            tables: the tables that :meth:`draw` returned for the same ``times``.
             latents: float32 [N, L] or None, for recipes that render.
         """
         for left, drawn in zip(range(times, 0, -len(self._maker.kinds)), tables, strict=True):
@@ -108,13 +108,13 @@ _Recipe = TypeVar("_Recipe", bound=ViewOptions)
 
 
 def first_view_only(recipe: _Recipe, image_size: int) -> _Recipe:
-    """The recipe with two global views of ``image_size``, both drawn as its first one is, and nothing else."""
+    """The recipe with two global views of ``image_size``, both drawn like its first one, and no other views."""
     if not isinstance(recipe, AugmentationOptions):
         return recipe
     changes: dict[str, object] = {
         "global_size": image_size,
         "local_views": 0,
-        # The two global views differ in blur and solarisation alone.
+        # The two global views differ only in blur and solarisation.
         "blur_probability_global_2": recipe.blur_probability_global_1,
         "solarise_probability": 0.0,
     }

@@ -1,6 +1,6 @@
-"""Protocol ``corruption``: how much accuracy is left under the 15 corruptions of ImageNet-C at five severities.
+"""Protocol ``corruption``: the accuracy that remains under the 15 corruptions of ImageNet-C at five severities.
 
-The classifier is logistic regression on the clean training features, the same for all; accuracies are told as they are
+The classifier is logistic regression on the clean training features, the same for all; accuracies are given as they are
 and relative to the same classifier's on clean test images. Images are corrupted after resizing and cropping, as
 ImageNet-C was made.
 """
@@ -25,18 +25,18 @@ from clever.results.records import Record
 
 
 class CorruptionOptions(ExtractionOptions):
-    """Which corruptions, how strong, and the classifier that meets them."""
+    """The corruptions, their severities, and the classifier."""
 
     corruptions: list[str] = Field(default=list(CORRUPTIONS), min_length=1)
     """Names as in ImageNet-C; fewer for a quick look."""
     severities: list[Literal[1, 2, 3, 4, 5]] = Field(default=[1, 2, 3, 4, 5], min_length=1)
     """Strengths from 1 to 5; the relative accuracy is a mean over them."""
     penalty: PositiveFloat = 1.0
-    """L2 penalty of the classifier against the sum of the cross-entropy over the training images."""
+    """L2 penalty of the classifier, added to the sum of the cross-entropy over the training images."""
     max_iterations: PositiveInt = 1000
     """Of the classifier's L-BFGS."""
     last_blocks: PositiveInt = 1
-    """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+    """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
 
     @field_validator("corruptions")
     @classmethod
@@ -47,7 +47,7 @@ class CorruptionOptions(ExtractionOptions):
             except UserError as error:
                 raise ValueError(str(error)) from error
             if names.count(name) > 1:
-                raise ValueError(f"the corruption {name!r} is named twice")
+                raise ValueError(f"the corruption {name!r} is listed twice")
         return names
 
     @model_validator(mode="after")
@@ -61,7 +61,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
     """Fit a classifier for each part on clean images and test it on corrupted ones.
 
     Records in percent of the test images: ``top1`` of ``orig`` and of each ``<corruption>_<severity>``, and
-    ``relative_top1``, what is left of the clean accuracy, of each corruption over its severities and of
+    ``relative_top1``, the remaining share of the clean accuracy, of each corruption over its severities and of
     ``corrupted``, the mean over corruptions.
 
     Raises:

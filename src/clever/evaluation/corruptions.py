@@ -1,7 +1,7 @@
 """The 15 corruptions of ImageNet-C at five severities (Hendrycks & Dietterich 2019), drawn or read from disk.
 
 They are drawn by the package ``imagecorruptions`` (of ``imagecorruptions-imaug``), whose strengths are meant for images
-of 224 px. CIFAR-10-C and ImageNet-C, as their authors hand them out, are read where a user has them.
+of 224 px. CIFAR-10-C and ImageNet-C, as distributed by their authors, are read if a user has them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CORRUPTIONS = (
 )
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST = 32
-"""Side in pixels below which the package refuses an image."""
+"""Side in pixels below which the package rejects an image."""
 
 
 def corrupt(
@@ -44,8 +44,8 @@ def corrupt(
 ) -> NDArray[np.uint8]:
     """Corrupt a batch of images.
 
-    What is drawn for an image is a function of the seed, the corruption, the severity and the image's index alone.
-    numpy's global generator, from which the package draws, is put back afterwards.
+    An image's corruption is a function of only the seed, the corruption, the severity and the image's index.
+    numpy's global generator, from which the package draws, is restored afterwards.
 
     Args:
         images: uint8 [N, H, W, 3], RGB, sides of at least 32 px.
@@ -55,7 +55,7 @@ def corrupt(
         indices: which image of its split each one is.
 
     Raises:
-        UserError: name, severity or size are not served, or the package is not installed.
+        UserError: name, severity or size are not supported, or the package is not installed.
     """
     check(name, severity, min(images.shape[1:3]))
     imagecorruptions = _package()
@@ -75,17 +75,17 @@ def corrupt(
 
 
 def check(name: str, severity: int, side: int) -> None:
-    """Raise UserError where :func:`corrupt` does not serve this name, severity or side in pixels."""
+    """Raise UserError if :func:`corrupt` does not support this name, severity or side in pixels."""
     if name not in CORRUPTIONS:
         raise UserError(f"corruption {name!r} is unknown; choose one of {', '.join(CORRUPTIONS)}")
     if severity not in SEVERITIES:
-        raise UserError(f"severity {severity} of {name}: give 1, 2, 3, 4 or 5")
+        raise UserError(f"severity {severity} of {name}: choose 1, 2, 3, 4 or 5")
     if side < SMALLEST:
         raise UserError(f"corruption {name}: images of {side} px are too small, at least {SMALLEST} px are needed")
 
 
 def relative_accuracy(corrupted: Mapping[tuple[str, int], float], clean: float) -> dict[str, float]:
-    """What is left of the clean accuracy, in percent: of each corruption over its severities, and ``mean`` of all.
+    """The remaining share of clean accuracy in percent: of each corruption over its severities, and ``mean`` of all.
 
     Args:
         corrupted: accuracy in percent by (corruption, severity).
@@ -126,7 +126,7 @@ def read_cifar_c(root: Path, name: str, severity: int) -> tuple[NDArray[np.uint8
 def find_imagenet_c(root: Path, name: str, severity: int, classes: Sequence[str]) -> list[tuple[Path, int]]:
     """The files of one corruption of ImageNet-C with their labels, class by class, sorted by name.
 
-    The layout is ``<root>/<name>/<severity>/<class>/*.JPEG``; classes that are not asked for are passed over.
+    The layout is ``<root>/<name>/<severity>/<class>/*.JPEG``; classes that are not requested are skipped.
 
     Args:
         classes: names of the class folders, in label order.
@@ -159,6 +159,6 @@ def _package() -> Any:
         import imagecorruptions
         import imagecorruptions.corruptions
     except ImportError as error:
-        # OpenCV needs libGL, which a slim container may lack: the import's own words say which it is.
+        # OpenCV needs libGL, which a slim container may lack: the import error says which is missing.
         raise UserError(f"corruptions need imagecorruptions: pip install 'clever-ssl[evaluation]' ({error})") from error
     return imagecorruptions

@@ -1,4 +1,4 @@
-"""Options of protocols that read a data set of their own from disk."""
+"""Options of protocols that read their own data set from disk."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _Item = TypeVar("_Item")
 
 
 class ExternalOptions(ProtocolOptions):
-    """Where the data set is, and how much of it is used."""
+    """The folder of the data set, and how much of it is used."""
 
     root: str
-    """Folder of the data set as its authors hand it out; a relative one starts from the study's data_root."""
+    """Folder of the data set as distributed by its authors; a relative one is relative to data_root."""
     limit: PositiveInt | None = None
-    """Only the first so many photographs or sequences by name, for CPU studies; leave out for all."""
+    """Use only this many photographs or sequences, the first by name, for CPU studies; omit for all."""
 
     def first(self, items: Sequence[_Item]) -> list[_Item]:
-        """The items that ``limit`` leaves."""
+        """The items within ``limit``."""
         return list(items[: self.limit])
 
     def require(self) -> None:
-        """See that the data set's folders or files are there, without reading them.
+        """Check that the data set's folders or files exist, without reading them.
 
         Raises:
-            UserError: what is missing, and where it was looked for.
+            UserError: something is missing; the message names it and its expected place.
         """
         raise NotImplementedError

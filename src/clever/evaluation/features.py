@@ -26,22 +26,22 @@ SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
 
 class ExtractionOptions(ProtocolOptions):
-    """What every protocol that works on features lets a study choose."""
+    """Options shared by all protocols that work on features."""
 
     image_size: PositiveInt | None = None
-    """Side of the square that the backbone sees (the paper: 224); leave out to use the stored size."""
+    """Side of the square that the backbone sees (the paper: 224); omit to use the stored size."""
     resize_size: PositiveInt | None = None
-    """Length of the shorter side before the centre crop (the paper: 256); leave out where nothing is to be cropped, as
+    """Length of the shorter side before the centre crop (the paper: 256); omit if nothing is cropped, as
     for small images."""
     averaging: AveragingOptions | None = None
-    """Average the feature of every training and test image, as it is after the protocol's own change, over random
-    transformations (Foster et al.); leave out for the feature of the image itself."""
+    """Average the feature of every training and test image, after the protocol's own change, over random
+    transformations (Foster et al.); omit for the feature of the image itself."""
     extraction_batch: PositiveInt = 256
-    """Images a pass of the backbone; lower it when memory runs out. Results do not depend on it but for rounding."""
+    """Images per pass of the backbone; lower it when memory runs out. Results depend on it only by rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the backbone; bf16 is about twice as fast on a recent GPU."""
     workers: NonNegativeInt = 0
-    """Threads that decode a store of encoded images; 0 takes all cores that the process may use."""
+    """Threads that decode a store of encoded images; 0 uses all cores available to the process."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
@@ -51,13 +51,13 @@ class ExtractionOptions(ProtocolOptions):
 
 
 class FeatureOptions(ExtractionOptions):
-    """What every protocol that tests under perturbations lets a study choose."""
+    """Options shared by all protocols that test under perturbations."""
 
     perturbations: list[str] = Field(default=["orig", "cj", "cj_flip", "cj_rot", "cj_rot_et"], min_length=1)
     """The test-time changes to report, orig among them for clean images. The default is the paper's set."""
     elastic_reference_size: PositiveInt | None = None
-    """Side of the images that the strengths of the elastic perturbations are meant for. Leave out to take them in
-    pixels at any size (the paper, at 224); give 224 for small images, to distort as large a share of them as there."""
+    """Side of the images that the strengths of the elastic perturbations are meant for. Omit to take them in
+    pixels at any size (the paper, at 224); give 224 for small images, to distort as large a share of them as at 224."""
 
     @field_validator("perturbations")
     @classmethod
@@ -67,14 +67,14 @@ class FeatureOptions(ExtractionOptions):
                 nearest = difflib.get_close_matches(name, list(PERTURBATIONS), n=1, cutoff=0.0)[0]
                 raise ValueError(f"unknown perturbation {name!r}: did you mean {nearest!r}?")
             if names.count(name) > 1:
-                raise ValueError(f"the perturbation {name!r} is named twice")
+                raise ValueError(f"the perturbation {name!r} is listed twice")
         return names
 
     @model_validator(mode="after")
     def _perturbations_survive(self) -> Self:
         if self.averaging and self.averaging.renders and self.perturbations != ["orig"]:
             raise ValueError(
-                f"averaging.recipe {self.averaging.recipe.name} renders images anew, which leaves nothing of a "
+                f"averaging.recipe {self.averaging.recipe.name} renders new images, which removes the "
                 "perturbation: set perturbations to [orig]"
             )
         return self
@@ -90,7 +90,7 @@ class FeatureExtractor:
     ``labelled`` is False where classes play no part. With ``options.averaging`` a feature is the mean over that many
     random transformations of the image, which is first rounded to whole grey levels, as stored images are.
 
-    Raises UserError when the image size is unknown or not that of the images which averaging renders, when a split is
+    Raises UserError when the image size is unknown or differs from that of the rendered images, when a split is
     empty, or, where ``labelled``, when there are fewer than two classes or a class has no training image.
     """
 
@@ -183,9 +183,9 @@ class FeatureExtractor:
     def augmented(self, split: SplitName, version: int) -> Tensor:
         """Features of one augmented version of a split: a random resized crop and flip of every image.
 
-        Shape, type and errors as `perturbed`. The version is a number; each has crops of its own.
+        Shape, type and errors as `perturbed`. ``version`` is a number; each version has different crops.
         """
-        # Drawn image after image in stored order, hence the same however the images are batched.
+        # Drawn image by image in stored order, so the batch size does not matter.
         generator = make_generator(self._seed, "probe views", split, version)
 
         def view(batch: ImageBatch) -> Tensor:
@@ -215,11 +215,11 @@ class FeatureExtractor:
         )
 
     def extract(self, split: SplitName, name: str, view: Callable[[ImageBatch], Tensor]) -> Tensor:
-        """Features of what ``view`` makes of a split's images, averaged where the options say so.
+        """Features of a split's images transformed by ``view``, averaged if the options say so.
 
-        ``view`` takes a batch on the device, in stored order, and gives normalised images float32 [N, 3, image_size,
-        image_size]; ``name`` says in messages what they are and, like the split, tells the randomness of averaging
-        apart. Shape, type and errors as `perturbed`.
+        ``view`` takes a batch on the device, in stored order, and returns normalised images float32 [N, 3, image_size,
+        image_size]; ``name`` describes them in messages and, like the split, seeds the randomness of averaging
+        differently. Shape, type and errors as `perturbed`.
         """
         batches = self._loader(split)
         n = len(self._splits[split])
@@ -250,7 +250,7 @@ class FeatureExtractor:
         return features
 
     def _features(self, images: Tensor, batch: ImageBatch, split: SplitName, name: str) -> Tensor:
-        """The feature of each image or, where the options say so, its mean over fresh views: float32 [N, width]."""
+        """The feature of each image or, if the options say so, its mean over fresh views: float32 [N, width]."""
         if self._fresh_views is None or self._options.averaging is None:
             return self._forward(images).float()
         count = self._options.averaging.count
@@ -270,7 +270,7 @@ class FeatureExtractor:
             return torch.cat(self._backbone.last_blocks(images, self._blocks), dim=1)
 
     def _loader(self, split: SplitName) -> Batches:
-        """The split's batches in stored order, made once: pixels that fit stay on the device between passes."""
+        """The split's batches in stored order, created once: pixels that fit stay on the device between passes."""
         if split not in self._batches:
             self._batches[split] = Batches(
                 self._splits[split],

@@ -24,7 +24,7 @@ from clever.randomness import derive_seed, make_generator
 
 @dataclass(frozen=True)
 class FineTuningRecipe:
-    """How long, how fast. Learning rates are for a batch of 256; they are multiplied by ``batch_size`` / 256."""
+    """Length and rates of fine-tuning. Rates are for a batch of 256; they are multiplied by ``batch_size`` / 256."""
 
     epochs: int = 200
     batch_size: int = 256
@@ -41,7 +41,7 @@ class Classifier(nn.Module):
     Args:
         backbone: trained in place.
         columns: which of the ``blocks * feature_dim`` columns the layer sees (:func:`part_selections`).
-        blocks: how many last blocks of a transformer give their class token; 1 takes the output vector.
+        blocks: number of a transformer's last blocks whose class tokens are used; 1 means the output vector.
         classes: outputs.
         seed: draws the layer's weights from N(0, 0.01); the bias is 0.
     """
@@ -69,7 +69,7 @@ class Classifier(nn.Module):
 
 @dataclass
 class Progress:
-    """What has been reached: finished epochs, the mean loss and what was measured after each of them."""
+    """Progress: finished epochs, and the mean loss and measured values of each."""
 
     epochs: int = 0
     losses: list[float] = field(default_factory=list)
@@ -88,21 +88,21 @@ def fine_tune(
     save_every: int = 1,
     report: Callable[[Progress], None] | None = None,
 ) -> Progress:
-    """Train ``model`` in place and say how it went.
+    """Train ``model`` in place and return its progress.
 
-    A killed training goes on from its last saved epoch and ends with the same bits on the same machine, as long as
-    ``batches(epoch)`` is a function of the epoch alone. A batch of a single image is passed over where the epoch has
+    A killed training resumes from its last saved epoch and ends with the same bits on the same machine, if
+    ``batches(epoch)`` depends only on the epoch. A batch of a single image is skipped if the epoch has
     others, since batch normalisation cannot be trained on it.
 
     Args:
         model: on its device; left in evaluation mode.
         batches: epoch (from 0) to batches of normalised images [N, 3, H, W] and labels int64 [N] on that device.
         recipe: its ``batch_size`` scales the learning rates; the batches themselves come from ``batches``.
-        seed: of what the network draws (stochastic depth), epoch by epoch.
+        seed: seeds the network's random draws (stochastic depth) of each epoch.
         run: names the run in messages.
-        measure: called in evaluation mode, without gradients, after each epoch; numbers to keep, such as test accuracy.
-        state: where to save; None: nowhere.
-        save_every: epochs between two states; the last epoch is always saved.
+        measure: called in evaluation mode, without gradients, after each epoch; numbers to keep (test accuracy).
+        state: where to save; None does not save.
+        save_every: epochs between two saved states; the last epoch is always saved.
         report: called after each epoch.
 
     Raises:
@@ -111,7 +111,7 @@ def fine_tune(
     device = next(model.head.parameters()).device
     scale = recipe.batch_size / 256
     parameters = list(model.backbone.parameters())
-    # A rate of 0 freezes the backbone: weight decay and the running statistics of batch normalisation leave it alone.
+    # A rate of 0 freezes the backbone: neither weight decay nor batch normalisation's running statistics change it.
     frozen = recipe.backbone_rate == 0.0 or not parameters
     for parameter in parameters:
         parameter.requires_grad_(not frozen)
@@ -170,7 +170,7 @@ def _epoch(
     seed: int,
     precision: str,
 ) -> float:
-    """Train one epoch; the mean loss over its images, not a number when the epoch has none."""
+    """Train one epoch; return the mean loss over its images, NaN if the epoch has none."""
     device = next(model.head.parameters()).device
     total, images_seen = torch.zeros((), device=device), 0
     on_gpu = [device] if device.type == "cuda" else []

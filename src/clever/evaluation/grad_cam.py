@@ -1,8 +1,8 @@
-"""Where a convolutional network looks: Grad-CAM (Selvaraju et al. 2017) on its last map, for a part of its output.
+"""Attention of a convolutional network: Grad-CAM (Selvaraju et al. 2017) on its last map, for a part of its output.
 
-A backbone has no classes to explain. What is explained is how the representation, or its invariant representation or
-equivariant factor alone, comes about: the target is the inner product of that part with its own value, held constant.
-For a pooled map this weighs each place by how well it agrees with the whole part. The gradients are captum's.
+A backbone has no classes to explain. Instead, the map explains the representation, or its invariant representation or
+equivariant factor alone: the target is the inner product of that part with its own value, held constant. For a pooled
+map, this weighs each place by its agreement with the whole part. captum computes the gradients.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def grad_cam(backbone: Backbone, images: Tensor, columns: Selection | None = Non
     Args:
         backbone: in evaluation mode, on the images' device; its representation is its last map, pooled.
         images: normalised [N, 3, H, W].
-        columns: the part of the representation that is explained (:func:`part_selections` of one block); None: all.
+        columns: the part of the representation to explain (:func:`part_selections` of one block); None means all.
 
     Raises:
         UserError: captum is not installed, or the representation is not the mean of the last map.
@@ -35,8 +35,8 @@ def grad_cam(backbone: Backbone, images: Tensor, columns: Selection | None = Non
         pooled, output = model.pooled(images[:1]), backbone(images[:1])
     if pooled.shape != output.shape or not torch.allclose(pooled, output, rtol=1e-3, atol=1e-4):
         raise UserError(
-            f"backbone {backbone.name}: its representation is not its last map pooled, so Grad-CAM cannot tell parts "
-            "apart; choose a ResNet or a VMamba, or attention for a ViT"
+            f"backbone {backbone.name}: its representation is not its last map pooled, so Grad-CAM cannot separate its "
+            "parts; choose a ResNet or a VMamba, or attention for a ViT"
         )
     with torch.enable_grad():
         maps: Tensor = LayerGradCam(model, model.layer).attribute(images, relu_attributions=True)
@@ -44,7 +44,7 @@ def grad_cam(backbone: Backbone, images: Tensor, columns: Selection | None = Non
 
 
 class _PooledMap(nn.Module):
-    """A backbone whose last map is the output of a layer, and whose output is the target of Grad-CAM, [N]."""
+    """Wraps a backbone: its last map is the output of a layer, and its output is Grad-CAM's target, [N]."""
 
     def __init__(self, backbone: Backbone, columns: Selection | None) -> None:
         super().__init__()

@@ -16,10 +16,10 @@ _FAULT, _ADVICE = "cannot be read as an image", "unpack the data set again"
 def read_image(path: Path, mode: str | None = "RGB") -> NDArray[np.uint8]:
     """The pixels of an image file, uint8: [H, W, 3] for ``RGB``, [H, W] for ``L``.
 
-    ``mode`` None takes the indices of a palette or the levels of a grey image as they are, [H, W].
+    ``mode`` None keeps the indices of a palette or the levels of a grey image, [H, W].
 
     Raises:
-        UserError: the file is missing or is no image.
+        UserError: the file is missing or is not an image.
     """
     with foreign(path, _FAULT, _ADVICE), Image.open(path) as image:
         if mode is None:
@@ -28,10 +28,10 @@ def read_image(path: Path, mode: str | None = "RGB") -> NDArray[np.uint8]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, from the file's head.
+    """Width and height in pixels, from the file's header.
 
     Raises:
-        UserError: the file is missing or is no image.
+        UserError: the file is missing or is not an image.
     """
     with foreign(path, _FAULT, _ADVICE), Image.open(path) as image:
         return image.size

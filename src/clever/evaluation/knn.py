@@ -1,6 +1,6 @@
 """Protocol ``knn``: weighted nearest neighbours on frozen features, tested under every perturbation.
 
-No training and no learning rate, hence a quick and fair check beside the linear probe. The authors do not use it; the
+Without training or a learning rate, it is a quick and fair check of the linear probe. The authors do not use it; the
 voting is the usual one of instance discrimination (Wu et al. 2018), as in DINO: neighbours by cosine, each voting
 for its class with weight exp(cosine / temperature).
 """
@@ -28,16 +28,16 @@ class KnnOptions(FeatureOptions):
     """How neighbours vote."""
 
     neighbours: list[PositiveInt] = Field(default=[20, 200], min_length=1)
-    """How many neighbours vote, one protocol each (knn20, knn200; a single number is called knn). With fewer training
+    """Numbers of neighbours, one protocol each (knn20, knn200; a single number is called knn). With fewer training
     images than that, all of them vote."""
     temperature: PositiveFloat = 0.07
-    """Smaller: the nearest neighbours count for more."""
+    """Softmax temperature of the votes; a smaller one gives the nearest neighbours more weight."""
 
     @field_validator("neighbours")
     @classmethod
     def _each_once(cls, neighbours: list[int]) -> list[int]:
         if len(set(neighbours)) < len(neighbours):
-            raise ValueError(f"neighbours {neighbours} names a number twice")
+            raise ValueError(f"neighbours {neighbours} lists a number twice")
         return neighbours
 
 
@@ -47,7 +47,7 @@ def vote(
     """The class that the neighbours of each query vote for, int64 [M], for each number of neighbours.
 
     ``train`` [N, width] and ``queries`` [M, width] are normalised here; ``train_labels`` is int64 [N] below
-    ``classes``. A number above N means N. Of classes with equal votes the lower wins.
+    ``classes``. Numbers above N are reduced to N. Of classes with equal votes the lower wins.
     """
     train, queries = F.normalize(train, dim=1), F.normalize(queries, dim=1)
     most = min(max(neighbours), len(train))
@@ -56,7 +56,7 @@ def vote(
         similarities, nearest = (chunk @ train.t()).topk(most, dim=1)
         # The common factor exp(-largest / temperature) changes no winner and keeps small temperatures finite.
         weights = ((similarities - similarities[:, :1]).double() / temperature).exp()
-        # Whole numbers, because sums of floats depend on the order in which a GPU happens to add them.
+        # Integers, because a GPU adds floats in no fixed order.
         whole = (weights * 2.0**40).round().long()
         labels = train_labels[nearest]
         for found, k in zip(predictions, neighbours, strict=True):
@@ -78,9 +78,7 @@ def evaluate(subject: Subject, options: KnnOptions) -> list[Record]:
     train_labels, test_labels = (extractor.labels(split).to(subject.device) for split in SPLITS)
     for k in options.neighbours:
         if k > len(train_labels):
-            note(
-                f"{subject.identity.run}: of {k} neighbours only {len(train_labels)} vote, one for each training image"
-            )
+            note(f"{subject.identity.run}: only {len(train_labels)} of {k} neighbours vote, one per training image")
     train = extractor.perturbed("train", "orig").to(subject.device)
     records: list[Record] = []
     for perturbation in options.perturbations:

@@ -1,4 +1,4 @@
-"""Which training images keep their labels in a semi-supervised evaluation."""
+"""Select the training images that keep their labels in a semi-supervised evaluation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from clever.errors import UserError
 def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
     """Rows of a seeded share of every class, ascending: int64 [M].
 
-    Each class of n images gives n * share of them, rounded to the nearest whole number (halves up), and at least one.
-    A larger share keeps all rows of a smaller one of the same seed.
+    Each class of n images keeps n * share of them, rounded to the nearest whole number (halves up), and at least one.
+    A larger share contains all rows of a smaller one with the same seed.
 
     Args:
         labels: int64 [N].
@@ -28,7 +28,7 @@ def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDA
         UserError: ``share`` is not in (0, 1].
     """
     if not 0.0 < share <= 1.0:
-        raise UserError(f"labelled share {share}: give a number above 0 and at most 1, such as 0.01 for 1 %")
+        raise UserError(f"labelled share {share}: choose a number above 0 and at most 1, such as 0.01 for 1 %")
     counts = np.bincount(labels) if len(labels) else np.zeros(0, dtype=np.int64)
     quota = np.maximum(1, np.floor(counts * share + 0.5)).astype(np.int64)
     ranks = ranks_within_class(labels, seed, "labelled subset")
@@ -36,19 +36,19 @@ def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDA
 
 
 def listed_subset(names: Sequence[str], listed: Iterable[str], source: str) -> NDArray[np.int64]:
-    """Rows of the images that a list names, ascending: int64 [M].
+    """Rows of the listed images, ascending: int64 [M].
 
-    SimCLR's lists hold one file name a line (``n04235860_14959.JPEG``), without folders, for all 1,000 classes of
-    ImageNet: a listed image that the data set lacks is passed over, so that the lists serve ImageNet-100 too. Names
+    SimCLR's lists hold one file name per line (``n04235860_14959.JPEG``), without folders, for all 1,000 classes of
+    ImageNet: listed images that the data set lacks are skipped, so that the lists also suit ImageNet-100. Names
     are compared without their folders and upper or lower case of the suffix.
 
     Args:
         names: the file name of each of N images, with or without folders.
-        listed: file names; empty lines are passed over.
+        listed: file names; empty lines are skipped.
         source: of the list, for messages.
 
     Raises:
-        UserError: no listed image is there, or a listed name fits several images.
+        UserError: no listed image exists, or a listed name matches several images.
     """
     wanted = {_bare(name) for name in listed if name.strip()}
     rows = [row for row, name in enumerate(names) if _bare(name) in wanted]
@@ -59,12 +59,12 @@ def listed_subset(names: Sequence[str], listed: Iterable[str], source: str) -> N
         )
     name, times = Counter(_bare(names[row]) for row in rows).most_common(1)[0]
     if times > 1:
-        raise UserError(f"{source}: {name} fits {times} training images; a list needs file names that are unique")
+        raise UserError(f"{source}: {name} matches {times} training images; a list needs unique file names")
     return np.asarray(rows, dtype=np.int64)
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines of a file list, without empty ones.
+    """The non-empty lines of a file list.
 
     Raises:
         UserError: the file is missing, is not text or holds no line.
@@ -75,7 +75,7 @@ def read_list(path: Path) -> list[str]:
         raise UserError(f"{path}: cannot be read as a list of file names ({error})") from error
     names = [line for line in lines if line]
     if not names:
-        raise UserError(f"{path}: holds no file name; give a list with one file name a line")
+        raise UserError(f"{path}: holds no file name; give a list with one file name per line")
     return names
 
 

@@ -1,10 +1,10 @@
-"""Protocol ``latents``: what a store knows of each image, regressed linearly from frozen features.
+"""Protocol ``latents``: linear regression of each image's latents from frozen features.
 
-For data sets that were generated from known numbers. On Spirograph, Foster et al. 2021 (invclr,
+For data sets generated from known parameters. On Spirograph, Foster et al. 2021 (invclr,
 ``evaluate/lbfgs.py``) regress the four parameters of interest (m, b, sigma, rfore, in their own units) from features
 averaged over 30 renderings with fresh nuisances, for training and test images alike:
 ``averaging: {count: 30, recipe: {name: spirograph}}``. A count of 1 is their evaluation on transformed images. Stored
-images already hold nuisances that were drawn at random once, so leaving ``averaging`` out measures the same thing on
+images already hold nuisances that were drawn at random once, so omitting ``averaging`` measures the same thing on
 one fixed draw.
 
 They minimise the mean squared error over all targets plus 1e-8 ||W||^2, without a penalty on the bias, by full-batch
@@ -27,16 +27,16 @@ from clever.results.records import Record
 
 
 class LatentsOptions(FeatureOptions):
-    """Which latents are regressed, and how."""
+    """The latents to regress, and the penalty."""
 
     perturbations: list[str] = Field(default=["orig"], min_length=1)
     """The test-time changes to report; orig is the stored images. The regression is fitted on unchanged training
     images."""
     targets: list[str] | None = Field(default=None, min_length=1)
-    """Names of the store's latents to regress, over which ``mean_mse`` is the mean. Leave out for all of them; of
+    """Names of the store's latents to regress, over which ``mean_mse`` is the mean. Omit for all of them; of
     spirographs for the paper's four (m, b, sigma, rfore)."""
     penalty: PositiveFloat = 1e-8
-    """Weight of the squared weights beside the mean squared error (Foster et al.: 1e-8); raise it where there are few
+    """Penalty on the squared weights, added to the mean squared error (Foster et al.: 1e-8); raise it if there are few
     images for many features."""
 
 
@@ -65,7 +65,7 @@ def evaluate(subject: Subject, options: LatentsOptions) -> list[Record]:
                 f"{subject.identity.run}: the latent {name} is the same in all test images: leave it out of targets"
             )
     train = extractor.perturbed("train", "orig").to(subject.device)
-    # ridge() adds up squared errors where the loss takes their mean over images and targets.
+    # ridge() sums squared errors; the loss takes their mean over images and targets.
     penalty = options.penalty * train_targets.numel()
     maps = {
         part: ridge(train[:, where], train_targets, [penalty])[0]
@@ -103,5 +103,5 @@ def _targets(store: Store, options: LatentsOptions, run: str) -> list[str]:
         if name not in known:
             raise UserError(f"{run}: targets: its data have no latent {name}{nearest(name, known)}")
         if names.count(name) > 1:
-            raise UserError(f"{run}: targets: {name} is named twice")
+            raise UserError(f"{run}: targets: {name} is listed twice")
     return names

@@ -3,10 +3,10 @@
 The authors' recipe (eval_linear.py; run.sh) is the default: softmax regression by SGD with momentum, a learning rate
 of 0.001 for a batch of 256, a cosine by epoch to zero over 100 epochs, each epoch on freshly augmented images. Their
 accuracy on clean images is the highest of all epochs, measured on the test images; under perturbations it is the last
-epoch's. Here both are recorded apart.
+epoch's. Here both are recorded separately.
 
 As the backbone is frozen, an epoch's features are computed first and the classifiers of all parts are trained on them
-side by side, each as if alone.
+at the same time, each as if alone.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ class LinearOptions(FeatureOptions):
     learning_rate: PositiveFloat = 0.001
     """Learning rate for a batch of 256; it is multiplied by batch_size / 256. Larger for standardised features."""
     batch_size: PositiveInt = 256
-    """Images a step of the classifier."""
+    """Images per step of the classifier."""
     momentum: NonNegativeFloat = 0.9
     """Momentum of the SGD."""
     weight_decay: NonNegativeFloat = 0.0
     """L2 penalty on weights and bias; raise it when a small training set is overfitted."""
     training_views: Literal["fresh", "plain"] | PositiveInt = "fresh"
-    """fresh: crops and flips are drawn anew every epoch (the paper; one pass of the backbone an epoch). A number k:
+    """fresh: crops and flips are drawn again every epoch (the paper; one pass of the backbone per epoch). A number k:
     k augmented versions are computed once and epoch e sees version e mod k. plain: the unchanged training images,
     computed once (CPU studies)."""
     standardise: bool = False
     """Shift and scale every feature to mean 0 and deviation 1 over the training views; for comparing backbones and
     controls whose features differ in scale under one learning rate. Not in the paper."""
     last_blocks: PositiveInt = 4
-    """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+    """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
 
     @model_validator(mode="after")
     def _training_views_survive(self) -> Self:
         if self.averaging and self.averaging.renders and self.training_views != "plain":
             raise ValueError(
-                f"averaging.recipe {self.averaging.recipe.name} renders images anew, which leaves nothing of a crop: "
+                f"averaging.recipe {self.averaging.recipe.name} renders new images, which removes any crop: "
                 "set training_views to plain"
             )
         return self
@@ -96,7 +96,7 @@ class SoftmaxRegression:
             parameter.sub_(velocity, alpha=rate)
 
     def ranks(self, features: Tensor, labels: Tensor) -> Tensor:
-        """How many classes are placed before the right one, int64 [N]. Of equal logits the lower class comes first."""
+        """Number of classes ranked before the right one, int64 [N]. Of equal logits the lower class comes first."""
         logits = torch.addmm(self.bias, features, self.weight.t())
         right = logits.gather(1, labels[:, None])
         earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
@@ -120,7 +120,7 @@ def train_epoch(
 ) -> None:
     """Train every part's classifier for one epoch (from 0) on features [N, width] and labels [N].
 
-    All see the same batches: the order is a function of the seed and the epoch alone. The last batch may be short.
+    All see the same batches: the order depends only on the seed and the epoch. The last batch may be short.
     """
     rate = cosine_rate(options.learning_rate * options.batch_size / 256, epoch, options.epochs)
     order = torch.randperm(len(features), generator=make_generator(seed, "linear", "order", epoch))
@@ -181,7 +181,7 @@ def evaluate(subject: Subject, options: LinearOptions) -> list[Record]:
 
 
 class _Views:
-    """The features that the classifiers see, standardised where asked, on ``device``."""
+    """The classifiers' input features, standardised if requested, on ``device``."""
 
     def __init__(self, extractor: FeatureExtractor, options: LinearOptions, device: torch.device) -> None:
         self._extractor = extractor

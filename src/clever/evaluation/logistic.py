@@ -1,4 +1,4 @@
-"""Protocol ``logistic``: L-BFGS logistic regression on frozen features, its penalty chosen on validation images.
+"""Protocol ``logistic``: L-BFGS logistic regression on frozen features, with its penalty chosen on validation images.
 
 The linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021): 45 penalties, no
 augmentation, no learning rate. `clever.evaluation.logistic_regression` holds the objective.
@@ -23,23 +23,23 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class LogisticOptions(FeatureOptions):
-    """How the classifier's penalty is chosen. The defaults are the field's."""
+    """The choice of the classifier's penalty. The defaults are those of the literature."""
 
     penalties: PositiveInt = 45
-    """How many penalties are tried, evenly spaced in their logarithm; fewer for a quick look."""
+    """Number of penalties to try, evenly spaced in their logarithm; fewer for a quick look."""
     smallest_penalty: PositiveFloat = 1e-6
     """Weakest penalty; raise it where the weakest ones take long and are never chosen."""
     largest_penalty: PositiveFloat = 1e5
     """Strongest penalty."""
     validation_share: Share = 0.2
-    """Share of the training images of each class that choose the penalty; all of them serve the final fit."""
+    """Share of the training images of each class used to choose the penalty; the final fit uses all images."""
     choose_by: str = Field(default="top1", pattern="^(top1|mean_class)$")
     """The score on validation images: top1, or mean_class for sets whose classes differ in size (Aircraft, Caltech-101,
     Flowers, Pets)."""
     max_iterations: PositiveInt = 1000
-    """Of each fit; raise it when many fits are said not to have converged."""
+    """Largest number of iterations of each fit; raise it if many fits are reported as not converged."""
     last_blocks: PositiveInt = 1
-    """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+    """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
 
     @model_validator(mode="after")
     def _penalties_ascend(self) -> Self:
@@ -62,12 +62,12 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
     """Choose a penalty and fit a classifier for each part, and test it under each perturbation.
 
     Records: ``top1`` and ``mean_class`` (the mean over classes of each class's accuracy), in percent of the test
-    images, and ``penalty``, the one that was chosen.
+    images, and ``penalty``, the chosen one.
 
     Raises:
         UserError: classes are missing from the training images, or features are not finite.
     """
-    # scipy's optimiser; reading a study should not load it.
+    # scipy's optimiser, not needed to read a study
     from clever.evaluation.labelled_subset import stratified_subset
     from clever.evaluation.logistic_regression import (
         PenaltySearch,

@@ -6,8 +6,8 @@ The linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson 
     sum over images of the cross-entropy + (w / 2) |W|^2,
 
 the choice by accuracy on validation images, and one refit on training and validation images together. The bias is not
-penalised. This is scikit-learn's ``LogisticRegression(C=1 / w)``; here the objective is computed by torch, on a GPU
-where there is one.
+penalised. This is scikit-learn's ``LogisticRegression(C=1 / w)``; here torch computes the objective, on a GPU
+if there is one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LogisticRegression:
 
 @dataclass(frozen=True)
 class PenaltySearch:
-    """A classifier refitted on all images, and how its penalty was found.
+    """A classifier refitted on all images, and the search for its penalty.
 
     ``scores`` holds the accuracy on the validation images, in percent, of each penalty in ``penalties`` (ascending);
     ``unconverged`` counts the fits that stopped at the largest number of iterations, the refit among them.
@@ -79,9 +79,9 @@ def fit(
     """Minimise the penalised cross-entropy of features [N, width] with labels int64 [N].
 
     Args:
-        classes: how many classes there are; one without an image keeps whatever lowers the objective.
+        classes: number of classes, including any without an image.
         penalty: w, positive.
-        start: begin there (the objective is convex: this saves time only); None begins at zero.
+        start: where to start (the objective is convex, so this only saves time); None starts at zero.
         max_iterations: of L-BFGS.
         tolerance: largest entry of the gradient of objective / N at which the search ends.
 
@@ -118,7 +118,7 @@ def fit(
     options = {"maxiter": max_iterations, "maxfun": 4 * max_iterations, "gtol": tolerance, "ftol": 0.0, "maxcor": 10}
     found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options)
     solution = torch.from_numpy(found.x).to(device).view(classes, width + 1)
-    # Status 1 is a limit that was reached. Status 2 is a line search that float64 lets get no further: an optimum.
+    # Status 1: a limit was reached. Status 2: the line search reached float64 precision, an optimum.
     return LogisticRegression(
         solution[:, :width].clone(), solution[:, width].clone(), penalty, found.status != 1, int(found.nit)
     )
@@ -137,8 +137,8 @@ def search_penalty(
 ) -> PenaltySearch:
     """Choose the penalty on held-out rows, then refit on all rows.
 
-    From the largest penalty to the smallest, each fit starts from the one before. Of equal scores the larger penalty
-    is taken. The refit starts from the chosen fit.
+    From the largest penalty to the smallest, each fit starts from the previous one. Of equal scores the larger penalty
+    is chosen. The refit starts from the chosen fit.
 
     Args:
         features: [N, width], training and validation rows; labels: int64 [N].
@@ -146,7 +146,7 @@ def search_penalty(
         penalties: positive numbers, in any order.
         score: of (predictions, labels), larger is better, in percent; None takes :func:`accuracy`.
         max_iterations: of each fit.
-        progress: called with the fits done and all fits, after each.
+        progress: called after each fit with the number of finished fits and of all fits.
 
     Raises:
         UserError: there are no training or no validation rows, or features are not finite.
@@ -182,7 +182,7 @@ def accuracy(predictions: Tensor, labels: Tensor) -> float:
 
 
 def mean_class_accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """The mean over classes of each class's accuracy, in percent; classes without an image are left out.
+    """The mean over classes of each class's accuracy, in percent; classes without an image are skipped.
 
     The field's metric for FGVC-Aircraft, Caltech-101, Oxford Flowers and Oxford-IIIT Pets, whose test classes differ
     in size.

@@ -1,4 +1,4 @@
-"""What a protocol has to say of its records: a warning of a kind that a job writes down with them."""
+"""Notes of a protocol about its records: warnings that a job saves with them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 
 class RecordNote(UserWarning):
-    """Something that a reader of the records should know."""
+    """A warning that a reader of the records should see."""
 
 
 def note(text: str) -> None:
-    """Say something of the records that are being measured."""
+    """Add a note about the records being measured."""
     warnings.warn(text, RecordNote, stacklevel=2)
 
 
 @contextmanager
 def collected_notes() -> Iterator[list[str]]:
-    """Collect what is noted within the block, each text once; it is there when the block has ended. Others pass."""
+    """Collect the notes of the block, each text once; they are complete when the block ends. Other warnings pass."""
     found: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RecordNote)

@@ -1,4 +1,4 @@
-"""What every protocol lets a study choose."""
+"""Options shared by all protocols."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from clever.options import Options, parse
 
 
 class ProtocolOptions(Options):
-    """The seed of an evaluation, and the same protocol under other settings."""
+    """The seed of an evaluation, and variants of the protocol with other settings."""
 
     seed: NonNegativeInt = 0
-    """Of the perturbations, the training views and the classifier's start. The same for every run of a study, whatever
-    its own seed, so that runs are compared on the very same images."""
+    """Seed of the perturbations, training views and classifier's start. The same for all runs of a study, whatever
+    their own seeds, so that runs are compared on the same images."""
     variants: dict[Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_]+$")], dict[str, Any]] = Field(default={})
-    """The protocol once more with some settings replaced, as in ``{averaged: {averaging: {count: 30}}}``. The records
-    of that variant bear the name <protocol>+averaged. Use it to compare two ways of evaluating the same runs."""
+    """The protocol again with some settings replaced, as in ``{averaged: {averaging: {count: 30}}}``. The records
+    of that variant are named <protocol>+averaged. Use it to compare two ways of evaluating the same runs."""
 
     @model_validator(mode="after")
     def _variants_fit(self) -> Self:
@@ -29,7 +29,7 @@ class ProtocolOptions(Options):
         return self
 
     def expanded(self) -> dict[str | None, Self]:
-        """The settings of the protocol itself (None) and of each of its variants, by name, without further variants.
+        """The settings of the protocol itself (None) and of each of its variants by name, without further variants.
 
         Raises:
             UserError: a variant's settings are wrong.
@@ -38,6 +38,6 @@ class ProtocolOptions(Options):
         found: dict[str | None, Self] = {None: self.model_copy(update={"variants": {}})}
         for name, replaced in self.variants.items():
             if "variants" in replaced:
-                raise UserError(f"variants.{name}: a variant has no variants of its own")
+                raise UserError(f"variants.{name}: a variant cannot have variants")
             found[name] = parse(type(self), own | replaced, f"variants.{name}")
         return found

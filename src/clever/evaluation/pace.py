@@ -1,4 +1,4 @@
-"""How far an evaluation is, in lines on standard error."""
+"""Report the progress of an evaluation, in lines on standard error."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ SECONDS = 30.0
 
 
 class Pace:
-    """Tells of steps done, as in ``saliency: 50 of 300 photographs, 12.5 s``.
+    """Reports finished steps, as in ``saliency: 50 of 300 photographs, 12.5 s``.
 
     Args:
-        what: the protocol, and the part where it matters.
-        total: how many steps there are.
-        unit: what a step is, in the plural.
+        what: the protocol, and the part if there are several.
+        total: number of steps.
+        unit: the name of a step, in the plural.
     """
 
     def __init__(self, what: str, total: int, unit: str) -> None:
@@ -23,11 +23,11 @@ class Pace:
         self._start = self._told = time.monotonic()
 
     def step(self, done: int, _total: int) -> None:
-        """As :meth:`reached`, for those who also say how many steps there are."""
+        """As :meth:`reached`, for callers that also pass the number of steps."""
         self.reached(done)
 
     def reached(self, done: int, more: str = "") -> None:
-        """Say that ``done`` steps are done, with ``more`` words, unless the last line is too young."""
+        """Report that ``done`` steps are done, with the text ``more``, unless the last line is too recent."""
         now = time.monotonic()
         if done not in (1, self._total) and now - self._told < SECONDS:
             return

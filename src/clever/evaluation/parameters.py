@@ -1,7 +1,7 @@
-"""Protocol ``parameters``: how well a view's augmentation can be read off its feature, by ALL, IR and EF.
+"""Protocol ``parameters``: how well ALL, IR and EF predict a view's augmentation parameters from its feature.
 
 The paper speaks of rotational sensitivity, but its protocol is not in the sources that we have; this one is ours. Every
-image is augmented by a recipe, and what was drawn for it is regressed linearly from the frozen feature of the view:
+image is augmented by a recipe, and its parameters are regressed linearly from the frozen feature of the view:
 a representation that is sensitive to rotation predicts the angle, one that is invariant does not. Training and test
 views are drawn alike, from the training and test images.
 
@@ -9,7 +9,7 @@ Continuous targets: ridge regression on standardised features, in closed form, e
 predicts a held-out fifth of the training images best. The flip: logistic regression, scored by balanced accuracy.
 
 A part with more dimensions has more to regress from, and IR has four times as many as EF in the paper's split. So that
-a difference between IR and EF can be told from a difference in width, a further part holds as many columns of the wider
+a difference between IR and EF is not due to a difference in width, a further part has as many columns of the wider
 one as the narrower one has, drawn at random (``equal_width``).
 """
 
@@ -61,7 +61,7 @@ class ParameterViewOptions(AugmentationOptions):
     """The recipe of the views whose parameters are predicted: the paper's caug, without what hides a parameter.
 
     Every view is jittered, none loses its colours, and nothing is blurred or solarised. Only the first global view is
-    drawn: its size is that of the evaluation, and what concerns other views is not used.
+    drawn: its size is that of the evaluation, and settings of other views are ignored.
     """
 
     jitter_probability: Probability = 1.0
@@ -73,40 +73,40 @@ class ParameterViewOptions(AugmentationOptions):
 
 
 class ParametersOptions(ExtractionOptions):
-    """What is drawn for the views, what of it is predicted, and how."""
+    """The views, the parameters to predict, and the regression."""
 
     recipe: ParameterViewOptions = ParameterViewOptions()
-    """How the views are drawn, the same for all runs of a study whatever they were trained with. Set rotation_degrees
+    """Recipe of the views, the same for all runs of a study, whatever they were trained with. Set rotation_degrees
     to the range of interest; at 180 the two ends are the same image, which no linear map can express."""
     targets: list[Target] = Field(default=_ALL_TARGETS, min_length=1)
-    """What is predicted. ``angle`` in degrees; ``crop_x`` and ``crop_y``, the centre of the crop, and ``crop_area`` as
+    """Targets. ``angle`` in degrees; ``crop_x`` and ``crop_y``, the centre of the crop, and ``crop_area`` as
     shares of the image; ``crop_aspect``, the logarithm of width over height in pixels; the four factors of the jitter;
-    and ``flip``. Leave out what the recipe does not change."""
+    and ``flip``. Omit parameters that the recipe does not change."""
     views: PositiveInt = 1
-    """Views of each training and test image; more where images are few."""
+    """Views of each training and test image; more if images are few."""
     with_original: bool = False
-    """Regress from the features of view and unchanged image side by side, to see what the pair tells of the change."""
+    """Regress from the concatenated features of view and unchanged image, to see what the pair reveals."""
     equal_width: bool = True
     """Also report the wider of IR and EF cut to the width of the narrower one (IR_cut or EF_cut)."""
     penalties: list[PositiveFloat] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
     """Penalties of the ridge regression to choose from, for features of deviation 1 and an error that is a mean over
     views."""
     flip_penalty: PositiveFloat = 1e-3
-    """Penalty of the logistic regression beside the mean cross-entropy: half of it times the squared weights."""
+    """Penalty of the logistic regression: half of it times the squared weights is added to the mean cross-entropy."""
 
     @field_validator("targets")
     @classmethod
     def _each_once(cls, targets: list[Target]) -> list[Target]:
         for target in targets:
             if targets.count(target) > 1:
-                raise ValueError(f"the target {target!r} is named twice")
+                raise ValueError(f"the target {target!r} is listed twice")
         return targets
 
     @model_validator(mode="after")
     def _views_survive(self) -> Self:
         if self.averaging and self.averaging.renders:
             raise ValueError(
-                f"averaging.recipe {self.averaging.recipe.name} renders images anew, which leaves nothing of the views "
+                f"averaging.recipe {self.averaging.recipe.name} renders new images, which removes the views "
                 "whose parameters are predicted: name another recipe"
             )
         return self
@@ -159,7 +159,7 @@ def evaluate(subject: Subject, options: ParametersOptions) -> list[Record]:
 
 
 def parameter_targets(table: Table, sizes: Tensor) -> Mapping[Target, Tensor]:
-    """What can be predicted of the rows of a table of views, float64 [N] each.
+    """The targets of the rows of a table of views, float64 [N] each.
 
     Args:
         table: the parameters of :mod:`clever.augmentation.sample`.
@@ -210,7 +210,7 @@ def _parts(feature_dim: int, ir_dim: int | None, equal_width: bool, seed: int) -
 
 
 class _Views:
-    """The views of both splits, drawn once for all images: what was drawn, and the features of the result."""
+    """The views of both splits, drawn once for all images: their parameters and features."""
 
     def __init__(self, extractor: FeatureExtractor, subject: Subject, options: ParametersOptions) -> None:
         store, seed = subject.store, subject.seed
@@ -240,13 +240,13 @@ class _Views:
         return torch.stack([self._targets[split][name] for name in names], 1)
 
     def features(self, split: SplitName) -> Tensor:
-        """Features [views * N, D], in the order of the targets; beside them those of the unchanged image if asked."""
+        """Features [views * N, D], in the order of the targets; with those of the unchanged image if requested."""
         versions = []
         for number, table in enumerate(self._tables[split]):
 
             def view(batch: ImageBatch, table: Table = table) -> Tensor:
                 rows = take(table, batch.indices.cpu())
-                # The maker wants parameters for two global views; one is taken.
+                # The maker needs parameters for two global views; only one is used.
                 return self._maker.apply(batch.pixels, batch.sizes, [rows, rows])[0].images
 
             versions.append(self._extractor.extract(split, f"views {number}", view))

@@ -23,7 +23,7 @@ def part_selections(feature_dim: int, ir_dim: int | None, blocks: int = 1) -> di
       the authors call ``main_part``: it also holds the last columns of the earlier blocks;
     - ``IR_strict`` (several blocks only): the first ``ir_dim`` columns of each block.
 
-    ``ir_dim`` None says that the vector was never split: then there is only ``ALL``.
+    ``ir_dim`` None means that the vector was never split: then there is only ``ALL``.
 
     Raises UserError when ``ir_dim`` does not leave at least one dimension to each part.
     """
@@ -32,7 +32,7 @@ def part_selections(feature_dim: int, ir_dim: int | None, blocks: int = 1) -> di
     if ir_dim is None:
         return parts
     if not 0 < ir_dim < feature_dim:
-        raise UserError(f"ir_dim is {ir_dim}, but must lie between 1 and {feature_dim - 1} (feature_dim - 1)")
+        raise UserError(f"ir_dim is {ir_dim}, but must be between 1 and {feature_dim - 1} (feature_dim - 1)")
     boundary = width - (feature_dim - ir_dim)
     parts["IR"] = slice(0, boundary)
     parts["EF"] = slice(boundary, width)

@@ -65,14 +65,14 @@ def ridge(features: Tensor, targets: Tensor, penalties: Sequence[float]) -> list
 def ridge_selected(
     features: Tensor, targets: Tensor, images: Tensor, penalties: Sequence[float], generator: torch.Generator
 ) -> LinearMap:
-    """Ridge regression with the penalty that predicts held-out images best, chosen for each target on its own.
+    """Ridge regression with the penalty that predicts held-out images best, chosen separately for each target.
 
-    A fifth of the images is held out to choose; the weights that are returned are fitted on all rows.
+    A fifth of the images is held out to choose; the returned weights are fitted on all rows.
 
     Args:
         features: [N, D], standardised.
         targets: [N, T].
-        images: int64 [N], which image each row is a view of: all views of an image are held out or none.
+        images: int64 [N], which image each row is a view of: either all views of an image are held out or none.
         penalties: in units of the number of rows, so that their meaning does not depend on it.
         generator: draws the images to hold out.
     """

@@ -1,10 +1,10 @@
-"""What two photographs of an object tell of the change between them: a head on their frozen features, side by side.
+"""Predict the change between two photographs of an object: a head on their concatenated frozen features.
 
 Garrido et al. 2023 (SIE, ``eval_*.py``): the input is [r(x); r(x')], the head an MLP 2d - 1024 - 1024 - targets with
 ReLU, trained by Adam on the mean squared error. Their scripts put the backbone into training mode with the head, which
 moves the running statistics of its normalisation; here it stays in evaluation mode.
 
-The protocols ``relative_rotation`` and ``relative_colour`` differ in what is regressed.
+The protocols ``relative_rotation`` and ``relative_colour`` differ in the targets of the regression.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ Scores = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
 class RelativeOptions(FeatureOptions):
-    """How the head is trained and tested. The defaults are SIE's."""
+    """Training and test of the head. The defaults are SIE's."""
 
     perturbations: list[str] = Field(default=["orig"], min_length=1)
     """The test-time changes to report; orig is the stored images. The head is trained on unchanged training images."""
     head: Literal["mlp", "linear"] = "mlp"
-    """mlp: two hidden layers; linear: none, which asks what can be read off directly."""
+    """mlp: two hidden layers; linear: none, which shows what a linear map can predict."""
     hidden_dim: PositiveInt = 1024
     """Width of the two hidden layers of the mlp."""
     epochs: PositiveInt = 300
     """Passes over the training objects; fewer for a quick look."""
     learning_rate: PositiveFloat = 1e-3
-    """Of Adam, constant."""
+    """Constant learning rate of Adam."""
     batch_size: PositiveInt = 256
-    """Pairs a step of the head."""
+    """Pairs per step of the head."""
     pairs_an_object: PositiveInt = 1
-    """Pairs of every training object in an epoch, drawn anew each time; more where objects are few."""
+    """Pairs per training object and epoch, drawn again each epoch; more if objects are few."""
     test_pairs_an_object: PositiveInt = 1
-    """Random pairs of every test object; more where objects are few, for a steadier number."""
+    """Random pairs per test object; more if objects are few, for less noise."""
 
 
 def require_threediebench(store: Store, run: str, protocol: str) -> None:
-    """Refuse a store whose images have other latents than 3DIEBench's, or do not say what object they show.
+    """Reject a store whose images have latents other than 3DIEBench's, or no object ids.
 
     Raises:
-        UserError: naming the protocol and the source that it needs.
+        UserError: the store does not suit; the message names the protocol and the source that it needs.
     """
     if store.latent_names != threediebench.NAMES or store.split("train").groups is None:
         raise UserError(f"{run}: the protocol {protocol} needs photographs of known objects: use source threediebench")
@@ -139,7 +139,7 @@ def evaluate_relative(
 
 
 def make_head(input_dim: int, output_dim: int, options: RelativeOptions) -> nn.Module:
-    """From the features of a pair [N, input_dim] to [N, output_dim], as torch initialises it."""
+    """From the features of a pair [N, input_dim] to [N, output_dim], with torch's initialisation."""
     if options.head == "linear":
         return nn.Linear(input_dim, output_dim)
     hidden = options.hidden_dim
@@ -151,7 +151,7 @@ def make_head(input_dim: int, output_dim: int, options: RelativeOptions) -> nn.M
 
 
 class _Pairs:
-    """Pairs of photographs of the objects of a split, and what changes from the first to the second."""
+    """Pairs of photographs of the objects of a split, and the change from the first to the second."""
 
     def __init__(self, extractor: FeatureExtractor, split: SplitName, targets: Targets, device: torch.device) -> None:
         photographs = extractor.split(split)

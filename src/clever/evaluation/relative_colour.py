@@ -1,4 +1,4 @@
-"""Protocol ``relative_colour``: how the light differs between two photographs of an object, on 3DIEBench (SIE).
+"""Protocol ``relative_colour``: the change of colours between two photographs of an object, on 3DIEBench (SIE).
 
 The targets are the differences, second less first, of the floor's hue and of the light's hue.
 """
@@ -15,7 +15,7 @@ from clever.results.records import Record
 
 
 class RelativeColourOptions(RelativeOptions):
-    """How the head is trained and tested. The defaults are SIE's."""
+    """Training and test of the head. The defaults are SIE's."""
 
 
 def evaluate(subject: Subject, options: RelativeColourOptions) -> list[Record]:

@@ -1,6 +1,6 @@
 """Protocol ``relative_rotation``: the rotation between two photographs of an object, on 3DIEBench (SIE, eval_*.py).
 
-The target is the unit quaternion of R1^-1 R2, in the order x, y, z, w, with the sign that the product gives it.
+The target is the unit quaternion of R1^-1 R2, in the order x, y, z, w, with the sign of the product.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from clever.results.records import Record
 
 
 class RelativeRotationOptions(RelativeOptions):
-    """How the head is trained and tested. The defaults are SIE's."""
+    """Training and test of the head. The defaults are SIE's."""
 
 
 def evaluate(subject: Subject, options: RelativeRotationOptions) -> list[Record]:

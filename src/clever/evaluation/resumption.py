@@ -1,4 +1,4 @@
-"""The state of an evaluation that trains for long: one file, whole or absent, which fits one evaluation only."""
+"""The state of an evaluation that trains for long: one file, complete or absent, valid for one evaluation only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FORMAT = 1
 
 
 class ResumableState:
-    """Saves and restores what an evaluation needs to go on after it was killed.
+    """Saves and restores the state that an evaluation needs to resume after it was killed.
 
     The payload holds tensors, numbers, strings and containers of them, and is read with ``weights_only``.
 
     Args:
-        path: the file; its folder is made when it is missing.
-        identity: what the state belongs to (run, protocol, options, data). A state of anything else is ignored, for
-            its options were changed since: the evaluation then begins again.
+        path: the file; a missing folder is created.
+        identity: what the state belongs to (run, protocol, options, data). A state with another identity is ignored,
+            because its options have changed since: the evaluation then starts again.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
@@ -30,13 +30,13 @@ class ResumableState:
         self.identity = dict(identity)
 
     def save(self, payload: Mapping[str, Any]) -> None:
-        """Write the state in place of the one before.
+        """Write the state, replacing the previous one.
 
         Raises:
-            UserError: it could not be written; the state before it is untouched.
+            UserError: the state could not be written; the previous one is unchanged.
         """
         content = {"format": FORMAT, "identity": self.identity, "payload": dict(payload)}
-        # Through a file of Python's, whose OSError says why a write fails; torch's own writer says only that it did.
+        # Use a Python file, whose OSError says why a write fails; torch's writer only reports the failure.
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
 
@@ -44,16 +44,16 @@ class ResumableState:
         """The payload with its tensors on ``device``; None when there is none for this identity.
 
         Raises:
-            UserError: the file is damaged or is no state.
+            UserError: the file is damaged or is not a state.
         """
         if not self.path.exists():
             return None
         try:
             content = torch.load(self.path, map_location=device, weights_only=True)
             identity, payload, form = content["identity"], content["payload"], content["format"]
-        except Exception as error:  # an unpickler raises many kinds; all mean the same
+        except Exception as error:  # an unpickler raises many types of error; all mean the same
             raise UserError(
-                f"{self.path}: damaged, or no state of an evaluation ({type(error).__name__}); delete it to begin again"
+                f"{self.path}: damaged, or not an evaluation's state ({type(error).__name__}); delete it to begin again"
             ) from error
         return dict(payload) if form == FORMAT and identity == self.identity else None
 

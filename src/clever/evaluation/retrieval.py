@@ -42,26 +42,26 @@ _TILE = 4096
 
 
 class RetrievalOptions(ExtractionOptions):
-    """What is reported."""
+    """The metrics to report."""
 
     hits: list[PositiveInt] = Field(default=[1, 2, 5, 10], min_length=1)
-    """The k of H@k."""
+    """The values of k in H@k."""
 
     @field_validator("hits")
     @classmethod
     def _each_once(cls, hits: list[int]) -> list[int]:
         if len(set(hits)) < len(hits):
-            raise ValueError(f"hits {hits} names a number twice")
+            raise ValueError(f"hits {hits} lists a number twice")
         return hits
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """A split's photographs as the predictor sees them.
+    """A split's photographs as inputs of the predictor.
 
     ``features`` float32 [N, D]; ``embeddings`` float32 [N, E] of length 1; ``rotations`` float32 [N, 4], unit
-    quaternions (x, y, z, w); ``hues`` float32 [N, 2] where the predictor is told of them, else [N, 0]; ``first`` int64
-    [N], the row of the first photograph of the same object; ``views`` int64 [N], how many photographs that object has.
+    quaternions (x, y, z, w); ``hues`` float32 [N, 2] if they are inputs of the predictor, else [N, 0]; ``first`` int64
+    [N], the row of the first photograph of the same object; ``views`` int64 [N], that object's number of photographs.
     """
 
     features: Tensor
@@ -80,7 +80,7 @@ def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
     asked for. A run without a predictor gives no records and a line that says so, because the runs of a study share
     their protocols and only some have one.
 
-    Raises UserError when the store is not 3DIEBench, the predictor was trained to be told something else than
+    Raises UserError when the store is not 3DIEBench, the predictor was trained with inputs other than
     `ROTATION` or `ROTATION_AND_COLOUR`, or features or embeddings are not finite.
     """
     if subject.predictor is None:

@@ -32,27 +32,27 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class SemiOptions(FeatureOptions):
-    """How many labels, and how the network is fine-tuned on them. The defaults are the paper's."""
+    """The share of labels, and the fine-tuning on them. The defaults are the paper's."""
 
     shares: list[Share] = Field(default=[0.01, 0.1], min_length=1)
     """Shares of each class's training images that keep their labels, one protocol each (semi1, semi10); at least one
-    image a class. 1 fine-tunes on all of them (semi100)."""
+    image per class. 1 fine-tunes on all of them (semi100)."""
     parts: list[Literal["ALL", "IR", "EF"]] = Field(default=["ALL", "IR"], min_length=1)
-    """What the classifier sees; each part is a fine-tuning of its own. The paper has ALL and IR."""
+    """The parts that the classifier sees; each part is fine-tuned separately. The paper has ALL and IR."""
     epochs: PositiveInt = 200
     """Passes over the labelled images; fewer for a quick look."""
     batch_size: PositiveInt = 256
-    """Images a step; lower it when memory runs out, the learning rates follow."""
+    """Images per step; lower it when memory runs out, and the learning rates are scaled with it."""
     learning_rate: PositiveFloat = 0.001
-    """Of the classifier, for a batch of 256; it is multiplied by batch_size / 256."""
+    """Learning rate of the classifier for a batch of 256; it is multiplied by batch_size / 256."""
     backbone_learning_rate: NonNegativeFloat = 0.001
-    """Of the backbone, for a batch of 256; 0 freezes it, which makes this a linear probe on few labels."""
+    """Learning rate of the backbone for a batch of 256; 0 freezes it, which makes this a linear probe on few labels."""
     momentum: NonNegativeFloat = 0.9
     """Momentum of the SGD."""
     weight_decay: NonNegativeFloat = 1e-4
     """L2 penalty on all weights, those of normalisations and biases too."""
     last_blocks: PositiveInt = 4
-    """How many of a transformer's last blocks give their class token; other backbones give their output vector."""
+    """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
     best_epoch: bool = True
     """Test after every epoch and record the highest accuracy, which the authors print; false saves that time."""
 
@@ -60,7 +60,7 @@ class SemiOptions(FeatureOptions):
     @classmethod
     def _each_once(cls, values: list[object]) -> list[object]:
         if len(set(values)) < len(values):
-            raise ValueError(f"{values} names a value twice")
+            raise ValueError(f"{values} lists a value twice")
         return values
 
     def recipe(self) -> FineTuningRecipe:
@@ -81,7 +81,7 @@ def evaluate(subject: Subject, options: SemiOptions) -> list[Record]:
 
     Records: ``top1`` and, with five classes or more, ``top5``, in percent of the test images; ``last`` for every
     perturbation, ``best`` for ``orig`` (the epoch with the highest top1, the earliest of equals). A killed evaluation
-    goes on from its last epoch.
+    resumes from its last epoch.
 
     Raises:
         UserError: classes are missing from the training images, or training diverges.

@@ -17,7 +17,7 @@ class Standardisation:
 
     @classmethod
     def of(cls, views: list[Tensor]) -> Standardisation:
-        """From training features, each [N, width]. A feature that is constant but for rounding is only shifted."""
+        """From training features, each [N, width]. A feature that is constant up to rounding is only shifted."""
         n = sum(len(view) for view in views)
         mean = sum((_sum64(view, 0.0) for view in views), start=torch.zeros(())) / n
         deviation = (sum((_sum64(view, mean, power=2) for view in views), start=torch.zeros(())) / n).sqrt()

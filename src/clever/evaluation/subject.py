@@ -1,4 +1,4 @@
-"""What a protocol evaluates."""
+"""The subject of an evaluation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Subject:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def note(self, key: str, value: Any) -> None:
-        """Keep something with the records: JSON, such as the ids of chosen images."""
+        """Save a JSON value with the records, such as the ids of chosen images."""
         self.notes[key] = value
 
     def record(

@@ -1,4 +1,4 @@
-"""What trained a run: one entry for the code and machine that began it, and one for each that took it up changed."""
+"""The code and machine that trained a run: one entry for the start, and one for each change on resuming."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def execution(device: torch.device, processes: int) -> dict[str, Any]:
 def extended(
     history: Sequence[Entry], step: int, epoch: int, executed: Mapping[str, Any], method: MethodOptions | None
 ) -> list[Entry]:
-    """The history with what this process trains with, where that is not the last entry in it already.
+    """The history with an entry for this process, unless the last entry is equal.
 
     An entry holds ``git_commit``, ``git_dirty``, ``sources`` (:func:`training_sources`), ``device``, ``threads`` and
     ``processes`` (:func:`execution`), ``from_step``, and ``from_epoch``, the epoch of that step; both count from 0.
 
     Args:
-        history: of the state that is taken up; empty at the start of a run.
-        step: from which this process trains.
-        epoch: of that step.
-        executed: of :func:`execution`.
-        method: of the run.
+        history: the history in the state to resume; empty at the start of a run.
+        step: the step from which this process trains.
+        epoch: the epoch of that step.
+        executed: the result of :func:`execution`.
+        method: the run's method.
     """
     commit, dirty = source_commit()
     now = {"git_commit": commit, "git_dirty": dirty, "sources": training_sources(method), **executed}
@@ -55,10 +55,10 @@ def extended(
 
 
 def refuse_other_threads(history: Sequence[Entry], executed: Mapping[str, Any], where: object) -> None:
-    """Whether the last bits of a run on a CPU would change because it is taken up with other threads.
+    """Whether the last bits of a run on a CPU would change because it is resumed with other threads.
 
     Raises:
-        UserError: they would; the message has both numbers.
+        UserError: they would; the message names both numbers.
     """
     before = history[-1] if history else {}
     if before.get("device") != "cpu" or executed["device"] != "cpu":
@@ -76,7 +76,7 @@ def refuse_other_threads(history: Sequence[Entry], executed: Mapping[str, Any], 
 
 
 def changed(before: Entry, now: Entry) -> str:
-    """What differs between two entries that follow each other, in words for one line."""
+    """The differences between two consecutive entries, as text on one line."""
     parts = []
     if any(before.get(key) != now[key] for key in ("git_commit", "git_dirty", "sources")):
         parts.append(f"the code has changed ({described(before)}; now {described(now)})")
@@ -89,6 +89,6 @@ def changed(before: Entry, now: Entry) -> str:
 
 
 def described(entry: Entry) -> str:
-    """An entry in a few words."""
+    """A short description of an entry."""
     changes = " with uncommitted changes" if entry["git_dirty"] else ""
     return f"commit {entry['git_commit'][:12]}{changes}, sources {entry['sources']}"

@@ -1,4 +1,4 @@
-"""Puts a run together: backbone, heads, teacher, objective."""
+"""Compose a run: backbone, heads, teacher, objective."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Composition:
 
     student: Network
     teacher: Network | None
-    """The momentum teacher; None where the baseline has none and the student is its own target."""
+    """The momentum teacher; None if the baseline has none and the student is its own target."""
     objective: Objective
 
 
@@ -50,7 +50,7 @@ def compose(recipe: RunRecipe) -> Composition:
 def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpace | None = None) -> Objective:
     """The equivariance add-on of a method with its baselines, for a representation of ``feature_dim`` numbers.
 
-    ``space`` holds the parameters of the views; an add-on that reads none can be built without.
+    ``space`` holds the parameters of the views; an add-on that reads none can be built without it.
     """
     baseline_kind, baseline_options = BASELINES[method.baseline.name]
     equivariance_kind, _ = EQUIVARIANCES[method.equivariance.name]
@@ -76,7 +76,7 @@ def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Objective)
         objective.views_apart,
         feature_maps=objective.add_on.feature_maps,
     )
-    # The student's further layers, which the objective applies to the student alone, have no counterpart.
+    # The student's extra layers, which the objective applies only to the student, have no counterpart.
     shared = {name: value for name, value in student.state_dict().items() if not name.startswith("layers.")}
     teacher.load_state_dict(shared)
     return teacher.requires_grad_(False)

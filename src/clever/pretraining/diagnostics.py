@@ -1,4 +1,4 @@
-"""Numbers that tell a healthy run from a collapsed one, and the words for it."""
+"""Metrics that distinguish a healthy run from a collapsed one, and their interpretation."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def assess(values: Mapping[str, float]) -> str:
     if values.get("projection_std", 1.0) < SMALLEST_STD:
         reasons.append(f"projections are the same for all images (std {values['projection_std']:.4f})")
     if values.get("assignment_information_ratio", 1.0) < SMALLEST_INFORMATION_RATIO:
-        reasons.append("assignments tell nothing about the image")
+        reasons.append("assignments carry no information about the image")
     for name, value in values.items():
         part = name.rsplit("_", 1)[-1].upper()
         if name.startswith("effective_rank_") and value < SMALLEST_RANK:

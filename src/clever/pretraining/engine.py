@@ -1,4 +1,4 @@
-"""The training loop of one run, from its recipe to its backbone; it reads from top to bottom."""
+"""The training loop of one run, from its recipe to its backbone."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ from clever.run_report import RunReport
 
 
 def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: ExecutionOptions) -> None:
-    """Train one run, or take it up where its state left it, and write its three files.
+    """Train one run, or resume it from its state, and write its three files.
 
-    ``backbone.safetensors``: the teacher's backbone (the student's where there is no teacher), from the last epoch.
-    ``metrics.csv``: one line an epoch. ``run.json``: recipe, provenance, cost and health; written last, it marks a
-    finished run. The training state lives in ``state/`` below the same folder and goes when the
-    run has ended well, or with its first evaluation where the workflow may start the run once more.
-    An add-on that predicts transformed images (SIE) adds ``predictor.safetensors``, whose SHA-256 stands in run.json.
+    ``backbone.safetensors``: the teacher's backbone (the student's if there is no teacher), from the last epoch.
+    ``metrics.csv``: one line per epoch. ``run.json``: recipe, provenance, cost and health; written last, it marks a
+    finished run. The training state is in ``state/`` below the same folder; it is deleted when the
+    run has succeeded, or by its first evaluation if the workflow may start the run again.
+    An add-on that predicts transformed images (SIE) adds ``predictor.safetensors``, whose SHA-256 is in run.json.
 
     Under torchrun several processes train the run together; the first of them holds the lock, writes and prints.
 
     Args:
         recipe: the run; a control run (without a method) is written as initialised.
         store: its prepared data.
-        folder: where the files go.
-        execution: how to run it; nothing in there changes the result on one machine with one number of threads.
+        folder: the folder for the files.
+        execution: how to run it; none of it changes the result on one machine with one number of threads.
 
     Raises:
         UserError: another trainer holds the run, a state does not belong to it, a loss is not finite, the disk is full.
@@ -185,7 +185,7 @@ def _train(
                 if not (epoch_ends or asked or iteration % execution.log_every == 0):
                     continue
 
-                # The one place where the loop waits for the device, and the gate before anything is saved.
+                # The only place where the loop waits for the device; nothing is saved before it has passed.
                 stop, save_due = any_process([stop, save_due], device)
                 rows, faults = _check(trainer, iteration - 1, states)
                 totals.add(rows, skipped=len(faults))
@@ -249,9 +249,9 @@ _UNTRAINED: TrainingSummary = {
 
 
 def _may_be_started_again(states: StateFolder, begun_by: Sequence[Ancestor]) -> str | None:
-    """Why the workflow that wanted this run may start it once more, or None where it waits for this process."""
+    """Why the workflow that requested this run may start it again, or None if it waits for this process."""
     if states.has_refused():
-        return "another trainer was refused meanwhile"
+        return "another trainer was rejected meanwhile"
     if ancestors() != begun_by:
         return "what started this run has ended before it"
     if "SLURM_JOB_ID" in os.environ:

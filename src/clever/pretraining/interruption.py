@@ -1,4 +1,4 @@
-"""Turns a scheduler's warning, or Ctrl-C, into a saved state."""
+"""Turn a scheduler's warning, or Ctrl-C, into a saved state."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STOPPED_STATUS = 130
 """Exit status of a program that was stopped with Ctrl-C."""
 
 SECOND_PRESS_SECONDS = 0.5
-"""From when on another Ctrl-C is a second one. A launcher passes the first one on to its processes a second time."""
+"""Seconds until another Ctrl-C counts as a second one. A launcher passes the first one on to its processes again."""
 
 
-class Interrupted(Exception):  # noqa: N818 (it is no error)
+class Interrupted(Exception):  # noqa: N818 (it is not an error)
     """The run was asked to stop, and its state is saved. ``by_hand``: with Ctrl-C."""
 
     def __init__(self, message: str, by_hand: bool = False) -> None:
@@ -28,7 +28,7 @@ class Interrupted(Exception):  # noqa: N818 (it is no error)
 
 
 class Interruption:
-    """Whether SIGTERM, SIGUSR1 or SIGINT has come; the loop looks after each step."""
+    """Whether SIGTERM, SIGUSR1 or SIGINT was received; the loop checks it after each step."""
 
     requested: str | None = None
 
@@ -37,7 +37,7 @@ class Interruption:
 
     @property
     def by_hand(self) -> bool:
-        """Whether it was Ctrl-C."""
+        """Whether the signal was Ctrl-C."""
         return self.requested == "SIGINT"
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -52,7 +52,7 @@ class Interruption:
 
 @contextmanager
 def watch_signals() -> Iterator[Interruption]:
-    """Note SIGTERM, SIGUSR1 and SIGINT instead of dying of them; the handlers before are restored at the end.
+    """Record SIGTERM, SIGUSR1 and SIGINT instead of ending; the previous handlers are restored at the end.
 
     A second Ctrl-C raises KeyboardInterrupt, as without this.
     """

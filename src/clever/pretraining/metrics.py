@@ -1,4 +1,4 @@
-"""metrics.csv: one line an epoch, appended as the run goes and cut back when it resumes from an earlier state."""
+"""metrics.csv: one line per epoch, appended during the run and truncated when it resumes from an earlier state."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class MetricsFile:
     """An append-only CSV whose columns are fixed by its first row.
 
     Args:
-        path: made with its first row.
+        path: created with its first row.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def start(self, columns: Sequence[str]) -> None:
-        """Write a header alone: the file of a run without epochs."""
+        """Write only a header: the file of a run without epochs."""
         write_text(self.path, ",".join(columns) + "\n")
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Add one line and push it to the disk; raises UserError when it cannot be written."""
+        """Append one line and flush it to disk; raises UserError when it cannot be written."""
         header = self._header()
         text = io.StringIO()
         writer = csv.DictWriter(text, header or list(row), lineterminator="\n")
@@ -35,7 +35,7 @@ class MetricsFile:
         append_text(self.path, text.getvalue())
 
     def keep_epochs(self, epochs: int) -> None:
-        """Drop what was written after the first ``epochs`` epochs, a torn last line included."""
+        """Drop everything after the first ``epochs`` epochs, including a truncated last line."""
         if not self.path.exists():
             return
         rows = self._rows()
@@ -51,14 +51,14 @@ class MetricsFile:
         write_text(self.path, text.getvalue())
 
     def text(self) -> str:
-        """All that the file holds; empty where there is none. A training state keeps it."""
+        """The content of the file, empty if it does not exist; a training state keeps it."""
         return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
 
     def restore(self, saved: str) -> bool:
-        """Bring the file back to what a state has kept of it; later lines are dropped.
+        """Restore the file from the copy in a state; later lines are dropped.
 
         Returns:
-            Whether lines that the state has kept were missing or changed.
+            Whether lines in the state's copy were missing or changed.
         """
         found = self.path.read_bytes() if self.path.exists() else b""
         if found != saved.encode():

@@ -1,4 +1,4 @@
-"""A backbone with its heads: one student, and one teacher where the baseline has a momentum teacher."""
+"""A backbone with its heads: one student, and one teacher if the baseline has a momentum teacher."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Network(nn.Module):
     Args:
         heads: one for each part.
         parts: columns of the representation by the part's name.
-        layers: further layers of the student, which the objective applies.
-        feature_maps: numbers of the backbone's intermediate maps to hand on.
-        views_apart: every view goes through backbone and heads in a pass of its own instead, and BatchNorm sees one
+        layers: extra layers of the student, which the objective applies.
+        feature_maps: numbers of the backbone's intermediate maps to return.
+        views_apart: every view goes through backbone and heads in a separate pass instead, and BatchNorm sees one
             view at a time (``Baseline.views_apart``).
     """
 
@@ -55,7 +55,7 @@ class Network(nn.Module):
     def forward(self, views: Sequence[Tensor], extra: Mapping[str, Tensor] | None = None) -> Encoded:
         """Views, each [N, 3, H, W] with its own size, to features and head outputs of each view.
 
-        ``extra`` images [M, 3, H, W] go through the backbone alone, each name in a pass of its own.
+        ``extra`` images [M, 3, H, W] go only through the backbone, each name in a separate pass.
         """
         features, maps, outputs = self._encode_views(views)
         further = {name: self._encode(images) for name, images in (extra or {}).items()}
@@ -87,7 +87,7 @@ class Network(nn.Module):
         return list(torch.split(stacked, rows)), maps, outputs
 
     def recompute_activations(self) -> None:
-        """Keep few of the backbone's activations for the backward pass, and compute the others a second time.
+        """Keep few of the backbone's activations for the backward pass, and recompute the others.
 
         Block by block where the backbone is timm's and can; else for the backbone as a whole, once for each size of
         view, which saves less.
@@ -96,7 +96,7 @@ class Network(nn.Module):
         try:
             network.set_grad_checkpointing(True)  # type: ignore[union-attr]
             self._recomputes = "blocks"
-        except (AttributeError, AssertionError):  # not timm's, or a family that cannot
+        except (AttributeError, AssertionError):  # not timm's, or a family without support
             self._recomputes = "backbone"
 
     @contextmanager

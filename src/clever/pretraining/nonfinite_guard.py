@@ -129,13 +129,13 @@ class Guard:
             before = {id(tensor): tensor.clone() for tensor in self._moved()}
             self._optimiser.step()
             for tensor in self._moved():
-                # A momentum that this step has made was nothing before it.
+                # A momentum created in this step did not exist before it.
                 torch.where(good, tensor, before.get(id(tensor), torch.zeros_like(tensor)), out=tensor)
         else:
             self._optimiser.step()
 
     def _moved(self) -> list[Tensor]:
-        """Parameters with a gradient, and what the optimiser remembers of them."""
+        """Parameters with a gradient, and the optimiser's state for them."""
         moved: list[Tensor] = [parameter for parameter in self._parameters if parameter.grad is not None]
         remembered = [value for parameter in moved for value in self._optimiser.state[parameter].values()]
         return moved + [value for value in remembered if isinstance(value, Tensor)]
@@ -146,7 +146,7 @@ class Guard:
         return self._places[places]
 
     def _fault(self, row: Mapping[str, float], place: int) -> str | None:
-        """What is not finite in a step, or None if everything is finite.
+        """The non-finite values of a step, as text, or None if everything is finite.
 
         Args:
             row: the step's scalars.

@@ -21,7 +21,7 @@ def weight_decay_groups(
     Args:
         network: the student.
         rule: ``authors``: biases by name and 1-D tensors are spared (authors' utils.py:667-678). ``standard``: also
-            what the backbone names as not to be decayed.
+            the parameters that the backbone names as not decayed.
         constant_rate: those whose learning rate stays at its peak after the warm-up.
     """
     spared = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
@@ -41,7 +41,7 @@ def weight_decay_groups(
 def build_optimiser(
     network: Network, options: OptimisationOptions, constant_rate: Iterable[nn.Parameter] = ()
 ) -> torch.optim.Optimizer:
-    """The optimiser of a run, fused where torch can.
+    """The optimiser of a run, fused if torch supports it.
 
     LARS is timm's (You et al. 2017, arXiv 1708.03888). A tensor w with gradient g takes the step rate * trust *
     (g + decay * w), through a momentum of 0.9, with trust = c |w| / (|g| + decay |w| + 1e-8), or 1 where either norm is
@@ -69,10 +69,10 @@ def build_optimiser(
 def set_schedules(
     optimiser: torch.optim.Optimizer, learning_rate: float, weight_decay: float, constant_rate: float | None = None
 ) -> None:
-    """Set this iteration's learning rate and, where there is any, weight decay.
+    """Set this iteration's learning rate and, if there is any, weight decay.
 
     Args:
-        constant_rate: the learning rate of the groups that keep theirs; None: that of the others.
+        constant_rate: the learning rate of the groups with a constant rate; None means that of the others.
     """
     for group in optimiser.param_groups:
         keeps_rate = group["constant_rate"] and constant_rate is not None
@@ -82,10 +82,10 @@ def set_schedules(
 
 
 def clip_each(parameters: Iterable[nn.Parameter], largest: float | None) -> Tensor:
-    """Scale each gradient tensor down to norm ``largest`` on its own, in place (authors' utils.py:151-160).
+    """Scale each gradient tensor down separately to norm ``largest``, in place (authors' utils.py:151-160).
 
     Args:
-        parameters: those without a gradient are passed over.
+        parameters: those without a gradient are skipped.
         largest: bound on each tensor's norm; None leaves the gradients alone.
 
     Returns:
@@ -97,7 +97,7 @@ def clip_each(parameters: Iterable[nn.Parameter], largest: float | None) -> Tens
     if largest is not None:
         scales = (largest / (stacked + 1e-6)).clamp(max=1.0)
         if scales.device.type == "cpu":
-            # A look at the scales costs nothing here, and most gradients need no pass over them.
+            # Reading the scales is free here, and most gradients need no scaling.
             for gradient, scale in zip(gradients, scales.tolist(), strict=True):
                 if scale < 1.0:
                     gradient.mul_(scale)

@@ -1,4 +1,4 @@
-"""What a study says about optimisation, and what only says how to execute it."""
+"""Options of optimisation, and options of execution, which do not change the result."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class OptimisationOptions(Options):
     final_weight_decay: float | None = Field(default=0.4, ge=0)
     """Weight decay at the end, reached by a cosine; null keeps it constant."""
     decay_rule: Literal["standard", "authors"] = "standard"
-    """Which parameters are spared weight decay. authors: biases (by name) and 1-D tensors only. standard: also what
+    """Which parameters get no weight decay. authors: biases (by name) and 1-D tensors only. standard: also what
     the backbone itself names (position embeddings, class tokens, the state-space parameters of VMamba)."""
     clip_gradient: float | None = Field(default=3.0, gt=0)
-    """Largest gradient norm of each parameter tensor on its own (not of all together); null turns clipping off."""
+    """Largest gradient norm of each single parameter tensor (not of all together); null turns clipping off."""
     non_finite: Literal["stop", "skip"] = "stop"
-    """What becomes of a step whose loss or gradient is NaN or infinite. stop: the run ends with the last good state
-    kept. skip: the step is left out, and counted in metrics.csv; more than ten in a row end the run. Choose skip for a
+    """How to handle a step whose loss or gradient is NaN or infinite. stop: the run ends with the last good state
+    kept. skip: the step is skipped and counted in metrics.csv; more than ten in a row end the run. Choose skip for a
     long run that a rare bad batch would end."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: matrix products and convolutions under autocast, with parameters, losses and statistics in fp32. Use it on
@@ -69,23 +69,23 @@ class ExecutionOptions(Options):
     """How a run is executed; nothing here changes what is computed."""
 
     device: str = "auto"
-    """auto takes a GPU when there is one; cpu or cuda:1 force it."""
+    """auto uses a GPU if there is one; cpu or cuda:1 force it."""
     threads: PositiveInt | None = None
     """CPU threads of torch; null leaves torch's choice. The bits of a CPU run depend on it."""
     accept_other_threads: bool = False
-    """Take up a run on a CPU with another number of threads or processes than it was trained with so far."""
+    """Resume a run on a CPU with a different number of threads or processes than before."""
     placement: Literal["auto", "device", "host", "stream"] = "auto"
-    """Where the training images live; auto chooses by their size and the free memory, and says what it chose."""
+    """Where the training images are kept; auto chooses by their size and the free memory, and reports its choice."""
     workers: int = Field(default=0, ge=0)
     """Decoding threads when images are streamed."""
     compile: bool = False
     """torch.compile the student's backbone: pays on a GPU for long runs."""
     log_every: PositiveInt = 20
-    """Steps between two looks at the loss (each one waits for the device)."""
+    """Steps between two checks of the loss (each one waits for the device)."""
     state_every_seconds: float = Field(default=300.0, gt=0)
-    """Most time between two saved states; the end of an epoch saves one too."""
+    """Longest time between two saved states; the end of an epoch also saves one."""
     state_gap_seconds: float = Field(default=0.0, ge=0)
     """Least time between the states of two epoch ends; raise it where an epoch takes a second or two, so that saving
     does not take as long as training. The last epoch's end always saves one."""
     keep_state: bool = False
-    """Keep the last training state after the run has ended well."""
+    """Keep the last training state after the run has succeeded."""

@@ -37,12 +37,12 @@ else:
 
 
 class MethodOptions(Options):
-    """A method: one baseline, and what is learned beside invariance."""
+    """A method: one baseline and one equivariance add-on."""
 
     baseline: BaselineChoice
     """How two views are compared."""
     equivariance: EquivarianceChoice = NoneOptions()
-    """What is learned besides; none leaves the baseline alone."""
+    """The equivariance add-on; none trains the baseline alone."""
 
     @model_validator(mode="after")
     def _ef_baseline_fits(self) -> Self:
@@ -58,7 +58,7 @@ class MethodOptions(Options):
 class RunRecipe(Options):
     """Everything that decides the result of one run, and nothing else.
 
-    The prepared data are not in it: they are an input of their own, known by their checksum.
+    It does not contain the prepared data, which are a separate input, identified by their checksum.
     """
 
     data: Name
@@ -74,7 +74,7 @@ class RunRecipe(Options):
 
     @property
     def run(self) -> str:
-        """The run's id, a path that a person can read."""
+        """The run's id, a readable path."""
         axes = self.data, self.backbone_name, self.method_name, self.augmentation_name
         return RunId(*axes, self.seed).run
 

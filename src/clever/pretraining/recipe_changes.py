@@ -1,4 +1,4 @@
-"""In what two recipes differ, in words."""
+"""Describe the differences between two recipes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN = 6
 
 
 def recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The keys in which two recipes (as JSON objects) differ, with both values; empty where they do not."""
+    """The keys in which two recipes (as JSON objects) differ, with both values; empty if they are equal."""
     changes = list(_changes("", before, now))
     more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
     return ", ".join(changes[:SHOWN]) + more

@@ -12,7 +12,7 @@ def warmup_cosine(iteration: int, *, peak: float, final: float, total: int, warm
         iteration: from 0 to ``total`` - 1.
         peak: value at the end of the warm-up.
         final: value that the cosine would reach at ``total``.
-        total: all iterations, warm-up included.
+        total: all iterations, including the warm-up.
         warmup: iterations of the warm-up, the last of which already has ``peak``.
     """
     if iteration < warmup:

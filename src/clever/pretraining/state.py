@@ -1,4 +1,4 @@
-"""The training state of one run: written whole or not at all, verified when read, and held by one trainer."""
+"""The training state of one run: written atomically, verified when read, and held by one trainer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from clever.parsing import lacks_memory
 from clever.pretraining.recipe_changes import recipe_changes
 
 FORMAT = 3
-"""Of the states that are written and read. 1: without the version, the code and the count of skipped steps;
+"""Format of the states. 1: without the version, the code and the count of skipped steps;
 2: with the number of steps skipped in a row among the epoch's totals, not among the trainer's state."""
 
 _GENERATIONS = 2
@@ -37,14 +37,14 @@ METRICS = "metrics.csv"
 class StateFolder:
     """Saves and restores training states under one folder.
 
-    Each state is one file whose name holds its iteration and the first digits of its SHA-256, so that a truncated or
-    altered file is known without a second file; the newest two are kept. The payload holds tensors, numbers, strings
-    and containers only, and is read with ``weights_only``: a file with anything else in it is refused.
+    Each state is one file whose name contains its iteration and the first digits of its SHA-256, so that a truncated or
+    altered file is detected without a second file; the newest two are kept. The payload holds tensors, numbers, strings
+    and containers only, and is read with ``weights_only``: a file with anything else in it is rejected.
 
     Args:
-        folder: made when it is missing.
-        identity: what the state belongs to (run, recipe, data, version); a state of anything else is refused.
-        recipe: all keys of the run's recipe, so that a refusal can name those that differ.
+        folder: created if missing.
+        identity: what the state belongs to (run, recipe, data, version); a state with another identity is rejected.
+        recipe: all keys of the run's recipe, so that an error can name those that differ.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str], recipe: Mapping[str, Any] | None = None) -> None:
@@ -75,7 +75,7 @@ class StateFolder:
             yield
 
     def close_to_others(self) -> None:
-        """From here to the end of :meth:`locked` a new start waits for the lock instead of being refused.
+        """From here to the end of :meth:`locked` a new start waits for the lock instead of being rejected.
 
         So :meth:`has_refused` says all there is to know: who is refused has said so before, and who comes later finds
         the lock free.
@@ -93,7 +93,7 @@ class StateFolder:
                     break
                 except HeldError:
                     if time.monotonic() - begin > _GATE_SECONDS:
-                        break  # better a run trained twice than one that never starts
+                        break  # training a run twice is better than never starting it
                     time.sleep(0.01)
             try:
                 yield
@@ -103,17 +103,17 @@ class StateFolder:
                 raise
 
     def save(self, iteration: int, payload: Mapping[str, Any]) -> Path:
-        """Write a state atomically and drop all but the newest two.
+        """Write a state atomically and delete all but the newest two.
 
         Raises:
-            UserError: it could not be written (a full disk); the states before it are untouched.
+            UserError: the state could not be written (a full disk); earlier states are unchanged.
         """
         content = {"format": FORMAT, "identity": self.identity, "iteration": iteration, "payload": dict(payload)}
         content["recipe"] = json.dumps(self.recipe, sort_keys=True)
         # The name needs the checksum, so the file is written under a neutral name first.
         written = self.folder / _UNNAMED
         try:
-            # Through a file of Python's, whose OSError says why a write fails; torch's own writer says that it did.
+            # Use a Python file, whose OSError says why a write fails; torch's writer only reports the failure.
             with replacing(written) as temporary, temporary.open("wb") as file:
                 torch.save(content, file)
             target = self.folder / f"state-{iteration:09d}-{_digest(written)}.pt"
@@ -135,9 +135,9 @@ class StateFolder:
         return target
 
     def load(self, device: torch.device | str = "cpu") -> tuple[int, dict[str, Any]] | None:
-        """The newest intact state as (iteration, payload), or None when there is none.
+        """The newest intact state as (iteration, payload), or None if there is none.
 
-        A damaged state is passed over with a warning that names it.
+        A damaged state is skipped with a warning that names it.
 
         Raises:
             UserError: the newest intact state belongs to another run, recipe, data set, version or format.
@@ -152,7 +152,7 @@ class StateFolder:
                 continue
             try:
                 content = torch.load(path, map_location=device, weights_only=True)
-            except Exception as error:  # whatever an unpickler may raise, the meaning is the same
+            except Exception as error:  # an unpickler raises many types of error; all mean the same
                 if lacks_memory(error):
                     raise
                 raise UserError(f"{path}: refused, it holds more than a training state ({_payload(error)})") from error

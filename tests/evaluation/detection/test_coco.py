@@ -77,7 +77,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
             read_coco(path, folder)
 
     refused({"categories": []}, "'categories' must be a list with entries")
-    refused({"images": [{"id": 1}]}, "names an image or category that is not there")
+    refused({"images": [{"id": 1}]}, "names an image or category that does not exist")
     refused({"annotations": [{**good["annotations"][0], "category_id": 99}]}, "annotation 1 names an image or category")
     refused({"annotations": [{**good["annotations"][0], "segmentation": []}]}, "annotation 1 needs a box of 4 numbers")
     refused({"annotations": [{"id": 1}]}, "not in COCO's format")

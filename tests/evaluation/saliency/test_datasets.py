@@ -65,7 +65,7 @@ def test_a_mislaid_data_set_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"b\.png: is 8x5 px, its photograph 8x6 px"):
         find_photographs(tmp_path, "ecssd")
     (tmp_path / "masks" / "b.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 2 photographs have no mask of their name \(first: b\.jpg\)"):
+    with pytest.raises(UserError, match=r"1 of 2 photographs have no mask of the same name \(first: b\.jpg\)"):
         find_photographs(tmp_path, "ecssd")
     (tmp_path / "images" / "b.jpg").unlink()
     (tmp_path / "masks" / "a.png").write_bytes(b"no image")

@@ -43,20 +43,20 @@ class CocoSet:
         """Image ``row``, uint8 [H, W, 3], RGB.
 
         Raises:
-            UserError: the file is missing, is no image, or differs in size from what the annotations say.
+            UserError: the file is missing, is not an image, or its size differs from the annotations.
         """
         entry = self.images[row]
         path = self.folder / entry["file_name"]
         pixels = read_image(path)
         if pixels.shape[:2] != (entry["height"], entry["width"]):
             raise UserError(
-                f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} px, its annotations say "
+                f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} px, but its annotations say "
                 f"{entry['width']}x{entry['height']}"
             )
         return pixels
 
     def target(self, row: int) -> dict[str, Tensor]:
-        """What torchvision's detectors are trained on, crowds and boxes without area left out.
+        """The training target of torchvision's detectors, without crowds and boxes without area.
 
         ``boxes`` float32 [K, 4] as x1, y1, x2, y2 in pixels, ``labels`` int64 [K], ``masks`` uint8 [K, H, W].
         """
@@ -88,7 +88,7 @@ def rasterise(segmentation: Any, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def read_coco(annotations: Path, images: Path) -> CocoSet:
-    """Read a data set and check that what the metrics and a detector need of it is there.
+    """Read a data set and check that it has everything that the metrics and a detector need.
 
     Args:
         annotations: such as ``annotations/instances_train2017.json``.
@@ -130,7 +130,7 @@ def _by_image(
     for annotation in annotations:
         number = annotation["id"]
         if annotation["image_id"] not in images or annotation["category_id"] not in categories:
-            raise UserError(f"{source}: annotation {number} names an image or category that is not there")
+            raise UserError(f"{source}: annotation {number} names an image or category that does not exist")
         if len(annotation["bbox"]) != 4 or not annotation["segmentation"]:
             raise UserError(f"{source}: annotation {number} needs a box of 4 numbers and a segmentation")
         found.setdefault(annotation["image_id"], []).append(annotation)

@@ -18,20 +18,20 @@ from clever.backbones import Backbone
 from clever.errors import UserError
 
 CHANNELS = 256
-"""Of every level of the pyramid."""
+"""Channels of every level of the pyramid."""
 _RESCALES = (4.0, 2.0, 1.0, 0.5)
 
 
 class PyramidBackbone(nn.Module):
     """A backbone's maps as the pyramid that torchvision's detectors expect.
 
-    A network of timm's with stages gives its last four maps to a feature pyramid network (Lin et al. 2017). Any other
-    backbone gives its last map at four scales, 4, 2, 1 and 1/2 times its own (Li et al. 2022, ViTDet, with bilinear
+    A network of timm's with stages passes its last four maps to a feature pyramid network (Lin et al. 2017). Any other
+    backbone passes its last map at four scales, 4, 2, 1 and 1/2 times its own (Li et al. 2022, ViTDet, with bilinear
     rescaling in place of transposed convolutions).
 
     Args:
         backbone: its parameters are frozen where ``frozen``; its batch normalisation always uses the running
-            statistics, since two images a device are too few to measure them.
+            statistics, since two images per device are too few to measure them.
     """
 
     def __init__(self, backbone: Backbone, frozen: bool) -> None:
@@ -47,7 +47,7 @@ class PyramidBackbone(nn.Module):
         self.fpn = FeaturePyramidNetwork(widths, CHANNELS, extra_blocks=LastLevelMaxPool())
 
     def train(self, mode: bool = True) -> PyramidBackbone:
-        """Training mode for the pyramid alone."""
+        """Set training mode for the pyramid only."""
         super().train(mode)
         self.backbone.eval()
         return self
@@ -100,9 +100,9 @@ def mask_rcnn(
         categories: without the background.
         frozen: whether the backbone keeps its weights.
         mean, std: of the three channels, for pixels in [0, 1].
-        short_sides: a training image's shorter side is brought to one of them, drawn from torch's global generator;
+        short_sides: a training image's shorter side is resized to one of these, drawn from torch's global generator;
             at test time to the last.
-        longest_side: what the longer side may at most become.
+        longest_side: upper limit of the longer side.
 
     Raises:
         UserError: the backbone has no map.

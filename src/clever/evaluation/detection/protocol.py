@@ -17,14 +17,14 @@ from clever.results.records import Record
 
 
 class DetectionOptions(ExternalOptions):
-    """Which images, and how the detector is trained. The defaults are torchvision's reference schedule for COCO."""
+    """The images, and the training of the detector. The defaults are torchvision's reference schedule for COCO."""
 
     train_annotations: str = "annotations/instances_train2017.json"
     """Annotations to train on, below root."""
     train_images: str = "train2017"
     """Folder of their images, below root."""
     test_annotations: str = "annotations/instances_val2017.json"
-    """Annotations to be scored on, below root."""
+    """Annotations to score on, below root."""
     test_images: str = "val2017"
     """Folder of their images, below root."""
     frozen: bool = False
@@ -32,22 +32,22 @@ class DetectionOptions(ExternalOptions):
     epochs: PositiveInt = 26
     """Passes over the training images."""
     batch_size: PositiveInt = 16
-    """Images a step; the learning rate follows it."""
+    """Images per step; the learning rate is scaled with it."""
     learning_rate: PositiveFloat = 0.02
-    """For a batch of 16; it is multiplied by batch_size / 16."""
+    """Learning rate for a batch of 16; it is multiplied by batch_size / 16."""
     momentum: NonNegativeFloat = 0.9
     """Momentum of the SGD."""
     weight_decay: NonNegativeFloat = 1e-4
     """L2 penalty on all trained weights."""
     milestones: list[PositiveInt] = Field(default=[16, 22])
-    """After so many epochs the learning rate falls to a tenth."""
+    """Epochs after which the learning rate falls to a tenth."""
     warmup_steps: PositiveInt = 1000
     """Steps of the first epoch over which the learning rate rises from a thousandth."""
     short_sides: list[PositiveInt] = Field(default=[800], min_length=1)
-    """A training image's shorter side is brought to one of them, at test time to the last; 640 to 800 for COCO's
+    """A training image's shorter side is resized to one of these, at test time to the last; 640 to 800 for COCO's
     multi-scale training, small ones for CPU studies."""
     longest_side: PositiveInt = 1333
-    """What the longer side may at most become."""
+    """Upper limit of the longer side."""
 
     def require(self) -> None:
         for file in (self.train_annotations, self.test_annotations):
@@ -62,13 +62,13 @@ def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
     """Train a detector and score it on the test images.
 
     Records: COCO's average precision in percent, ``box_ap``, ``box_ap50``, ``box_ap75`` and by size, and the same of
-    masks. A detector uses the whole backbone: the part is ALL. A killed training goes on from its last epoch.
+    masks. A detector uses the whole backbone: the part is ALL. A killed training resumes from its last epoch.
 
     Raises:
-        UserError: the data set is missing or mislaid, the backbone has no map, training diverges, or faster-coco-eval
+        UserError: data are missing, the backbone has no map, training diverges, or faster-coco-eval
             is not installed.
     """
-    # torchvision's detectors; reading a study should not load them.
+    # torchvision's detectors, not needed to read a study
     from clever.evaluation.detection.coco import read_coco
     from clever.evaluation.detection.model import mask_rcnn
     from clever.evaluation.detection.scores import coco_scores, detect

@@ -24,7 +24,7 @@ def detect(model: MaskRCNN, data: CocoSet, report: Callable[[int, int], None] | 
 
     Args:
         model: in evaluation mode, on its device.
-        report: called with the images done and all images, after each.
+        report: called after each image with the number of finished and of all images.
     """
     from faster_coco_eval import mask
 
@@ -55,7 +55,7 @@ def detect(model: MaskRCNN, data: CocoSet, report: Callable[[int, int], None] | 
 def coco_scores(data: CocoSet, results: list[dict[str, Any]]) -> dict[str, float]:
     """COCO's average precision in percent: ``box_ap`` ... ``mask_ap_large``.
 
-    A metric without any object of its size is left out. Without a single detection all others are 0.
+    A metric without any object of its size is omitted. Without a single detection all others are 0.
 
     Raises:
         UserError: faster-coco-eval is not installed.
@@ -78,7 +78,7 @@ def coco_scores(data: CocoSet, results: list[dict[str, Any]]) -> dict[str, float
             evaluation.accumulate()
             evaluation.summarize()
             values = [float(value) for value in evaluation.stats[: len(METRICS)]]
-            # -1 says that there is no object of that size.
+            # -1 means that there is no object of that size.
             scores |= {
                 f"{prefix}_{metric}": 100.0 * value for metric, value in zip(METRICS, values, strict=True) if value >= 0
             }

@@ -1,4 +1,4 @@
-"""Training a detector by epochs, so that a killed one goes on with the same bits on a CPU."""
+"""Train a detector by epochs, so that a killed training resumes with the same bits on a CPU."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from clever.randomness import derive_seed, make_generator
 
 @dataclass(frozen=True)
 class DetectionRecipe:
-    """torchvision's reference (references/detection): 26 epochs of COCO for 16 images a step."""
+    """torchvision's reference (references/detection): 26 epochs of COCO with 16 images per step."""
 
     epochs: int = 26
     batch_size: int = 16
     learning_rate: float = 0.02
-    """For a batch of 16; it is multiplied by ``batch_size`` / 16."""
+    """Learning rate for a batch of 16; it is multiplied by ``batch_size`` / 16."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     milestones: tuple[int, ...] = (16, 22)
-    """After so many epochs the learning rate falls to a tenth."""
+    """Epochs after which the learning rate falls to a tenth."""
     warmup_steps: int = 1000
     """Steps over which the learning rate rises from a thousandth, at most the first epoch."""
 
@@ -41,17 +41,17 @@ def train_detector(
     state: ResumableState | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Train ``model`` in place; the mean loss of each epoch.
+    """Train ``model`` in place; return the mean loss of each epoch.
 
-    Images come in an order drawn for each epoch, each mirrored with probability 1/2; those without an object are left
-    out, as torchvision does.
+    Images come in an order drawn for each epoch, each mirrored with probability 1/2; those without an object are
+    skipped, as torchvision does.
 
     Args:
         model: on its device; left in evaluation mode.
         data: the training images.
-        seed: of the order, the flips and what the detector samples.
+        seed: seeds the order, the flips and the detector's sampling.
         run: names the run in messages.
-        state: where to save after each epoch; None: nowhere.
+        state: where to save after each epoch; None does not save.
         report: called with the finished epochs and the last one's mean loss.
 
     Raises:
@@ -59,7 +59,7 @@ def train_detector(
     """
     rows = [row for row in range(len(data)) if len(data.target(row)["labels"])]
     if not rows:
-        raise UserError(f"{run}: none of the {len(data)} images of {data.folder} has an object that is no crowd")
+        raise UserError(f"{run}: none of the {len(data)} images of {data.folder} has an object that is not a crowd")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device = parameters[0].device
     peak = recipe.learning_rate * recipe.batch_size / 16

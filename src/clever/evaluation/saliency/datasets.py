@@ -1,4 +1,4 @@
-"""Photographs with saliency masks on disk, in the layouts in which they are handed out."""
+"""Photographs with saliency masks on disk, in their distributed layouts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Photograph:
         return read_image(self.image)
 
     def truth(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """What is the object and which pixels count, bool [H, W] each.
+        """The object's pixels and the pixels that count, bool [H, W] each.
 
         Raises:
             UserError: the file cannot be read as an image.
@@ -57,8 +57,8 @@ class Photograph:
 def find_photographs(root: Path, layout: str) -> list[Photograph]:
     """The photographs of a data set that have a mask, sorted by name.
 
-    The folders are looked for in ``root`` and in each folder of it, so that ``root`` may hold the unpacked archive.
-    Of the pets, those in ``annotations/test.txt`` are taken, or all where that file is missing.
+    The folders are searched for in ``root`` and in each of its folders, so that ``root`` may hold the unpacked archive.
+    Of the pets, those in ``annotations/test.txt`` are used, or all if that file is missing.
 
     Args:
         root: where the data set was unpacked.
@@ -74,11 +74,11 @@ def find_photographs(root: Path, layout: str) -> list[Photograph]:
         chosen = _pets_test(masks.parent / "test.txt")
         photographs = [path for path in photographs if chosen is None or path.stem in chosen]
     if not photographs:
-        raise UserError(f"{images}: holds no photograph (.jpg, .png or .bmp)")
+        raise UserError(f"{images}: contains no photograph (.jpg, .png or .bmp)")
     missing = [path.name for path in photographs if path.stem not in by_stem]
     if missing:
         raise UserError(
-            f"{masks}: {len(missing)} of {len(photographs)} photographs have no mask of their name "
+            f"{masks}: {len(missing)} of {len(photographs)} photographs have no mask of the same name "
             f"(first: {missing[0]}); unpack the masks again"
         )
     found = [Photograph(path, by_stem[path.stem], layout == "pets") for path in photographs]
@@ -117,12 +117,12 @@ def _pets_test(path: Path) -> set[str] | None:
 
 
 def _is_image(path: Path) -> bool:
-    # macOS leaves "._name.png" beside the files that it archives.
+    # macOS archives contain an extra "._name.png" for each file.
     return path.suffix.lower() in _PHOTOGRAPHS and not path.name.startswith(".")
 
 
 def resize_to_patches(pixels: NDArray[np.uint8], patch: int | Sequence[int]) -> NDArray[np.uint8]:
-    """Pixels [H, W, 3] with each side brought to the nearest positive multiple of ``patch`` by Lanczos' filter."""
+    """Pixels [H, W, 3] with each side resized to the nearest positive multiple of ``patch`` by Lanczos' filter."""
     down, across = (patch, patch) if isinstance(patch, int) else patch
     height, width = pixels.shape[:2]
     size = max(1, round(width / across)) * across, max(1, round(height / down)) * down

@@ -51,7 +51,7 @@ def lost(features: Tensor, candidates: int = 100) -> NDArray[np.bool_]:
 
     Args:
         features: [rows, columns, D], not normalised.
-        candidates: how many patches may join the seed.
+        candidates: number of patches that may join the seed.
     """
     flat = features.flatten(0, 1).double()
     products = (flat @ flat.t()).cpu().numpy()

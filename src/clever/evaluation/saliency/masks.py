@@ -23,15 +23,15 @@ Source = Literal["keys", "map"]
 def patch_features(
     backbone: Backbone, images: Tensor, source: Source = "keys", columns: slice | Tensor | None = None
 ) -> Tensor:
-    """What TokenCut and LOST compare: [N, rows, columns, D] of normalised images [N, 3, H, W].
+    """The features that TokenCut and LOST compare: [N, rows, columns, D] of normalised images [N, 3, H, W].
 
     Args:
         backbone: in evaluation mode, on the images' device.
         images: sides are multiples of the backbone's patch or stride.
         source: ``keys``: a ViT's keys of its last block, as TokenCut uses them; a backbone without gives its map.
-            ``map``: the last map (a ViT's patch tokens). Each image's own mean is taken off a map: after a ReLU all
-            vectors have positive cosines, and everything would be like everything.
-        columns: which of the map's channels to compare (:func:`part_selections` of one block); None: all. Keys are no
+            ``map``: the last map (a ViT's patch tokens). Each image's mean is subtracted from its map: after a ReLU all
+            vectors have positive cosines, and all patches would seem alike.
+        columns: which of the map's channels to compare (:func:`part_selections` of one block); None: all. Keys are not
             part of the representation and cannot be split.
 
     Raises:
@@ -40,7 +40,7 @@ def patch_features(
     """
     if source == "keys" and backbone.has_blocks:
         if columns is not None:
-            raise ValueError("keys cannot be split into parts: take source map")
+            raise ValueError("keys cannot be split into parts: use source map")
         keys = backbone.keys(images)
         height, width = images.shape[2:]
         patch = math.sqrt(height * width / keys.shape[1])
@@ -57,7 +57,7 @@ def patch_features(
 
 @torch.no_grad()
 def map_stride(backbone: Backbone) -> int:
-    """How many pixels of an image one place of the backbone's last map stands for: a ViT's patch.
+    """Number of pixels per place of the backbone's last map, along each side: a ViT's patch.
 
     Raises:
         UserError: the backbone has no map.
@@ -85,7 +85,7 @@ def coarse_mask(
 
     Args:
         backbone: in evaluation mode, on ``device``.
-        patch: the photograph's sides are brought to multiples of it: a ViT's patch, a convolutional network's stride.
+        patch: the photograph's sides are resized to multiples of it: a ViT's patch, a convolutional network's stride.
         mean, std: of the three channels, for pixels in [0, 1].
         method: ``tokencut`` or ``lost``.
         threshold: TokenCut's.

@@ -23,22 +23,22 @@ from clever.results.records import Record
 
 
 class SaliencyOptions(ExternalOptions):
-    """Which photographs, and how their objects are found. The defaults are TokenCut's."""
+    """The photographs, and the method to find their objects. The defaults are TokenCut's."""
 
     layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
-    """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps. Give
+    """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps. Add
     the others as variants."""
     source: Literal["keys", "map"] = "keys"
-    """keys: a ViT's keys of its last block (TokenCut); other backbones give their last map. map: the last map, a ViT's
+    """keys: a ViT's keys of its last block (TokenCut); other backbones use their last map. map: the last map, a ViT's
     patch tokens, which can be split into IR and EF."""
     threshold: Annotated[float, Field(gt=-1.0, lt=1.0)] = 0.2
-    """Cosine above which TokenCut takes two patches for alike."""
+    """Cosine above which TokenCut considers two patches alike."""
     bilateral_solver: bool = True
     """Report TokenCut's masks also after the bilateral solver has aligned them with the photograph's edges."""
     lost: bool = True
     """Report LOST as well."""
     stride: PositiveInt | None = None
-    """The photographs' sides are brought to multiples of it; leave out for that of the backbone's
+    """The photographs' sides are resized to multiples of it; omit for that of the backbone's
     last map, a ViT's patch."""
 
     def require(self) -> None:
@@ -55,9 +55,9 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
     only the part ALL.
 
     Raises:
-        UserError: the data set is missing or mislaid, or the backbone has neither keys nor a map.
+        UserError: the data set or a part of it is missing, or the backbone has neither keys nor a map.
     """
-    # scipy's linear algebra; reading a study should not load it.
+    # scipy's linear algebra, not needed to read a study
     from clever.evaluation.saliency.bilateral_solver import solve
     from clever.evaluation.saliency.datasets import find_photographs
     from clever.evaluation.saliency.masks import coarse_mask, enlarge, map_stride

@@ -12,9 +12,9 @@ THRESHOLDS = np.arange(255) / 255
 
 
 class SaliencyScores:
-    """Collects images and says what TokenCut's metric.py says of them.
+    """Accumulates images and computes the scores of TokenCut's metric.py.
 
-    Pixels that are not counted (a trimap's border) are left out of everything. An image whose prediction and truth
+    Pixels that are not counted (a trimap's border) are ignored. An image whose prediction and truth
     are both empty has an IoU of 1.
     """
 
