@@ -49,26 +49,26 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     ]
     runs: list[Try] = [partial(_run, bench, change) for change in (_deep_run, _list_recipe, _text_seed, _list_header)]
     return [
-        Row(12, "a study that breaks a YAML parser: `clever check`", _LINE, texts[:tries]),
-        Row(12, "a pipe, a device or a folder as study: `clever check`", _LINE, odd[:tries]),
-        Row(12, "a recipe of JSON 5,000 deep: `clever pretrain`", _LINE, [partial(_recipe, bench)]),
-        Row(12, "a store whose description or arrays are damaged: `clever pretrain`", _LINE, stores[:tries]),
-        Row(12, "a run whose description or weights are damaged: `clever evaluate`", _LINE, runs[:tries]),
-        Row(12, "labels that claim 7 TB, and a label of 10**9: `clever prepare`", _LINE, _labels(bench)[:tries]),
+        Row(13, "a study that breaks a YAML parser: `clever check`", _LINE, texts[:tries]),
+        Row(13, "a pipe, a device or a folder as study: `clever check`", _LINE, odd[:tries]),
+        Row(13, "a recipe of JSON 5,000 deep: `clever pretrain`", _LINE, [partial(_recipe, bench)]),
+        Row(13, "a store whose description or arrays are damaged: `clever pretrain`", _LINE, stores[:tries]),
+        Row(13, "a run whose description or weights are damaged: `clever evaluate`", _LINE, runs[:tries]),
+        Row(13, "labels that claim 7 TB, and a label of 10**9: `clever prepare`", _LINE, _labels(bench)[:tries]),
         Row(
-            12,
+            13,
             "a data root in the home of an unknown user: `clever prepare`",
             "one line names it",
             [partial(_nobody, bench)],
         ),
         Row(
-            12,
+            13,
             "an address space too small for the store (ulimit -v)",
             "reported as lack of memory, not as damage",
             [partial(_little_memory, bench)],
         ),
         Row(
-            12,
+            13,
             "a photograph of 80 megapixels: `clever prepare`",
             "prepared with less than 1 GB more than decoding needs",
             [partial(_large_photograph, bench)],

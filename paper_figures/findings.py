@@ -41,7 +41,7 @@ from published_values import REFERENCE_FILE, read_published
 from references import read_references
 from scipy import stats
 from table_provenance import origin_facts
-from tables import Row, escape_markdown, markdown_grid
+from tables import Row, escape_markdown, markdown_code, markdown_grid
 from verdicts import Finding, find
 
 from clever.errors import UserError
@@ -118,8 +118,8 @@ def render(
         tests_corrected=sum(not math.isnan(finding.p_holm) for finding in findings),
         claims=claims,
         sizes=[(name, f"{count / 1e6:.2f}") for name, count in sorted(parameters.items(), key=lambda item: item[1])],
-        unhealthy=[(run, escape_markdown(reason)) for run, reason in sorted(unhealthy.items())],
-        unknown=unknown,
+        unhealthy=[(markdown_code(run), escape_markdown(reason)) for run, reason in sorted(unhealthy.items())],
+        unknown=[markdown_code(run) for run in unknown],
         has_runs=bool(runs),
         affected=any(finding.changes_without_unhealthy for finding in findings),
         has_parameters="parameters" in names_of_protocols,

@@ -69,6 +69,11 @@ def escape_markdown(text: str, *, brackets: bool = True) -> str:
     return "".join(f"\\{character}" if character in special else character for character in line)
 
 
+def markdown_code(text: str) -> str:
+    """A name as inline code on one line of Markdown; a backtick, which would end the code, becomes an apostrophe."""
+    return f"`{one_line(' '.join(text.split(chr(10)))).replace('`', chr(39))}`"
+
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",

@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_pretrain(commands)
     _add_evaluate(commands)
+    _add_checksums(commands)
     _add_collect(commands)
     _add_describe(commands)
     _add_methods(commands)
@@ -346,7 +347,7 @@ def _collect(arguments: argparse.Namespace) -> None:
     from clever.results.curves import collect_curves, write_curves
     from clever.results.records import collect, write_records
     from clever.results.run_description import collect_runs, write_runs
-    from clever.results.sums import write_sums
+    from clever.results.sums import COLLECTED, write_sums
 
     folder: Path = arguments.output
     runs = collect_runs([run / "run.json" for run in arguments.runs])
@@ -355,7 +356,22 @@ def _collect(arguments: argparse.Namespace) -> None:
     write_records(collected, folder / "records.csv")
     write_curves(curves, folder / "curves.csv")
     write_runs(runs, folder / "runs.json")
-    write_sums(folder, ["records.csv", "curves.csv", "runs.json"])
+    write_sums(folder, COLLECTED)
+
+
+def _add_checksums(commands: _Commands) -> None:
+    parser = _add(commands, "checksums", "write SHA256SUMS into folders of measured studies that are to be committed")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="holds records.csv, runs.json and curves.csv[.gz]"
+    )
+    parser.set_defaults(command=_checksums)
+
+
+def _checksums(arguments: argparse.Namespace) -> None:
+    from clever.results.sums import write_sums_of_committed
+
+    for folder in arguments.folders:
+        write_sums_of_committed(folder)
 
 
 def _add_describe(commands: _Commands) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from clever.cli import main
 from clever.config import parse_study
 from clever.crosschecks import refuse_for_stores
+from clever.crosschecks.missing_data import missing_data
 from clever.data import Batches, DataOptions, Store, prepare
 from clever.data import loading as loading_module
 from clever.data.counts import OBJECT_VIEWS, SPIROGRAPHS, TRAIN_COUNTS, most_training_images, stored_side
@@ -141,3 +143,21 @@ def test_counts_and_sides_are_those_of_the_sources() -> None:
     assert most_training_images(DataOptions(source="digits", train_limit=100)) == 100
     assert most_training_images(DataOptions(source="cifar10", root="r", train_limit=60_000)) == 50_000
     assert most_training_images(DataOptions(source="arrays", root="r")) is None
+
+
+def test_an_unlabelled_folder_without_val_is_refused_for_protocols_that_need_test_images(tmp_path: Path) -> None:
+    content = yaml.safe_load(STUDY)
+    content["data"]["photos"] |= {"root": str(tmp_path / "photos"), "labelled": False}
+    content["evaluations"] = {"parameters": {"image_size": 32, "extraction_batch": 2}}
+    content["paper"] = ["report"]
+    unlabelled = parse_study(content, "study.yaml")
+    photographs(tmp_path / "photos")
+    results = tmp_path / "results"
+    stores = results / "trial" / "data"
+    assert list(missing_data(unlabelled, "", stores)) == []
+    shutil.rmtree(tmp_path / "photos" / "val")
+    [fault] = missing_data(unlabelled, "", stores)
+    assert fault.startswith("evaluations.parameters: data.photos has no test images, on which parameters measures")
+    prepare(unlabelled.data_options("photos"), stores / "photos")
+    with pytest.raises(UserError, match=r"^study\.yaml: evaluations\.parameters: data\.photos has no test images"):
+        refuse_for_stores(unlabelled, results, "study.yaml")

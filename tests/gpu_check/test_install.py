@@ -62,7 +62,7 @@ def test_two_calls_with_different_seeds_are_joined(tmp_path: Path) -> None:
     runs = json.loads((tmp_path / "measured" / "cifar10_gpu" / "runs.json").read_text())
     assert [run["run"] for run in runs] == joined.run.tolist()
     assert sorted(path.name for path in (tmp_path / "measured" / "cifar10_gpu").iterdir()) == [
-        "curves.csv.gz", "records.csv", "runs.json",
+        "SHA256SUMS", "curves.csv.gz", "records.csv", "runs.json",
     ]  # fmt: skip
     assert (tmp_path / "measured" / "gpu_h100" / "report_2.md").exists()
 

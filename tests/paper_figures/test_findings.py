@@ -416,3 +416,13 @@ def test_what_does_not_outlive_the_correction_is_a_hint() -> None:
     planted = by_key(make_records(gain=5.0, noise=0.01))["a"]
     assert planted.p_holm < 0.05
     assert planted.shown == SUPPORTED
+
+
+def test_a_run_s_name_cannot_leave_its_line() -> None:
+    records = make_records(gain=2.0, noise=0.5)
+    described = make_runs(records)
+    hostile = "x`\n## forged"
+    described.append({**described[0], "run": hostile, "health": "collapsed"})
+    page = page_of(records, described)
+    assert "- `x' ## forged`: collapsed" in page
+    assert "\n## forged" not in page

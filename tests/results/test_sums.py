@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from clever.cli import main
 from clever.errors import UserError
 from clever.results.curves import CURVE_COLUMNS, read_curves
 from clever.results.records import COLUMNS, read_records
 from clever.results.run_description import read_runs
-from clever.results.sums import check_sums, write_sums
+from clever.results.sums import COLLECTED, check_sums, write_sums
 
 from .test_records import described, record
 
@@ -53,3 +55,36 @@ def test_a_file_without_a_line_is_read(folder: Path) -> None:
     assert len(read_records(folder / "records.csv")) == 1
     (folder / "SHA256SUMS").unlink()
     check_sums(folder / "curves.csv")
+
+
+def test_the_command_writes_what_collect_writes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = (folder / "SHA256SUMS").read_bytes()
+    (folder / "SHA256SUMS").unlink()
+    curves = folder / "curves.csv"
+    (folder / "curves.csv.gz").write_bytes(gzip.compress(curves.read_bytes()))
+    curves.unlink()
+    assert main(["checksums", str(folder)]) == 0
+    assert (folder / "SHA256SUMS").read_bytes() == written
+    (folder / "curves.csv.gz").unlink()
+    assert main(["checksums", str(folder)]) == 0
+    assert (folder / "SHA256SUMS").read_text() == "".join(
+        line for line in written.decode().splitlines(keepends=True) if "curves" not in line
+    )
+    assert main(["checksums", str(folder / "absent")]) == 2
+    assert "has none of curves.csv, records.csv, runs.json" in capsys.readouterr().err
+
+
+MEASURED = Path(__file__).parents[2] / "paper_figures" / "measured"
+
+
+@pytest.mark.parametrize("study", sorted(path.name for path in MEASURED.iterdir() if (path / "records.csv").exists()))
+def test_committed_studies_agree_with_their_checksums(study: str, tmp_path: Path) -> None:
+    committed = {line.split()[1] for line in (MEASURED / study / "SHA256SUMS").read_text().splitlines()}
+    present = {path.name.removesuffix(".gz") for path in (MEASURED / study).iterdir()}
+    assert committed == present & set(COLLECTED)
+    (tmp_path / "SHA256SUMS").write_bytes((MEASURED / study / "SHA256SUMS").read_bytes())
+    for path in (MEASURED / study).iterdir():
+        content = path.read_bytes()
+        name = path.name.removesuffix(".gz")
+        (tmp_path / name).write_bytes(gzip.decompress(content) if path.suffix == ".gz" else content)
+        check_sums(tmp_path / name)

@@ -205,7 +205,7 @@ def test_committed_records_are_drawn_without_data_or_training(project: Path, sna
     planned = snakemake("--dry-run", "--quiet", "rules", *arguments)
     assert planned.returncode == 0, planned.stdout
     drawn = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
-    assert planned_jobs(planned.stdout) == {"committed": 3, **drawn}
+    assert planned_jobs(planned.stdout) == {"committed": 3, "committed_sums": 1, **drawn}
     folder = project / "results" / "cifar10_cpu" / "measured"
     # A long file may be committed compressed.
     committed = project / "paper_figures" / "measured" / "cifar10_cpu" / "records.csv"

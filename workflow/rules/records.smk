@@ -7,9 +7,26 @@ if setup.invocation.from_measured:
     # Large files are committed compressed.
     committed_files = {path.name.removesuffix(".gz"): path for path in measured.glob("*.*")}
 
+    rule committed_sums:
+        input:
+            measured / "SHA256SUMS",
+        output:
+            "<results>/SHA256SUMS",
+        log:
+            "<logs>/committed/SHA256SUMS.log",
+        localrule: True
+        conda:
+            "../../environment.yml"
+        message:
+            "take {input}"
+        shell:
+            "cp {input:q} {output:q} 2> {log:q}"
+
     rule committed:
         input:
-            lambda wildcards: committed_files.get(wildcards.file, measured / wildcards.file),
+            file=lambda wildcards: committed_files.get(wildcards.file, measured / wildcards.file),
+            # Whatever reads the file compares it with these.
+            sums=rules.committed_sums.output,
         output:
             "<results>/{file}",
         log:
@@ -20,10 +37,10 @@ if setup.invocation.from_measured:
         conda:
             "../../environment.yml"
         message:
-            "take {input}"
+            "take {input.file}"
         shell:
             # With --force, an uncompressed file passes unchanged.
-            "gzip --decompress --stdout --force < {input:q} > {output:q} 2> {log:q}"
+            "gzip --decompress --stdout --force < {input.file:q} > {output:q} 2> {log:q}"
 
 else:
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clever import spirograph, threediebench
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.external import ExternalOptions
 from clever.options import nearest
 
 if TYPE_CHECKING:
@@ -17,6 +18,18 @@ LATENTS = {"spirograph": tuple(spirograph.NAMES), "threediebench": threediebench
 
 NEED_LATENTS = ("latents",)
 NEED_OBJECTS = ("relative_rotation", "relative_colour", "retrieval")
+
+
+def lacking_test_images(study: Study, name: str) -> Iterator[str]:
+    """Yield the evaluations that measure on a run's own data set, for a data set without test images."""
+    if not any(block.data == name for block in study.pretrainings):
+        return
+    for protocol, options in study.evaluation_options().items():
+        if not isinstance(options, ExternalOptions):
+            yield (
+                f"evaluations.{protocol}: data.{name} has no test images, on which {protocol} measures; add the "
+                f"folder val, or leave {protocol} out"
+            )
 
 
 def needs_classes(protocol: str) -> bool:

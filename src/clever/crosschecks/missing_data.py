@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clever.crosschecks.data_needs import lacking_test_images
+from clever.data.folder_layout import find_split
 from clever.errors import UserError
 from clever.evaluation.external import ExternalOptions
 from clever.files import expanded
@@ -33,6 +35,8 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
                 f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER "
                 "(snakemake) or --data-root FOLDER (clever)"
             )
+        elif not (options.labelled or needless) and find_split(expanded(options.root or ""), "test") is None:
+            yield from lacking_test_images(study, name)
     for name, settings in study.evaluation_options(data_root).items():
         if isinstance(settings, ExternalOptions):
             try:

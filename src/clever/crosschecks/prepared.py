@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clever.crosschecks.data_needs import needs_classes
+from clever.crosschecks.data_needs import lacking_test_images, needs_classes
 from clever.data.padding import padding_refusal
 from clever.errors import UserError
 from clever.memory import machine_memory
@@ -31,9 +31,12 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
     """Yield the faults found in the description of one data set's store."""
     try:
         count, classes = int(info["splits"]["train"]["count"]), len(info["classes"])
+        tests = int(info["splits"]["test"]["count"])
         height, width = (int(side) for side in info["splits"]["train"]["largest"])
     except (KeyError, TypeError, ValueError):
         return
+    if tests == 0:
+        yield from lacking_test_images(study, name)
     if classes < 2:
         for protocol in study.evaluation_options():
             if needs_classes(protocol):

@@ -27,6 +27,7 @@ from clever.gpu_check.report import render, table_row
 from clever.results import records
 from clever.results.curves import CURVE_KEY, read_curves, write_curves
 from clever.results.run_description import write_runs
+from clever.results.sums import SUMS, write_sums_of_committed
 
 _PACKAGED = re.compile(r"(?<![\w.])/[^\s\"']*/((?:site|dist)-packages|src)/")
 _ABSOLUTE = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+[\w.+-]+")
@@ -136,7 +137,8 @@ def _join(folders: list[Path], target: Path) -> list[Path]:
     write_curves(_joined(curves, CURVE_KEY), plain)
     write_bytes(target / "curves.csv.gz", gzip.compress(plain.read_bytes(), mtime=0))
     plain.unlink()
-    return [target / "records.csv", target / "runs.json", target / "curves.csv.gz"]
+    write_sums_of_committed(target)
+    return [target / name for name in ("records.csv", "runs.json", "curves.csv.gz", SUMS)]
 
 
 def _joined(tables: list[pd.DataFrame], key: tuple[str, ...]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,30 @@ from clever.parsing import foreign, read_text
 SUMS = "SHA256SUMS"
 
 
+COLLECTED = ("curves.csv", "records.csv", "runs.json")
+"""The files that ``clever collect`` writes."""
+
+
 def write_sums(folder: Path, names: Sequence[str]) -> None:
-    """Write the checksums of some files of a folder. Raises UserError when they cannot be written."""
-    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(names)]
+    """Write the checksums of some files of a folder; a file that is there compressed (``.gz``) counts unpacked.
+
+    Raises:
+        UserError: a file cannot be read, or the checksums cannot be written.
+    """
+    lines = [f"{hashlib.sha256(_unpacked(folder / name)).hexdigest()}  {name}\n" for name in sorted(names)]
     write_text(folder / SUMS, "".join(lines))
+
+
+def write_sums_of_committed(folder: Path) -> None:
+    """Write the checksums of those of the ``COLLECTED`` files that a committed study has.
+
+    Raises:
+        UserError: there is none, or as :func:`write_sums`.
+    """
+    present = [name for name in COLLECTED if (folder / name).is_file() or _compressed(folder / name).is_file()]
+    if not present:
+        raise UserError(f"{folder}: has none of {', '.join(COLLECTED)}; give the folder of a study that was measured")
+    write_sums(folder, present)
 
 
 def check_sums(path: Path) -> None:
@@ -40,3 +61,14 @@ def check_sums(path: Path) -> None:
             f"{path}: was changed or damaged: its SHA-256 is {found[:12]}, {SUMS} says {recorded[:12]}; collect again, "
             f"or remove its line from {SUMS} after an intended change"
         )
+
+
+def _compressed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def _unpacked(path: Path) -> bytes:
+    if path.is_file():
+        return path.read_bytes()
+    with foreign(_compressed(path), "cannot be unpacked"):
+        return gzip.decompress(_compressed(path).read_bytes())
