@@ -99,7 +99,7 @@ def test_nothing_is_known_before_the_first_job_has_ended(study: Study, results: 
     progress = survey(study, results / "absent")
     assert (progress.trained, progress.runs, progress.evaluated, progress.evaluations) == (0, 6, 0, 6)
     assert progress.seconds_left is None
-    assert "not known" in shown(progress)
+    assert "remaining time is unknown" in shown(progress)
 
 
 def test_time_left_is_that_of_the_most_similar_jobs(study: Study, results: Path, end: End) -> None:

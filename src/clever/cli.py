@@ -457,7 +457,7 @@ def _add_progress(commands: _Commands) -> None:
         commands,
         "progress",
         "report the progress of a study and its remaining time",
-        "Reads what the jobs have left, beside a running Snakemake or after it; a study's steps are of very unequal "
+        "Reads the files of the jobs, during or after a run of Snakemake; a study's steps are of very unequal "
         "length, so that Snakemake's own share of them says little. The time left is that of the jobs that have ended.",
     )
     parser.add_argument("study", type=Path, metavar="FILE", help="study file")

@@ -33,11 +33,11 @@ class Drawing:
     options: Mapping[str, Callable[[Study], str]] = field(default_factory=dict)
     """Further options of its script, from the study."""
     shows: str | None = None
-    """The protocol without whose records it cannot be drawn; None where it draws whatever there is."""
+    """The protocol whose records it requires; None if it draws whatever records exist."""
 
     @property
     def inputs(self) -> dict[str, object]:
-        """Its inputs besides code and published values, by their names in the rule."""
+        """Its inputs other than code and published values, by their names in the rule."""
         files: dict[str, object] = {name: f"<results>/{_FILES[name]}" for name in self.reads}
         if self.figures:
             files["figures"] = [f"<results>/paper/{figure}.png" for figure in self.figures]
@@ -47,7 +47,7 @@ class Drawing:
         """Its script's arguments, without the output.
 
         Args:
-            study: whose options it takes.
+            study: the study that sets the options.
             inputs: an attribute for each name of ``self.inputs``: a path, or a sequence of paths.
         """
         found = []
@@ -68,7 +68,7 @@ def _title(study: Study) -> str:
 
 
 def _claims(study: Study) -> str:
-    """The claims figure in the folder of the page, where the study draws it."""
+    """The claims figure in the folder of the page, if the study draws it."""
     return "figure_claims.png" if "figure_claims" in study.paper else ""
 
 

@@ -1,4 +1,4 @@
-"""What the Snakefile computes before it declares its rules: the study, read and checked, and what follows from it."""
+"""The values that the Snakefile computes before it declares its rules, from the validated study."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRY_RUN = frozenset({"-n", "--dry-run", "--dryrun"})
 
 @dataclass(frozen=True)
 class Setup:
-    """What the rules share."""
+    """Values that the rules share."""
 
     study: Study
     invocation: Invocation
@@ -32,9 +32,9 @@ class Setup:
     """Options of every protocol, with its data under ``data_root``. A variant, ``<protocol>+<name>``, is the same code
     with other options."""
     results: str
-    """Folder of the study's results. What is drawn from committed records is kept apart from what was measured here."""
+    """Folder of the study's results. Drawings of committed records and of records measured here are kept apart."""
     urgency: dict[str, int]
-    """Priority of the runs of each seed: Snakemake starts jobs of equal priority in no order of its own. All runs of a
+    """Priority of the runs of each seed: Snakemake starts jobs of equal priority in arbitrary order. All runs of a
     seed, evaluated, come before the next seed, so that a study that is stopped early has complete columns."""
 
 
@@ -67,7 +67,7 @@ def set_up(config: Mapping[str, object], files: Sequence[str | Path], arguments:
         setup = _checked(config, [Path(os.path.relpath(file)) for file in files], not DRY_RUN.isdisjoint(arguments))
     except UserError as error:
         sys.exit(f"error: {error}")
-    # The environment need not be activated.
+    # So the environment need not be activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return setup
 
@@ -75,7 +75,7 @@ def set_up(config: Mapping[str, object], files: Sequence[str | Path], arguments:
 def _checked(config: Mapping[str, object], files: Sequence[Path], plan: bool) -> Setup:
     source = ", ".join(map(str, files)) or "the module's config"
     for file in files:
-        # Snakemake's own loader keeps the last of two equal keys; this one refuses them.
+        # Snakemake's own loader keeps the last of two equal keys; this one rejects them.
         refuse_settings(read_study(file), str(file))
     invocation, content = separate(config)
     study = parse_study(content, source, invocation.from_measured)

@@ -23,7 +23,7 @@ def test_facts_of_our_own_backbones_are_those_of_the_network(name: str) -> None:
     assert (known.blocks is not None) == network.has_blocks
     if known.blocks is not None:
         network.last_blocks(torch.zeros(1, 3, 32, 32), known.blocks)
-        with pytest.raises(UserError, match="so there are no last"):
+        with pytest.raises(UserError, match="blocks, but the last"):
             network.last_blocks(torch.zeros(1, 3, 32, 32), known.blocks + 1)
 
 

@@ -76,7 +76,7 @@ def test_a_source_that_has_moved_is_one_line_and_a_link_in_its_place_mends_it(ph
     ("kind", "words", "at_start"),
     [
         ("missing", r"cannot be read \(No such file", True),
-        ("longer", "has [0-9]+ bytes, it had [0-9]+ since", True),
+        ("longer", "has [0-9]+ bytes, but had [0-9]+ since", True),
         ("one bit", "has changed since the store", False),
     ],
 )

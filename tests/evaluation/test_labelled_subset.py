@@ -51,7 +51,7 @@ def test_a_list_chooses_by_file_name_and_passes_over_what_the_data_lack(tmp_path
 def test_a_wrong_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"list\.txt: none of its 1 file names is among the 1 training images"):
         listed_subset(["a/x.png"], ["y.png"], "list.txt")
-    with pytest.raises(UserError, match=r"x\.png fits 2 training images"):
+    with pytest.raises(UserError, match=r"x\.png matches 2 training images"):
         listed_subset(["a/x.png", "b/x.png"], ["x.png"], "list.txt")
     empty = tmp_path / "empty.txt"
     empty.write_text("\n", encoding="utf-8")

@@ -198,7 +198,8 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_predictor_that_is_told_of_crops_is_refused(objects: Store) -> None:
-    with pytest.raises(UserError, match=r"its predictor is told of crop_top, flip, but retrieval needs .* rotations"):
+    words = r"its predictor takes crop_top, flip as input, but retrieval needs .* rotations"
+    with pytest.raises(UserError, match=words):
         evaluate(subject(objects, Random(2), ("crop_top", "flip")), RetrievalOptions())
 
 

@@ -156,7 +156,7 @@ def test_a_state_of_another_format_is_refused_by_its_number(states: StateFolder,
 @pytest.mark.parametrize("content", [[1, 2], {"payload": 3}, {"identity": "mine"}, torch.zeros(3)])
 def test_something_else_under_the_name_of_a_state_is_refused(states: StateFolder, content: object) -> None:
     path = saved_as(states.folder, content)
-    with pytest.raises(UserError, match=rf"{path.name}: refused, it is no training state"):
+    with pytest.raises(UserError, match=rf"{path.name}: refused, it is not a training state"):
         states.load()
 
 
@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_states_before(
         states.save(3, payload(3))
     monkeypatch.undo()
     assert "the training state of step 3 could not be saved" in str(raised.value)
-    assert "the run then goes on from the state of step 2" in str(raised.value)
+    assert "the run then resumes from the state of step 2" in str(raised.value)
     assert why in str(raised.value)
     assert "\n" not in str(raised.value)
     assert files(states) == before
@@ -418,7 +418,7 @@ def test_a_changed_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -
         changed.load()
     text = str(raised.value)
     assert "belongs to another recipe of this run: optimisation.epochs was 20 and is 30 (recipe 0123, now 89ab)" in text
-    assert f"put that back to go on, move {tmp_path / 'state'} away to start anew, or give what changed another" in text
+    assert f"restore that to go on, move {tmp_path / 'state'} away to start again, or give what changed another" in text
     assert "\n" not in text
     # Another run of another recipe: both identities, and what differs.
     other = StateFolder(tmp_path / "state", IDENTITY | {"recipe": "89ab", "run": "x/seed1"}, RECIPE | {"seed": 1})

@@ -105,7 +105,9 @@ class TimmTransformer(TimmBackbone):
 
     def last_blocks(self, images: Tensor, n: int) -> list[Tensor]:
         if not 1 <= n <= len(self.network.blocks):
-            raise UserError(f"backbone {self.name} has {len(self.network.blocks)} blocks, so there are no last {n}")
+            raise UserError(
+                f"backbone {self.name} has {len(self.network.blocks)} blocks, but the last {n} were requested"
+            )
         return [prefix[:, 0] for _, prefix in self._normed(images, n)]
 
     def patch_tokens(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The image files that a linked store reads where they are, instead of from a copy of its own."""
+"""The image files of a linked store, which are read in place instead of copied."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Links:
 
     Args:
         root: the source's folder; the paths are relative to it.
-        folder: the store's.
-        name: of the split.
-        count: images in the split.
+        folder: the store's folder.
+        name: name of the split.
+        count: number of images in the split.
 
     Raises:
         UserError: the source's folder is missing, or the list of files is damaged.
@@ -41,7 +41,7 @@ class Links:
             found = decode_json(read_text(path), path)
             entries = [(entry, digest) for entry, digest in found if isinstance(entry, str) and len(digest) == 64]
         if len(entries) != count:
-            raise UserError(f"{path}: does not hold path and checksum of {count} images; prepare the data set again")
+            raise UserError(f"{path}: must hold path and checksum of {count} images; prepare the data set again")
         self._entries = entries
 
     def check(self, row: int, size: int) -> None:
@@ -52,7 +52,7 @@ class Links:
         except OSError as error:
             raise self._changed(path, f"cannot be read ({error.strerror})") from error
         if found != size:
-            raise self._changed(path, f"has {found} bytes, it had {size}")
+            raise self._changed(path, f"has {found} bytes, but had {size}")
 
     def read(self, row: int) -> bytes:
         """The bytes of one file. Raises UserError if it cannot be read or has changed."""
@@ -68,6 +68,6 @@ class Links:
 
     def _changed(self, path: Path, what: str) -> UserError:
         return UserError(
-            f"{path}: {what} since the store {self.folder} was prepared, which links to it; restore the file, or "
+            f"{path}: {what} since the store {self.folder}, which links to it, was prepared; restore the file, or "
             "prepare the data set again"
         )

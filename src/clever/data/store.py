@@ -169,7 +169,7 @@ class Split:
             target[:height, width:] = 0
 
     def verify_links(self, *, content: bool) -> None:
-        """Compare the image files of a linked store with the sizes, or also the checksums, that they had.
+        """Compare the image files of a linked store with their recorded sizes, and optionally their checksums.
 
         Raises:
             UserError: a file is missing or has changed; the message names it.

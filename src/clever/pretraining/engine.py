@@ -180,7 +180,7 @@ def _train(
                 epoch_ends = iteration == (epoch + 1) * steps
                 stop = interruption.requested is not None
                 save_due = time.monotonic() - last_saved > execution.state_every_seconds
-                # A process of its own answers to signals and the clock at once; several agree when they look anyway.
+                # A single process reacts to signals and the clock at once; several agree at the next check.
                 asked = process_count() == 1 and (stop or save_due)
                 if not (epoch_ends or asked or iteration % execution.log_every == 0):
                     continue
@@ -266,7 +266,7 @@ def _restore(trainer: Trainer, state: dict[str, Any], states: StateFolder, train
         raise UserError(
             f"{states.folder}: the state does not fit this program ({' '.join(str(error).split())[:200]}); it was "
             f"trained by {' and '.join(described(entry) for entry in trained_by[:-1])}, this is "
-            f"{described(trained_by[-1])}; move the folder away to start anew"
+            f"{described(trained_by[-1])}; move the folder away to start again"
         ) from error
 
 

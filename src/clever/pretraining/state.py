@@ -123,7 +123,7 @@ class StateFolder:
             if _was_stopped(error):
                 raise KeyboardInterrupt from error
             kept = self.newest_iteration()
-            then = "begins anew" if kept is None else f"goes on from the state of step {kept}"
+            then = "starts again" if kept is None else f"resumes from the state of step {kept}"
             raise UserError(
                 f"{self.folder}: the training state of step {iteration} could not be saved ({_reason(error)}); "
                 f"make room and start again: the run then {then}"
@@ -157,13 +157,13 @@ class StateFolder:
                     raise
                 raise UserError(f"{path}: refused, it holds more than a training state ({_payload(error)})") from error
             if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
-                raise UserError(f"{path}: refused, it is no training state; move {self.folder} away to start anew")
+                raise UserError(f"{path}: refused, it is not a training state; move {self.folder} away to start again")
             # Format 1 kept its number with the identity.
             found = content.get("format", content["identity"].get("format"))
             if found != FORMAT:
                 raise UserError(
                     f"{path}: has state format {found}, this program reads format {FORMAT}; end the run with the "
-                    f"program that began it, or move {self.folder} away to start anew"
+                    f"program that began it, or move {self.folder} away to start again"
                 )
             if content["identity"] != self.identity:
                 raise UserError(f"{path}: {self._foreign(content)}")
@@ -171,23 +171,23 @@ class StateFolder:
         return None
 
     def _foreign(self, content: Mapping[str, Any]) -> str:
-        """Why a state is not this run's, and what to do."""
+        """Why a state does not belong to this run, and what to do."""
         found, saved = content["identity"], _parsed(content.get("recipe"))
         differs = recipe_changes(saved, self.recipe) if saved and self.recipe else ""
         if differs and {**found, "recipe": ""} == {**self.identity, "recipe": ""}:
             return (
                 f"belongs to another recipe of this run: {differs} (recipe {found.get('recipe')}, now "
-                f"{self.identity.get('recipe')}); put that back to go on, move {self.folder} away to start anew, or "
+                f"{self.identity.get('recipe')}); restore that to go on, move {self.folder} away to start again, or "
                 "give what changed another name in the study to keep both"
             )
         return (
             f"belongs to {_shown(found)}, but this is {_shown(self.identity)}"
             + (f" ({differs})" if differs else "")
-            + f"; move {self.folder} away to start anew"
+            + f"; move {self.folder} away to start again"
         )
 
     def newest_iteration(self) -> int | None:
-        """The iteration of the newest state, unverified; None when there is none."""
+        """The iteration of the newest state, unverified; None if there is none."""
         paths = self._newest_first()
         return _iteration(paths[0]) if paths else None
 
@@ -197,15 +197,15 @@ class StateFolder:
             path.unlink(missing_ok=True)
 
     def has_refused(self) -> bool:
-        """Whether another trainer was refused since this one took the lock: it will be started again."""
+        """Whether another trainer was rejected since this one took the lock: it will be started again."""
         return (self.folder / _REFUSED).exists()
 
     def keep(self) -> None:
-        """Let the states stay when an evaluation has read the finished run."""
+        """Keep the states when an evaluation has read the finished run."""
         (self.folder / _KEPT).touch()
 
     def _sweep(self) -> None:
-        """Delete what a trainer killed while it was saving has left, and the note of one that was refused."""
+        """Delete the remains of a trainer killed while saving, and the note of one that was rejected."""
         for path in (*self.folder.glob(".*.partial"), self.folder / _UNNAMED, self.folder / _REFUSED):
             path.unlink(missing_ok=True)
 
@@ -215,9 +215,9 @@ class StateFolder:
 
 
 def drop_finished_state(run_folder: Path) -> None:
-    """Delete the training state of a run that has ended, once an evaluation has read what it wrote.
+    """Delete the training state of a run that has ended, once an evaluation has read its files.
 
-    Nothing happens where the run has not ended, its state is to stay (``--keep-state``), a trainer is at work, or the
+    Do nothing if the run has not ended, its state is to be kept (``--keep-state``), a trainer is at work, or the
     folder cannot be written.
     """
     states = StateFolder(run_folder / "state", {})
@@ -259,7 +259,7 @@ def _parsed(recipe: object) -> dict[str, Any]:
 
 
 def _was_stopped(error: BaseException) -> bool:
-    """Whether Ctrl-C is behind an error: torch's zip writer, stopped in the middle, reports that it cannot end."""
+    """Whether Ctrl-C caused an error: torch's zip writer, when interrupted, reports that it cannot finish."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, KeyboardInterrupt):
@@ -269,7 +269,7 @@ def _was_stopped(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a write failed: in the words for the first error of the operating system behind ``error``, or its own."""
+    """Why a write failed: the text of the first operating-system error behind ``error``, or its own."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError):
@@ -279,7 +279,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _payload(error: BaseException) -> str:
-    """What torch would not unpickle. Its own text advises to unpickle it all the same."""
+    """The object that torch refused to unpickle; torch's own message advises to unpickle it anyway."""
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     return f"it would call {found[1]}" if found else type(error).__name__
 

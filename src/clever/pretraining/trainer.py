@@ -141,7 +141,7 @@ class Trainer:
 
         Returns:
             Scalars on the device: ``loss``, ``loss_<term>`` of every term before weighting, and ``gradient_norm``
-            before clipping. The losses are those of this process's rows.
+            before clipping. The losses cover this process's rows.
         """
         schedule = self.schedule(iteration)
         set_schedules(self.optimiser, schedule.learning_rate, schedule.weight_decay, schedule.constant_rate)
@@ -153,14 +153,14 @@ class Trainer:
         self.guard.step(values)
         self.optimiser.zero_grad(set_to_none=True)
         if self.teacher is not None and schedule.momentum is not None:
-            for part in ("backbone", "heads"):  # further layers of the student have no counterpart
+            for part in ("backbone", "heads"):  # extra layers of the student have no counterpart
                 update_teacher(getattr(self.teacher, part), getattr(self.student, part), schedule.momentum)
         return values
 
     def compute_gradients(self, batch: ImageBatch, iteration: int) -> dict[str, Tensor]:
         """The part of a step before the optimiser: gradients of the whole batch, and the named losses."""
-        self._last = None  # its logits need not lie beside the new ones
-        # Drop path draws from the global generator, and each process must drop paths of its own.
+        self._last = None  # free the old logits first
+        # Drop path draws from the global generator, and each process must drop different paths.
         torch.manual_seed(derive_seed(self.recipe.seed, "step", iteration, self.rank))
         parts = self.options.accumulate
         chunks = chunk_views(self.make_views(batch, iteration), parts)
@@ -177,7 +177,7 @@ class Trainer:
     def make_views(self, batch: ImageBatch, iteration: int) -> list[View]:
         """The views of this process's images.
 
-        The random numbers are drawn for the global batch, of which this process uses its rows: an image gets the
+        The random numbers are drawn for the global batch, of which this process uses its rows, so an image gets the
         same views on any number of processes.
         """
         seed, wishes = self.recipe.seed, self._wishes
@@ -202,12 +202,12 @@ class Trainer:
         named = dict(zip(self.view_maker.names, views, strict=True))
         images = [view.images for view in views if view.kind != "extra"]
         network = self._shared_student
-        # Several processes add up the gradients of all parts on their own, and share the sum once.
+        # Each process sums the gradients of all parts; the sum is shared once.
         shared = isinstance(network, DistributedDataParallel)
         with network.no_sync() if shared and not share_gradients else nullcontext():  # type: ignore[operator]
             with (
                 torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"),
-                # The other kernels for attention cannot be differentiated twice.
+                # The other attention kernels cannot be differentiated twice.
                 sdpa_kernel(SDPBackend.MATH) if self._wishes.redraws else nullcontext(),
             ):
                 extra = self.objective.add_on.extra_images(named)
@@ -238,7 +238,7 @@ class Trainer:
     def diagnose(self) -> dict[str, float]:
         """The health of the representation on the last step's batch (see ``pretraining.diagnostics``).
 
-        All processes' rows count; of an accumulated batch, the last part.
+        Uses the rows of all processes, and only the last part of an accumulated batch.
         """
         assert self._last is not None, "diagnose follows a step"
         features = self._last.student.features
@@ -250,20 +250,20 @@ class Trainer:
         return {name: average_over_processes(value).item() for name, value in diagnosed.items()} | values
 
     def trained_backbone(self) -> Backbone:
-        """The backbone to evaluate: the teacher's where there is one that is evaluated (DINO), else the student's."""
+        """The backbone to evaluate: the teacher's if it is the one evaluated (DINO), else the student's."""
         if self.teacher is not None and self.objective.evaluates_teacher:
             return self.teacher.backbone
         return self.student.backbone
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that later steps depend on."""
+        """The state that later steps depend on."""
         return {name: module.state_dict() for name, module in self._modules().items()} | {
             "optimiser": self.optimiser.state_dict(),
             "skipped_in_a_row": self.guard.in_a_row,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where ``state_dict`` left off."""
+        """Continue from a ``state_dict``."""
         for name, module in self._modules().items():
             module.load_state_dict(state[name])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -275,7 +275,7 @@ class Trainer:
 
 
 def _synchronise_batch_norm(module: nn.Module, device: torch.device, owner: str) -> None:
-    """Let every BatchNorm below ``module`` normalise with the batches of all processes."""
+    """Make every BatchNorm in ``module`` normalise with the batches of all processes."""
     if not any(isinstance(child, nn.modules.batchnorm._BatchNorm) for child in module.modules()):
         return
     if device.type != "cuda":

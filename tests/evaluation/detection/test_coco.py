@@ -89,5 +89,5 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
         read_coco(path, tmp_path / "nowhere")
     path.write_text(json.dumps(good), encoding="utf-8")
     Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(folder / "0.png")
-    with pytest.raises(UserError, match=r"0\.png: is 5x5 px, its annotations say 96x64"):
+    with pytest.raises(UserError, match=r"0\.png: is 5x5 px, but its annotations say 96x64"):
         read_coco(path, folder).pixels(0)

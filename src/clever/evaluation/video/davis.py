@@ -1,4 +1,4 @@
-"""DAVIS-2017 on disk, with several objects a sequence or with the single-object masks of DAVIS-2016."""
+"""DAVIS-2017 on disk, with several objects per sequence or with the single-object masks of DAVIS-2016."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Sequence:
         return images
 
     def objects(self) -> list[NDArray[np.uint8]]:
-        """The number of each pixel's object, uint8 [H, W] a frame, 0 for the background.
+        """The number of each pixel's object, uint8 [H, W] per frame, 0 for the background.
 
-        Where the first annotation holds 0 and 255 alone, 255 is its one object; else 255 is void and becomes 0.
+        If the first annotation holds only 0 and 255, 255 is its one object; else 255 is void and becomes 0.
 
         Raises:
             UserError: a file cannot be read, the annotations differ in size, or the first one shows no object.
@@ -55,10 +55,10 @@ class Sequence:
 
 
 def find_sequences(root: Path, split: str = "val", resolution: str = "480p") -> list[Sequence]:
-    """The sequences of a split: those of ``ImageSets/2017/<split>.txt``, or all where there is no such list.
+    """The sequences of a split: those of ``ImageSets/2017/<split>.txt``, or all if there is no such list.
 
     Args:
-        root: the folder DAVIS, or the one that holds it.
+        root: the folder DAVIS, or its parent.
         split: ``val`` (30 sequences) or ``train``.
         resolution: the folder below ``JPEGImages`` and ``Annotations``.
 

@@ -25,17 +25,17 @@ class PropagationRecipe:
     """The paper's and DINO's settings."""
 
     frames: int = 7
-    """How many frames before the current one give labels, besides the first."""
+    """Number of frames before the current one that provide labels, in addition to the first."""
     window: int = 12
-    """Patches compared lie at most so many rows and columns apart; 0 compares all."""
+    """Patches are compared if they are at most this many rows and columns apart; 0 compares all."""
     neighbours: int = 5
-    """How many of all patches of all these frames count, the most similar ones."""
+    """Number of the most similar patches of all these frames that count."""
     temperature: float = 0.1
     """The affinity is exp(cosine / temperature)."""
     short_side: int = 480
-    """Length in pixels of a frame's shorter side as the backbone sees it."""
+    """Length in pixels of a frame's shorter side at the input of the backbone."""
     multiple: int = 64
-    """The longer side is cut down to a multiple of so many pixels."""
+    """The longer side is reduced to a multiple of this many pixels."""
 
 
 def frame_size(height: int, width: int, recipe: PropagationRecipe) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def frame_size(height: int, width: int, recipe: PropagationRecipe) -> tuple[int,
 
 
 def propagate(target: Tensor, sources: Sequence[Tensor], labels: Sequence[Tensor], recipe: PropagationRecipe) -> Tensor:
-    """The labels of one frame from those of others.
+    """Compute the labels of one frame from those of others.
 
     Args:
         target: features of the frame [rows, columns, D].
@@ -92,7 +92,7 @@ def segment(
         frames: uint8 [H, W, 3] each, RGB, all of one size.
         first: the object numbers of the first frame [H, W], 0 for the background.
         features: normalised images [1, 3, h, w] to features [rows, columns, D] of the patches.
-        recipe: see there.
+        recipe: the settings.
         mean, std: of the three channels, for pixels in [0, 1].
         device: where features are compared.
 

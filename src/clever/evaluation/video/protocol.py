@@ -16,26 +16,26 @@ from clever.results.records import Record
 
 
 class VideoOptions(ExternalOptions):
-    """Which sequences, and how labels are carried on. The defaults are the paper's, which are DINO's."""
+    """The sequences, and the propagation of labels. The defaults are the paper's, which are DINO's."""
 
     split: Literal["val", "train"] = "val"
-    """The list of sequences, ImageSets/2017/<split>.txt; without it all sequences are taken."""
+    """The list of sequences, ImageSets/2017/<split>.txt; without the list, all sequences are used."""
     resolution: str = "480p"
     """Folder of the frames and annotations."""
     frames: NonNegativeInt = 7
-    """How many frames before the current one give labels, besides the first."""
+    """Number of frames before the current one that provide labels, in addition to the first."""
     window: NonNegativeInt = 12
-    """Patches that are compared lie at most so many rows and columns apart; 0 compares all."""
+    """Patches are compared if they are at most this many rows and columns apart; 0 compares all."""
     neighbours: PositiveInt = 5
-    """How many of all patches in these frames count."""
+    """Number of the most similar patches in these frames that count."""
     temperature: PositiveFloat = 0.1
-    """Of the affinity exp(cosine / temperature)."""
+    """Temperature of the affinity exp(cosine / temperature)."""
     short_side: PositiveInt = 480
-    """Shorter side of the frames as the backbone sees them; 240 for CPU studies (a quarter of the patches)."""
+    """Shorter side of the frames at the input of the backbone; 240 for CPU studies (a quarter of the patches)."""
     multiple: PositiveInt = 64
-    """The longer side is cut down to a multiple of so many pixels."""
+    """The longer side is reduced to a multiple of this many pixels."""
     longest: PositiveInt | None = None
-    """Only the first so many frames of each sequence, for CPU studies; leave out for whole sequences."""
+    """Use only this many first frames of each sequence, for CPU studies; omit for whole sequences."""
 
     def require(self) -> None:
         from clever.evaluation.video.davis import require_layout  # reading a study needs no images
@@ -49,9 +49,9 @@ def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
     Records in percent, means over objects: ``j_and_f``, and mean, recall and decay of J and F.
 
     Raises:
-        UserError: the data set is missing or mislaid, or the backbone has no map.
+        UserError: the data set or a part of it is missing, or the backbone has no map.
     """
-    # scipy's image functions; reading a study should not load them.
+    # scipy's image functions, not needed to read a study
     from clever.evaluation.video.davis import find_sequences
     from clever.evaluation.video.propagation import PropagationRecipe, segment
     from clever.evaluation.video.scores import ObjectScore, score_sequence, summary

@@ -1,7 +1,7 @@
 """J and F of DAVIS-2017, as davis2017-evaluation computes them for semi-supervised segmentation.
 
 J is the intersection over union of an object's masks in one frame, F the F-measure of their boundaries within a
-tolerance of 0.8 % of the image's diagonal. The first frame, whose labels are given, and the last are left out. Each
+tolerance of 0.8 % of the image's diagonal. The first frame, whose labels are given, and the last are not scored. Each
 object is averaged over its frames, and the result is the mean over objects, not over sequences.
 """
 
@@ -78,7 +78,7 @@ def score_sequence(
 
     Args:
         name: of the sequence.
-        predictions, truths: one map of object numbers [H, W] a frame, 0 for the background. The objects are those up
+        predictions, truths: one map of object numbers [H, W] per frame, 0 for the background. The objects are those up
             to the largest number in the first frame's truth.
 
     Raises:
