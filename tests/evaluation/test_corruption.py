@@ -67,5 +67,5 @@ def test_small_images_and_unknown_names_are_refused(tmp_path: Path) -> None:
         CorruptionOptions(image_size=16)
     with pytest.raises(ValidationError, match="corruption 'rain' is unknown"):
         CorruptionOptions(corruptions=["rain"])
-    with pytest.raises(ValidationError, match="named twice"):
+    with pytest.raises(ValidationError, match="listed twice"):
         CorruptionOptions(corruptions=["fog", "fog"])
