@@ -110,8 +110,8 @@ def gains(numbers: Numbers, perturbation: str, *, what: tuple[str, str] = ("line
             continue
         ours, theirs = (data, backbone, method, augmentation), (data, backbone, alone, augmentation)
         protocol, metric = what
-        asked = (protocol, metric, "ALL", perturbation)
-        by_seed = _minus(numbers.values(ours, asked), numbers.values(theirs, asked))
+        wanted = (protocol, metric, "ALL", perturbation)
+        by_seed = _minus(numbers.values(ours, wanted), numbers.values(theirs, wanted))
         if by_seed:
             runs = frozenset(_runs(ours, by_seed) | _runs(theirs, by_seed))
             pair = f"{method} − {alone}"

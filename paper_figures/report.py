@@ -99,7 +99,7 @@ def render(
         more_tables=tables[1:],
         pictures=pictures,
         cards=cards,
-        sick=[card for card in cards if not card.healthy],
+        unhealthy=[card for card in cards if not card.healthy],
         checksums=sorted({(str(data), str(total)) for data, total in records[["data", "data_checksum"]].to_numpy()}),
         commits=sorted({str(commit) for commit in records["commit"]}),
         count=len(records),

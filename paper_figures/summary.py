@@ -69,8 +69,8 @@ def summarise(records: pd.DataFrame, protocol: str, part: str, metric: str) -> d
         (records["protocol"] == protocol) & (records["part"] == part) & (records["metric"] == metric)
     ].sort_values("seed")
     if chosen.empty:
-        there = records[["protocol", "part", "metric"]].drop_duplicates().sort_values(["protocol", "part", "metric"])
-        known = "; ".join(" ".join(row) for row in there.to_numpy())
+        measured = records[["protocol", "part", "metric"]].drop_duplicates().sort_values(["protocol", "part", "metric"])
+        known = "; ".join(" ".join(row) for row in measured.to_numpy())
         raise UserError(f"no record of protocol, part, metric = {protocol} {part} {metric}; the records have: {known}")
     cells: dict[Cell, Measured] = {}
     keys = ["data", "backbone", "method", "augmentation", "perturbation", "selection"]

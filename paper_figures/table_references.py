@@ -102,9 +102,11 @@ def _table(data: str, pairs: pd.DataFrame, records: pd.DataFrame) -> Table:
         notes.append(f"{UNHEALTHY_MARK} Some runs were not healthy; see table_1.")
     notes += [f"({number}) {source}." for number, source in enumerate(sources, start=1)]
     measured = records[(records["data"] == data) & (records["method"] != UNTRAINED) & (records["backbone"] != PIXELS)]
-    there = {(str(backbone), str(method)) for backbone, method in zip(pairs["backbone"], pairs["method"], strict=True)}
-    asked = {(str(backbone), str(method)) for backbone, method in measured[["backbone", "method"]].to_numpy()}
-    lacking = sorted(f"{method} with {backbone}" for backbone, method in asked - there)
+    covered = {
+        (str(backbone), str(method)) for backbone, method in zip(pairs["backbone"], pairs["method"], strict=True)
+    }
+    wanted = {(str(backbone), str(method)) for backbone, method in measured[["backbone", "method"]].to_numpy()}
+    lacking = sorted(f"{method} with {backbone}" for backbone, method in wanted - covered)
     if lacking:
         notes.append(f"{'; '.join(lacking)}: {NOT_PUBLISHED} for this data set and backbone.")
     return Table(

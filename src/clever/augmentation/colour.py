@@ -102,18 +102,18 @@ def jitter_code(applied: Tensor, order: Tensor) -> Tensor:
     return torch.where(applied, code, -1)
 
 
-def jitter(images: Tensor, table: Table, there: Table) -> Tensor:
+def jitter(images: Tensor, table: Table, on_device: Table) -> Tensor:
     """torchvision's ``ColorJitter`` with each row's own factors and order, in place where that is faster.
 
     Args:
         images: float32 [N, 3, H, W] in [0, 1].
         table: N rows on the CPU; ``jitter_applied`` and ``jitter_order`` are read.
-        there: the same table on the images' device.
+        on_device: the same table on the images' device.
     """
-    factors = jitter_factors(there)
+    factors = jitter_factors(on_device)
     if images.device.type == "cpu":
         return jitter_by_runs(images, table["jitter_applied"], table["jitter_order"], factors)
-    return jitter_by_position(images, there["jitter_applied"], there["jitter_order"], factors)
+    return jitter_by_position(images, on_device["jitter_applied"], on_device["jitter_order"], factors)
 
 
 def jitter_factors(table: Table) -> Tensor:

@@ -112,7 +112,7 @@ def perturb(
 
     def work(rows: Tensor) -> None:
         here = take(table, rows)
-        there = move(here, device)
+        on_device = move(here, device)
         box = centre_window(upload(sizes[rows], device), resize_size, image_size)
         rows = upload(rows, device)
         upright = torch.zeros(len(rows), dtype=torch.bool, device=device)
@@ -121,11 +121,11 @@ def perturb(
             if step == "flip":
                 images = images.flip(3)
             elif step == "rotate":
-                images = rotate(images, there["angle"])
+                images = rotate(images, on_device["angle"])
             elif step == "jitter":
-                images = colour.jitter(images, here, there)
+                images = colour.jitter(images, here, on_device)
             else:
-                images = elastic(images, there["elastic_seed"], definition.elastic_alpha, definition.elastic_sigma)
+                images = elastic(images, on_device["elastic_seed"], definition.elastic_alpha, definition.elastic_sigma)
         put_rows_(out, rows, normalise_(images, mean, std))
 
     # Group rows that need the same colour operations.

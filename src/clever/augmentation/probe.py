@@ -50,9 +50,11 @@ def probe_views(
     out = torch.empty(len(pixels), 3, image_size, image_size, device=pixels.device)
 
     def work(rows: Tensor) -> None:
-        there = move(take(table, rows), pixels.device)
+        on_device = move(take(table, rows), pixels.device)
         rows = upload(rows, pixels.device)
-        images = resized_crop(pixels, rows, table_box(there, image_size), there["flip"], image_size, interpolation)
+        images = resized_crop(
+            pixels, rows, table_box(on_device, image_size), on_device["flip"], image_size, interpolation
+        )
         put_rows_(out, rows, normalise_(images, mean, std))
 
     in_chunks(work, torch.arange(len(pixels)), crop_bytes(pixels, image_size), pixels.device)

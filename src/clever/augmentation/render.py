@@ -83,15 +83,15 @@ def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficien
         put_rows_(undistorted, upload(rows, device), move_pixels(pixels, rows, some, move(some, device), coefficients))
 
     in_chunks(work, torch.arange(len(pixels)), crop_bytes(pixels, size), device)
-    there = move(table, device)
-    factors = torch.stack([there[name] for name in FACTORS], 1).requires_grad_()
-    images = differentiable_jitter(undistorted, factors, there["jitter_applied"])
-    images = torch.where(there["grayscale"].view(-1, 1, 1, 1), luma(images), images)
+    on_device = move(table, device)
+    factors = torch.stack([on_device[name] for name in FACTORS], 1).requires_grad_()
+    images = differentiable_jitter(undistorted, factors, on_device["jitter_applied"])
+    images = torch.where(on_device["grayscale"].view(-1, 1, 1, 1), luma(images), images)
     half_width = kernel_half_width(coefficients.largest_blur)
     for rows in set_rows(table["blur_applied"], device):
-        images = images.index_copy(0, rows, gaussian_blur(images[rows], there["blur_radius"][rows], half_width))
+        images = images.index_copy(0, rows, gaussian_blur(images[rows], on_device["blur_radius"][rows], half_width))
     solarised = colour.solarise(images, coefficients.solarise_threshold)
-    images = torch.where(there["solarise_applied"].view(-1, 1, 1, 1), solarised, images)
+    images = torch.where(on_device["solarise_applied"].view(-1, 1, 1, 1), solarised, images)
     mean, std = (constant(values, device).view(1, 3, 1, 1) for values in (coefficients.mean, coefficients.std))
     return (images - mean) / std, factors
 
@@ -104,14 +104,14 @@ def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficie
         table: R rows on the CPU.
     """
     device = pixels.device
-    there = move(table, device)
-    images = move_pixels(pixels, image, table, there, coefficients)
+    on_device = move(table, device)
+    images = move_pixels(pixels, image, table, on_device, coefficients)
 
-    images = colour.jitter(images, table, there)
+    images = colour.jitter(images, table, on_device)
     for rows in set_rows(table["grayscale"], device):
         put_rows_(images, rows, colour.grayscale(take_rows(images, rows)))
 
-    _blur_(images, table, there, coefficients)
+    _blur_(images, table, on_device, coefficients)
     for rows in set_rows(table["solarise_applied"], device):
         put_rows_(images, rows, colour.solarise(take_rows(images, rows), coefficients.solarise_threshold))
     return images
@@ -119,39 +119,39 @@ def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficie
 
 def _distort_fused(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficients) -> Tensor:
     """:func:`distort` and the normalisation, with compiled element-wise operations."""
-    there = move(table, pixels.device)
-    images = move_pixels(pixels, image, table, there, coefficients)
-    factors = colour.jitter_factors(there)
-    applied, order, grey = there["jitter_applied"], there["jitter_order"], there["grayscale"]
+    on_device = move(table, pixels.device)
+    images = move_pixels(pixels, image, table, on_device, coefficients)
+    factors = colour.jitter_factors(on_device)
+    applied, order, grey = on_device["jitter_applied"], on_device["jitter_order"], on_device["grayscale"]
     images = fused.compiled(fused.colours)(images, applied, order, factors, grey)
-    _blur_(images, table, there, coefficients)
+    _blur_(images, table, on_device, coefficients)
     threshold, mean, std = coefficients.solarise_threshold, coefficients.mean, coefficients.std
-    finished: Tensor = fused.compiled(fused.finished)(images, there["solarise_applied"], threshold, mean, std)
+    finished: Tensor = fused.compiled(fused.finished)(images, on_device["solarise_applied"], threshold, mean, std)
     return finished
 
 
-def _blur_(images: Tensor, table: Table, there: Table, coefficients: Coefficients) -> None:
+def _blur_(images: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> None:
     half_width = kernel_half_width(coefficients.largest_blur)
     for rows in set_rows(table["blur_applied"], images.device):
-        blurred = gaussian_blur(take_rows(images, rows), there["blur_radius"][rows], half_width)
+        blurred = gaussian_blur(take_rows(images, rows), on_device["blur_radius"][rows], half_width)
         put_rows_(images, rows, blurred)
 
 
-def move_pixels(pixels: Tensor, image: Tensor, table: Table, there: Table, coefficients: Coefficients) -> Tensor:
+def move_pixels(pixels: Tensor, image: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> Tensor:
     """The geometric operations (crop, flip, rotation, elastic distortion), which precede the colour operations.
 
     Arguments and result are those of :func:`distort`; ``there`` is the table on the pixels' device.
     """
     device, size = pixels.device, coefficients.size
-    box = table_box(there, size)
+    box = table_box(on_device, size)
     rows_of = upload(image, device)
     fuse = coefficients.fuse
-    images = resized_crop(pixels, rows_of, box, there["flip"], size, coefficients.interpolation, fuse=fuse)
+    images = resized_crop(pixels, rows_of, box, on_device["flip"], size, coefficients.interpolation, fuse=fuse)
 
     if bool(table["angle"].any()):
-        images = rotate(images, there["angle"])
+        images = rotate(images, on_device["angle"])
     for rows in set_rows(table["elastic_applied"], device):
-        seed = there["elastic_seed"][rows]
+        seed = on_device["elastic_seed"][rows]
         warped = elastic(take_rows(images, rows), seed, coefficients.elastic_alpha, coefficients.elastic_sigma)
         put_rows_(images, rows, warped)
     return images

@@ -63,8 +63,8 @@ def lacking_train(root: Path, extensions: tuple[str, ...]) -> str:
             f"{root}: has no folder train, but images; set `labelled: false` to pre-train on them without labels, or "
             "sort them into train/<class>/ and val/<class>/"
         )
-    there = f"; found {_some(folders)}" if folders else ""
-    return f"{root}: has no folder train; expected train/<class>/* and val/<class>/* (or test/<class>/*){there}"
+    hint = f"; found {_some(folders)}" if folders else ""
+    return f"{root}: has no folder train; expected train/<class>/* and val/<class>/* (or test/<class>/*){hint}"
 
 
 def lacking_classes(folder: Path, split: SplitName, extensions: tuple[str, ...]) -> str:

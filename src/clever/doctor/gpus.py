@@ -22,11 +22,11 @@ def check_gpus() -> Iterator[Finding]:
     import torch
 
     driver = driver_version()
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     if not usable:
-        yield _why_none(torch.version.cuda, driver, [str(warning.message) for warning in told])
+        yield _why_none(torch.version.cuda, driver, [str(warning.message) for warning in warned])
         return
     yield _compare_driver(torch.version.cuda, driver)
     for index in range(torch.cuda.device_count()):
@@ -55,7 +55,7 @@ def driver_version() -> str | None:
     return found[1] if found else None
 
 
-def _why_none(cuda: str | None, driver: str | None, told: list[str]) -> Finding:
+def _why_none(cuda: str | None, driver: str | None, warned: list[str]) -> Finding:
     if driver is None:
         return Finding("GPU", "ok", "no GPU: runs on the CPU")
     if cuda is None:
@@ -66,7 +66,7 @@ def _why_none(cuda: str | None, driver: str | None, told: list[str]) -> Finding:
     if hidden is not None and hidden.strip() in ("", "-1"):
         return Finding("GPU", "warning", f"CUDA_VISIBLE_DEVICES={hidden!r} hides the GPUs: runs on the CPU; unset it")
     old = _too_old(cuda, driver)
-    reason = old or " ".join(" ".join(told).split())[:200] or "torch gives no reason"
+    reason = old or " ".join(" ".join(warned).split())[:200] or "torch gives no reason"
     return Finding("GPU", "FAIL", f"found driver {driver}, but torch cannot use a GPU ({reason}); see nvidia-smi")
 
 

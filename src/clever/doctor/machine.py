@@ -81,9 +81,9 @@ def check_folder(subject: str, folder: Path) -> Finding:
 
     A probe file is written and removed. Its date shows whether a file server's clock differs from this machine's.
     """
-    there = existing(folder)
+    place = existing(folder)
     try:
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".clever-doctor-") as probe:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".clever-doctor-") as probe:
             before = time.time()
             probe.write(b"probe")
             probe.flush()
@@ -93,15 +93,15 @@ def check_folder(subject: str, folder: Path) -> Finding:
         return Finding(
             subject,
             "FAIL",
-            f"{there}: cannot be written ({describe_failure(error)}); work in another folder, or get write permission",
+            f"{place}: cannot be written ({describe_failure(error)}); work in another folder, or get write permission",
         )
     if abs(skew) > CLOCK_SLACK_SECONDS:
         return Finding(
             subject,
             "FAIL",
-            f"{there}: its clock differs from this machine's by {skew:.0f} s; set it, since Snakemake decides by dates",
+            f"{place}: its clock differs from this machine's by {skew:.0f} s; set it, since Snakemake decides by dates",
         )
-    return Finding(subject, "ok", f"{there} is writable")
+    return Finding(subject, "ok", f"{place} is writable")
 
 
 def existing(folder: Path) -> Path:

@@ -134,16 +134,16 @@ def _compare_with_lock(lock: Path) -> Finding:
     lines = lock.read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
     pins = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
-    there = [pin for pin in pins if _version(pin.name) is not None]
-    other = [f"{p.name} is {_version(p.name)} ({p.specifier})" for p in there if _unfit(p) is not None]
-    absent = f", {len(pins) - len(there)} not installed" if len(there) < len(pins) else ""
+    installed = [pin for pin in pins if _version(pin.name) is not None]
+    other = [f"{p.name} is {_version(p.name)} ({p.specifier})" for p in installed if _unfit(p) is not None]
+    absent = f", {len(pins) - len(installed)} not installed" if len(installed) < len(pins) else ""
     if other:
         return Finding(
             "lock",
             "warning",
             f"{_listed(other)}{absent}; numbers may differ in their last digits from those measured with the lock",
         )
-    return Finding("lock", "ok", f"{len(there)} packages have the versions of {lock.name}{absent}")
+    return Finding("lock", "ok", f"{len(installed)} packages have the versions of {lock.name}{absent}")
 
 
 def _version(name: str) -> str | None:

@@ -109,11 +109,11 @@ def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root
     at_work = sorted((needs[run].state for run in open_runs), reverse=True)[: _jobs()]
     states = STATES * sum(at_work)
     total = stores + backbones + states + RESULT_BYTES * len(open_runs)
-    there = existing(results)
-    free = shutil.disk_usage(there).free
+    present = existing(results)
+    free = shutil.disk_usage(present).free
     unknown = [name for name, size in unprepared.items() if size is None]
     text = (
-        f"{gigabytes(free)} free in {there}, about {gigabytes(total)} needed: stores {gigabytes(stores)}"
+        f"{gigabytes(free)} free in {present}, about {gigabytes(total)} needed: stores {gigabytes(stores)}"
         + (f" (without {', '.join(unknown)}, of unknown size until prepared)" if unknown else "")
         + f", backbones of {len(open_runs)} runs {gigabytes(backbones)}, states of {len(at_work)} at a time "
         f"{gigabytes(states)}"

@@ -44,7 +44,7 @@ def leased(names: Sequence[str], folder: Path | None = None, patience: float | N
 
 
 def _acquire(names: Sequence[str], folder: Path, patience: float | None) -> tuple[ExitStack, int]:
-    begin, told = time.monotonic(), False
+    begin, announced = time.monotonic(), False
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_owner(folder)
@@ -64,12 +64,12 @@ def _acquire(names: Sequence[str], folder: Path, patience: float | None) -> tupl
                     f"({'; '.join(holders)}), or use a GPU regardless: --device cuda, with CUDA_VISIBLE_DEVICES to "
                     "choose which"
                 )
-            if not told:
+            if not announced:
                 who = "; ".join(holders)
                 print(
                     f"waiting for one of {len(names)} GPUs, all held by other jobs ({who})", file=sys.stderr, flush=True
                 )
-                told = True
+                announced = True
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     except OSError as error:
         raise UserError(f"{folder}: GPUs cannot be leased here ({error.strerror}); choose --device cuda:0") from error

@@ -181,8 +181,8 @@ def _train(
                 stop = interruption.requested is not None
                 save_due = time.monotonic() - last_saved > execution.state_every_seconds
                 # A single process reacts to signals and the clock at once; several agree at the next check.
-                asked = process_count() == 1 and (stop or save_due)
-                if not (epoch_ends or asked or iteration % execution.log_every == 0):
+                due = process_count() == 1 and (stop or save_due)
+                if not (epoch_ends or due or iteration % execution.log_every == 0):
                     continue
 
                 # The only place where the loop waits for the device; nothing is saved before it has passed.

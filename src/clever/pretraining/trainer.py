@@ -103,14 +103,14 @@ class Trainer:
         skip = self.options.non_finite == "skip"
         self.guard = Guard(self.optimiser, self.student, list(self._modules().values()), skip)
         assert recipe.method is not None
-        wishes = self._wishes = recipe.method.equivariance
-        if wishes.redraws and compile_backbone:
-            raise UserError(f"{recipe.run}: {wishes.name} differentiates twice, which a compiled backbone cannot")
-        extra, shared = wishes.extra_views(), wishes.shared_draws
+        add_on = self._add_on = recipe.method.equivariance
+        if add_on.redraws and compile_backbone:
+            raise UserError(f"{recipe.run}: {add_on.name} differentiates twice, which a compiled backbone cannot")
+        extra, shared = add_on.extra_views(), add_on.shared_draws
         for group in (shared, *(view.shared_draws for view in extra)):
             if self.options.batch_size // parts % group:
                 raise UserError(
-                    f"{recipe.run}: {wishes.name} lets {group} images share what is drawn for a view, and "
+                    f"{recipe.run}: {add_on.name} lets {group} images share what is drawn for a view, and "
                     f"{self.options.batch_size // parts} images (batch_size {self.options.batch_size} over "
                     f"{self.processes} processes x accumulate {self.options.accumulate}) do not divide into such groups"
                 )
@@ -180,7 +180,7 @@ class Trainer:
         The random numbers are drawn for the global batch, of which this process uses its rows, so an image gets the
         same views on any number of processes.
         """
-        seed, wishes = self.recipe.seed, self._wishes
+        seed, add_on = self.recipe.seed, self._add_on
         share = self.rank, self.processes
         sizes = batch.sizes.cpu()
         tables = self.view_maker.draw(sizes, make_generator(seed, "augmentation", iteration), *share)
@@ -189,11 +189,11 @@ class Trainer:
             batch.sizes.cpu(),
             tables,
             latents=getattr(batch, "latents", None),
-            differentiable=wishes.redraws > 0,
+            differentiable=add_on.redraws > 0,
         )
-        if wishes.redraws:
+        if add_on.redraws:
             generator = make_generator(seed, "redraws", iteration)
-            redrawn = self.view_maker.redraw(len(views[0].images), wishes.redraws, generator, *share)
+            redrawn = self.view_maker.redraw(len(views[0].images), add_on.redraws, generator, *share)
             views[0] = replace(views[0], redrawn=upload(redrawn, self.device))
         return views
 
@@ -208,7 +208,7 @@ class Trainer:
             with (
                 torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"),
                 # The other attention kernels cannot be differentiated twice.
-                sdpa_kernel(SDPBackend.MATH) if self._wishes.redraws else nullcontext(),
+                sdpa_kernel(SDPBackend.MATH) if self._add_on.redraws else nullcontext(),
             ):
                 extra = self.objective.add_on.extra_images(named)
                 student: Encoded = network(images, extra)
