@@ -90,8 +90,8 @@ def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
     predictor, told = subject.predictor.predict, subject.predictor.relative_names
     if told not in (ROTATION, ROTATION_AND_COLOUR):
         raise UserError(
-            f"{subject.identity.run}: its predictor takes {', '.join(told)} as input, but retrieval needs one that takes "
-            "rotations: train it on augmentation pairs"
+            f"{subject.identity.run}: its predictor takes {', '.join(told)} as input, but retrieval needs one that "
+            "takes rotations: train it on augmentation pairs"
         )
     extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
     features = {split: extractor.perturbed(split, "orig").to(subject.device) for split in SPLITS}
