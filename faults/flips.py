@@ -87,8 +87,8 @@ class _Results:
 
     def evaluate(self) -> tuple[int, str]:
         """Evaluate; the records go to a separate file."""
-        words = ["evaluate", "--protocol", "knn", "--options", json.dumps(EVALUATION), "--run", self.run]
-        return _clever(*words, "--store", self.store, "--output", self.folder / "again.json", "--device", "cpu")
+        words = ["evaluate", "--options", json.dumps({"knn": EVALUATION}), "--run", self.run, "--store", self.store]
+        return _clever(*words, "--output-folder", self.folder / "again", "--again", "--device", "cpu")
 
     def pretrain(self, output: Path, *more: object) -> tuple[int, str]:
         """Train the run."""
@@ -104,7 +104,7 @@ class _Results:
     def numbers(self, command: str) -> object:
         """What a command has measured or collected, as bytes and values."""
         if command == "evaluate":
-            return json.loads((self.folder / "again.json").read_text())["records"]
+            return json.loads((self.folder / "again" / "knn.json").read_text())["records"]
         if command == "pretrain":
             return sha256(self.folder / "trained" / "backbone.safetensors"), metrics(self.folder / "trained")
         return [(self.folder / "collected" / name).read_bytes() for name in ("records.csv", "curves.csv", "runs.json")]

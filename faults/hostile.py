@@ -123,8 +123,8 @@ def _planted_backbone(bench: Bench, folder: Path) -> str:
     description = json.loads((bench.reference / "run.json").read_text(encoding="utf-8"))
     description["backbone_sha256"] = hashlib.sha256(payload).hexdigest()
     (run / "run.json").write_text(json.dumps(sealed(description)), encoding="utf-8")
-    words = ["evaluate", "--protocol", "knn", "--options", "{}", "--run", run, "--store", bench.store]
-    job = Job([*words, "--output", folder / "knn.json", "--threads", "1"], folder / "evaluate.log")
+    words = ["evaluate", "--options", '{"knn": {}}', "--run", run, "--store", bench.store]
+    job = Job([*words, "--output-folder", folder, "--threads", "1"], folder / "evaluate.log")
     said = job.must_refuse("backbone.safetensors", "is damaged or not a safetensors file")
     return _not_sprung(folder, said)
 

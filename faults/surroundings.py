@@ -82,8 +82,8 @@ def _uncommon(bench: Bench, folder: Path) -> str:
     job.must_end(75, "the state is saved")
     said = bench.pretrain(output, store=store).must_end(0, f"resumes at step {newest(output)} of")
     bench.must_equal_reference(output)
-    words = ["evaluate", "--protocol", "knn", "--options", '{"perturbations": ["orig"]}', "--run", output]
-    words += ["--store", store, "--output", home / "knn.json", "--threads", "1"]
+    words = ["evaluate", "--options", '{"knn": {"perturbations": ["orig"]}}', "--run", output]
+    words += ["--store", store, "--output-folder", home, "--threads", "1"]
     Job(words, home / "evaluate.log").must_end(0)
     expect((home / "knn.json").stat().st_size > 0, "no records were written")
     return said

@@ -163,8 +163,8 @@ def _huge_labels(store: Path) -> str:
 def _run(bench: Bench, change: Callable[[Path], str], folder: Path) -> str:
     run = _copy(bench.reference, folder / "run")
     message = change(run)
-    words = ["evaluate", "--protocol", "knn", "--options", "{}", "--run", run, "--store", bench.store]
-    job = Job([*words, "--output", folder / "knn.json", "--threads", "1"], folder / "evaluate.log")
+    words = ["evaluate", "--options", '{"knn": {}}', "--run", run, "--store", bench.store]
+    job = Job([*words, "--output-folder", folder, "--threads", "1"], folder / "evaluate.log")
     said = job.must_refuse(message)
     expect(not (folder / "knn.json").exists(), "records were written")
     return said

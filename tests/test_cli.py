@@ -197,7 +197,7 @@ def test_pretrain_by_recipe_makes_the_same_backbone(study: Path, store: Path, ru
 def test_evaluate_and_collect(study: Path, store: Path, run: Path, tmp_path: Path) -> None:
     knn = tmp_path / "knn.json"
     command = ["evaluate", "--study", str(study), "--protocol", "knn", "--run", str(run), "--store", str(store)]
-    assert main([*command, "--output", str(knn), "--threads", "1"]) == 0
+    assert main([*command, "--output-folder", str(tmp_path), "--threads", "1"]) == 0
     assert json.loads(knn.read_text())["provenance"]["options"]["neighbours"] == [5]
     assert main(["collect", "--evaluations", str(knn), "--runs", str(run), "--output", str(tmp_path)]) == 0
     with (tmp_path / "records.csv").open(encoding="utf-8", newline="") as file:

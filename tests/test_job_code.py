@@ -94,8 +94,8 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         "prepare": ["--options", study.data_options("digits").canonical(), "--output", "store"],
         "pretrain": ["--recipe", recipe.canonical(), *store, "--output", "run"],
         "evaluate": [
-            *("--protocol", "linear", "--options", study.evaluation_options()["linear"].canonical()),
-            *("--run", "run", *store, "--output", "linear.json"),
+            *("--options", json.dumps({"linear": study.evaluation_options()["linear"].model_dump(mode="json")})),
+            *("--run", "run", *store, "--output-folder", "evaluations"),
         ],
     }
     used = {}

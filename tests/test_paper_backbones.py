@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from clever.backbones import load_backbone
 from clever.data import DataOptions, Store, prepare
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.subject import Subject
 from clever.pretraining.engine import pretrain
 from clever.pretraining.interruption import Interrupted, Interruption
 from clever.pretraining.options import ExecutionOptions
@@ -95,15 +96,8 @@ def test_each_backbone_trains_resumes_to_the_bit_saves_and_is_probed(
 
     protocol = PROTOCOLS["linear"]
     options = protocol.options.model_validate({"perturbations": ["orig", "cj_rot"], "epochs": 2, "training_views": 1})
-    records = protocol.evaluate(
-        backbone,
-        int(backbone.feature_dim * 0.8),
-        photographs,
-        options,
-        run_identity=RunIdentity.parse(recipe.run),
-        device="cpu",
-        seed=0,
-    )
+    ir_dim, identity = int(backbone.feature_dim * 0.8), RunIdentity.parse(recipe.run)
+    records = protocol.evaluate(Subject(backbone, ir_dim, photographs, identity, torch.device("cpu"), 0), options)
     assert {record.part for record in records} >= {"ALL", "IR", "EF"}
     assert all(record.n == 8 and 0 <= record.value <= 100 for record in records)
 

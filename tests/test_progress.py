@@ -75,7 +75,7 @@ def end(results: Path, study: Study, describe_run: Callable[..., dict[str, Any]]
             content = describe_run(study.recipe(run))
         else:
             result = results / "evaluations" / run / f"{protocol}.json"
-            benchmark = results / "benchmarks" / "evaluate" / run / f"{protocol}.tsv"
+            benchmark = results / "benchmarks" / "evaluate" / f"{run}.tsv"
             content = {}
         for file, text in ((result, json.dumps(content)), (benchmark, f"s\th:m:s\n{seconds}\t-\n")):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +122,23 @@ def test_a_methods_own_speed_counts_before_its_backbones(study: Study, results: 
     end(f"{SIMSIAM}/seed0", 100.0, 700.0)
     progress = survey(study, results, now=800.0)
     assert progress.seconds_left == pytest.approx(100 + 700)
-    assert progress.unknown == {"knn": 6, "pretrain": 2}
-    assert "6 knn" in shown(progress)
+    assert progress.unknown == {"evaluate": 6, "pretrain": 2}
+    assert "6 evaluate" in shown(progress)
+
+
+def test_an_evaluation_job_takes_time_by_the_protocol(study_file: Path, results: Path, end: End) -> None:
+    study_file.write_text(STUDY.replace("knn: {}", "knn: {}\n  linear: {}"))
+    study = load_study(study_file)
+    end(f"{BYOL}/seed0", 0.0, 100.0)
+    for protocol in ("knn", "linear"):  # of one job
+        end(f"{BYOL}/seed0", 100.0, 60.0, protocol=protocol)
+    end(f"{BYOL}/seed1", 160.0, 100.0)
+    (results / "evaluations" / BYOL / "seed1").mkdir(parents=True)
+    (results / "evaluations" / BYOL / "seed1" / "knn.json").write_text("{}")
+    progress = survey(study, results, now=260.0)
+    assert (progress.evaluated, progress.evaluations) == (3, 12)
+    # Two runs of SimSiam and nine protocols at 30 s; no control has ended.
+    assert progress.seconds_left == pytest.approx(2 * 100 + 9 * 30)
 
 
 def test_a_run_of_another_recipe_is_still_to_be_trained(

@@ -53,7 +53,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["prepare", *given, "--data", "digits", "--output", str(store)]) == 0
     onto = ["--store", str(store), "--threads", "1", "--device", "cpu"]
     assert main(["pretrain", *given, "--run", RUN, *onto, "--output", str(run)]) == 0
-    assert main(["evaluate", *given, "--protocol", "knn", "--run", str(run), *onto, "--output", str(knn)]) == 0
+    assert main(["evaluate", *given, "--run", str(run), *onto, "--output-folder", str(knn.parent)]) == 0
     assert main(["collect", "--evaluations", str(knn), "--runs", str(run), "--output", str(results)]) == 0
     return results
 

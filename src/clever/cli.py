@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from clever import __version__
 from clever.errors import UserError
-from clever.parsing import lacks_memory
+from clever.parsing import decode_json, lacks_memory
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -261,16 +261,32 @@ def _share(threads: int | None) -> int | None:
 
 
 def _add_evaluate(commands: _Commands) -> None:
-    parser = _add(commands, "evaluate", "evaluate a run's backbone with one protocol, and write its records")
-    _add_study(parser, "protocol's options")
+    parser = _add(
+        commands,
+        "evaluate",
+        "evaluate a run's backbone, and write the records of each protocol",
+        "Give either --study, with --protocol for some of its protocols alone, or --options. A protocol whose file "
+        "fits the run, the options and the code is not measured again.",
+    )
+    _add_study(parser, "protocols and their options")
     _add_data_root(parser)
     parser.add_argument(
-        "--protocol", required=True, help="name of the protocol, or <name>+<variant>; `clever methods` lists the names"
+        "--protocol",
+        action="append",
+        metavar="NAME",
+        help="only this protocol of the study, <name> or <name>+<variant>; may be given several times",
     )
-    parser.add_argument("--options", metavar="JSON", help="the protocol's options, instead of --study")
+    parser.add_argument("--options", metavar="JSON", help='options by protocol, as in {"knn": {"neighbours": [5]}}')
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="folder of a finished run")
     parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store to evaluate on")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the records, as JSON")
+    parser.add_argument(
+        "--output-folder",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where <protocol>.json goes, the records of each protocol; state/ in it holds what a next start can use",
+    )
+    parser.add_argument("--again", action="store_true", help="also measure what is up to date")
     parser.add_argument("--device", default="auto", help="as `clever pretrain --device`")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     parser.set_defaults(command=_evaluate)
@@ -282,25 +298,35 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from clever.pretraining.state import drop_finished_state
 
     require_threads(arguments.threads, "--threads")
-    if arguments.options is not None:
-        content = arguments.options
-    elif arguments.study:
-        options = _load_study(arguments).evaluation_options(_data_root(arguments))
-        if arguments.protocol not in options:
-            raise UserError(f"{arguments.study}: evaluations has no {arguments.protocol}")
-        content = options[arguments.protocol].model_dump_json()
-    else:
-        raise UserError("evaluate needs --study or --options")
     evaluate_run(
-        arguments.protocol,
-        content,
+        _evaluations(arguments),
         run_folder=arguments.run,
         store_folder=arguments.store,
-        output=arguments.output,
+        output_folder=arguments.output_folder,
         device=arguments.device,
         threads=arguments.threads,
+        again=arguments.again,
     )
     drop_finished_state(arguments.run)
+
+
+def _evaluations(arguments: argparse.Namespace) -> dict[str, object]:
+    """Options by protocol, as plain values."""
+    if arguments.options is not None:
+        given = decode_json(arguments.options, "--options")
+        if not isinstance(given, dict):
+            raise UserError('--options: a mapping is expected, as in {"knn": {"neighbours": [5]}}')
+        found = given
+    elif arguments.study:
+        study = _load_study(arguments).evaluation_options(_data_root(arguments))
+        found = {name: options.model_dump(mode="json") for name, options in study.items()}
+    else:
+        raise UserError("evaluate needs --study or --options")
+    named = dict.fromkeys(arguments.protocol or found)
+    for name in named:
+        if name not in found:
+            raise UserError(f"{arguments.study or '--options'}: evaluations has no {name}; it has: {', '.join(found)}")
+    return {name: found[name] for name in named}
 
 
 def _add_collect(commands: _Commands) -> None:

@@ -44,7 +44,7 @@ class Progress:
     seconds_left: float | None
     """Estimated from the jobs that have ended; None before the first has ended, 0 when all have."""
     unknown: dict[str, int]
-    """Number of jobs by kind ("pretrain" or a protocol), for kinds of which none has ended; not in ``seconds_left``."""
+    """Number of jobs by kind ("pretrain" or "evaluate"), for kinds of which none has ended; not in ``seconds_left``."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Job:
     kind: str
     recipe: RunRecipe
     size: int
-    """Epochs of a run, 1 for other jobs."""
+    """Epochs of a run, protocols of an evaluation."""
     left: int
     """The part of ``size`` that remains."""
     benchmark: Path
@@ -79,8 +79,8 @@ class _Job:
 def survey(study: Study, results: Path, now: float | None = None) -> Progress:
     """Read the progress of a study.
 
-    A remaining job is expected to take the mean time of the most similar finished jobs (per epoch for a run), with as
-    many jobs at once as so far.
+    A remaining job is expected to take the mean time of the most similar finished jobs (per epoch of a run, per
+    protocol of an evaluation), with as many jobs at once as so far.
 
     Args:
         study: the study, which defines the jobs.
@@ -90,6 +90,7 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
     now = time.time() if now is None else now
     started: list[Started] = []
     jobs: list[_Job] = []
+    protocols = study.evaluation_options()
     for run, recipe in study.recipes().items():
         epochs = recipe.optimisation.epochs if recipe.optimisation else 0
         trained = _is_described(results / "runs" / run / "run.json", recipe)
@@ -99,11 +100,11 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
         size = max(epochs, 1)
         left = 0 if trained else size - (begun.epochs_done if begun is not None else 0)
         jobs.append(_Job("pretrain", recipe, size, left, results / "benchmarks" / "pretrain" / f"{run}.tsv"))
-        for protocol in study.evaluation_options():
-            # An evaluation that is older than its run is repeated.
-            made = trained and (results / "evaluations" / run / f"{protocol}.json").is_file()
-            benchmark = results / "benchmarks" / "evaluate" / run / f"{protocol}.tsv"
-            jobs.append(_Job(protocol, recipe, 1, 0 if made else 1, benchmark))
+        if protocols:
+            # An evaluation that is older than its run is made again.
+            files = [results / "evaluations" / run / f"{protocol}.json" for protocol in protocols]
+            left = len(files) - sum(file.is_file() for file in files) if trained else len(files)
+            jobs.append(_Job("evaluate", recipe, len(files), left, results / "benchmarks" / "evaluate" / f"{run}.tsv"))
 
     ended = [(job, span) for job in jobs if not job.left and (span := job.span()) is not None]
     waiting = [job for job in jobs if job.left]
@@ -113,8 +114,8 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
         study=study.study,
         trained=sum(job.kind == "pretrain" and not job.left for job in jobs),
         runs=sum(job.kind == "pretrain" for job in jobs),
-        evaluated=sum(job.kind != "pretrain" and not job.left for job in jobs),
-        evaluations=sum(job.kind != "pretrain" for job in jobs),
+        evaluated=sum(job.size - job.left for job in jobs if job.kind == "evaluate"),
+        evaluations=sum(job.size for job in jobs if job.kind == "evaluate"),
         started=tuple(started),
         jobs_at_once=at_once,
         seconds_left=0.0 if not waiting else None if at_once is None else work / at_once,

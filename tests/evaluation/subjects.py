@@ -8,17 +8,24 @@ import torch
 
 from clever.backbones import Backbone, BackboneOptions, build_backbone
 from clever.data import Store
-from clever.evaluation.subject import Subject
+from clever.evaluation.subject import RunPredictor, Subject
 from clever.results.records import Record, RunIdentity
 
 RUN = RunIdentity("toy", "table", "dino+clever", "caug", 0, "abc", "digest", "sum")
 
 
 def subject_of(
-    backbone: Backbone, store: Store, *, ir_dim: int | None = None, state_folder: Path | None = None
+    backbone: Backbone,
+    store: Store,
+    *,
+    ir_dim: int | None = None,
+    identity: RunIdentity = RUN,
+    seed: int = 0,
+    state_folder: Path | None = None,
+    predictor: RunPredictor | None = None,
 ) -> Subject:
-    """A subject on the CPU with seed 0."""
-    return Subject(backbone, ir_dim, store, RUN, torch.device("cpu"), 0, state_folder)
+    """A subject on the CPU."""
+    return Subject(backbone, ir_dim, store, identity, torch.device("cpu"), seed, state_folder, predictor)
 
 
 def build(name: str, image_size: int) -> Backbone:

@@ -22,8 +22,8 @@ from clever.evaluation.averaging import AveragingOptions, to_bytes
 from clever.evaluation.external import ExternalOptions
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor, FeatureOptions
 from clever.randomness import make_generator
-from clever.results.records import RunIdentity
 
+from .subjects import subject_of
 from .toys import SIDE, TwoParts, coloured, store_of
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ class Bent(TwoParts):
 
 def extractor(backbone: Backbone, store: Store, **options: object) -> FeatureExtractor:
     checked = FeatureOptions.model_validate(options)
-    return FeatureExtractor(backbone, store, checked, blocks=1, run="toy/run", device=CPU, seed=3)
+    return FeatureExtractor(subject_of(backbone, store, seed=3), checked, blocks=1)
 
 
 def test_an_average_over_flips_is_a_mixture_of_the_image_and_its_mirror(tmp_path: Path) -> None:
@@ -125,9 +125,7 @@ def test_more_transformations_settle(tmp_path: Path) -> None:
     def spread(count: int) -> float:
         options = FeatureOptions.model_validate({"averaging": {"count": count}})
         first, second = (
-            FeatureExtractor(TwoParts(), store, options, blocks=1, run="toy", device=CPU, seed=seed).perturbed(
-                "test", "orig"
-            )
+            FeatureExtractor(subject_of(TwoParts(), store, seed=seed), options, blocks=1).perturbed("test", "orig")
             for seed in (0, 1)
         )
         return float((first - second).std())
@@ -178,7 +176,7 @@ class Seen(Backbone):
 
 def test_spirographs_are_rendered_anew_with_fresh_nuisances(spirographs: Store) -> None:
     options = ExtractionOptions.model_validate({"averaging": {"count": 3, "recipe": {"name": "spirograph"}}})
-    source = FeatureExtractor(Seen(), spirographs, options, blocks=1, run="toy", device=CPU, seed=0, labelled=False)
+    source = FeatureExtractor(subject_of(Seen(), spirographs), options, blocks=1, labelled=False)
     found = source.perturbed("test", "orig")
     latents = spirographs.split("test").latents
     assert latents is not None
@@ -217,7 +215,7 @@ def test_what_would_be_rendered_away_is_refused(protocol: str, options: dict[str
 def test_what_cannot_be_rendered_is_refused(spirographs: Store, tmp_path: Path) -> None:
     def made(store: Store, **options: object) -> FeatureExtractor:
         checked = FeatureOptions.model_validate(RENDERED | {"perturbations": ["orig"]} | options)
-        return FeatureExtractor(Seen(), store, checked, blocks=1, run="toy/run", device=CPU, seed=0, labelled=False)
+        return FeatureExtractor(subject_of(Seen(), store), checked, blocks=1, labelled=False)
 
     with pytest.raises(UserError, match=r"renders images of 32 px: .* not 16"):
         made(spirographs, image_size=16)
@@ -232,7 +230,5 @@ def test_protocols_take_averaged_features(tmp_path: Path) -> None:
     options = PROTOCOLS["knn"].options.model_validate(
         {"neighbours": [5], "perturbations": ["orig"], "averaging": {"count": 4, "recipe": FLIPS}}
     )
-    (record,) = PROTOCOLS["knn"].evaluate(
-        TwoParts(), None, store, options, run_identity=RunIdentity("t", "t", "t", "t", 0), device="cpu", seed=0
-    )
+    (record,) = PROTOCOLS["knn"].evaluate(subject_of(TwoParts(), store), options)
     assert record.value > 80

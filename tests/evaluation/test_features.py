@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from clever.data import Split, Store
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
-from clever.results.records import RunIdentity
 
+from .subjects import RUN, subject_of
 from .toys import SIDE, Blocks, TwoParts, coloured, store_of
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ CPU = torch.device("cpu")
 
 def extractor(backbone: Backbone, store: Store, blocks: int = 1, seed: int = 0, **options: object) -> FeatureExtractor:
     checked = FeatureOptions.model_validate(options)
-    return FeatureExtractor(backbone, store, checked, blocks=blocks, run="toy/run", device=CPU, seed=seed)
+    return FeatureExtractor(subject_of(backbone, store, seed=seed), checked, blocks=blocks)
 
 
 def normalised(store: Store, name: str) -> Tensor:
@@ -172,15 +173,10 @@ def test_features_that_are_not_finite_name_run_and_perturbation(protocol: str, t
     options = PROTOCOLS[protocol].options(perturbations=["cj"], **training)  # type: ignore[arg-type]
     with pytest.raises(UserError) as caught:
         PROTOCOLS[protocol].evaluate(
-            Broken(),
-            None,
-            coloured(tmp_path, 3),
+            subject_of(Broken(), coloured(tmp_path, 3)),
             options,
-            run_identity=RunIdentity("toy", "broken", "dino", "baug", 0),
-            device="cpu",
-            seed=0,
         )
-    assert "toy/broken/dino/baug/seed0: the features of 2 of 96 train images (orig) are not finite" in str(caught.value)
+    assert f"{RUN.run}: the features of 2 of 96 train images (orig) are not finite" in str(caught.value)
 
 
 class Altered:
@@ -211,14 +207,14 @@ class Altered:
     ],
 )
 def test_labels_that_cannot_be_learned_are_named(change: dict[str, Any], words: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"toy/run: {words}"):
+    with pytest.raises(UserError, match=rf"{re.escape(RUN.run)}: {words}"):
         extractor(TwoParts(), Altered(coloured(tmp_path, 4), **change))  # type: ignore[arg-type]
 
 
 def test_images_of_several_sizes_need_an_image_size(tmp_path: Path) -> None:
     store = Altered(coloured(tmp_path, 4), classes=4)
     store.split("test").image_size = None
-    with pytest.raises(UserError, match="toy/run: the stored images have no common size: set image_size"):
+    with pytest.raises(UserError, match=rf"{re.escape(RUN.run)}: the stored images have no common size"):
         extractor(TwoParts(), store)  # type: ignore[arg-type]
 
 

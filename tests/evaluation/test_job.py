@@ -20,6 +20,7 @@ from clever.results.records import read_evaluation
 from .objects import SIDE, objects_store
 
 BASELINE = {"name": "vicreg", "hidden_dim": 16, "out_dim": 16}
+KNN: dict[str, Any] = {"perturbations": ["orig"], "neighbours": [5]}
 SIE = {"name": "sie", "hidden_dim": 16, "out_dim": 16}
 
 
@@ -50,15 +51,19 @@ def runs(objects: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def measure(objects: Store, run: Path, output: Path, *, again: bool = False, **evaluations: Any) -> None:
+    """Evaluate a run on the CPU, as a job does."""
+    evaluate_run(
+        evaluations, run_folder=run, store_folder=objects.folder, output_folder=output, device="cpu", again=again
+    )
+
+
 def test_a_predictor_is_measured_and_a_run_without_one_has_no_records(
     objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("vicreg+sie", "vicreg"):
-        evaluate_run(
-            "retrieval", '{"hits": [1, 10]}', run_folder=runs / name, store_folder=objects.folder,
-            output=tmp_path / f"{name}.json", device="cpu",
-        )  # fmt: skip
-    found = read_evaluation(tmp_path / "vicreg+sie.json").records
+        measure(objects, runs / name, tmp_path / name, retrieval={"hits": [1, 10]})
+    found = read_evaluation(tmp_path / "vicreg+sie" / "retrieval.json").records
     assert {(r.part, r.metric) for r in found} == {
         ("EF", metric) for metric in ("pre_train_train", "pre_val_val", "pre_val_all", "mrr", "hit_at_1", "hit_at_10")
     }
@@ -66,17 +71,14 @@ def test_a_predictor_is_measured_and_a_run_without_one_has_no_records(
     assert all(0 <= value <= 1 for value in values.values())
     # Of 50 photographs an untrained predictor finds the right one by chance: the mean of 1 / rank is 0.09.
     assert values["hit_at_1"] <= values["mrr"] < 0.5
-    assert read_evaluation(tmp_path / "vicreg.json").records == []
+    assert read_evaluation(tmp_path / "vicreg" / "retrieval.json").records == []
     assert "objects/tiny/vicreg/pairs/seed0 has no predictor" in capsys.readouterr().err
 
 
 def test_protocols_of_objects_write_their_records(objects: Store, runs: Path, tmp_path: Path) -> None:
-    options = json.dumps({"epochs": 1, "hidden_dim": 8, "averaging": {"count": 2}})
-    evaluate_run(
-        "relative_colour", options, run_folder=runs / "vicreg+sie", store_folder=objects.folder,
-        output=tmp_path / "out.json", device="cpu",
-    )  # fmt: skip
-    evaluation = read_evaluation(tmp_path / "out.json")
+    options = {"epochs": 1, "hidden_dim": 8, "averaging": {"count": 2}}
+    measure(objects, runs / "vicreg+sie", tmp_path, relative_colour=options)
+    evaluation = read_evaluation(tmp_path / "relative_colour.json")
     assert {record.part for record in evaluation.records} == {"ALL", "IR", "EF"}
     assert evaluation.provenance["options"]["averaging"]["count"] == 2
 
@@ -84,10 +86,7 @@ def test_protocols_of_objects_write_their_records(objects: Store, runs: Path, tm
 def test_the_records_of_a_variant_bear_its_name(objects: Store, runs: Path, tmp_path: Path) -> None:
     values = {}
     for name in ("knn", "knn+other"):
-        evaluate_run(
-            name, '{"perturbations": ["orig"], "neighbours": [5]}', run_folder=runs / "vicreg",
-            store_folder=objects.folder, output=tmp_path / f"{name}.json", device="cpu",
-        )  # fmt: skip
+        measure(objects, runs / "vicreg", tmp_path, **{name: KNN})
         found = read_evaluation(tmp_path / f"{name}.json").records
         assert {record.protocol for record in found} == {name}
         values[name] = [record.value for record in found]
@@ -95,17 +94,9 @@ def test_the_records_of_a_variant_bear_its_name(objects: Store, runs: Path, tmp_
 
 
 def test_two_names_of_a_protocol_stay_two_in_a_variant(objects: Store, runs: Path, tmp_path: Path) -> None:
-    evaluate_run(
-        "knn+other", '{"perturbations": ["orig"], "neighbours": [2, 3]}', run_folder=runs / "vicreg",
-        store_folder=objects.folder, output=tmp_path / "out.json", device="cpu",
-    )  # fmt: skip
-    found = read_evaluation(tmp_path / "out.json").records
+    measure(objects, runs / "vicreg", tmp_path, **{"knn+other": KNN | {"neighbours": [2, 3]}})
+    found = read_evaluation(tmp_path / "knn+other.json").records
     assert {record.protocol for record in found} == {"knn2+other", "knn3+other"}
-
-
-def _evaluate(objects: Store, run: Path, output: Path) -> None:
-    options = '{"perturbations": ["orig"], "neighbours": [5]}'
-    evaluate_run("knn", options, run_folder=run, store_folder=objects.folder, output=output, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -125,8 +116,8 @@ def test_a_changed_run_description_is_refused(
         changes = {"recipe": run["recipe"] | changes["recipe"]}
     (tmp_path / "run" / "run.json").write_text(json.dumps(run | changes))
     with pytest.raises(UserError, match=rf"run\.json: {words}"):
-        _evaluate(objects, tmp_path / "run", tmp_path / "out.json")
-    assert not (tmp_path / "out.json").exists()
+        measure(objects, tmp_path / "run", tmp_path / "out", knn=KNN)
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_flipped_bit_of_the_backbone_is_refused(objects: Store, runs: Path, tmp_path: Path) -> None:
@@ -136,10 +127,10 @@ def test_one_flipped_bit_of_the_backbone_is_refused(objects: Store, runs: Path, 
     content[-5] ^= 1
     weights.write_bytes(content)
     with pytest.raises(UserError, match=r"backbone\.safetensors: is not the backbone of .*; restore the file"):
-        _evaluate(objects, tmp_path / "run", tmp_path / "out.json")
+        measure(objects, tmp_path / "run", tmp_path / "out", knn=KNN)
     weights.unlink()
     with pytest.raises(UserError, match=r"backbone\.safetensors: cannot be read"):
-        _evaluate(objects, tmp_path / "run", tmp_path / "out.json")
+        measure(objects, tmp_path / "run", tmp_path / "out", knn=KNN)
 
 
 def test_a_changed_store_is_refused(objects: Store, runs: Path, tmp_path: Path) -> None:
@@ -148,33 +139,126 @@ def test_a_changed_store_is_refused(objects: Store, runs: Path, tmp_path: Path) 
     images[-1] ^= 1
     (tmp_path / "store" / "test_images.npy").write_bytes(images)
     with pytest.raises(UserError, match=r"test_images\.npy: sha256 is"):
-        _evaluate(Store.open(tmp_path / "store"), runs / "vicreg", tmp_path / "out.json")
+        measure(Store.open(tmp_path / "store"), runs / "vicreg", tmp_path / "out", knn=KNN)
 
 
 def test_neighbours_beyond_the_training_images_are_said_and_written_down(
     objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = len(objects.split("train"))
-    options = json.dumps({"perturbations": ["orig"], "neighbours": [5, count, count + 1]})
-    evaluate_run(
-        "knn", options, run_folder=runs / "vicreg", store_folder=objects.folder, output=tmp_path / "out.json",
-        device="cpu",
-    )  # fmt: skip
+    measure(objects, runs / "vicreg", tmp_path, knn=KNN | {"neighbours": [5, count, count + 1]})
     expected = f"objects/tiny/vicreg/pairs/seed0: only {count} of {count + 1} neighbours vote, one per training image"
-    assert read_evaluation(tmp_path / "out.json").provenance["said"] == [expected]
+    assert read_evaluation(tmp_path / "knn.json").provenance["said"] == [expected]
     assert capsys.readouterr().err.count(f"note: {expected}") == 1
 
 
-def test_a_protocol_of_subjects_leaves_its_notes_and_no_state(objects: Store, runs: Path, tmp_path: Path) -> None:
+def test_a_long_protocol_leaves_its_notes_and_no_state(objects: Store, runs: Path, tmp_path: Path) -> None:
     options = {"shares": [0.5], "parts": ["ALL"], "epochs": 1, "batch_size": 8, "perturbations": ["orig"]}
-    evaluate_run(
-        "semi+half", json.dumps(options), run_folder=runs / "vicreg", store_folder=objects.folder,
-        output=tmp_path / "semi+half.json", device="cpu",
-    )  # fmt: skip
+    measure(objects, runs / "vicreg", tmp_path, **{"semi+half": options})
     evaluation = read_evaluation(tmp_path / "semi+half.json")
     assert {record.protocol for record in evaluation.records} == {"semi50+half"}
     [(name, rows)] = evaluation.provenance["notes"].items()
     assert name == "semi50: rows of the labelled training images"
     assert rows == sorted(set(rows))
     assert 0 < len(rows) < len(objects.split("train"))
-    assert not (tmp_path / "state").exists()
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["semi+half.json"]
+
+
+LINEAR = {"perturbations": ["orig", "cj"], "epochs": 2, "training_views": "plain"}
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    """The records of every evaluation in a folder."""
+    return {path.name: json.loads(path.read_text())["records"] for path in folder.glob("*.json")}
+
+
+def test_protocols_together_give_the_bits_of_each_alone(objects: Store, runs: Path, tmp_path: Path) -> None:
+    """Features are shared, and no protocol sees what another one has done to them or to the backbone."""
+    options: dict[str, Any] = {
+        "linear+standard": LINEAR | {"standardise": True},
+        "semi": {"shares": [0.5], "parts": ["ALL"], "epochs": 1, "batch_size": 8, "perturbations": ["orig"]},
+        "linear": LINEAR,
+        "relative_rotation": {"epochs": 1, "hidden_dim": 8},
+        "knn": KNN | {"perturbations": ["orig", "cj"]},
+        "latents": {"perturbations": ["orig"]},
+        "retrieval": {"hits": [1]},
+    }
+    measure(objects, runs / "vicreg+sie", tmp_path / "together", **options)
+    for name, each in options.items():
+        measure(objects, runs / "vicreg+sie", tmp_path / "alone", **{name: each})
+    assert _contents(tmp_path / "together") == _contents(tmp_path / "alone")
+
+
+def test_shared_views_are_computed_once(
+    objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure(objects, runs / "vicreg", tmp_path, knn=KNN, latents={}, **{"knn+few": KNN | {"neighbours": [2]}})
+    said = capsys.readouterr().err
+    assert said.count("features train orig:") == 1
+    assert said.count("features test orig:") == 1
+    # Another batch size rounds otherwise, another averaging is another feature: computed for itself.
+    measure(
+        objects,
+        runs / "vicreg",
+        tmp_path,
+        **{"knn+batch": KNN | {"extraction_batch": 7}, "latents+two": {"averaging": {"count": 2}}},
+    )
+    assert capsys.readouterr().err.count("features train orig:") == 2
+
+
+def test_only_what_is_new_or_changed_is_measured(
+    objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(**arguments: Any) -> set[str]:
+        capsys.readouterr()
+        measure(objects, runs / "vicreg", tmp_path, **arguments)
+        return {line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if ": measured in" in line}
+
+    assert measured(knn=KNN) == {"knn"}
+    first = (tmp_path / "knn.json").read_bytes()
+    assert measured(knn=KNN, latents={}) == {"latents"}
+    # Snakemake has deleted the outputs of the job.
+    for path in tmp_path.glob("*.json"):
+        path.unlink()
+    assert measured(knn=KNN, latents={"penalty": 0.1}) == {"latents"}
+    assert (tmp_path / "knn.json").read_bytes() == first
+    # A damaged copy counts for nothing.
+    (tmp_path / "knn.json").unlink()
+    (tmp_path / "state" / "knn.json").write_bytes(first.replace(b'"value": ', b'"value": 1'))
+    assert measured(knn=KNN) == {"knn"}
+    assert measured(knn=KNN, again=True) == {"knn"}
+    monkeypatch.setattr("clever.evaluation.job.digest", lambda _: "other")  # the code was edited
+    assert measured(knn=KNN) == {"knn"}
+    assert measured(knn=KNN) == set()
+
+
+def test_a_run_that_was_trained_again_is_evaluated_again(objects: Store, runs: Path, tmp_path: Path) -> None:
+    measure(objects, runs / "vicreg", tmp_path, knn=KNN)
+    measure(objects, runs / "vicreg+sie", tmp_path, knn=KNN)
+    assert {record.method for record in read_evaluation(tmp_path / "knn.json").records} == {"vicreg+sie"}
+
+
+def test_a_protocol_that_fails_leaves_the_others_their_records(
+    objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"targets": ["nothing"]}
+    with pytest.raises(UserError, match="nothing"):
+        measure(objects, runs / "vicreg", tmp_path, latents=wrong, knn=KNN)
+    assert {path.name for path in tmp_path.glob("*.json")} == {"knn.json"}
+    assert "latents: failed: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "words"),
+    [
+        ({}, "options by protocol are expected"),
+        ({"kn": {}}, "protocol 'kn' is unknown; there are: linear"),
+        ({"knn": {"neighbour": [5]}}, "options of knn: neighbour: unknown key; did you mean 'neighbours'"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_measured(
+    objects: Store, runs: Path, tmp_path: Path, evaluations: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        measure(objects, runs / "vicreg", tmp_path / "out", **({"latents": {}} | evaluations if evaluations else {}))
+    assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ from torch import Tensor
 from clever.evaluation.knn import KnnOptions, evaluate, vote
 from clever.results.records import RunIdentity
 
+from .subjects import subject_of
 from .toys import Blocks, TwoParts, coloured
 
 RUN = RunIdentity("toy", "table", "dino", "baug", 0)
@@ -76,7 +77,7 @@ def test_a_tiny_temperature_is_the_nearest_neighbour() -> None:
 def test_every_part_perturbation_and_number_is_recorded(tmp_path: Path) -> None:
     store = coloured(tmp_path, classes=6)
     options = KnnOptions(neighbours=[3, 9], perturbations=["orig", "cj"])
-    records = evaluate(TwoParts(), 8, store, options, run_identity=RUN, device="cpu", seed=0)
+    records = evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), options)
     assert sorted((r.protocol, r.part, r.perturbation) for r in records) == sorted(
         (protocol, part, perturbation)
         for protocol in ("knn3", "knn9")
@@ -84,9 +85,9 @@ def test_every_part_perturbation_and_number_is_recorded(tmp_path: Path) -> None:
         for perturbation in ("orig", "cj")
     )
     assert {(r.metric, r.selection, r.epoch, r.n) for r in records} == {("top1", "last", 0, len(store.split("test")))}
-    assert evaluate(TwoParts(), 8, store, options, run_identity=RUN, device="cpu", seed=0) == records
+    assert evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), options) == records
     single = KnnOptions(neighbours=[3], perturbations=["orig"])
-    (record,) = evaluate(TwoParts(), None, store, single, run_identity=RUN, device="cpu", seed=0)
+    (record,) = evaluate(subject_of(TwoParts(), store, identity=RUN), single)
     assert (record.protocol, record.part) == ("knn", "ALL")
     assert record.value == next(
         r.value for r in records if r.protocol == "knn3" and r.part == "ALL" and r.perturbation == "orig"
@@ -96,7 +97,7 @@ def test_every_part_perturbation_and_number_is_recorded(tmp_path: Path) -> None:
 def test_transformers_give_their_output_vector(tmp_path: Path) -> None:
     backbone = Blocks()
     options = KnnOptions(neighbours=[3], perturbations=["orig"])
-    records = evaluate(backbone, 9, coloured(tmp_path, classes=3), options, run_identity=RUN, device="cpu", seed=0)
+    records = evaluate(subject_of(backbone, coloured(tmp_path, classes=3), ir_dim=9, identity=RUN), options)
     assert {record.part for record in records} == {"ALL", "IR", "EF"}
     assert backbone.asked == set()
 

@@ -20,6 +20,7 @@ from clever.evaluation.latents import LatentsOptions, evaluate
 from clever.evaluation.regression import ridge
 from clever.results.records import Record, RunIdentity
 
+from .subjects import subject_of
 from .toys import TwoParts, coloured
 
 CPU = torch.device("cpu")
@@ -45,7 +46,7 @@ class Corner(Backbone):
 
 def run(store: Store, **options: object) -> dict[tuple[str, str, str], Record]:
     chosen = LatentsOptions.model_validate(options)
-    records = evaluate(Corner(), 4, store, chosen, run_identity=RUN, device="cpu", seed=0)
+    records = evaluate(subject_of(Corner(), store, ir_dim=4, identity=RUN), chosen)
     found = {(record.part, record.perturbation, record.metric): record for record in records}
     assert len(found) == len(records)
     return found
@@ -59,10 +60,8 @@ def test_errors_are_those_of_scikit_learn(spirographs: Store) -> None:
     records = run(spirographs, perturbations=["orig", "cj"])
     names = ("m", "b", "sigma", "rfore")
     assert {metric for _, _, metric in records} == metrics(*names)
-    source = FeatureExtractor(
-        Corner(), spirographs, LatentsOptions(perturbations=["orig"]), blocks=1, run="", device=CPU, seed=0,
-        labelled=False,
-    )  # fmt: skip
+    options = LatentsOptions(perturbations=["orig"])
+    source = FeatureExtractor(subject_of(Corner(), spirographs), options, blocks=1, labelled=False)
     train = source.perturbed("train", "orig").double().numpy()
     train_latents, test_latents = (spirographs.split(split).latents for split in ("train", "test"))
     assert train_latents is not None
@@ -142,7 +141,7 @@ def test_what_a_store_does_not_know_is_named(spirographs: Store, tmp_path: Path)
         run(spirographs, targets=["m", "m"])
     options = LatentsOptions()
     with pytest.raises(UserError, match="its data have no latents"):
-        evaluate(TwoParts(), None, coloured(tmp_path, 3), options, run_identity=RUN, device="cpu", seed=0)
+        evaluate(subject_of(TwoParts(), coloured(tmp_path, 3), identity=RUN), options)
 
 
 def test_a_latent_that_does_not_vary_is_named(spirographs: Store, monkeypatch: pytest.MonkeyPatch) -> None:

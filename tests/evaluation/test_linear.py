@@ -29,6 +29,7 @@ from clever.evaluation.parts import Selection, part_selections
 from clever.randomness import make_generator
 from clever.results.records import Record, RunIdentity
 
+from .subjects import subject_of
 from .toys import Blocks, Columns, TwoParts, coloured, store_of
 
 CPU = torch.device("cpu")
@@ -150,7 +151,7 @@ FAST = LinearOptions(epochs=5, learning_rate=0.05, training_views="plain", pertu
 
 def test_every_part_and_perturbation_is_recorded(tmp_path: Path) -> None:
     store = coloured(tmp_path, classes=6)
-    records = by_key(evaluate(TwoParts(), 8, store, FAST, run_identity=RUN, device="cpu", seed=0))
+    records = by_key(evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), FAST))
     assert set(records) == {
         (part, perturbation, metric, "last")
         for part in ("ALL", "IR", "EF")
@@ -171,9 +172,9 @@ def test_every_part_and_perturbation_is_recorded(tmp_path: Path) -> None:
 def test_a_part_is_trained_as_if_alone(tmp_path: Path) -> None:
     """Probes of IR and EF trained together equal those on a backbone with just these columns."""
     store = coloured(tmp_path, classes=6)
-    together = by_key(evaluate(TwoParts(), 8, store, FAST, run_identity=RUN, device="cpu", seed=0))
+    together = by_key(evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), FAST))
     for part, columns in (("IR", slice(0, 8)), ("EF", slice(8, 12))):
-        alone = by_key(evaluate(Columns(columns), None, store, FAST, run_identity=RUN, device="cpu", seed=0))
+        alone = by_key(evaluate(subject_of(Columns(columns), store, identity=RUN), FAST))
         for (_, perturbation, metric, selection), record in alone.items():
             assert together[part, perturbation, metric, selection].value == record.value
             assert together[part, perturbation, metric, selection].epoch == record.epoch
@@ -199,7 +200,7 @@ def test_transformers_give_the_last_blocks_and_the_strict_part(tmp_path: Path) -
     store = coloured(tmp_path, classes=6)
     backbone = Blocks()
     options = FAST.model_copy(update={"last_blocks": 3})
-    records = by_key(evaluate(backbone, 9, store, options, run_identity=RUN, device="cpu", seed=0))
+    records = by_key(evaluate(subject_of(backbone, store, ir_dim=9, identity=RUN), options))
     assert {key[0] for key in records} == {"ALL", "IR", "EF", "IR_strict"}
     assert backbone.asked == {3}
 
@@ -209,9 +210,9 @@ def test_the_same_seed_gives_the_same_records_and_another_seed_others(tmp_path: 
     choices: list[Literal["fresh", "plain"] | int] = ["fresh", 2, "plain"]
     for views in choices:
         options = LinearOptions(epochs=3, learning_rate=0.05, training_views=views, perturbations=["orig", "cj_rot"])
-        first = evaluate(TwoParts(), 8, store, options, run_identity=RUN, device="cpu", seed=4)
-        assert evaluate(TwoParts(), 8, store, options, run_identity=RUN, device="cpu", seed=4) == first
-        other = evaluate(TwoParts(), 8, store, options, run_identity=RUN, device="cpu", seed=5)
+        first = evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN, seed=4), options)
+        assert evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN, seed=4), options) == first
+        other = evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN, seed=5), options)
         assert [record.value for record in other] != [record.value for record in first]
 
 
@@ -239,7 +240,7 @@ def test_training_views_are_computed_as_often_as_they_should(
     monkeypatch.setattr(FeatureExtractor, "augmented", watched_augmented)
     monkeypatch.setattr(FeatureExtractor, "perturbed", watched_perturbed)
     options = LinearOptions(epochs=4, learning_rate=0.01, training_views=views, perturbations=["orig"])
-    evaluate(TwoParts(), 8, coloured(tmp_path, classes=3), options, run_identity=RUN, device="cpu", seed=0)
+    evaluate(subject_of(TwoParts(), coloured(tmp_path, classes=3), ir_dim=8, identity=RUN), options)
     assert asked.count("train") == plain
     assert asked.count("test") == 1
     assert [item for item in asked if isinstance(item, int)] == versions
@@ -252,7 +253,7 @@ def test_accuracy_is_that_of_a_logistic_regression_on_digits(tmp_path: Path) -> 
     store = store_of(tmp_path, images[:1437], labels[:1437], images[1437:], labels[1437:])
     pixels = build_backbone(BackboneOptions(name="pixels", image_size=8), seed=None)
     options = LinearOptions(epochs=60, learning_rate=0.05, training_views="plain", perturbations=["orig"])
-    records = by_key(evaluate(pixels, None, store, options, run_identity=RUN, device="cpu", seed=0))
+    records = by_key(evaluate(subject_of(pixels, store, identity=RUN), options))
     oracle = LogisticRegression(max_iter=2000).fit(grey[:1437] / 16, labels[:1437])
     expected = 100 * oracle.score(grey[1437:] / 16, labels[1437:])
     assert expected > 88
@@ -265,13 +266,11 @@ def test_standardising_makes_the_scale_of_features_irrelevant(tmp_path: Path) ->
         epochs=5, learning_rate=0.05, training_views="plain", perturbations=["orig", "cj"], standardise=True
     )
     small, large = (
-        evaluate(TwoParts(scale), 8, store, options, run_identity=RUN, device="cpu", seed=0) for scale in (1.0, 1024.0)
+        evaluate(subject_of(TwoParts(scale), store, ir_dim=8, identity=RUN), options) for scale in (1.0, 1024.0)
     )
     assert [record.value for record in small] == [record.value for record in large]
     raw = options.model_copy(update={"standardise": False})
-    plain, shrunk = (
-        evaluate(TwoParts(scale), 8, store, raw, run_identity=RUN, device="cpu", seed=0) for scale in (1.0, 1e-6)
-    )
+    plain, shrunk = (evaluate(subject_of(TwoParts(scale), store, ir_dim=8, identity=RUN), raw) for scale in (1.0, 1e-6))
     assert [record.value for record in plain] != [record.value for record in shrunk]
 
 
@@ -279,7 +278,7 @@ def test_test_features_are_standardised_like_training_features(tmp_path: Path) -
     store = coloured(tmp_path, classes=6)
     options = FAST.model_copy(update={"standardise": True, "epochs": 20})
     near, far = (
-        by_key(evaluate(TwoParts(shift=shift), 8, store, options, run_identity=RUN, device="cpu", seed=0))
+        by_key(evaluate(subject_of(TwoParts(shift=shift), store, ir_dim=8, identity=RUN), options))
         for shift in (0.0, 64.0)
     )
     assert near["ALL", "orig", "top1", "last"].value > 80
@@ -292,7 +291,7 @@ def test_the_best_epoch_is_the_first_of_equals_and_counts_from_one(tmp_path: Pat
     """Without noise one step towards the class means already sorts every image."""
     options = FAST.model_copy(update={"learning_rate": 10.0})
     store = coloured(tmp_path, classes=3, noise=0)
-    records = by_key(evaluate(TwoParts(), 8, store, options, run_identity=RUN, device="cpu", seed=0))
+    records = by_key(evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), options))
     best, last = records["ALL", "orig", "top1", "best"], records["ALL", "orig", "top1", "last"]
     assert (best.value, best.epoch) == (100.0, 1)
     assert (last.value, last.epoch) == (100.0, 5)
@@ -306,7 +305,7 @@ def test_cached_versions_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("clever.evaluation.linear.train_epoch", watched)
     options = LinearOptions(epochs=4, training_views=3, perturbations=["orig"])
-    evaluate(TwoParts(), 8, coloured(tmp_path, classes=3), options, run_identity=RUN, device="cpu", seed=0)
+    evaluate(subject_of(TwoParts(), coloured(tmp_path, classes=3), ir_dim=8, identity=RUN), options)
     first, second, third, again = seen
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
@@ -316,20 +315,20 @@ def test_cached_versions_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_top5_is_left_out_below_five_classes(tmp_path: Path) -> None:
     store = coloured(tmp_path, classes=4)
-    records = evaluate(TwoParts(), 8, store, FAST, run_identity=RUN, device="cpu", seed=0)
+    records = evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), FAST)
     assert {record.metric for record in records} == {"top1"}
 
 
 def test_without_clean_images_there_is_no_best_epoch(tmp_path: Path) -> None:
     options = FAST.model_copy(update={"perturbations": ["cj"]})
-    records = evaluate(TwoParts(), 8, coloured(tmp_path, classes=3), options, run_identity=RUN, device="cpu", seed=0)
+    records = evaluate(subject_of(TwoParts(), coloured(tmp_path, classes=3), ir_dim=8, identity=RUN), options)
     assert {(record.perturbation, record.selection) for record in records} == {("cj", "last")}
 
 
 def test_a_diverging_classifier_is_named(tmp_path: Path) -> None:
     options = FAST.model_copy(update={"learning_rate": 1e30, "momentum": 1e10})
     with pytest.raises(UserError, match=r"toy/table/.* linear probe of ALL diverged in epoch \d; lower learning_rate"):
-        evaluate(TwoParts(1e6), 8, coloured(tmp_path, classes=3), options, run_identity=RUN, device="cpu", seed=0)
+        evaluate(subject_of(TwoParts(1e6), coloured(tmp_path, classes=3), ir_dim=8, identity=RUN), options)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from clever.evaluation.parameters import (
 from clever.randomness import make_generator
 from clever.results.records import Record, RunIdentity
 
+from .subjects import subject_of
 from .toys import TwoParts, coloured, store_of
 
 RUN = RunIdentity("toy", "table", "dino+clever", "caug", 0)
@@ -65,7 +66,7 @@ class Measures(Backbone):
 
 def run(store: Store, backbone: Backbone, ir_dim: int | None = 5, **options: object) -> dict[tuple[str, str], Record]:
     chosen = ParametersOptions.model_validate({"penalties": [1e-6, 1e-2]} | options)
-    records = evaluate(backbone, ir_dim, store, chosen, run_identity=RUN, device="cpu", seed=0)
+    records = evaluate(subject_of(backbone, store, ir_dim=ir_dim, identity=RUN), chosen)
     found = {(record.part, record.metric): record for record in records}
     assert len(found) == len(records)
     return found

@@ -11,6 +11,8 @@ from clever.data import DataOptions, Store, prepare
 from clever.evaluation import PROTOCOLS
 from clever.results.records import Record, RunIdentity, collect, read_records, write_evaluation, write_records
 
+from .subjects import subject_of
+
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Store:
@@ -23,15 +25,9 @@ def run(store: Store, backbone: str, protocol: str, **options: object) -> list[R
     chosen = PROTOCOLS[protocol].options.model_validate({"perturbations": ["orig", "cj_rot_et"], **options})
     patch_size = 8 if backbone == "vit_tiny" else None
     network = build_backbone(BackboneOptions(name=backbone, image_size=32, patch_size=patch_size), seed=0)
-    return PROTOCOLS[protocol].evaluate(
-        network,
-        None if backbone == "pixels" else int(network.feature_dim * 0.8),
-        store,
-        chosen,
-        run_identity=RunIdentity("digits", backbone, "untrained", "none", 0, data_checksum=store.checksum),
-        device="cpu",
-        seed=0,
-    )
+    ir_dim = None if backbone == "pixels" else int(network.feature_dim * 0.8)
+    identity = RunIdentity("digits", backbone, "untrained", "none", 0, data_checksum=store.checksum)
+    return PROTOCOLS[protocol].evaluate(subject_of(network, store, ir_dim=ir_dim, identity=identity), chosen)
 
 
 LINEAR = {"training_views": "plain", "standardise": True, "learning_rate": 0.1, "epochs": 20}

@@ -19,6 +19,7 @@ from clever.evaluation.relative_rotation import relative_rotation
 from clever.results.records import Record, RunIdentity
 
 from .objects import HIGH, IR_DIM, LOW, BlockColours, objects_store
+from .subjects import subject_of
 from .toys import TwoParts, coloured
 
 RUN = RunIdentity("objects", "blocks", "sie", "pairs", 0)
@@ -33,9 +34,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def run(store: Store, protocol: str, ir_dim: int | None = IR_DIM, **options: object) -> dict[tuple[str, ...], Record]:
     chosen = PROTOCOLS[protocol].options.model_validate(options)
-    records = PROTOCOLS[protocol].evaluate(
-        BlockColours(), ir_dim, store, chosen, run_identity=RUN, device="cpu", seed=0
-    )
+    records = PROTOCOLS[protocol].evaluate(subject_of(BlockColours(), store, ir_dim=ir_dim, identity=RUN), chosen)
     last = [record for record in records if record.selection == "last"]
     found = {(record.part, record.perturbation, record.metric): record for record in last}
     assert len(found) == len(last)
@@ -106,9 +105,9 @@ def test_a_part_is_trained_as_if_alone_and_runs_repeat(objects: Store) -> None:
     alone = run(objects, "relative_rotation", ir_dim=None, **options)
     assert alone["ALL", "orig", "r2_rotation"] == together["ALL", "orig", "r2_rotation"]
     again = PROTOCOLS["relative_rotation"].evaluate(
-        BlockColours(), IR_DIM, objects, PROTOCOLS["relative_rotation"].options.model_validate(options),
-        run_identity=RUN, device="cpu", seed=1,
-    )  # fmt: skip
+        subject_of(BlockColours(), objects, ir_dim=IR_DIM, identity=RUN, seed=1),
+        PROTOCOLS["relative_rotation"].options.model_validate(options),
+    )
     assert again[0].value != together["ALL", "orig", "r2_rotation"].value
 
 
@@ -134,9 +133,8 @@ def test_the_linear_and_knn_protocols_classify_photographs_of_objects(objects: S
 def test_other_data_are_refused(protocol: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"objects/blocks/.*: the protocol {protocol} needs .* source threediebench"):
         PROTOCOLS[protocol].evaluate(
-            TwoParts(), None, coloured(tmp_path, 3), PROTOCOLS[protocol].options(),
-            run_identity=RUN, device="cpu", seed=0,
-        )  # fmt: skip
+            subject_of(TwoParts(), coloured(tmp_path, 3), identity=RUN), PROTOCOLS[protocol].options()
+        )
 
 
 def test_a_diverging_head_is_named(objects: Store) -> None:

@@ -28,12 +28,21 @@ from clever.evaluation.retrieval import (
     retrieval_error,
     view_ranks,
 )
+from clever.evaluation.subject import PredictorFunction, RunPredictor, Subject
 from clever.results.records import RunIdentity
 
 from .objects import IR_DIM, BlockColours, objects_store
+from .subjects import subject_of
 from .toys import TwoParts, coloured
 
 RUN = RunIdentity("objects", "blocks", "sie", "pairs", 0)
+
+
+def subject(objects: Store, predictor: PredictorFunction, relative_names: tuple[str, ...]) -> Subject:
+    """Photographs of objects, a backbone that sees their colours, and a predictor."""
+    return subject_of(
+        BlockColours(), objects, ir_dim=IR_DIM, identity=RUN, predictor=RunPredictor(predictor, relative_names)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +67,8 @@ class Random:
 def test_every_number_is_that_of_plain_loops(objects: Store, told: tuple[str, ...], monkeypatch: Any) -> None:
     monkeypatch.setattr("clever.evaluation.retrieval._TILE", 37)
     predictor = Random(len(told))
-    records = evaluate(
-        BlockColours(), IR_DIM, objects, RetrievalOptions(), run_identity=RUN, device="cpu", seed=0,
-        predictor=predictor, told=told,
-    )  # fmt: skip
-    extractor = FeatureExtractor(
-        BlockColours(), objects, RetrievalOptions(), blocks=1, run="", device=torch.device("cpu"), seed=0,
-        labelled=False,
-    )  # fmt: skip
+    records = evaluate(subject(objects, predictor, told), RetrievalOptions())
+    extractor = FeatureExtractor(subject_of(BlockColours(), objects), RetrievalOptions(), blocks=1, labelled=False)
     rotations, hues, groups, embeddings, predictions = ({} for _ in range(5))  # type: ignore[var-annotated]
     for split in ("train", "test"):
         stored = objects.split(split)  # type: ignore[arg-type]
@@ -182,38 +185,29 @@ def test_a_run_without_a_predictor_has_no_records_and_a_line_says_so(
     objects: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = RetrievalOptions()
-    assert not evaluate(
-        BlockColours(), IR_DIM, objects, options, run_identity=RUN, device="cpu", seed=0, predictor=None
-    )
+    assert not evaluate(subject_of(BlockColours(), objects, ir_dim=IR_DIM, identity=RUN), options)
     assert capsys.readouterr().err == "retrieval: objects/blocks/sie/pairs/seed0 has no predictor: no records\n"
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the protocol retrieval needs .* source threediebench"):
         evaluate(
-            TwoParts(), None, coloured(tmp_path, 3), RetrievalOptions(), run_identity=RUN, device="cpu", seed=0,
-            predictor=Random(4),
-        )  # fmt: skip
+            subject_of(TwoParts(), coloured(tmp_path, 3), predictor=RunPredictor(Random(4), ROTATION)),
+            RetrievalOptions(),
+        )
 
 
 def test_a_predictor_that_is_told_of_crops_is_refused(objects: Store) -> None:
-    with pytest.raises(
-        UserError, match=r"its predictor takes crop_top, flip as input, but retrieval needs .* rotations"
-    ):
-        evaluate(
-            BlockColours(), IR_DIM, objects, RetrievalOptions(), run_identity=RUN, device="cpu", seed=0,
-            predictor=Random(2), told=("crop_top", "flip"),
-        )  # fmt: skip
+    words = r"its predictor takes crop_top, flip as input, but retrieval needs .* rotations"
+    with pytest.raises(UserError, match=words):
+        evaluate(subject(objects, Random(2), ("crop_top", "flip")), RetrievalOptions())
 
 
 def test_damaged_embeddings_are_named(objects: Store) -> None:
     predictor = Random(4)
     predictor.projection[0, 0] = float("nan")
     with pytest.raises(UserError, match=r"objects/blocks/.*: embeddings are not finite"):
-        evaluate(
-            BlockColours(), None, objects, RetrievalOptions(), run_identity=RUN, device="cpu", seed=0,
-            predictor=predictor,
-        )  # fmt: skip
+        evaluate(subject(objects, predictor, ROTATION), RetrievalOptions())
 
 
 @pytest.mark.parametrize("wrong", [{"hits": []}, {"hits": [0]}, {"hits": [1, 1]}])

@@ -23,6 +23,7 @@ from clever import threediebench
 from clever.backbones import BackboneOptions, build_backbone
 from clever.data import Batches, DataOptions, Store, prepare
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.subject import RunPredictor, Subject
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
@@ -145,24 +146,18 @@ def evaluated(protocol: str, store: Store, options: dict[str, Any]) -> Pin:
     """The records of one protocol, of a backbone as it is initialised."""
     known = PROTOCOLS[protocol]
     backbone = build_backbone(BackboneOptions(name="resnet10t_half", image_size=SIDE), seed=0)
-    further: dict[str, Any] = {}
+    own: RunPredictor | None = None
     if known.needs_predictor:
         recipe = pinned_recipes()["vicreg+sie, photographs"]
         predictor = Trainer(recipe, store.mean, store.std, STEPS_PER_EPOCH, torch.device("cpu")).student.layers[
             "predictor"
         ]
         predictor.requires_grad_(False).eval()
-        further = {"predictor": predictor, "told": predictor.shape.relative_names}
-    records = known.evaluate(
-        backbone,
-        int(0.8 * backbone.feature_dim),
-        store,
-        known.options.model_validate(options),
-        run_identity=RunIdentity("tiny", "tiny", "untrained", "none", 0, data_checksum=store.checksum),
-        device="cpu",
-        seed=0,
-        **further,
-    )
+        own = RunPredictor(predictor, predictor.shape.relative_names)
+    identity = RunIdentity("tiny", "tiny", "untrained", "none", 0, data_checksum=store.checksum)
+    ir_dim, device = int(0.8 * backbone.feature_dim), torch.device("cpu")
+    subject = Subject(backbone, ir_dim, store, identity, device, seed=0, predictor=own)
+    records = known.evaluate(subject, known.options.model_validate(options))
     return {
         f"{r.protocol} {r.part} {r.perturbation} {r.metric} {r.selection} {r.epoch} (n {r.n})": r.value for r in records
     }

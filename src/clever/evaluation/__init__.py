@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from clever.evaluation import (
     attention,
@@ -21,53 +22,50 @@ from clever.evaluation import (
 from clever.evaluation.detection import protocol as detection
 from clever.evaluation.options import ProtocolOptions
 from clever.evaluation.saliency import protocol as saliency
+from clever.evaluation.subject import Subject
 from clever.evaluation.video import protocol as video
 from clever.results.records import Record
 
+_Options = TypeVar("_Options", bound=ProtocolOptions)
+
 
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Generic[_Options]):
     """One way to evaluate a backbone.
 
-    ``evaluate(backbone, ir_dim, store, options, *, run_identity, device, seed)`` takes the protocol's own options and
-    returns its records; `clever.evaluation.linear.evaluate` explains each argument. One that
-    ``takes_subject`` is ``evaluate(subject, options)`` instead. One that ``needs_predictor`` also takes ``predictor``,
-    the run's own or None, and ``told``, its inputs. One that ``needs_labels`` cannot serve data without them, one
-    that ``needs_map`` no backbone without a last map; the control ``pixels`` then has no records. ``packages`` are
-    packages that it imports in addition to the library's (the extra ``evaluation``).
+    ``evaluate(subject, options)`` takes the protocol's own options and returns its records, which it makes with
+    ``subject.record``. For a protocol that ``needs_predictor``, the job loads the run's predictor, if it has one. A
+    protocol that ``needs_labels`` cannot serve data without them. One that ``needs_map`` cannot serve a backbone
+    without a last map; the control ``pixels`` then has no records. ``packages`` are the packages that it imports
+    besides those that the library needs (the extra ``evaluation``).
     """
 
-    options: type[ProtocolOptions]
-    evaluate: Callable[..., list[Record]]
+    options: type[_Options]
+    evaluate: Callable[[Subject, _Options], list[Record]]
     needs_predictor: bool = False
     needs_labels: bool = False
     needs_map: bool = False
-    takes_subject: bool = False
     packages: tuple[str, ...] = ()
 
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, Protocol[Any]] = {
     "linear": Protocol(linear.LinearOptions, linear.evaluate, needs_labels=True),
     "knn": Protocol(knn.KnnOptions, knn.evaluate, needs_labels=True),
-    "logistic": Protocol(logistic.LogisticOptions, logistic.evaluate, needs_labels=True, takes_subject=True),
-    "semi": Protocol(semi.SemiOptions, semi.evaluate, needs_labels=True, takes_subject=True),
+    "logistic": Protocol(logistic.LogisticOptions, logistic.evaluate, needs_labels=True),
+    "semi": Protocol(semi.SemiOptions, semi.evaluate, needs_labels=True),
     "corruption": Protocol(
         corruption.CorruptionOptions,
         corruption.evaluate,
         needs_labels=True,
-        takes_subject=True,
         packages=("imagecorruptions",),
     ),
-    "saliency": Protocol(saliency.SaliencyOptions, saliency.evaluate, needs_map=True, takes_subject=True),
-    "video": Protocol(video.VideoOptions, video.evaluate, needs_map=True, takes_subject=True),
-    "attention": Protocol(
-        attention.AttentionOptions, attention.evaluate, needs_map=True, takes_subject=True, packages=("captum",)
-    ),
+    "saliency": Protocol(saliency.SaliencyOptions, saliency.evaluate, needs_map=True),
+    "video": Protocol(video.VideoOptions, video.evaluate, needs_map=True),
+    "attention": Protocol(attention.AttentionOptions, attention.evaluate, needs_map=True, packages=("captum",)),
     "detection": Protocol(
         detection.DetectionOptions,
         detection.evaluate,
         needs_map=True,
-        takes_subject=True,
         packages=("faster_coco_eval",),
     ),
     "parameters": Protocol(parameters.ParametersOptions, parameters.evaluate),

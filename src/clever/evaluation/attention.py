@@ -78,7 +78,7 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
             values.setdefault((part, "energy"), []).append(_energy(shown, truth, counted))
         pace.reached(number)
     return [
-        subject.identity.record(
+        subject.record(
             protocol="attention",
             part=part,
             perturbation="orig",

@@ -72,15 +72,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
 
     backbone, store = subject.backbone, subject.store
     blocks = options.last_blocks if backbone.has_blocks else 1
-    extractor = FeatureExtractor(
-        backbone,
-        subject.store,
-        options,
-        blocks=blocks,
-        run=subject.identity.run,
-        device=subject.device,
-        seed=subject.seed,
-    )
+    extractor = FeatureExtractor(subject, options, blocks=blocks)
     if extractor.image_size < SMALLEST:
         raise UserError(
             f"{subject.identity.run}: images of {extractor.image_size} px are too small to corrupt, at least {SMALLEST}"
@@ -97,7 +89,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
 
     def record(part: str, perturbation: str, metric: str, value: float) -> None:
         records.append(
-            subject.identity.record(
+            subject.record(
                 protocol="corruption",
                 part=part,
                 perturbation=perturbation,

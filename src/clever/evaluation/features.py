@@ -14,14 +14,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clever.augmentation import PERTURBATIONS, PerturbationOptions, perturb, probe_views
-from clever.backbones import Backbone
-from clever.data import Batches, ImageBatch, Split, Store
+from clever.data import Batches, ImageBatch, Split
 from clever.errors import UserError
 from clever.evaluation.averaging import AveragingOptions, FreshViews, to_bytes
 from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
 
 SplitName = Literal["train", "test"]
+SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
 
 class ExtractionOptions(ProtocolOptions):
@@ -82,10 +83,11 @@ class FeatureOptions(ExtractionOptions):
 class FeatureExtractor:
     """Runs a frozen backbone over the splits of a store.
 
-    The backbone is put on ``device`` and, while features are computed, into evaluation mode without gradients.
-    ``blocks`` is the number of last blocks whose class tokens are concatenated, the final block's last; 1 means
-    the output vector. ``seed`` draws crops and perturbations, each a function of only the seed and the image.
-    ``labelled`` is False if classes are not used. With ``options.averaging`` a feature is the mean over that many
+    The backbone is put on the subject's device and, while features are computed, into evaluation mode without
+    gradients. ``blocks`` is how many last blocks give their class token, concatenated with the final block last; 1
+    takes the output vector. The subject's seed draws crops and perturbations, each a function of the seed and the image
+    alone. Features of perturbed images are shared between the protocols of a job (``subject.features``).
+    ``labelled`` is False where classes play no part. With ``options.averaging`` a feature is the mean over that many
     random transformations of the image, which is first rounded to whole grey levels, as stored images are.
 
     Raises UserError when the image size is unknown or differs from that of the rendered images, when a split is
@@ -94,23 +96,20 @@ class FeatureExtractor:
 
     def __init__(
         self,
-        backbone: Backbone,
-        store: Store,
+        subject: Subject,
         options: ExtractionOptions,
         *,
         blocks: int,
-        run: str,
-        device: torch.device,
-        seed: int,
         labelled: bool = True,
     ) -> None:
-        self._backbone = backbone.to(device)
-        self._store = store
+        self._backbone = subject.backbone.to(subject.device)
+        self._store = store = subject.store
+        self._shared = subject.features
         self._options = options
         self._blocks = blocks
-        self._run = run
-        self._device = device
-        self._seed = seed
+        self._run = run = subject.identity.run
+        self._device = subject.device
+        self._seed = subject.seed
         self._splits: dict[SplitName, Split] = {"train": store.split("train"), "test": store.split("test")}
         self._batches: dict[SplitName, Batches] = {}
         image_size = options.image_size or self._splits["test"].image_size
@@ -167,7 +166,19 @@ class FeatureExtractor:
                 options=self._definition(perturbation),
             )
 
-        return self.extract(split, perturbation, view)
+        def compute() -> Tensor:
+            return self.extract(split, perturbation, view)
+
+        if self._shared is None:
+            return compute()
+        definition = self._definition(perturbation)
+        key = (split, perturbation, definition.canonical(), self._blocks, self._seed, self._extraction_key())
+        return self._shared.get(self._backbone, key, compute)
+
+    def _extraction_key(self) -> str:
+        """All options that decide features. Workers only decode; the batch size changes how sums are rounded."""
+        fields = set(ExtractionOptions.model_fields) - set(ProtocolOptions.model_fields) - {"workers"}
+        return self._options.canonical(exclude=set(type(self._options).model_fields) - fields)
 
     def augmented(self, split: SplitName, version: int) -> Tensor:
         """Features of one augmented version of a split: a random resized crop and flip of every image.

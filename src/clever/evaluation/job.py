@@ -1,11 +1,13 @@
-"""One evaluation job: reads a finished run's folder and a store, and writes one file of records."""
+"""One evaluation job: a finished run's folder and a store in, one file of records for each protocol out."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +17,126 @@ from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
 from clever.data.verification import file_sha256
 from clever.errors import UserError
-from clever.evaluation import PROTOCOLS
+from clever.evaluation import PROTOCOLS, Protocol
 from clever.evaluation.notes import collected_notes
-from clever.evaluation.subject import Subject
+from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.shared_features import SharedFeatures
+from clever.evaluation.subject import RunPredictor, Subject
 from clever.execution.device import held_device
-from clever.options import parse, parse_json
-from clever.parsing import foreign
+from clever.files import replacing
+from clever.job_code import digest, evaluation_code
+from clever.options import parse
+from clever.parsing import foreign, lacks_memory
 from clever.provenance import hardware, package_versions, source_commit
-from clever.results.records import RunIdentity, write_evaluation
+from clever.results.records import RunIdentity, read_evaluation, write_evaluation
 from clever.results.run_description import read_run
 from clever.results.run_id import PIXELS
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """One protocol, or a variant of it, with its options."""
+
+    name: str
+    """A name of ``PROTOCOLS``, or <name>+<variant>."""
+    protocol: Protocol[Any]
+    options: ProtocolOptions
+
+    @property
+    def variant(self) -> str:
+        """What follows the protocol's name in its records: empty, or ``+`` and the variant's name."""
+        return self.name.removeprefix(self.name.partition("+")[0])
+
+    @property
+    def code(self) -> str:
+        """Digest of the source files that decide the records."""
+        return digest(evaluation_code(self.name.partition("+")[0]))
+
+
+def parse_evaluations(content: object, source: str) -> list[Evaluation]:
+    """The evaluations that a mapping from protocol to options names, in its order.
+
+    Args:
+        content: ``{"linear": {"epochs": 100}, "knn+few": {"neighbours": [5]}}``.
+        source: the file or flag that it comes from, for messages.
+
+    Raises:
+        UserError: it is no mapping or empty, a protocol is unknown, or its options are wrong.
+    """
+    if not isinstance(content, dict) or not content:
+        raise UserError(f'{source}: options by protocol are expected, as in {{"knn": {{}}}}, got {content!r:.100}')
+    found = []
+    for name, options in content.items():
+        known = PROTOCOLS.get(name.partition("+")[0])
+        if known is None:
+            raise UserError(f"protocol {name!r} is unknown; there are: {', '.join(PROTOCOLS)}")
+        found.append(Evaluation(name, known, parse(known.options, options, f"options of {name}")))
+    return found
+
+
 def evaluate_run(
-    protocol: str,
-    options_json: str,
+    evaluations: Mapping[str, Any],
     *,
     run_folder: Path,
     store_folder: Path,
-    output: Path,
+    output_folder: Path,
     device: str = "auto",
     threads: int | None = None,
+    again: bool = False,
 ) -> None:
-    """Evaluate the backbone of a finished run and write its records with their provenance.
+    """Evaluate the backbone of a finished run with some protocols, and write the records of each with their provenance.
+
+    The backbone is loaded, and the store verified, once. Features of the same view are computed once for all protocols
+    (`SharedFeatures`). Each protocol's file ``<protocol>.json`` is written as soon as it is measured, and a copy is
+    kept in ``state/``: Snakemake deletes a job's outputs when the job fails and before it runs again. A protocol whose
+    file or kept copy fits the run, the options and the code is not measured again.
 
     Args:
-        protocol: a name of ``PROTOCOLS``, or <name>+<variant>, which names its records accordingly.
-        options_json: the protocol's options as JSON.
-        run_folder: contains run.json and backbone.safetensors, and predictor.safetensors if the run has a predictor.
+        evaluations: options by protocol, as :func:`parse_evaluations` takes them.
+        run_folder: holds run.json and backbone.safetensors, and predictor.safetensors where the run has a predictor.
         store_folder: the prepared store of the run's data set.
-        output: the JSON file to write.
+        output_folder: where the JSON files go, and ``state/``.
         device: as ``held_device`` takes it; a GPU that ``auto`` chose is held until the records are written.
         threads: CPU threads of torch; None leaves torch's choice.
+        again: also measure what is up to date.
 
     Raises:
-        UserError: the protocol is unknown, its options are wrong, the run is unfinished, the store is not the one
-            that the run was trained on, or a file is not the one that was written (see ``Store.verify``).
+        UserError: before anything is measured, where a protocol is unknown, its options are wrong, the run is
+            unfinished, the store is not the one that the run was trained on, or a file is not the one that was written
+            (see ``Store.verify``). A protocol that fails is reported at once; the others are still measured, and the
+            failure is raised at the end.
     """
-    known = PROTOCOLS.get(protocol.partition("+")[0])
-    if known is None:
-        raise UserError(f"protocol {protocol!r} is unknown; there are: {', '.join(PROTOCOLS)}")
-    options = parse_json(known.options, options_json, f"options of {protocol}")
+    chosen = parse_evaluations(evaluations, "evaluations")
     if threads:
         torch.set_num_threads(threads)
     run = read_run(run_folder / "run.json")
+    subject = _subject(run, run_folder, store_folder)
+    failures: dict[str, Exception] = {}
+    waiting = []
+    for evaluation in chosen:
+        if not again and _restored(evaluation, run, output_folder):
+            print(f"{evaluation.name}: up to date", file=sys.stderr, flush=True)
+        else:
+            waiting.append(evaluation)
+    if not waiting:
+        return
+    with held_device(device) as held:
+        for evaluation in waiting:
+            started = time.monotonic()
+            try:
+                _evaluate(evaluation, replace(subject, device=held), run, run_folder, output_folder)
+            except Exception as error:
+                failures[evaluation.name] = error
+                if len(chosen) > 1:
+                    print(f"{evaluation.name}: failed: {error}", file=sys.stderr, flush=True)
+            else:
+                seconds = time.monotonic() - started
+                print(f"{evaluation.name}: measured in {seconds:.1f} s", file=sys.stderr, flush=True)
+    _raise(failures)
+
+
+def _subject(run: Mapping[str, Any], run_folder: Path, store_folder: Path) -> Subject:
+    """The run's backbone, checked, with its store, verified; on no device yet."""
     store = Store.open(store_folder)
     if store.checksum != run["data_checksum"]:
         raise UserError(
@@ -85,58 +163,112 @@ def evaluate_run(
         recipe_digest=run["recipe_digest"],
         data_checksum=store.checksum,
     )
-    with held_device(device) as chosen, collected_notes() as said:
-        notes: dict[str, Any] = {}
-        if known.needs_map and recipe["backbone_name"] == PIXELS:
-            print(f"{protocol}: {run['run']} has no feature map: no records", file=sys.stderr, flush=True)
+    features = SharedFeatures(backbone)
+    return Subject(backbone, run["ir_dim"], store, identity, torch.device("cpu"), 0, features=features)
+
+
+def _evaluate(
+    evaluation: Evaluation, shared: Subject, run: Mapping[str, Any], run_folder: Path, output_folder: Path
+) -> None:
+    """Measure one protocol and write its file, kept copy first."""
+    known, options = evaluation.protocol, evaluation.options
+    with _state_folder(output_folder / "state" / evaluation.name) as states, collected_notes() as said:
+        subject = replace(
+            shared,
+            seed=options.seed,
+            state_folder=states,
+            predictor=_predictor(run_folder, shared.device) if known.needs_predictor else None,
+            variant=evaluation.variant,
+            notes={},
+        )
+        if known.needs_map and run["recipe"]["backbone_name"] == PIXELS:
+            print(f"{evaluation.name}: {run['run']} has no feature map: no records", file=sys.stderr, flush=True)
             records = []
-        elif known.takes_subject:
-            states = output.parent / "state" / output.stem
-            subject = Subject(backbone, run["ir_dim"], store, identity, chosen, options.seed, states, notes)
-            records = known.evaluate(subject, options)
-            for folder in (states, states.parent):
-                with suppress(OSError):  # it was never created, or holds another evaluation's state
-                    folder.rmdir()
         else:
-            further = _predictor(run_folder, chosen) if known.needs_predictor else {}
-            records = known.evaluate(
-                backbone,
-                run["ir_dim"],
-                store,
-                options,
-                run_identity=identity,
-                device=chosen,
-                seed=options.seed,
-                **further,
-            )
+            records = known.evaluate(subject, options)
     for text in said:
         print(f"note: {text}", file=sys.stderr)
     commit, dirty = source_commit()
     provenance = {
         "run": run,
-        "protocol": protocol,
+        "protocol": evaluation.name,
         "options": options.model_dump(mode="json"),
+        "evaluated_by": evaluation.code,
         "git_commit": commit,
         "git_dirty": dirty,
         "versions": package_versions(),
-        "hardware": hardware(chosen),
+        "hardware": hardware(shared.device),
         "said": said,
     }
-    if notes:
-        provenance["notes"] = notes
-    # A protocol may give its records several names (knn20, knn200): a variant's name is appended.
-    variant = protocol.removeprefix(protocol.partition("+")[0])
-    write_evaluation(output, [replace(record, protocol=record.protocol + variant) for record in records], provenance)
+    if subject.notes:
+        provenance["notes"] = subject.notes
+    kept, output = _files(evaluation, output_folder)
+    write_evaluation(kept, records, provenance)
+    _copy(kept, output)
 
 
-def _predictor(run_folder: Path, device: torch.device) -> dict[str, Any]:
-    """Extra arguments of a protocol that needs a predictor: the run's predictor or None, and its inputs."""
+def _files(evaluation: Evaluation, output_folder: Path) -> tuple[Path, Path]:
+    """The kept copy and the output of an evaluation."""
+    name = f"{evaluation.name}.json"
+    return output_folder / "state" / name, output_folder / name
+
+
+def _copy(kept: Path, output: Path) -> None:
+    with replacing(output) as temporary:
+        shutil.copyfile(kept, temporary)
+
+
+def _restored(evaluation: Evaluation, run: Mapping[str, Any], output_folder: Path) -> bool:
+    """Whether the output is up to date, after it was put back from its kept copy if need be."""
+    kept, output = _files(evaluation, output_folder)
+    if _fits(output, evaluation, run):
+        return True
+    if not _fits(kept, evaluation, run):
+        return False
+    _copy(kept, output)
+    return True
+
+
+def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any]) -> bool:
+    """Whether there is an undamaged file of this run as it is now, these options and this code."""
+    try:
+        found = read_evaluation(path).provenance
+    except UserError:
+        return False
+    expected = {
+        "run": run,
+        "protocol": evaluation.name,
+        "options": evaluation.options.model_dump(mode="json"),
+        "evaluated_by": evaluation.code,
+    }
+    return {key: found.get(key) for key in expected} == expected
+
+
+@contextmanager
+def _state_folder(folder: Path) -> Iterator[Path]:
+    """Where a protocol may keep its state; removed afterwards if it is empty."""
+    yield folder
+    with suppress(OSError):  # it was never made
+        folder.rmdir()
+
+
+def _raise(failures: Mapping[str, Exception]) -> None:
+    """Raise what the failed protocols have raised: a fault of the program before one of the user's."""
+    unexpected = [e for e in failures.values() if not isinstance(e, UserError) and not lacks_memory(e)]
+    if unexpected or len(failures) == 1:
+        raise (unexpected or list(failures.values()))[0]
+    if failures:
+        raise UserError("; ".join(f"{name}: {error}" for name, error in failures.items()))
+
+
+def _predictor(run_folder: Path, device: torch.device) -> RunPredictor | None:
+    """The predictor that the run was trained with, None where it has none."""
     from clever.equivariance import load_predictor  # only few protocols need one
 
     predictor = load_predictor(run_folder)
     if predictor is None:
-        return {"predictor": None}
-    return {"predictor": predictor.to(device), "told": predictor.shape.relative_names}
+        return None
+    return RunPredictor(predictor.to(device), predictor.shape.relative_names)
 
 
 def _require_content(weights: Path, run: Mapping[str, Any]) -> None:

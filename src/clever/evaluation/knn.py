@@ -14,12 +14,11 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor
 
-from clever.backbones import Backbone
-from clever.data import Store
-from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions
 from clever.evaluation.notes import note
 from clever.evaluation.parts import part_selections
-from clever.results.records import Record, RunIdentity
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
 
 _CHUNK_ELEMENTS = 2**25
 """Similarities held at once (128 MB of float32)."""
@@ -66,34 +65,24 @@ def vote(
     return [torch.cat(found) for found in predictions]
 
 
-def evaluate(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
-    options: KnnOptions,
-    *,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
-) -> list[Record]:
+def evaluate(subject: Subject, options: KnnOptions) -> list[Record]:
     """Classify the test images under each perturbation by their neighbours among the unchanged training images.
 
-    Works on the backbone's output vector (no concatenated blocks); ``ir_dim`` as in the linear probe. Records:
-    ``top1`` in percent, selection ``last``, epoch 0. ``seed`` draws only the perturbations.
+    Works on the backbone's output vector (no concatenated blocks). Records: ``top1`` in percent, selection ``last``,
+    epoch 0. The subject's seed draws the perturbations alone.
 
     Raises UserError when classes are missing from the training images or features are not finite.
     """
-    device = torch.device(device)
-    extractor = FeatureExtractor(backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed)
-    parts = part_selections(backbone.feature_dim, ir_dim)
-    train_labels, test_labels = extractor.labels("train").to(device), extractor.labels("test").to(device)
+    extractor = FeatureExtractor(subject, options, blocks=1)
+    parts = part_selections(subject.backbone.feature_dim, subject.ir_dim)
+    train_labels, test_labels = (extractor.labels(split).to(subject.device) for split in SPLITS)
     for k in options.neighbours:
         if k > len(train_labels):
-            note(f"{run_identity.run}: only {len(train_labels)} of {k} neighbours vote, one per training image")
-    train = extractor.perturbed("train", "orig").to(device)
+            note(f"{subject.identity.run}: only {len(train_labels)} of {k} neighbours vote, one per training image")
+    train = extractor.perturbed("train", "orig").to(subject.device)
     records: list[Record] = []
     for perturbation in options.perturbations:
-        test = extractor.perturbed("test", perturbation).to(device)
+        test = extractor.perturbed("test", perturbation).to(subject.device)
         for part, where in parts.items():
             predictions = vote(
                 train[:, where],
@@ -101,11 +90,11 @@ def evaluate(
                 test[:, where],
                 options.neighbours,
                 options.temperature,
-                len(store.classes),
+                len(subject.store.classes),
             )
             for k, prediction in zip(options.neighbours, predictions, strict=True):
                 records.append(
-                    run_identity.record(
+                    subject.record(
                         protocol="knn" if len(options.neighbours) == 1 else f"knn{k}",
                         part=part,
                         perturbation=perturbation,

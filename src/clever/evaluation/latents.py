@@ -13,18 +13,17 @@ LBFGS. That minimum has a closed form, which is computed here.
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field, PositiveFloat
 
 from clever import spirograph
-from clever.backbones import Backbone
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
 from clever.evaluation.parts import part_selections
 from clever.evaluation.regression import mean_squared_error, r2, ridge
+from clever.evaluation.subject import Subject
 from clever.options import nearest
-from clever.results.records import Record, RunIdentity
+from clever.results.records import Record
 
 
 class LatentsOptions(FeatureOptions):
@@ -41,57 +40,48 @@ class LatentsOptions(FeatureOptions):
     images for many features."""
 
 
-def evaluate(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
-    options: LatentsOptions,
-    *,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
-) -> list[Record]:
+def evaluate(subject: Subject, options: LatentsOptions) -> list[Record]:
     """Fit one linear map to all targets for each part, on the un-standardised output vector of the backbone.
 
-    ``ir_dim`` as in the linear probe; ``seed`` draws perturbations and transformations. Records, for each perturbation:
+    The subject's seed draws perturbations and transformations. Records, for each perturbation:
     ``mse_<target>`` (in the square of the target's unit), ``r2_<target>`` (1 is perfect), and ``mean_mse`` over the
     targets.
 
     Raises UserError when the store has no such latents, a target does not vary, or features are not finite.
     """
-    device = torch.device(device)
-    names = _targets(store, options, run_identity.run)
-    columns = [store.latent_names.index(name) for name in names]
-    extractor = FeatureExtractor(
-        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
-    )
+    names = _targets(subject.store, options, subject.identity.run)
+    columns = [subject.store.latent_names.index(name) for name in names]
+    extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
     train_latents, test_latents = extractor.split("train").latents, extractor.split("test").latents
     assert train_latents is not None
     assert test_latents is not None
-    train_targets, test_targets = train_latents[:, columns].to(device), test_latents[:, columns].to(device)
+    train_targets, test_targets = (
+        train_latents[:, columns].to(subject.device),
+        test_latents[:, columns].to(subject.device),
+    )
     for name, column in zip(names, test_targets.unbind(1), strict=True):
         if bool((column == column[0]).all()):
             raise UserError(
-                f"{run_identity.run}: the latent {name} is the same in all test images: leave it out of targets"
+                f"{subject.identity.run}: the latent {name} is the same in all test images: leave it out of targets"
             )
-    train = extractor.perturbed("train", "orig").to(device)
+    train = extractor.perturbed("train", "orig").to(subject.device)
     # ridge() sums squared errors; the loss takes their mean over images and targets.
     penalty = options.penalty * train_targets.numel()
     maps = {
         part: ridge(train[:, where], train_targets, [penalty])[0]
-        for part, where in part_selections(backbone.feature_dim, ir_dim).items()
+        for part, where in part_selections(subject.backbone.feature_dim, subject.ir_dim).items()
     }
     records: list[Record] = []
     for perturbation in options.perturbations:
-        test = extractor.perturbed("test", perturbation).to(device)
-        for part, where in part_selections(backbone.feature_dim, ir_dim).items():
+        test = extractor.perturbed("test", perturbation).to(subject.device)
+        for part, where in part_selections(subject.backbone.feature_dim, subject.ir_dim).items():
             predictions = maps[part](test[:, where])
             errors, determination = mean_squared_error(predictions, test_targets), r2(predictions, test_targets)
             values = {f"mse_{name}": value for name, value in zip(names, errors.tolist(), strict=True)}
             values |= {f"r2_{name}": value for name, value in zip(names, determination.tolist(), strict=True)}
             values["mean_mse"] = float(errors.mean())
             records += [
-                run_identity.record(
+                subject.record(
                     protocol="latents",
                     part=part,
                     perturbation=perturbation,

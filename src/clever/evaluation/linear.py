@@ -20,14 +20,13 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from clever.backbones import Backbone
-from clever.data import Store
 from clever.errors import UserError
-from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions
 from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.standardisation import Standardisation
+from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
-from clever.results.records import Record, RunIdentity
+from clever.results.records import Record
 
 
 class LinearOptions(FeatureOptions):
@@ -131,51 +130,38 @@ def train_epoch(
             probe.step(batch[:, parts[part]], batch_labels, rate, options.momentum, options.weight_decay)
 
 
-def evaluate(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
-    options: LinearOptions,
-    *,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
-) -> list[Record]:
+def evaluate(subject: Subject, options: LinearOptions) -> list[Record]:
     """Train a classifier for each part and test it under each perturbation.
 
-    ``ir_dim`` is the width of the invariant representation within the backbone's output, or None when the backbone
-    was trained without a split (then only the part ALL exists). Records: ``top1`` and, with five classes or more,
-    ``top5``, in percent of the test images; ``last`` for every perturbation, ``best`` for ``orig`` only (the epoch
-    with the highest top1, the earliest of equals; its top5 is that epoch's). The same seed gives the same bits on the
-    same machine.
+    A backbone that was trained without a split (``subject.ir_dim`` None) has only the part ALL. Records: ``top1`` and,
+    with five classes or more, ``top5``, in percent of the test images; ``last`` for every perturbation, ``best`` for
+    ``orig`` alone (the epoch with the highest top1, the earliest of equals; its top5 is that epoch's). The same seed
+    gives the same bits on the same machine.
 
     Raises UserError when classes are missing from the training images, features are not finite or training diverges.
     """
-    device = torch.device(device)
-    blocks = options.last_blocks if backbone.has_blocks else 1
-    extractor = FeatureExtractor(
-        backbone, store, options, blocks=blocks, run=run_identity.run, device=device, seed=seed
-    )
-    parts = part_selections(backbone.feature_dim, ir_dim, blocks)
-    train_labels, test_labels = extractor.labels("train").to(device), extractor.labels("test").to(device)
-    views = _Views(extractor, options, device)
+    blocks = options.last_blocks if subject.backbone.has_blocks else 1
+    extractor = FeatureExtractor(subject, options, blocks=blocks)
+    parts = part_selections(subject.backbone.feature_dim, subject.ir_dim, blocks)
+    train_labels, test_labels = (extractor.labels(split).to(subject.device) for split in SPLITS)
+    views = _Views(extractor, options, subject.device)
     clean = views.test("orig") if "orig" in options.perturbations else None
     probes: dict[str, SoftmaxRegression] = {}
     for part, where in parts.items():
         width = len(torch.arange(extractor.width)[where])
         # The same generator for every part: each starts as if it were trained alone.
-        generator = make_generator(seed, "linear", "weights")
-        probes[part] = SoftmaxRegression.initial(width, len(store.classes), generator, device)
+        generator = make_generator(subject.seed, "linear", "weights")
+        probes[part] = SoftmaxRegression.initial(width, len(subject.store.classes), generator, subject.device)
         if isinstance(where, Tensor):
-            parts[part] = where.to(device)
+            parts[part] = where.to(subject.device)
 
     best: dict[str, tuple[Tensor, int]] = {}
     for epoch in range(options.epochs):
-        train_epoch(probes, parts, views.train(epoch), train_labels, epoch=epoch, options=options, seed=seed)
+        train_epoch(probes, parts, views.train(epoch), train_labels, epoch=epoch, options=options, seed=subject.seed)
         for part, probe in probes.items():
             if not bool(probe.weight.isfinite().all()):
                 raise UserError(
-                    f"{run_identity.run}: the linear probe of {part} diverged in epoch {epoch + 1}; "
+                    f"{subject.identity.run}: the linear probe of {part} diverged in epoch {epoch + 1}; "
                     f"lower learning_rate ({options.learning_rate}) or set standardise: true"
                 )
             if clean is not None:
@@ -185,12 +171,12 @@ def evaluate(
 
     records: list[Record] = []
     for part, (ranks, epoch) in best.items():
-        records += _records(run_identity, part, "orig", ranks, len(store.classes), "best", epoch)
+        records += _records(subject, part, "orig", ranks, len(subject.store.classes), "best", epoch)
     for perturbation in options.perturbations:
         features = clean if perturbation == "orig" and clean is not None else views.test(perturbation)
         for part, probe in probes.items():
             ranks = probe.ranks(features[:, parts[part]], test_labels)
-            records += _records(run_identity, part, perturbation, ranks, len(store.classes), "last", options.epochs)
+            records += _records(subject, part, perturbation, ranks, len(subject.store.classes), "last", options.epochs)
     return records
 
 
@@ -228,7 +214,7 @@ class _Views:
 
 
 def _records(
-    run_identity: RunIdentity,
+    subject: Subject,
     part: str,
     perturbation: str,
     ranks: Tensor,
@@ -238,7 +224,7 @@ def _records(
 ) -> list[Record]:
     # Five guesses among fewer than five classes are always right.
     return [
-        run_identity.record(
+        subject.record(
             protocol="linear",
             part=part,
             perturbation=perturbation,

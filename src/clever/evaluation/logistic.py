@@ -78,15 +78,7 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
 
     backbone = subject.backbone
     blocks = options.last_blocks if backbone.has_blocks else 1
-    extractor = FeatureExtractor(
-        backbone,
-        subject.store,
-        options,
-        blocks=blocks,
-        run=subject.identity.run,
-        device=subject.device,
-        seed=subject.seed,
-    )
+    extractor = FeatureExtractor(subject, options, blocks=blocks)
     parts = part_selections(backbone.feature_dim, subject.ir_dim, blocks)
     train = extractor.perturbed("train", "orig").to(subject.device)
     labels, test_labels = (extractor.labels(split).to(subject.device) for split in ("train", "test"))
@@ -110,7 +102,7 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
 
     def record(part: str, perturbation: str, metric: str, value: float) -> None:
         records.append(
-            subject.identity.record(
+            subject.record(
                 protocol="logistic",
                 part=part,
                 perturbation=perturbation,

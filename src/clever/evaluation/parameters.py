@@ -26,16 +26,16 @@ from torch import Tensor
 from clever.augmentation import Augmentation, AugmentationOptions, Table
 from clever.augmentation.options import Probability
 from clever.augmentation.tables import take
-from clever.backbones import Backbone
-from clever.data import ImageBatch, Store
+from clever.data import ImageBatch
 from clever.errors import UserError
 from clever.evaluation.averaging import first_view_only
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
 from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.regression import r2, ridge_selected
 from clever.evaluation.standardisation import Standardisation
+from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
-from clever.results.records import Record, RunIdentity
+from clever.results.records import Record
 
 Target = Literal[
     "angle",
@@ -112,56 +112,44 @@ class ParametersOptions(ExtractionOptions):
         return self
 
 
-def evaluate(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
-    options: ParametersOptions,
-    *,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
-) -> list[Record]:
+def evaluate(subject: Subject, options: ParametersOptions) -> list[Record]:
     """Predict the parameters of test views from the backbone's output vector, for each part.
 
-    ``ir_dim`` as in the linear probe; ``seed`` draws the views. Records, with perturbation ``views``: ``r2_<target>``
+    The subject's seed draws the views. Records, with perturbation ``views``: ``r2_<target>``
     (1 is perfect, 0 as good as the mean) and ``balanced_accuracy_flip`` (percent; 50 is chance), over all test views.
 
     Raises UserError when a target does not vary under the recipe or features are not finite.
     """
-    device = torch.device(device)
-    extractor = FeatureExtractor(
-        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
-    )
-    views = _Views(extractor, store, options, run_identity.run, seed)
-    train, test = views.features("train").to(device), views.features("test").to(device)
+    extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
+    views = _Views(extractor, subject, options)
+    train, test = views.features("train").to(subject.device), views.features("test").to(subject.device)
     images = torch.arange(len(extractor.split("train"))).repeat(options.views)
     continuous: list[Target] = [target for target in options.targets if target != "flip"]
     records: list[Record] = []
 
     def record(part: str, metric: str, value: float) -> None:
         records.append(
-            run_identity.record(
+            subject.record(
                 protocol="parameters", part=part, perturbation="views", metric=metric, value=value, n=len(test)
             )
         )
 
-    for part, where in _parts(backbone.feature_dim, ir_dim, options.equal_width, seed).items():
-        columns = torch.arange(backbone.feature_dim)[where]
+    for part, where in _parts(subject.backbone.feature_dim, subject.ir_dim, options.equal_width, subject.seed).items():
+        columns = torch.arange(subject.backbone.feature_dim)[where]
         if options.with_original:
-            columns = torch.cat([columns, columns + backbone.feature_dim])
-        columns = columns.to(device)
+            columns = torch.cat([columns, columns + subject.backbone.feature_dim])
+        columns = columns.to(subject.device)
         standardise = Standardisation.of([train[:, columns]])
         train_part, test_part = standardise(train[:, columns]), standardise(test[:, columns])
         if continuous:
             linear = ridge_selected(
                 train_part,
-                views.targets("train", continuous).to(device),
+                views.targets("train", continuous).to(subject.device),
                 images,
                 options.penalties,
-                make_generator(seed, "parameters", "held out"),
+                make_generator(subject.seed, "parameters", "held out"),
             )
-            scores = r2(linear(test_part), views.targets("test", continuous).to(device))
+            scores = r2(linear(test_part), views.targets("test", continuous).to(subject.device))
             for target, value in zip(continuous, scores.tolist(), strict=True):
                 record(part, f"r2_{target}", value)
         if "flip" in options.targets:
@@ -224,9 +212,8 @@ def _parts(feature_dim: int, ir_dim: int | None, equal_width: bool, seed: int) -
 class _Views:
     """The views of both splits, drawn once for all images: their parameters and features."""
 
-    def __init__(
-        self, extractor: FeatureExtractor, store: Store, options: ParametersOptions, run: str, seed: int
-    ) -> None:
+    def __init__(self, extractor: FeatureExtractor, subject: Subject, options: ParametersOptions) -> None:
+        store, seed = subject.store, subject.seed
         self._extractor = extractor
         self._options = options
         self._maker = Augmentation(first_view_only(options.recipe, extractor.image_size), store.mean, store.std)
@@ -244,8 +231,8 @@ class _Views:
             for name, values in self._targets[split].items():
                 if bool((values == values[0]).all()):
                     raise UserError(
-                        f"{run}: the target {name} is the same in all {split} views: leave it out of targets, or let "
-                        "recipe change it"
+                        f"{subject.identity.run}: the target {name} is the same in all {split} views: leave it out of "
+                        "targets, or let recipe change it"
                     )
 
     def targets(self, split: SplitName, names: list[Target]) -> Tensor:

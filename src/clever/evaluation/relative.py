@@ -18,14 +18,14 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from clever import threediebench
-from clever.backbones import Backbone
 from clever.data import Store
 from clever.data.pairs import Pairs
 from clever.errors import UserError
-from clever.evaluation.features import FeatureExtractor, FeatureOptions, SplitName
+from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions, SplitName
 from clever.evaluation.parts import part_selections
+from clever.evaluation.subject import Subject
 from clever.randomness import derive_seed, make_generator, seeded
-from clever.results.records import Record, RunIdentity
+from clever.results.records import Record
 
 Targets = Callable[[Tensor, Tensor], Tensor]
 """Latents of the first and of the second photographs, [N, 7] each, to float32 [N, T]."""
@@ -74,42 +74,36 @@ def pooled_r2(predictions: Tensor, targets: Tensor) -> float:
 
 
 def evaluate_relative(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
+    subject: Subject,
     options: RelativeOptions,
     *,
     protocol: str,
     targets: Targets,
     scores: Scores,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
 ) -> list[Record]:
     """Train a head for each part on pairs of training photographs and test it on pairs of test photographs.
 
-    ``ir_dim`` as in the linear probe; ``seed`` draws the pairs, their order and the head's start, the same for every
-    part. Records: the metrics of ``scores``, for each perturbation, over all test pairs.
+    The subject's seed draws the pairs, their order and the head's start, the same for every
+    part. Records: what ``scores`` gives, for each perturbation, over all test pairs.
 
     Raises UserError when the store is not 3DIEBench, features are not finite, or training diverges.
     """
-    device = torch.device(device)
-    require_threediebench(store, run_identity.run, protocol)
-    extractor = FeatureExtractor(
-        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
-    )
-    parts = part_selections(backbone.feature_dim, ir_dim)
-    pairs, test_pairs = (_Pairs(extractor, split, targets, device) for split in _SPLITS)
-    test_rows, test_targets = test_pairs.draw(options.test_pairs_an_object, seed, protocol, "test pairs")
-    train = extractor.perturbed("train", "orig").to(device)
+    require_threediebench(subject.store, subject.identity.run, protocol)
+    extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
+    parts = part_selections(subject.backbone.feature_dim, subject.ir_dim)
+    pairs, test_pairs = (_Pairs(extractor, split, targets, subject.device) for split in SPLITS)
+    test_rows, test_targets = test_pairs.draw(options.test_pairs_an_object, subject.seed, protocol, "test pairs")
+    train = extractor.perturbed("train", "orig").to(subject.device)
     heads: dict[str, nn.Module] = {}
     for part, where in parts.items():
-        with seeded(derive_seed(seed, protocol, "head")):
-            heads[part] = make_head(2 * train[:1, where].shape[1], test_targets.shape[1], options).to(device)
+        with seeded(derive_seed(subject.seed, protocol, "head")):
+            heads[part] = make_head(2 * train[:1, where].shape[1], test_targets.shape[1], options).to(subject.device)
     optimisers = {part: torch.optim.Adam(head.parameters(), options.learning_rate) for part, head in heads.items()}
     for epoch in range(options.epochs):
-        rows, epoch_targets = pairs.draw(options.pairs_an_object, seed, protocol, "pairs", epoch)
-        order = torch.randperm(len(rows), generator=make_generator(seed, protocol, "order", epoch)).to(device)
+        rows, epoch_targets = pairs.draw(options.pairs_an_object, subject.seed, protocol, "pairs", epoch)
+        order = torch.randperm(len(rows), generator=make_generator(subject.seed, protocol, "order", epoch)).to(
+            subject.device
+        )
         for batch in torch.split(order, options.batch_size):
             for part, where in parts.items():
                 features = train[rows[batch]][..., where].flatten(1)
@@ -119,18 +113,18 @@ def evaluate_relative(
                 optimisers[part].step()
     records: list[Record] = []
     for perturbation in options.perturbations:
-        test = extractor.perturbed("test", perturbation).to(device)
+        test = extractor.perturbed("test", perturbation).to(subject.device)
         for part, where in parts.items():
             with torch.no_grad():
                 batches = torch.split(test_rows, options.extraction_batch)
                 predictions = torch.cat([heads[part](test[rows][..., where].flatten(1)) for rows in batches])
             if not bool(predictions.isfinite().all()):
                 raise UserError(
-                    f"{run_identity.run}: the head of {protocol} on {part} diverged: "
+                    f"{subject.identity.run}: the head of {protocol} on {part} diverged: "
                     f"lower learning_rate ({options.learning_rate})"
                 )
             records += [
-                run_identity.record(
+                subject.record(
                     protocol=protocol,
                     part=part,
                     perturbation=perturbation,
@@ -154,9 +148,6 @@ def make_head(input_dim: int, output_dim: int, options: RelativeOptions) -> nn.M
         *(nn.Linear(hidden, hidden), nn.ReLU()),
         nn.Linear(hidden, output_dim),
     )
-
-
-_SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
 
 class _Pairs:

@@ -5,46 +5,30 @@ The targets are the differences, second less first, of the floor's hue and of th
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from clever import threediebench
-from clever.backbones import Backbone
-from clever.data import Store
 from clever.evaluation.regression import r2
 from clever.evaluation.relative import RelativeOptions, evaluate_relative, pooled_r2
-from clever.results.records import Record, RunIdentity
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
 
 
 class RelativeColourOptions(RelativeOptions):
     """Training and test of the head. The defaults are SIE's."""
 
 
-def evaluate(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
-    options: RelativeColourOptions,
-    *,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
-) -> list[Record]:
+def evaluate(subject: Subject, options: RelativeColourOptions) -> list[Record]:
     """Records ``r2_colour`` (1 is perfect; over both differences at once), ``r2_floor_hue`` and ``r2_light_hue``.
 
     Arguments and errors as in `clever.evaluation.relative.evaluate_relative`.
     """
     return evaluate_relative(
-        backbone,
-        ir_dim,
-        store,
+        subject,
         options,
         protocol="relative_colour",
         targets=relative_colour,
         scores=_scores,
-        run_identity=run_identity,
-        device=device,
-        seed=seed,
     )
 
 

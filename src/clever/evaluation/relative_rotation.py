@@ -5,45 +5,29 @@ The target is the unit quaternion of R1^-1 R2, in the order x, y, z, w, with the
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from clever import threediebench
-from clever.backbones import Backbone
-from clever.data import Store
 from clever.evaluation.relative import RelativeOptions, evaluate_relative, pooled_r2
-from clever.results.records import Record, RunIdentity
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
 
 
 class RelativeRotationOptions(RelativeOptions):
     """Training and test of the head. The defaults are SIE's."""
 
 
-def evaluate(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
-    options: RelativeRotationOptions,
-    *,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
-) -> list[Record]:
+def evaluate(subject: Subject, options: RelativeRotationOptions) -> list[Record]:
     """Records ``r2_rotation`` (1 is perfect; over all four components at once, see `pooled_r2`) for each part.
 
     Arguments and errors as in `clever.evaluation.relative.evaluate_relative`.
     """
     return evaluate_relative(
-        backbone,
-        ir_dim,
-        store,
+        subject,
         options,
         protocol="relative_rotation",
         targets=relative_rotation,
         scores=lambda predictions, targets: {"r2_rotation": pooled_r2(predictions, targets)},
-        run_identity=run_identity,
-        device=device,
-        seed=seed,
     )
 
 

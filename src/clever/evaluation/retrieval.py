@@ -16,7 +16,6 @@ Neighbours are by cosine.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,22 +25,17 @@ from torch import Tensor
 
 from clever import threediebench
 from clever.augmentation.pairs import PairParameterSpace
-from clever.backbones import Backbone
-from clever.data import Split, Store
+from clever.data import Split
 from clever.errors import UserError
-from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
+from clever.evaluation.features import SPLITS, ExtractionOptions, FeatureExtractor
 from clever.evaluation.relative import require_threediebench
-from clever.results.records import Record, RunIdentity
-
-Predictor = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Features [N, D] and relative parameters [N, R] to the features' embeddings and the predicted ones, [N, E] each."""
+from clever.evaluation.subject import PredictorFunction, Subject
+from clever.results.records import Record
 
 ROTATION = PairParameterSpace("rotation").relative_names
 """The relative rotation, R = 4."""
 ROTATION_AND_COLOUR = PairParameterSpace("rotation_and_colour").relative_names
 """The relative rotation, then the changes of floor and light hue, R = 6."""
-
-_SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
 _TILE = 4096
 """Predictions, and photographs that they are compared with, at once: 64 MB of float32."""
@@ -78,45 +72,32 @@ class Photographs:
     views: Tensor
 
 
-def evaluate(
-    backbone: Backbone,
-    ir_dim: int | None,
-    store: Store,
-    options: RetrievalOptions,
-    *,
-    run_identity: RunIdentity,
-    device: torch.device | str,
-    seed: int,
-    predictor: Predictor | None,
-    told: tuple[str, ...] = ROTATION,
-) -> list[Record]:
-    """Measure a run's predictor. None means that the run has none; ``told`` names its inputs besides features.
+def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
+    """Measure the predictor that a run was trained with.
 
     Records, in fractions from 0 to 1: ``pre_train_train``, ``pre_val_val``, ``pre_val_all``, ``mrr``, ``hit_at_<k>``;
-    the part is EF, or ALL of a run without a split (``ir_dim`` None). Objects with a single photograph are not asked
-    for. A run without a predictor yields no records and a line that says so, because the runs of a study share their
-    protocols and only some have one.
+    the part is EF, or ALL of a run without a split (``subject.ir_dim`` None). Objects with a single photograph are not
+    asked for. A run without a predictor gives no records and a line that says so, because the runs of a study share
+    their protocols and only some have one.
 
     Raises UserError when the store is not 3DIEBench, the predictor was trained with inputs other than
     `ROTATION` or `ROTATION_AND_COLOUR`, or features or embeddings are not finite.
     """
-    if predictor is None:
-        print(f"retrieval: {run_identity.run} has no predictor: no records", file=sys.stderr, flush=True)
+    if subject.predictor is None:
+        print(f"retrieval: {subject.identity.run} has no predictor: no records", file=sys.stderr, flush=True)
         return []
-    device = torch.device(device)
-    require_threediebench(store, run_identity.run, "retrieval")
+    require_threediebench(subject.store, subject.identity.run, "retrieval")
+    predictor, told = subject.predictor.predict, subject.predictor.relative_names
     if told not in (ROTATION, ROTATION_AND_COLOUR):
         raise UserError(
-            f"{run_identity.run}: its predictor takes {', '.join(told)} as input, but retrieval needs one that takes "
-            "rotations: train it on augmentation pairs"
+            f"{subject.identity.run}: its predictor takes {', '.join(told)} as input, but retrieval needs one that "
+            "takes rotations: train it on augmentation pairs"
         )
-    extractor = FeatureExtractor(
-        backbone, store, options, blocks=1, run=run_identity.run, device=device, seed=seed, labelled=False
-    )
-    features = {split: extractor.perturbed(split, "orig").to(device) for split in _SPLITS}
-    train, test = (photographs(features[name], extractor.split(name), predictor, told) for name in _SPLITS)
+    extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
+    features = {split: extractor.perturbed(split, "orig").to(subject.device) for split in SPLITS}
+    train, test = (photographs(features[name], extractor.split(name), predictor, told) for name in SPLITS)
     if not bool(train.embeddings.isfinite().all() & test.embeddings.isfinite().all()):
-        raise UserError(f"{run_identity.run}: embeddings are not finite: the predictor's weights are damaged")
+        raise UserError(f"{subject.identity.run}: embeddings are not finite: the predictor's weights are damaged")
     ranks = view_ranks(test, predictor).double()
     values = {
         "pre_train_train": (retrieval_error(train, [train], predictor), asked(train)),
@@ -126,9 +107,9 @@ def evaluate(
     }
     values |= {f"hit_at_{k}": (float((ranks <= k).double().mean()), asked(test)) for k in options.hits}
     return [
-        run_identity.record(
+        subject.record(
             protocol="retrieval",
-            part="ALL" if ir_dim is None else "EF",
+            part="ALL" if subject.ir_dim is None else "EF",
             perturbation="orig",
             metric=metric,
             value=value,
@@ -139,7 +120,9 @@ def evaluate(
 
 
 @torch.no_grad()
-def photographs(features: Tensor, split: Split, predictor: Predictor, told: tuple[str, ...] = ROTATION) -> Photographs:
+def photographs(
+    features: Tensor, split: Split, predictor: PredictorFunction, told: tuple[str, ...] = ROTATION
+) -> Photographs:
     """What is needed of a split whose photographs have these features [N, D], on the features' device."""
     assert split.latents is not None
     assert split.groups is not None
@@ -167,7 +150,7 @@ def asked(views: Photographs) -> Tensor:
 
 
 @torch.no_grad()
-def predict(views: Photographs, rows: Tensor, predictor: Predictor) -> Tensor:
+def predict(views: Photographs, rows: Tensor, predictor: PredictorFunction) -> Tensor:
     """The embeddings that the first photograph of their object foretells for these rows, float32 [M, E] of length 1."""
     sources = views.first[rows]
     rotation = threediebench.relative_quaternion(views.rotations[sources], views.rotations[rows])
@@ -175,7 +158,7 @@ def predict(views: Photographs, rows: Tensor, predictor: Predictor) -> Tensor:
     return F.normalize(predictor(views.features[sources], change)[1], dim=1)
 
 
-def retrieval_error(views: Photographs, among: list[Photographs], predictor: Predictor) -> float:
+def retrieval_error(views: Photographs, among: list[Photographs], predictor: PredictorFunction) -> float:
     """PRE of the photographs of one split, looked for among those of some splits."""
     gallery = torch.cat([split.embeddings for split in among])
     rotations = torch.cat([split.rotations for split in among]).double()
@@ -200,7 +183,7 @@ def nearest_rows(queries: Tensor, gallery: Tensor) -> Tensor:
     return found
 
 
-def view_ranks(views: Photographs, predictor: Predictor) -> Tensor:
+def view_ranks(views: Photographs, predictor: PredictorFunction) -> Tensor:
     """The rank, from 1, that each prediction gives to the right photograph of its object: int64 [M].
 
     In the order of :func:`asked`, grouped by object. Of equally similar photographs the earlier row comes first.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -111,15 +112,7 @@ class _FineTuning:
         # The same seed for every part and share: each starts as if it were trained alone.
         backbone = copy.deepcopy(subject.backbone)
         self._model = Classifier(backbone, columns, blocks, len(subject.store.classes), subject.seed).to(subject.device)
-        self._extractor = FeatureExtractor(
-            backbone,
-            subject.store,
-            options,
-            blocks=blocks,
-            run=subject.identity.run,
-            device=subject.device,
-            seed=subject.seed,
-        )
+        self._extractor = FeatureExtractor(replace(subject, backbone=backbone), options, blocks=blocks)
         self._test_labels = self._extractor.labels("test")
         self._batches = Batches(
             subject.store.split("train"),
@@ -199,7 +192,7 @@ class _FineTuning:
         self, perturbation: str, values: dict[str, float], selection: Literal["last", "best"], epoch: int
     ) -> list[Record]:
         return [
-            self._subject.identity.record(
+            self._subject.record(
                 protocol=self._name,
                 part=self._part,
                 perturbation=perturbation,

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from clever.backbones import Backbone
 from clever.data import Store
-from clever.results.records import RunIdentity
+from clever.evaluation.shared_features import SharedFeatures
+from clever.results.records import Record, RunIdentity
+
+PredictorFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Features [N, D] and relative parameters [N, R] to the features' embeddings and the predicted ones, [N, E] each."""
+
+
+@dataclass(frozen=True)
+class RunPredictor:
+    """The predictor that a run was trained with.
+
+    ``relative_names`` names the columns of the relative parameters that ``predict`` takes.
+    """
+
+    predict: PredictorFunction
+    relative_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Subject:
     """A finished run's backbone with the data and the device that it is evaluated on.
 
-    ``ir_dim`` is the width of the invariant representation within the backbone's output, None if the backbone was
-    trained without a split. ``state_folder`` is where an evaluation that trains for long keeps its state, None if
-    no state is kept. ``notes`` go into the evaluation's provenance.
+    ``ir_dim`` is the width of the invariant representation within the backbone's output, None where the backbone was
+    trained without a split. ``seed`` draws views, perturbations and initial weights. ``state_folder`` is where an
+    evaluation that trains for long keeps its state, None where nothing is kept. ``predictor`` is loaded only for a
+    protocol that needs one, and None where the run has none. ``variant`` follows the protocol's name in records, and
+    begins with ``+`` unless it is empty. ``features`` are those that the protocols of one job share; None where
+    nothing is shared. ``notes`` go into the evaluation's provenance.
     """
 
     backbone: Backbone
@@ -29,8 +49,35 @@ class Subject:
     device: torch.device
     seed: int
     state_folder: Path | None = None
+    predictor: RunPredictor | None = None
+    variant: str = ""
+    features: SharedFeatures | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def note(self, key: str, value: Any) -> None:
         """Save a JSON value with the records, such as the ids of chosen images."""
         self.notes[key] = value
+
+    def record(
+        self,
+        *,
+        protocol: str,
+        part: str,
+        perturbation: str,
+        metric: str,
+        value: float,
+        n: int,
+        selection: Literal["last", "best"] = "last",
+        epoch: int = 0,
+    ) -> Record:
+        """A record of this run under the protocol's name, with the variant's behind it."""
+        return self.identity.record(
+            protocol=protocol + self.variant,
+            part=part,
+            perturbation=perturbation,
+            metric=metric,
+            value=value,
+            n=n,
+            selection=selection,
+            epoch=epoch,
+        )

@@ -12,6 +12,7 @@ import torch
 from clever.backbones import BackboneOptions, build_backbone
 from clever.data import DataOptions, Store, prepare
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.subject import Subject
 from clever.gpu_check.findings import Findings, attempt, step_parser
 from clever.results.records import Record, RunIdentity
 
@@ -31,7 +32,7 @@ def records_on(device: torch.device, protocol: str, store: Store) -> list[Record
     identity = RunIdentity("digits", "resnet10t_half", "untrained", "none", 0, "", "", store.checksum)
     options = known.options.model_validate(OPTIONS[protocol])
     ir_dim = backbone.feature_dim * 4 // 5
-    return known.evaluate(backbone, ir_dim, store, options, run_identity=identity, device=device, seed=0)
+    return known.evaluate(Subject(backbone, ir_dim, store, identity, device, seed=0), options)
 
 
 def _key(record: Record) -> tuple[str, ...]:

@@ -36,18 +36,16 @@ def run_and_evaluate(study_file: Path, run: str, store: Path, results: Path, dev
     execution = ExecutionOptions(device=used, threads=threads, placement=placement, state_gap_seconds=20.0)
     pretrain(recipe, Store.open(store), folder, execution)
     print(f"{run}: trained in {time.monotonic() - started:.1f} s", flush=True)
-    for protocol, options in study.evaluation_options().items():
-        begun = time.monotonic()
-        evaluate_run(
-            protocol,
-            options.model_dump_json(),
-            run_folder=folder,
-            store_folder=store,
-            output=results / "evaluations" / run / f"{protocol}.json",
-            device=device,
-            threads=threads,
-        )
-        print(f"{run}: {protocol} in {time.monotonic() - begun:.1f} s", flush=True)
+    begun = time.monotonic()
+    evaluate_run(
+        {protocol: options.model_dump(mode="json") for protocol, options in study.evaluation_options().items()},
+        run_folder=folder,
+        store_folder=store,
+        output_folder=results / "evaluations" / run,
+        device=device,
+        threads=threads,
+    )
+    print(f"{run}: evaluated in {time.monotonic() - begun:.1f} s", flush=True)
 
 
 def main() -> int:

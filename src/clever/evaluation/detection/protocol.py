@@ -119,7 +119,7 @@ def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
     if state is not None:
         state.clear()
     return [
-        subject.identity.record(
+        subject.record(
             protocol="detection",
             part="ALL",
             perturbation="orig",

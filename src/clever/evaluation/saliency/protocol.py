@@ -100,7 +100,7 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
             scores.setdefault(key, SaliencyScores()).add(prediction, truth, counted)
         pace.reached(number)
     return [
-        subject.identity.record(
+        subject.record(
             protocol="saliency",
             part=part,
             perturbation="orig",

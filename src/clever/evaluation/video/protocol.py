@@ -77,9 +77,7 @@ def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
             scores[part] += score_sequence(sequence.name, found, objects)
         pace.reached(number)
     return [
-        subject.identity.record(
-            protocol="video", part=part, perturbation="orig", metric=metric, value=value, n=len(each)
-        )
+        subject.record(protocol="video", part=part, perturbation="orig", metric=metric, value=value, n=len(each))
         for part, each in scores.items()
         for metric, value in summary(each).items()
     ]
