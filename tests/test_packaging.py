@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from clever import __version__
+from clever.catalogue import catalogue_text
 from clever.cli import main
 from clever.config import Study
 
@@ -119,6 +120,20 @@ def test_the_schema_is_in_step() -> None:
     assert written == json.loads(json.dumps(Study.model_json_schema())), (
         "renew it: clever schema > workflow/schemas/study.schema.json"
     )
+
+
+def test_the_catalogue_is_in_step() -> None:
+    written = (ROOT / "src" / "clever" / "catalogue.json").read_text(encoding="utf-8")
+    assert written == catalogue_text(), "renew it: python -m clever.catalogue"
+
+
+@pytest.mark.parametrize("command", [["--help"], ["methods"], ["methods", "--json"], ["completion", "bash"]], ids=str)
+def test_a_command_that_computes_nothing_does_not_import_torch(command: list[str]) -> None:
+    program = "import sys\nfrom clever.cli import main\n"
+    program += f"try:\n    main({command!r})\nexcept SystemExit:\n    pass\n"
+    program += "print([name for name in ('torch', 'pandas', 'timm') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_schema_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

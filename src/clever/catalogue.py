@@ -1,7 +1,13 @@
-"""The available choices, read from the registries."""
+"""The available choices, read from the registries.
+
+``python -m clever.catalogue`` writes them to ``catalogue.json`` in the package, which ``clever methods`` prints without
+importing torch. A test keeps the file in step with the registries.
+"""
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from typing import get_args
 
 from clever.augmentation import PERTURBATIONS, VIEW_MAKERS
@@ -23,3 +29,16 @@ def catalogue() -> dict[str, list[str]]:
         "protocols": list(PROTOCOLS),
         "sources": list(SOURCES),
     }
+
+
+def catalogue_text() -> str:
+    """The content of ``catalogue.json``."""
+    return json.dumps(catalogue(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+
+    from clever.files import write_text
+
+    write_text(Path(str(files("clever") / "catalogue.json")), catalogue_text())

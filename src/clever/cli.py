@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_progress(commands)
     _add_provenance(commands)
+    _add_completion(commands, parser)
     return parser
 
 
@@ -407,9 +408,27 @@ def _add_methods(commands: _Commands) -> None:
 
 
 def _methods(arguments: argparse.Namespace) -> None:
-    from clever.catalogue import catalogue
+    from importlib.resources import files
 
-    _print_mapping(catalogue(), arguments.json)
+    written = (files("clever") / "catalogue.json").read_text(encoding="utf-8")
+    _print_mapping(json.loads(written), arguments.json)
+
+
+def _add_completion(commands: _Commands, whole: argparse.ArgumentParser) -> None:
+    parser = _add(
+        commands,
+        "completion",
+        "print a script that completes commands and options in a shell",
+        'Use it by: eval "$(clever completion bash)"',
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.set_defaults(command=lambda arguments: _complete(whole, arguments.shell))
+
+
+def _complete(parser: argparse.ArgumentParser, shell: str) -> None:
+    import shtab
+
+    print(shtab.complete(parser, shell))
 
 
 def _add_schema(commands: _Commands) -> None:

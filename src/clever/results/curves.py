@@ -6,16 +6,18 @@ import csv
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from clever.errors import UserError
 from clever.parsing import foreign
 from clever.results.run_description import HEALTHY
 from clever.results.run_id import RunId
 from clever.results.tables import read_bytes, read_table, require_names, tidy, to_numbers, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CURVE_COLUMNS = ("run", "data", "backbone", "method", "augmentation", "seed", "epoch", "metric", "value")
 CURVE_KEY = ("data", "backbone", "method", "augmentation", "seed", "metric", "epoch")
@@ -34,6 +36,8 @@ def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()
     Raises UserError, naming file, line and column, for a cell that is not a number, and for a file whose checksum
     differs from the one that its run recorded.
     """
+    import pandas as pd  # every job imports this module, and only tables need it
+
     rows: dict[tuple[str, int, str], tuple[object, ...]] = {}
     checksums = {str(run["run"]): run.get("metrics_sha256") for run in runs}
     for path in sorted(paths):
@@ -70,6 +74,8 @@ def read_curves(path: Path) -> pd.DataFrame:
 
 def numeric_curves(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The numeric curves, with ``value`` as float64; empty values (of a term that the method lacks) are dropped."""
+    import pandas as pd  # every job imports this module, and only tables need it
+
     numbers = curves[(curves["metric"] != HEALTH) & (curves["value"].str.strip() != "")].copy()
     parsed = pd.to_numeric(numbers["value"], errors="coerce")
     # A diverging run may have written nan or inf. Such points are valid, but they cannot be drawn.

@@ -10,10 +10,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from clever.errors import UserError
@@ -23,6 +22,9 @@ from clever.results.differing import first_difference, value_at
 from clever.results.run_description import warn_of_unsealed
 from clever.results.run_id import RunId
 from clever.results.tables import read_bytes, read_table, require_names, require_unique, tidy, to_numbers, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 from clever.sealed import check_seal, sealed
 
 FORMAT = 2
@@ -164,6 +166,8 @@ def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd
     Raises UserError where two records with the same key differ, naming both files, and where an evaluation was made
     on another run than the one described, naming the key and both values.
     """
+    import pandas as pd  # every job imports this module, and only tables need it
+
     seen: dict[tuple[object, ...], tuple[Record, Path]] = {}
     described = {str(run["run"]): run for run in runs}
     unsealed: list[Path] = []

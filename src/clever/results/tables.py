@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from clever.errors import UserError
 from clever.files import write_text
 from clever.parsing import foreign, require_regular
 from clever.results.run_id import AXIS_PATTERN
 from clever.results.sums import check_sums
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NAMES = ("run", "data", "backbone", "method", "augmentation", "protocol", "part", "perturbation", "metric")
 _RUN = f"{AXIS_PATTERN}(/{AXIS_PATTERN})*"
@@ -33,6 +36,8 @@ def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd
     Raises:
         UserError: the file is missing, empty, truncated, changed or not a CSV, or lacks one of ``columns``.
     """
+    import pandas as pd  # every job imports this module, and only tables need it
+
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if verify:
@@ -82,6 +87,8 @@ def to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may
     Raises:
         UserError: a value is not a number; the message names its line.
     """
+    import pandas as pd  # every job imports this module, and only tables need it
+
     text = table[column].str.strip()
     numbers = pd.to_numeric(text, errors="coerce")
     wrong = ~np.isfinite(numbers)
