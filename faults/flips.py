@@ -128,7 +128,7 @@ def _results(bench: Bench, folder: Path) -> _Results:
     status, said = made.evaluate()
     expect(status == 0, said)
     made.evaluation.parent.mkdir(parents=True)
-    shutil.copy(folder / "again.json", made.evaluation)
+    shutil.copy(folder / "again" / "knn.json", made.evaluation)
     status, said = made.collect()
     expect(status == 0, said)
     return made

@@ -94,11 +94,11 @@ def _archive(bench: Bench, right: bool, folder: Path) -> str:
 
 
 def _planted_batch(bench: Bench, folder: Path) -> str:
-    batches = folder / "root" / "cifar-10-batches-py"
+    batches = folder / "photographs" / "cifar-10-batches-py"
     batches.mkdir(parents=True)
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
         (batches / name).write_bytes(pickle.dumps(_Trap(folder / "sprung")))
-    options = {"source": "cifar10", "root": str(folder / "root")}
+    options = {"source": "cifar10", "root": str(folder / "photographs")}
     said = bench.prepare(options, folder / "store", folder).must_refuse("data_batch_1: md5 is", "not the published")
     return _not_sprung(folder, said)
 

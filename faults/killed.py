@@ -22,7 +22,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
             3,
             f"{number.name} while training",
             "state saved within 10 s; exit status 75 (restart requested); resumes to the same bits",
-            [partial(_warned, bench, number, seed) for seed in range(tries or 5)],
+            [partial(_warned, bench, number, seed) for seed in range(tries or 7)],
         )
         for number in (signal.SIGTERM, signal.SIGUSR1)
     ]
@@ -30,14 +30,14 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
         3,
         "Ctrl-C while training",
         "state saved within 10 s; exit status 130 (stopped by hand); resumes to the same bits",
-        [partial(_warned, bench, signal.SIGINT, seed) for seed in range(tries or 3)],
+        [partial(_warned, bench, signal.SIGINT, seed) for seed in range(tries or 7)],
     )
     return [
         Row(
             1,
             "SIGKILL at a random step, in the middle of saving or of writing the results",
             "resumes; the weights equal the undisturbed run's bit for bit (sha256)",
-            [partial(_killed, bench, seed) for seed in range(tries or 20)],
+            [partial(_killed, bench, seed) for seed in range(tries or 30)],
         ),
         *warned,
         stopped,
