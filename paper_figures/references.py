@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 from arguments import PUBLISHED_FOLDER
-from published_values import PUBLISHED_COLUMNS, REFERENCE_FILE, read_published_file
+from published_values import REFERENCE_FILE, read_published_file
 
 from clever.errors import UserError
 
 REFERENCES = PUBLISHED_FOLDER / REFERENCE_FILE
-REFERENCE_COLUMNS = (*PUBLISHED_COLUMNS, "batch_size")
 PAIR_COLUMNS = (
     *("data", "backbone", "method", "augmentation", "protocol", "metric", "value", "seeds"),
     *("reference_method", "reference_protocol", "reference_epochs", "reference_batch_size", "reference_value"),
@@ -25,7 +24,7 @@ PAIR_COLUMNS = (
 
 
 def read_references(path: Path = REFERENCES) -> pd.DataFrame:
-    """The reference accuracies, in percent, with the columns ``REFERENCE_COLUMNS``.
+    """The reference accuracies, in percent, with the published columns and ``batch_size``.
 
     ``value``, ``epochs`` and ``batch_size`` are float64 (the latter two NaN where the source states none). ``protocol``
     is ``linear`` (an offline probe), ``online_linear`` (a head trained with the backbone) or ``knn``; ``note`` has

@@ -140,7 +140,7 @@ def _blur_(images: Tensor, table: Table, on_device: Table, coefficients: Coeffic
 def move_pixels(pixels: Tensor, image: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> Tensor:
     """The geometric operations (crop, flip, rotation, elastic distortion), which precede the colour operations.
 
-    Arguments and result are those of :func:`distort`; ``there`` is the table on the pixels' device.
+    Arguments and result are those of :func:`distort`; ``on_device`` is the table on the pixels' device.
     """
     device, size = pixels.device, coefficients.size
     box = table_box(on_device, size)

@@ -10,9 +10,6 @@ from pathlib import Path, PurePath
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Extensions of image files (upper or lower case), the same as torchvision's ``ImageFolder``."""
 
-PICTURES = (".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl")
-"""Extensions of pictures that are not read, as in ``ImageFolder``; users may miss these files."""
-
 _JUNK_FOLDERS = ("__MACOSX", "@eaDir", ".AppleDouble", ".ipynb_checkpoints", ".Trashes", "$RECYCLE.BIN")
 _JUNK_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
 

@@ -87,15 +87,15 @@ def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
         print(f"retrieval: {subject.identity.run} has no predictor: no records", file=sys.stderr, flush=True)
         return []
     require_threediebench(subject.store, subject.identity.run, "retrieval")
-    predictor, told = subject.predictor.predict, subject.predictor.relative_names
-    if told not in (ROTATION, ROTATION_AND_COLOUR):
+    predictor, inputs = subject.predictor.predict, subject.predictor.relative_names
+    if inputs not in (ROTATION, ROTATION_AND_COLOUR):
         raise UserError(
-            f"{subject.identity.run}: its predictor takes {', '.join(told)} as input, but retrieval needs one that "
+            f"{subject.identity.run}: its predictor takes {', '.join(inputs)} as input, but retrieval needs one that "
             "takes rotations: train it on augmentation pairs"
         )
     extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
     features = {split: extractor.perturbed(split, "orig").to(subject.device) for split in SPLITS}
-    train, test = (photographs(features[name], extractor.split(name), predictor, told) for name in SPLITS)
+    train, test = (photographs(features[name], extractor.split(name), predictor, inputs) for name in SPLITS)
     if not bool(train.embeddings.isfinite().all() & test.embeddings.isfinite().all()):
         raise UserError(f"{subject.identity.run}: embeddings are not finite: the predictor's weights are damaged")
     ranks = view_ranks(test, predictor).double()
@@ -121,7 +121,7 @@ def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
 
 @torch.no_grad()
 def photographs(
-    features: Tensor, split: Split, predictor: PredictorFunction, told: tuple[str, ...] = ROTATION
+    features: Tensor, split: Split, predictor: PredictorFunction, inputs: tuple[str, ...] = ROTATION
 ) -> Photographs:
     """What is needed of a split whose photographs have these features [N, D], on the features' device."""
     assert split.latents is not None
@@ -129,7 +129,7 @@ def photographs(
     device = features.device
     latents = split.latents.to(device)
     rotations = threediebench.quaternion(latents[:, threediebench.ROTATION].double()).float()
-    hues = latents[:, [threediebench.FLOOR_HUE, threediebench.LIGHT_HUE] if told == ROTATION_AND_COLOUR else []]
+    hues = latents[:, [threediebench.FLOOR_HUE, threediebench.LIGHT_HUE] if inputs == ROTATION_AND_COLOUR else []]
     _, places, counts = torch.unique(split.groups, return_inverse=True, return_counts=True)
     rows = torch.arange(len(places))
     first = torch.full_like(counts, len(places)).scatter_reduce_(0, places, rows, "amin")

@@ -218,13 +218,13 @@ def _compare_content(chain: Chain, where: object, content: Mapping[str, Any]) ->
 
 
 def _compare_records(
-    chain: Chain, records: Sequence[Mapping[str, Any]], run: Mapping[str, Any], here: str, there: str
+    chain: Chain, records: Sequence[Mapping[str, Any]], run: Mapping[str, Any], records_name: str, description_name: str
 ) -> None:
     """Compare the run id, commit, recipe and data in the records with the run's description."""
     says = {"run": run["run"], "commit": run["git_commit"]} | {key: run[key] for key in _SHARED[1:]}
     for column, expected in says.items():
         for found in sorted({str(record[column]) for record in records}):
-            chain.compare(f"records' {column}", (here, found), (there, expected))
+            chain.compare(f"records' {column}", (records_name, found), (description_name, expected))
 
 
 def _compare_with_table(chain: Chain, path: Path, measured: Sequence[Mapping[str, Any]], table: Path) -> None:
