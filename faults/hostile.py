@@ -99,7 +99,7 @@ def _planted_batch(bench: Bench, folder: Path) -> str:
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
         (batches / name).write_bytes(pickle.dumps(_Trap(folder / "sprung")))
     options = {"source": "cifar10", "root": str(folder / "root")}
-    said = bench.prepare(options, folder / "store", folder).must_refuse("data_batch_1: md5 is", "was published")
+    said = bench.prepare(options, folder / "store", folder).must_refuse("data_batch_1: md5 is", "not the published")
     return _not_sprung(folder, said)
 
 

@@ -15,7 +15,7 @@ from clever.evaluation.linear import LinearOptions
 from clever.evaluation.linear import evaluate as evaluate_linear
 from clever.evaluation.semi import SemiOptions, evaluate
 
-from .subjects import RUN, build, by_axes, subject_of
+from .subjects import build, by_axes, subject_of
 from .toys import TwoParts, coloured
 
 QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "perturbations": ["orig"]}
@@ -30,9 +30,7 @@ def test_frozen_on_all_labels_it_is_the_linear_probe(tmp_path: Path) -> None:
     )  # fmt: skip
     found = by_axes(evaluate(subject_of(TwoParts(), store, ir_dim=9), options))
     probe = LinearOptions(epochs=30, batch_size=32, learning_rate=2.0, perturbations=["orig"])
-    linear = by_axes(
-        evaluate_linear(TwoParts(), 9, store, probe, run_identity=RUN, device="cpu", seed=0),
-    )
+    linear = by_axes(evaluate_linear(subject_of(TwoParts(), store, ir_dim=9), probe))
     for part in ("ALL", "IR"):
         assert found[part, "orig", "top1"] == pytest.approx(linear[part, "orig", "top1"], abs=4.0)
         assert found[part, "orig", "top1"] > 50

@@ -36,7 +36,8 @@ FEATURES = BATCHES | {
 
 DECLARED: dict[str, dict[str, str]] = {
     "linear": {
-        "evaluation/linear.py:evaluate": "labels; whether a classifier diverged, once an epoch",
+        "evaluation/linear.py:evaluate": "whether a classifier diverged, once an epoch",
+        "evaluation/linear.py:evaluate.<locals>.<genexpr>": "labels",
         "evaluation/linear.py:_Views.__init__": "features go to the device",
         "evaluation/linear.py:_Views.__init__.<locals>.<listcomp>": "features go to the device",
         "evaluation/linear.py:_Views._scaled": "features go to the device",
@@ -44,7 +45,10 @@ DECLARED: dict[str, dict[str, str]] = {
         "evaluation/linear.py:train_epoch": "the order of an epoch",
         "evaluation/linear.py:_hits": "the accuracy of an epoch",
     },
-    "knn": {"evaluation/knn.py:evaluate": "features go to the device; how many are right"},
+    "knn": {
+        "evaluation/knn.py:evaluate": "features go to the device; how many are right",
+        "evaluation/knn.py:evaluate.<locals>.<genexpr>": "labels",
+    },
     "parameters": {
         "evaluation/parameters.py:evaluate": "features go to the device; scores",
         "evaluation/parameters.py:flip_accuracy": "scikit-learn fits on the host",
