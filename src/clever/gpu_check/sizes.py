@@ -37,8 +37,6 @@ class Sizes:
     rounds: int
     vmamba: tuple[int, int] | None
     """Side of the image and batch size of VMamba-Tiny against ViT-Small."""
-    losses_images: int
-    losses_outputs: int
     sharing: tuple[int, ...]
     """Numbers of processes to try in the trial of sharing the card."""
     sharing_seconds: float
@@ -77,8 +75,6 @@ CARD = Sizes(
     ),
     rounds=3,
     vmamba=(224, 128),
-    losses_images=256,
-    losses_outputs=65536,
     sharing=(1, 2, 4),
     sharing_seconds=3.0,
 )
@@ -94,8 +90,6 @@ REHEARSAL = Sizes(
     speed=(SpeedCase("vit", "test_vit", 4, "two", seconds=120.0),),
     rounds=1,
     vmamba=None,
-    losses_images=2,
-    losses_outputs=256,
     sharing=(1, 2),
     sharing_seconds=0.5,
 )
