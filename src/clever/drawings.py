@@ -74,7 +74,7 @@ def _claims(study: Study) -> str:
 
 _FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
 _TABLE = ("Tables", (".md", ".csv", ".tex"))
-_FIGURE = ("Figures", (".pdf", ".png"))
+_FIGURE = ("Figures", (".pdf", ".png", ".svg"))
 _BOTH = ("records", "runs")
 
 DRAWINGS: dict[str, Drawing] = {
