@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from arguments import add_protocol, add_records, add_runs, check_suffixes, make_parser, run_script
 from differences import Difference, paired_difference
-from names import METRICS, PERTURBATIONS, PROTOCOLS, method_label, perturbation_rank, seeds_label
+from names import METRICS, PERTURBATIONS, PROTOCOLS, method_label, perturbation_rank, reference_of, seeds_label
 from tables import Kind, Row, Table, to_latex, to_markdown
 
 from clever.errors import UserError
@@ -27,11 +27,6 @@ GROUP = ["data", "backbone", "augmentation", "method"]
 CSV_HEADS = (*GROUP, "reference", "perturbation", "mean", "std", "seeds", "difference", "low", "high", "verdict")
 UNHEALTHY_MARK = "‡"
 NOTHING = "–"
-
-
-def reference_of(method: str) -> str:
-    """The baseline alone: ``dino`` of ``dino+clever``. A method without ``+`` is its own reference."""
-    return method.split("+")[0]
 
 
 def chosen_records(records: pd.DataFrame, protocol: str, part: str, metric: str) -> pd.DataFrame:
