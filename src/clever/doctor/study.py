@@ -94,7 +94,7 @@ def _compare_store(study: Study, name: str, folder: Path, store: Store, verified
     padded = ""
     if store.info["layout"] == "encoded":
         height, width = store.info["splits"]["train"]["largest"]
-        batch = max(block.optimisation.batch_size for block in study.pretrainings if block.data == name)
+        batch = max(block.optimisation.batch_size for block in study.blocks() if block.data == name)
         size = gigabytes(3 * batch * height * width)
         padded = f", a batch of {batch} padded to at most {height} x {width} pixels ({size})"
     return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}{padded}")
