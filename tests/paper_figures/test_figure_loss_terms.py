@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from style import ALARM
+from style import ALARM, SUFFIXES
 from synthetic_study import COLLAPSED, MakeStudy
 
 from clever.errors import UserError
@@ -91,7 +91,7 @@ def test_two_backbones_do_not_share_a_panel(make_study: MakeStudy) -> None:
         assert len([line for line in axes.lines if len(np.atleast_1d(line.get_xdata())) == 3]) == mine["run"].nunique()
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_redrawn_it_is_the_same_to_the_byte(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
     study = make_study(methods=("dino+clever",), seeds=1)
     paths = [tmp_path / f"{name}{suffix}" for name in ("first", "second")]
