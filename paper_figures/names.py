@@ -25,6 +25,11 @@ METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
 PROTOCOLS = {
     "linear": "Linear probe",
     "knn": "Weighted kNN",
+    "corruption": "Corruption robustness",
+    "saliency": "Unsupervised saliency",
+    "video": "Video object segmentation",
+    "attention": "Attention on objects",
+    "detection": "Detection and instance segmentation",
     "parameters": "Augmentation parameters",
     "latents": "Latents",
     "relative_rotation": "Relative rotation",
