@@ -21,15 +21,13 @@ from differences import Difference, paired_difference
 from names import NOT_PUBLISHED, PERTURBATIONS, method_label, reference_of, seeds_label
 from published_values import read_published
 from summary import Configuration
+from table_matrix import NOTHING, SUFFIXES, UNHEALTHY_MARK, difference_notes, unhealthy_notes
 from tables import Kind, Row, Table, to_latex, to_markdown
 
 from clever.files import write_text
 from clever.results.records import read_records
 from clever.results.run_description import read_runs, unhealthy_runs
 
-SUFFIXES = (".md", ".csv", ".tex")
-NOTHING = "–"
-UNHEALTHY_MARK = "‡"
 VALUES_HEAD = "values"
 CSV_HEADS = (
     *("table", "line", "column", "kind", "value", "std", "seeds"),
@@ -127,7 +125,8 @@ def read_numbers(records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[
     for _, row in published.iloc[order].iterrows():
         configuration = Configuration(*(str(row[name]) for name in columns[:4]))
         elsewhere = "" if row["evaluation_data"] == row["data"] else str(row["evaluation_data"])
-        what = Measurement(*(str(row[name]) for name in columns[4:]), elsewhere)
+        protocol, part, perturbation, metric = (str(row[name]) for name in columns[4:])
+        what = Measurement(protocol, part, perturbation, metric, elsewhere)
         found = Printed(float(row["value"]), float(row["std"]), float(row["epochs"]), str(row["source"]))
         earlier = printed.setdefault((configuration, what), found)
         if math.isnan(earlier.std) and not math.isnan(found.std) and earlier[::2] == (found.value, found.epochs):
@@ -208,20 +207,11 @@ def _notes(
 ) -> list[str]:
     notes = list(grid.notes)
     cells = [cell for row in rows for cell in row.cells]
-    if grid.compared and intervals:
-        notes.append(
-            f"Δ: {grid.compared}, in points, paired by seed: mean and 95 % confidence interval of Student's t over "
-            "seeds. An asterisk marks intervals that exclude 0. "
-            f"The {intervals} intervals are not corrected for their number: about {0.05 * intervals:.0f} would exclude "
-            "0 if nothing differed."
-        )
-    elif grid.compared:
-        notes.append(f"Δ: {grid.compared}, in points; one seed has no interval.")
+    if grid.compared:
+        notes += difference_notes(intervals, "in points", grid.compared)
     if NOTHING in cells:
         notes.append(f"{NOTHING} : not measured, or nothing to compare with.")
-    if marked:
-        reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(marked.items()))
-        notes.append(f"{UNHEALTHY_MARK} Unhealthy run; its numbers say little about the method. {reasons}.")
+    notes += unhealthy_notes(marked)
     if sources:
         notes += [f"({number}) {source}." for number, source in enumerate(sources, start=1)]
         notes.append(f"Rows without a published row below them: {NOT_PUBLISHED}.")
@@ -294,7 +284,7 @@ def elsewhere_table(title: str, note: str, values: pd.DataFrame, heads: Mapping[
             if what in plain:
                 found[plain[what]] = format_printed(Printed(row["value"], row["std"], math.nan, ""))
         if found:
-            trained = NOTHING if math.isnan(float(epochs)) else f"{float(epochs):.0f}"
+            trained = NOTHING if math.isnan(float(str(epochs))) else f"{float(str(epochs)):.0f}"
             label = f"published ({sources.index(str(source)) + 1})"
             labels = (str(data), str(backbone), str(method), str(augmentation) or NOTHING, str(part), trained, label)
             rows.append(Row(labels, tuple(found.get(head, "") for head in plain.values()), "published"))

@@ -28,6 +28,7 @@ PROTOCOL = "linear"
 WANTED = (PROTOCOL, "ALL")
 SPLITTING = ("clever", "ddcl")
 """The add-ons with an IR and an EF; their terms are what this table is about."""
+ABSENT = "–"
 WEIGHTS = ("orthogonality_weight", "head_norm_weight")
 
 
@@ -35,11 +36,11 @@ def terms(equivariance: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """What the contrast compares, and the weights of orthogonality and head norm; None for other add-ons."""
     name = equivariance.get("name")
     if name == "none":
-        return "whole vector", "–", "–"
+        return "whole vector", ABSENT, ABSENT
     if name not in SPLITTING:
         return None
-    weights = [equivariance.get(weight, 0.0) for weight in WEIGHTS]
-    return "IR", *(f"{weight:g}" if weight else "–" for weight in weights)
+    orthogonality, head_norm = (equivariance.get(weight, 0.0) for weight in WEIGHTS)
+    return "IR", f"{orthogonality:g}" if orthogonality else ABSENT, f"{head_norm:g}" if head_norm else ABSENT
 
 
 def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
