@@ -20,7 +20,7 @@ from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
 from clever.invocation import DATA_ROOT, refuse_settings
 from clever.options import Options, nearest, parse
-from clever.pretraining.options import OptimisationOptions
+from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
 from clever.results.run_id import NO_AUGMENTATION, PIXELS, UNTRAINED, Name
 from clever.study_file import read_study
@@ -52,6 +52,8 @@ class PretrainingOptions(Options):
     """Seeds, one run each; use three or more if the table should show a spread."""
     optimisation: OptimisationOptions = OptimisationOptions()
     """Optimiser and schedules of these runs."""
+    online_probe: OnlineProbeOptions | None = None
+    """Measure the features of these runs while they train; omit to train without."""
 
 
 class Study(Options):
@@ -189,6 +191,7 @@ class Study(Options):
                                 augmentation=self.augmentations[augmentation],
                                 optimisation=block.optimisation,
                                 seed=seed,
+                                online_probe=block.online_probe,
                             )
 
     def _controls(self) -> Iterable[RunRecipe]:
