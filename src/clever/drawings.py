@@ -74,7 +74,7 @@ def _claims(study: Study) -> str:
 
 _FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
 _TABLE = ("Tables", (".md", ".csv", ".tex"))
-_FIGURE = ("Figures", (".pdf", ".png"))
+_FIGURE = ("Figures", (".pdf", ".png", ".svg"))
 _BOTH = ("records", "runs")
 
 DRAWINGS: dict[str, Drawing] = {
@@ -82,6 +82,10 @@ DRAWINGS: dict[str, Drawing] = {
     "table_matrix": Drawing(*_TABLE, _BOTH, published=False, shows="linear"),
     "table_latents": Drawing(*_TABLE, _BOTH, published=False, shows="latents"),
     "table_references": Drawing(*_TABLE, _BOTH),
+    "table_saliency": Drawing(*_TABLE, _BOTH, shows="saliency"),
+    "table_video": Drawing(*_TABLE, _BOTH, shows="video"),
+    "table_detection": Drawing(*_TABLE, _BOTH, shows="detection"),
+    "table_corruption": Drawing(*_TABLE, _BOTH, shows="corruption"),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
     "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}),

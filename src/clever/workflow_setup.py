@@ -14,6 +14,7 @@ from clever.crosschecks.missing_data import missing_data
 from clever.errors import UserError
 from clever.invocation import Invocation, refuse_settings, separate
 from clever.options import Options
+from clever.pretraining.recipe import RunRecipe
 from clever.study_file import read_study
 
 RESULTS = Path("results")
@@ -27,6 +28,8 @@ class Setup:
     """Values that the rules share."""
 
     study: Study
+    recipes: dict[str, RunRecipe]
+    """Recipe of every run by its id, computed once: Snakemake asks for each of them."""
     invocation: Invocation
     protocols: dict[str, Options]
     """Options of every protocol, with its data under ``data_root``. A variant, ``<protocol>+<name>``, is the same code
@@ -36,6 +39,14 @@ class Setup:
     urgency: dict[str, int]
     """Priority of the runs of each seed: Snakemake starts jobs of equal priority in arbitrary order. All runs of a
     seed, evaluated, come before the next seed, so that a study that is stopped early has complete columns."""
+
+    def recipe(self, run: str) -> RunRecipe:
+        """The recipe of one run.
+
+        Raises:
+            UserError: the study has no such run.
+        """
+        return self.recipes[run] if run in self.recipes else self.study.recipe(run)
 
 
 def default_study(source: Path, module: bool = False) -> str:
@@ -86,9 +97,11 @@ def _checked(config: Mapping[str, object], files: Sequence[Path], plan: bool) ->
             if not plan:
                 raise UserError(line)
             print(f"note: {line}", file=sys.stderr)
-    last_first = sorted({recipe.seed for recipe in study.recipes().values()}, reverse=True)
+    recipes = study.recipes()
+    last_first = sorted({recipe.seed for recipe in recipes.values()}, reverse=True)
     return Setup(
         study=study,
+        recipes=recipes,
         invocation=invocation,
         protocols=study.evaluation_options(invocation.data_root),
         results=str(results / "measured" if invocation.from_measured else results),

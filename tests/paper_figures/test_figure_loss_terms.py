@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from style import ALARM
+from style import ALARM, SUFFIXES
 from synthetic_study import COLLAPSED, MakeStudy
 
 from clever.errors import UserError
@@ -100,7 +100,7 @@ def test_the_online_probe_is_drawn_where_it_was_measured(make_study: MakeStudy) 
     assert [np.asarray(line.get_xydata()).tolist() for line in panel.lines] == [[[1.0, 31.0], [2.0, 32.0]]]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_redrawn_it_is_the_same_to_the_byte(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
     study = make_study(methods=("dino+clever",), seeds=1)
     paths = [tmp_path / f"{name}{suffix}" for name in ("first", "second")]

@@ -17,7 +17,7 @@ from clever.equivariance.none import NoneOptions
 from clever.errors import UserError
 from clever.options import Options, parse
 from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions
-from clever.results.run_id import Name, RunId
+from clever.results.run_id import Name, RunId, VariedName
 
 
 def _one_of(options: Iterable[type[Options]]) -> Any:
@@ -64,10 +64,10 @@ class RunRecipe(Options):
     data: Name
     backbone_name: Name
     backbone: BackboneOptions
-    method_name: Name
+    method_name: VariedName
     method: MethodOptions | None
     """None for a control run, which is not trained."""
-    augmentation_name: Name
+    augmentation_name: VariedName
     augmentation: AugmentationChoice | None
     optimisation: OptimisationOptions | None
     seed: int
