@@ -80,7 +80,10 @@ class OnlineProbe:
         self._images = {name: _Images(store, name, options.images, device, workers) for name in _SPLITS}
         # Without initialisation, which would draw from the global generator.
         self._classifiers = nn.ModuleDict(
-            {name: skip_init(nn.Linear, _width(part, width), self._classes) for name, part in parts.items()}
+            {
+                name: skip_init(nn.Linear, _width(part, width), self._classes)  # type: ignore[no-untyped-call]
+                for name, part in parts.items()
+            }
         )
         for parameter in self._classifiers.parameters():
             nn.init.zeros_(parameter)
