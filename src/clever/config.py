@@ -155,6 +155,7 @@ class Study(Options):
                     augmentations={name: self.augmentations[name] for name in options.augmentations},
                     seeds=options.seeds,
                     optimisation=options.optimisation,
+                    online_probe=options.online_probe,
                 ),
                 options.axes,
             )
@@ -246,6 +247,7 @@ def _runs(block: Block) -> Iterator[RunRecipe]:
                         augmentation=block.augmentations[augmentation],
                         optimisation=block.optimisation,
                         seed=seed,
+                        online_probe=block.online_probe,
                     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clever.crosschecks.data_needs import lacking_test_images, needs_classes
+from clever.crosschecks.online_probe import stored_probe_faults
 from clever.data.padding import padding_refusal
 from clever.errors import UserError
 from clever.memory import machine_memory
@@ -37,6 +38,7 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
         return
     if tests == 0:
         yield from lacking_test_images(study, name)
+    yield from stored_probe_faults(study, name, info)
     if classes < 2:
         for protocol in study.evaluation_options():
             if needs_classes(protocol):

@@ -65,6 +65,29 @@ class OptimisationOptions(Options):
         return self
 
 
+class OnlineProbeOptions(Options):
+    """A linear classifier and nearest neighbours on the frozen features while a run trains.
+
+    They watch the run and change none of its bits. Their accuracies, ``online_linear_<part>`` and
+    ``online_knn_<part>`` in metrics.csv, are not those of the protocols ``linear`` and ``knn``: fewer images, and a
+    classifier that learns on from measurement to measurement. Report those of the protocols.
+    """
+
+    every: PositiveInt = 5
+    """Epochs between two measurements; the last epoch is always measured. Raise it where epochs are short."""
+    images: PositiveInt = 5000
+    """Training images that the probe learns from, and test images that it is measured on; the same in every epoch and
+    for every seed. Lower it where a measurement takes long."""
+    passes: PositiveInt = 10
+    """Passes of the linear classifier over these images at each measurement."""
+    learning_rate: float = Field(default=1.0, gt=0)
+    """Of the linear classifier, for standardised features divided by the root of their number."""
+    neighbours: PositiveInt = 20
+    """Neighbours that vote."""
+    temperature: float = Field(default=0.07, gt=0)
+    """Softmax temperature of the votes."""
+
+
 class ExecutionOptions(Options):
     """How a run is executed; nothing here changes what is computed."""
 
