@@ -1,8 +1,8 @@
 """How much of a momentum teacher is still its initialisation, from the recipe alone.
 
 After T steps the teacher is the share m_0 m_1 ... m_{T-1} of its initial parameters plus a mixture of the student's,
-where m_i is the momentum of step i. With 0.996 and few steps this share is nearly 1: the evaluated network is then still
-the untrained one, whatever the student has learnt.
+where m_i is the momentum of step i. With 0.996 and few steps this share is nearly 1: the evaluated network is then
+still the untrained one, whatever the student has learnt.
 """
 
 from __future__ import annotations
