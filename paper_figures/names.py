@@ -25,6 +25,8 @@ PROTOCOLS = {
     "linear": "Linear probe",
     "knn": "Weighted kNN",
     "parameters": "Augmentation parameters",
+    "equivariance": "Equivariance",
+    "quality": "Quality",
     "latents": "Latents",
     "relative_rotation": "Relative rotation",
     "relative_colour": "Relative colour",
