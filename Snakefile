@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from clever.results.run_id import AXIS_PATTERN
+from clever.results.run_id import AXIS_PATTERN, VARIED_PATTERN
 from clever.workflow_setup import default_study, set_up
 
 min_version("9.27")
@@ -42,8 +42,8 @@ pathvars:
 wildcard_constraints:
     data=AXIS_PATTERN,
     backbone=AXIS_PATTERN,
-    method=AXIS_PATTERN,
-    augmentation=AXIS_PATTERN,
+    method=VARIED_PATTERN,
+    augmentation=VARIED_PATTERN,
     seed=r"\d+",
 
 

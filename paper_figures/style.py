@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from clever.files import write_bytes
 
-SUFFIXES = (".pdf", ".png")
+SUFFIXES = (".pdf", ".png", ".svg")
 INK = "#222222"
 MUTED = "#6b6b6b"
 ALARM = "#b00020"
@@ -92,6 +92,8 @@ def house_style() -> Iterator[None]:
         "figure.dpi": 100.0,
         "savefig.dpi": 200.0,
         "pdf.fonttype": 42,  # TrueType: text stays text, and publishers accept it
+        "svg.fonttype": "path",  # a browser without our font would set wider letters, which overlap
+        "svg.hashsalt": "clever",  # matplotlib draws a new one for each file otherwise
     }
     with matplotlib.rc_context(settings):
         yield
@@ -109,12 +111,16 @@ def legend_columns(labels: Iterable[str], width: float) -> int:
     return max(1, min(5, int(width / (0.7 + 0.075 * max(len(label) for label in labels)))))
 
 
+_METADATA: dict[str, dict[str, str | None]] = {
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` to a .pdf or .png without date and version, so that redrawing gives the same bytes."""
-    metadata = (
-        {"CreationDate": None, "Creator": None, "Producer": None} if path.suffix == ".pdf" else {"Software": None}
-    )
+    """Write ``figure`` to a .pdf, .png or .svg without date and version, so that redrawing gives the same bytes."""
     buffer = io.BytesIO()
     with house_style():
-        figure.savefig(buffer, format=path.suffix[1:], metadata=metadata)
+        figure.savefig(buffer, format=path.suffix[1:], metadata=_METADATA[path.suffix])
     write_bytes(path, buffer.getvalue())

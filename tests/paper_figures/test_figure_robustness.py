@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from published_values import read_published
-from style import METHOD_MARKS
+from style import METHOD_MARKS, SUFFIXES
 from summary import published_cells, summarise
 from synthetic_study import PERTURBATIONS, MakeStudy, Study
 
@@ -82,7 +82,7 @@ def test_nothing_published_is_drawn_for_other_data(make_study: MakeStudy) -> Non
     )
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_redrawn_it_is_the_same_to_the_byte(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
     study = make_study()
     paths = [tmp_path / f"{name}{suffix}" for name in ("first", "second")]

@@ -54,5 +54,5 @@ def test_a_new_figure_is_drawn(project: Path, tmp_path: Path) -> None:
     count = len(measured.read_text(encoding="utf-8").splitlines())
     drawn = tmp_path / "results" / "spirograph" / "measured" / "paper"
     assert {path.name: path.read_text() for path in drawn.iterdir()} == {
-        f"figure_lines{suffix}": f"{suffix}: {count} lines" for suffix in (".pdf", ".png")
+        f"figure_lines{suffix}": f"{suffix}: {count} lines" for suffix in (".pdf", ".png", ".svg")
     }

@@ -50,9 +50,9 @@ def test_everything_is_made(finished: Path) -> None:
     for run in (RUN, CONTROL):
         for name in ("backbone.safetensors", "run.json", "metrics.csv"):
             assert (finished / "runs" / run / name).stat().st_size > 0
-    for name in ("table_1.md", "table_1.csv", "table_1.tex", "figure_robustness.pdf", "figure_robustness.png"):
-        assert (finished / "paper" / name).stat().st_size > 0
-    for name in ("figure_loss_terms.pdf", "figure_loss_terms.png", "report.html"):
+    tables = [f"table_1.{suffix}" for suffix in ("md", "csv", "tex")]
+    figures = [f"figure_{item}.{suffix}" for item in ("robustness", "loss_terms") for suffix in ("pdf", "png", "svg")]
+    for name in (*tables, *figures, "report.html"):
         assert (finished / "paper" / name).stat().st_size > 0
     with (finished / "records.csv").open(encoding="utf-8", newline="") as file:
         records = list(csv.DictReader(file))

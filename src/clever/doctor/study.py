@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from clever.config import Study
+from clever.crosschecks.missing_data import lacking
 from clever.crosschecks.prepared import same_options, store_faults
 from clever.data import Store
 from clever.data.store import DESCRIPTION
@@ -68,6 +69,9 @@ def check_data(study: Study, name: str, results: Path, verify: bool, data_root: 
     if root.is_dir():
         if not os.access(root, os.R_OK | os.X_OK):
             return Finding(subject, "FAIL", f"{root} is not readable; get read permission")
+        line = None if options.download else lacking(options.source, root)
+        if line is not None:
+            return Finding(subject, "FAIL", line)
         return Finding(subject, "ok", f"found {root}, not prepared yet")
     if options.download:
         return Finding(subject, "ok", f"{root} does not exist yet; it will be downloaded")
@@ -90,7 +94,7 @@ def _compare_store(study: Study, name: str, folder: Path, store: Store, verified
     padded = ""
     if store.info["layout"] == "encoded":
         height, width = store.info["splits"]["train"]["largest"]
-        batch = max(block.optimisation.batch_size for block in study.pretrainings if block.data == name)
+        batch = max(block.optimisation.batch_size for block in study.blocks() if block.data == name)
         size = gigabytes(3 * batch * height * width)
         padded = f", a batch of {batch} padded to at most {height} x {width} pixels ({size})"
     return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}{padded}")

@@ -39,6 +39,7 @@ from clever.pretraining.interruption import Interrupted, Interruption, watch_sig
 from clever.pretraining.malloc import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
 from clever.pretraining.nonfinite_guard import Checked, NotFiniteError
+from clever.pretraining.online_probe import OnlineProbe
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import METRICS, StateFolder
@@ -135,6 +136,7 @@ def _train(
     )
     steps = len(batches)
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
+    probe = _online_probe(trainer, store, execution.workers)
     totals = EpochTotals()
     iteration, seconds_before, health = 0, 0.0, HEALTHY
     executed = how_executed(device, process_count())
@@ -151,6 +153,8 @@ def _train(
         trained_by = extended(payload["trained_by"], iteration, iteration // steps, executed, recipe.method)
         _restore(trainer, payload["trainer"], states, trained_by)
         totals.load_state_dict(payload["totals"])
+        if probe is not None:
+            probe.load_state_dict(payload["online_probe"])
         seconds_before, health = payload["seconds"], payload["health"]
         report.resumes(iteration, trainer.total_steps)
         if len(trained_by) > len(payload["trained_by"]):
@@ -202,15 +206,22 @@ def _train(
                     row |= schedule | {"images_per_second": rate}
                     if options.non_finite == "skip":
                         row["skipped_steps"] = totals.skipped
+                    probed: dict[str, float] = {}
+                    if probe is not None and probe.is_due(epoch, options.epochs):
+                        probed = probe.measure(trainer.trained_backbone(), epoch)
                     if is_main_process():
-                        metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
+                        # Every line has the probe's columns, because the first line fixes them.
+                        columns = {} if probe is None else dict.fromkeys(probe.columns) | probed
+                        metrics.append({"epoch": epoch, "iteration": iteration, **row, **columns, "health": health})
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
-                    report.epoch(epoch, options.epochs, row, health, left)
+                    report.epoch(epoch, options.epochs, row | probed, health, left)
                     totals = EpochTotals()
                 rested = time.monotonic() - last_saved >= execution.state_gap_seconds
                 if (epoch_ends and (rested or iteration == trainer.total_steps)) or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
                     state: dict[str, Any] = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
+                    if probe is not None:
+                        state["online_probe"] = probe.state_dict()
                     if is_main_process():
                         state |= {"trained_by": trained_by, "seconds": seconds, "health": health}
                         state["metrics"] = metrics.text()
@@ -234,6 +245,22 @@ def _train(
         "trained_by": trained_by,
     }
     return trainer.trained_backbone(), find_predictor(trainer.student.layers), summary
+
+
+def _online_probe(trainer: Trainer, store: Store, workers: int) -> OnlineProbe | None:
+    recipe = trainer.recipe
+    if recipe.online_probe is None:
+        return None
+    return OnlineProbe(
+        recipe.online_probe,
+        store,
+        trainer.parts,
+        trainer.student.backbone.feature_dim,
+        recipe.backbone.image_size,
+        trainer.device,
+        bf16=trainer.options.precision == "bf16",
+        workers=workers,
+    )
 
 
 _UNTRAINED: TrainingSummary = {
