@@ -34,6 +34,8 @@ class Drawing:
     """Further options of its script, from the study."""
     shows: str | None = None
     """The protocol whose records it requires; None if it draws whatever records exist."""
+    needs: Callable[[Study], str | None] | None = None
+    """What else it requires of a study: a function that returns what is missing and how to add it, None if nothing."""
 
     @property
     def inputs(self) -> dict[str, object]:
@@ -72,6 +74,25 @@ def _claims(study: Study) -> str:
     return "figure_claims.png" if "figure_claims" in study.paper else ""
 
 
+def _accuracies(study: Study) -> str | None:
+    if {"linear", "knn"} & set(study.evaluation_options()):
+        return None
+    return "shows the protocol linear or knn, which evaluations does not have; add linear: {} to evaluations"
+
+
+def _simsiam(study: Study) -> str | None:
+    if any(method.baseline.name == "simsiam" for block in study.blocks() for method in block.methods.values()):
+        return None
+    return "compares methods with the baseline simsiam, which no pre-training has; add one"
+
+
+def _split(study: Study) -> str | None:
+    names = ("clever", "ddcl")
+    if any(method.equivariance.name in names for block in study.blocks() for method in block.methods.values()):
+        return None
+    return "shows the IR and EF of clever or ddcl, which no pre-training has; add one"
+
+
 _FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
 _TABLE = ("Tables", (".md", ".csv", ".tex"))
 _FIGURE = ("Figures", (".pdf", ".png", ".svg"))
@@ -81,14 +102,19 @@ DRAWINGS: dict[str, Drawing] = {
     "table_1": Drawing(*_TABLE, _BOTH, shows="linear"),
     "table_matrix": Drawing(*_TABLE, _BOTH, published=False, shows="linear"),
     "table_latents": Drawing(*_TABLE, _BOTH, published=False, shows="latents"),
-    "table_references": Drawing(*_TABLE, _BOTH),
+    "table_methods": Drawing(*_TABLE, _BOTH, shows="linear"),
+    "table_parts": Drawing(*_TABLE, _BOTH, shows="linear", needs=_split),
+    "table_simsiam": Drawing(*_TABLE, _BOTH, shows="linear", needs=_simsiam),
+    "table_semi": Drawing(*_TABLE, _BOTH, shows="semi"),
+    "table_loss_terms": Drawing(*_TABLE, _BOTH, shows="linear", needs=_split),
+    "table_references": Drawing(*_TABLE, _BOTH, needs=_accuracies),
     "table_saliency": Drawing(*_TABLE, _BOTH, shows="saliency"),
     "table_video": Drawing(*_TABLE, _BOTH, shows="video"),
     "table_detection": Drawing(*_TABLE, _BOTH, shows="detection"),
     "table_corruption": Drawing(*_TABLE, _BOTH, shows="corruption"),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
-    "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}),
+    "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}, shows="linear"),
     "report": Drawing(
         "Report",
         (".html",),
@@ -98,7 +124,12 @@ DRAWINGS: dict[str, Drawing] = {
         options={"title": _title},
     ),
     "findings": Drawing(
-        "Report", (".md",), _BOTH, template="findings.md.jinja", options={"study": _name, "figure": _claims}
+        "Report",
+        (".md",),
+        _BOTH,
+        template="findings.md.jinja",
+        options={"study": _name, "figure": _claims},
+        shows="linear",
     ),
 }
 """Every item, by its name."""

@@ -33,13 +33,18 @@ class OptimisationOptions(Options):
     """Where the cosine ends; not scaled."""
     warmup_epochs: float = Field(default=10, ge=0)
     """Epochs of linear warm-up from 0. About a tenth of the epochs; more for larger batches."""
+    rate_changes: Literal["step", "epoch"] = "step"
+    """When the learning rate changes. epoch: it keeps the value of an epoch's first step, and the warm-up reaches the
+    peak with the first epoch after it, as in SimSiam's and DDCL's code. DDCL's 30 extra epochs of warm-up are
+    ``warmup_epochs: 30`` and 30 more ``epochs``."""
     weight_decay: float = Field(default=0.04, ge=0)
     """Weight decay at the start."""
     final_weight_decay: float | None = Field(default=0.4, ge=0)
     """Weight decay at the end, reached by a cosine; null keeps it constant."""
-    decay_rule: Literal["standard", "authors"] = "standard"
+    decay_rule: Literal["standard", "authors", "all"] = "standard"
     """Which parameters get no weight decay. authors: biases (by name) and 1-D tensors only. standard: also what
-    the backbone itself names (position embeddings, class tokens, the state-space parameters of VMamba)."""
+    the backbone itself names (position embeddings, class tokens, the state-space parameters of VMamba). all: every
+    parameter is decayed, as in SimSiam's and DDCL's code."""
     clip_gradient: float | None = Field(default=3.0, gt=0)
     """Largest gradient norm of each single parameter tensor (not of all together); null turns clipping off."""
     non_finite: Literal["stop", "skip"] = "stop"

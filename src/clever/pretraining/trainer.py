@@ -124,7 +124,15 @@ class Trainer:
         peak = options.learning_rate * options.batch_size / 256
         warmup = round(options.warmup_epochs * self.steps_per_epoch)
         final_decay = options.weight_decay if options.final_weight_decay is None else options.final_weight_decay
-        rate = warmup_cosine(iteration, peak=peak, final=options.final_learning_rate, total=total, warmup=warmup)
+        ends = {"peak": peak, "final": options.final_learning_rate}
+        if options.rate_changes == "epoch":
+            epoch_start = iteration - iteration % self.steps_per_epoch
+            # One more iteration of warm-up, so that epoch e of w epochs has e / w of the peak.
+            rate = warmup_cosine(
+                epoch_start, **ends, total=total, warmup=warmup + 1 if epoch_start < warmup else warmup
+            )
+        else:
+            rate = warmup_cosine(iteration, **ends, total=total, warmup=warmup)
         return Schedule(
             rate,
             rate if iteration < warmup else peak,
