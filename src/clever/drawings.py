@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clever.results.run_id import PIXELS
+
 if TYPE_CHECKING:
     from clever.config import Study
 
@@ -32,6 +34,9 @@ class Drawing:
     """Other items that it embeds, as PNG."""
     options: Mapping[str, Callable[[Study], str]] = field(default_factory=dict)
     """Further options of its script, from the study."""
+    uncommitted: Mapping[str, Callable[[Study], list[str]]] = field(default_factory=dict)
+    """Further inputs, which are never committed because they hold images of the data: files below the study's results,
+    by the name of the script's option. Without them, its script draws a note of what is missing."""
     shows: str | None = None
     """The protocol whose records it requires; None if it draws whatever records exist."""
     needs: Callable[[Study], str | None] | None = None
@@ -59,6 +64,29 @@ class Drawing:
         for name, value in self.options.items():
             found += [f"--{name}", value(study)]
         return found
+
+    def uncommitted_inputs(self, study: Study) -> dict[str, list[str]]:
+        """The inputs that are never committed, below the study's results, by their names in the rule."""
+        return {name: files(study) for name, files in self.uncommitted.items()}
+
+    def uncommitted_arguments(self, inputs: object) -> list[str]:
+        """Its script's arguments for these inputs; ``inputs`` has a sequence of paths for each name."""
+        return [word for name in self.uncommitted for word in (f"--{name}", *map(str, getattr(inputs, name)))]
+
+
+def pictures_of(protocol: str) -> Callable[[Study], list[str]]:
+    """The files of pictures of a protocol and its variants: one run of each configuration, that of the first seed."""
+
+    def files(study: Study) -> list[str]:
+        names = [name for name in study.evaluation_options() if name.partition("+")[0] == protocol]
+        first: dict[tuple[str, ...], tuple[int, str]] = {}
+        for run, recipe in study.recipes().items():
+            axes = recipe.data, recipe.backbone_name, recipe.method_name, recipe.augmentation_name
+            if recipe.backbone_name != PIXELS:
+                first[axes] = min(first.get(axes, (recipe.seed, run)), (recipe.seed, run))
+        return [f"evaluations/{run}/{name}.npz" for _, run in first.values() for name in names]
+
+    return files
 
 
 def _name(study: Study) -> str:
@@ -112,6 +140,12 @@ DRAWINGS: dict[str, Drawing] = {
     "table_video": Drawing(*_TABLE, _BOTH, shows="video"),
     "table_detection": Drawing(*_TABLE, _BOTH, shows="detection"),
     "table_corruption": Drawing(*_TABLE, _BOTH, shows="corruption"),
+    "figure_attention": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("attention")}, shows="attention"
+    ),
+    "figure_saliency": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("saliency")}, shows="saliency"
+    ),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
     "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}, shows="linear"),
