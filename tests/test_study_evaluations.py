@@ -80,7 +80,7 @@ def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "does not hold DAVIS" in found["evaluation video"].text
     absent = {finding.subject: finding.text for finding in check_evaluations(whole, str(tmp_path / "nowhere"))}
     for protocol in ("saliency", "video", "attention"):
-        assert absent[f"evaluation {protocol}"].startswith(f"there is no folder {tmp_path / 'nowhere' / 'ECSSD'}; give its")
+        assert absent[f"evaluation {protocol}"] == f"there is no folder {tmp_path}/nowhere/ECSSD; {GIVE_PARENT}"
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     found = {finding.subject: finding for finding in check_evaluations(whole, str(tmp_path))}
     assert found["evaluation corruption"].text == "needs imagecorruptions; pip install 'clever-ssl[evaluation]'"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def draw_all(root: Path) -> None:
 def _picture(
     rng: np.random.Generator, size: tuple[int, int], angle: float, red: float = 0.5
 ) -> tuple[Image.Image, Image.Image]:
-    """A bar that is turned by ``angle`` (radians), and its mask of 0 and 255. ``size`` is width and height in pixels."""
+    """A bar turned by ``angle`` (radians), and its mask of 0 and 255. ``size`` is width and height in pixels."""
     width, height = size
     noise = rng.integers(0, 40, (height, width, 3))
     image = Image.fromarray((noise + np.array([200 * red, 60, 40])).clip(0, 255).astype(np.uint8))
@@ -105,7 +106,8 @@ def _draw_coco(root: Path, rng: np.random.Generator, count: int = 2) -> None:
     (root / "annotations").mkdir(parents=True)
     for split in ("train", "val"):
         (root / f"{split}2017").mkdir()
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for image in range(1, count + 1):
             pixels = rng.integers(90, 130, (64, 96, 3)).astype(np.uint8)
             for category, colour in colours.items():
