@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from clever.results.run_id import PIXELS
+from clever.results.run_id import PIXELS, setting
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -121,6 +121,29 @@ def _split(study: Study) -> str | None:
     return "shows the IR and EF of clever or ddcl, which no pre-training has; add one"
 
 
+def _axis(study: Study) -> str | None:
+    if any(setting(name) for block in study.blocks() for name in block.methods):
+        return None
+    return (
+        "shows how an option of a method changes the accuracy, but no block of pretrainings varies one; add axes, for "
+        "example {equivariance.separation_ratio: [0.5, 0.9]}"
+    )
+
+
+def _schedules(study: Study) -> str | None:
+    epochs: dict[tuple[str, str, str], set[int]] = {}
+    for block in study.blocks():
+        for backbone in block.backbones:
+            for method in block.methods:
+                epochs.setdefault((block.data, backbone, method), set()).add(block.optimisation.epochs)
+    if any(len(found) > 1 for found in epochs.values()):
+        return None
+    return (
+        "shows accuracy against epochs of pre-training, but no method has two schedules; add axes, for example "
+        "{optimisation.epochs: [100, 200]}, to a block of pretrainings"
+    )
+
+
 _FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
 _TABLE = ("Tables", (".md", ".csv", ".tex"))
 _FIGURE = ("Figures", (".pdf", ".png", ".svg"))
@@ -147,6 +170,8 @@ DRAWINGS: dict[str, Drawing] = {
         *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("saliency")}, shows="saliency"
     ),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
+    "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
+    "figure_hyperparameters": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_axis),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
     "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}, shows="linear"),
     "report": Drawing(

@@ -20,7 +20,9 @@ from clever.evaluation import (
     semi,
 )
 from clever.evaluation.detection import protocol as detection
+from clever.evaluation.equivariance import protocol as equivariance
 from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.quality import protocol as quality
 from clever.evaluation.saliency import protocol as saliency
 from clever.evaluation.subject import Subject
 from clever.evaluation.video import protocol as video
@@ -78,6 +80,8 @@ PROTOCOLS: dict[str, Protocol[Any]] = {
     ),
     "parameters": Protocol(parameters.ParametersOptions, parameters.evaluate),
     "latents": Protocol(latents.LatentsOptions, latents.evaluate),
+    "equivariance": Protocol(equivariance.EquivarianceOptions, equivariance.evaluate),
+    "quality": Protocol(quality.QualityOptions, quality.evaluate),
     "relative_rotation": Protocol(relative_rotation.RelativeRotationOptions, relative_rotation.evaluate),
     "relative_colour": Protocol(relative_colour.RelativeColourOptions, relative_colour.evaluate),
     "retrieval": Protocol(retrieval.RetrievalOptions, retrieval.evaluate, needs_predictor=True),

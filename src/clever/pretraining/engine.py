@@ -38,6 +38,7 @@ from clever.pretraining.epoch_metrics import EpochTotals
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
 from clever.pretraining.malloc import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
+from clever.pretraining.momentum_teacher import unmoved_teacher
 from clever.pretraining.nonfinite_guard import Checked, NotFiniteError
 from clever.pretraining.online_probe import OnlineProbe
 from clever.pretraining.options import ExecutionOptions
@@ -171,6 +172,10 @@ def _train(
             report.metrics_restored(metrics.path)
     if options.precision == "bf16" and device.type == "cpu":
         report.bf16_on_cpu()
+    assert recipe.method is not None
+    unmoved = unmoved_teacher(recipe.method, trainer.total_steps)
+    if unmoved is not None:
+        report.warning(unmoved)
     report.starts(options.epochs, steps, f"{batches.placement} ({batches.reason})", device)
 
     started = last_saved = time.monotonic()
@@ -201,7 +206,7 @@ def _train(
                     if not totals.count:
                         raise UserError(f"{recipe.run}: every step of epoch {epoch + 1} was skipped, see above")
                     row = totals.means() | trainer.diagnose()
-                    health = assess(row)
+                    health = assess(row, unmoved if iteration == trainer.total_steps else None)
                     schedule = {k: v for k, v in trainer.schedule(iteration - 1)._asdict().items() if v is not None}
                     row |= schedule | {"images_per_second": rate}
                     if options.non_finite == "skip":
