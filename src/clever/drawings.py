@@ -6,6 +6,7 @@ outputs have its name, and a study lists it under ``paper``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -89,6 +90,28 @@ def pictures_of(protocol: str) -> Callable[[Study], list[str]]:
     return files
 
 
+def _first_store(study: Study) -> list[str]:
+    """The store of the first block of runs."""
+    return [f"data/{study.pretrainings[0].data}/store.json"]
+
+
+def _views(study: Study) -> str:
+    """What the study does to the images of its first block: its training augmentations and test perturbations, as JSON.
+
+    The perturbations are those of the first protocol that has some.
+    """
+    data = study.pretrainings[0].data
+    names = dict.fromkeys(name for block in study.pretrainings if block.data == data for name in block.augmentations)
+    chosen: dict[str, object] = {"augmentations": {name: study.augmentations[name].model_dump() for name in names}}
+    for options in study.evaluation_options().values():
+        settings = options.model_dump()
+        if "perturbations" in settings:
+            keys = ("perturbations", "image_size", "resize_size", "elastic_reference_size")
+            chosen |= {key: settings.get(key) for key in keys}
+            break
+    return json.dumps(chosen, sort_keys=True)
+
+
 def _name(study: Study) -> str:
     return study.study
 
@@ -168,6 +191,9 @@ DRAWINGS: dict[str, Drawing] = {
     ),
     "figure_saliency": Drawing(
         *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("saliency")}, shows="saliency"
+    ),
+    "figure_gallery": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"store": _first_store}, options={"views": _views}
     ),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
     "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
