@@ -22,6 +22,8 @@ TINY: dict[str, dict[str, Any]] = {
     "byol": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
     "moco_v3": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
     "swav": {"hidden_dim": 12, "out_dim": 8, "prototypes": 6, "freeze_prototypes_epochs": 0},
+    "moco_v2": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9},
+    "mochi": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0},
 }
 TINY_PROJECTOR = {"hidden_dim": 12, "out_dim": 8}
 TINY_ADD_ONS: dict[str, dict[str, Any]] = {
@@ -188,6 +190,8 @@ LAST_LAYERS = {
     "simsiam": {"projector.6.weight", "predictor.3.weight", "predictor.3.bias"},
     "byol": {"projector.3.weight", "projector.3.bias", "predictor.3.weight", "predictor.3.bias"},
     "moco_v3": {"projector.3.weight", "predictor.3.weight"},
+    "moco_v2": {"projector.2.weight", "projector.2.bias"},
+    "mochi": {"projector.2.weight", "projector.2.bias"},
     "barlow_twins": {"projector.6.weight"},
     "vicreg": {"projector.6.weight"},
     "swav": {"prototypes.weight"},

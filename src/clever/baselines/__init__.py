@@ -12,6 +12,8 @@ from clever.baselines.baseline import AnyBaseline, Baseline, BaselineOptions, He
 from clever.baselines.byol import Byol, ByolOptions
 from clever.baselines.dcl import Dcl, DclOptions, Dclw, DclwOptions
 from clever.baselines.dino import Dino, DinoOptions
+from clever.baselines.mochi import Mochi, MochiOptions
+from clever.baselines.moco_v2 import MocoV2, MocoV2Options
 from clever.baselines.moco_v3 import MocoV3, MocoV3Options
 from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
 from clever.baselines.mv_infonce import MvInfonce, MvInfonceOptions
@@ -29,6 +31,8 @@ BASELINES: dict[str, tuple[type[AnyBaseline], type[BaselineOptions]]] = {
     "dclw": (Dclw, DclwOptions),
     "byol": (Byol, ByolOptions),
     "moco_v3": (MocoV3, MocoV3Options),
+    "moco_v2": (MocoV2, MocoV2Options),
+    "mochi": (Mochi, MochiOptions),
     "barlow_twins": (BarlowTwins, BarlowTwinsOptions),
     "vicreg": (Vicreg, VicregOptions),
     "swav": (Swav, SwavOptions),
