@@ -6,11 +6,12 @@ outputs have its name, and a study lists it under ``paper``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from clever.results.run_id import PIXELS
+from clever.results.run_id import PIXELS, setting
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -89,6 +90,33 @@ def pictures_of(protocol: str) -> Callable[[Study], list[str]]:
     return files
 
 
+def _first_store(study: Study) -> list[str]:
+    """The store of the first block of runs."""
+    return [f"data/{study.pretrainings[0].data}/store.json"]
+
+
+def _views(study: Study) -> str:
+    """What the study does to the images of its first block: its training augmentations and test perturbations, as JSON.
+
+    The perturbations are those of the first protocol that has some.
+    """
+    data = study.pretrainings[0].data
+    names = dict.fromkeys(name for block in study.pretrainings if block.data == data for name in block.augmentations)
+    chosen: dict[str, object] = {"augmentations": {name: study.augmentations[name].model_dump() for name in names}}
+    for options in study.evaluation_options().values():
+        settings = options.model_dump()
+        if "perturbations" in settings:
+            keys = ("perturbations", "image_size", "resize_size", "elastic_reference_size")
+            chosen |= {key: settings.get(key) for key in keys}
+            break
+    return json.dumps(chosen, sort_keys=True)
+
+
+def _methods(study: Study) -> str:
+    """The study's methods with all their options, in its order, as JSON."""
+    return json.dumps({name: method.model_dump(mode="json") for name, method in study.methods.items()})
+
+
 def _name(study: Study) -> str:
     return study.study
 
@@ -127,6 +155,29 @@ def _split(study: Study) -> str | None:
     return "shows the IR and EF of clever or ddcl, which no pre-training has; add one"
 
 
+def _axis(study: Study) -> str | None:
+    if any(setting(name) for block in study.blocks() for name in block.methods):
+        return None
+    return (
+        "shows how an option of a method changes the accuracy, but no block of pretrainings varies one; add axes, for "
+        "example {equivariance.separation_ratio: [0.5, 0.9]}"
+    )
+
+
+def _schedules(study: Study) -> str | None:
+    epochs: dict[tuple[str, str, str], set[int]] = {}
+    for block in study.blocks():
+        for backbone in block.backbones:
+            for method in block.methods:
+                epochs.setdefault((block.data, backbone, method), set()).add(block.optimisation.epochs)
+    if any(len(found) > 1 for found in epochs.values()):
+        return None
+    return (
+        "shows accuracy against epochs of pre-training, but no method has two schedules; add axes, for example "
+        "{optimisation.epochs: [100, 200]}, to a block of pretrainings"
+    )
+
+
 _FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
 _TABLE = ("Tables", (".md", ".csv", ".tex"))
 _FIGURE = ("Figures", (".pdf", ".png", ".svg"))
@@ -153,7 +204,13 @@ DRAWINGS: dict[str, Drawing] = {
     "figure_saliency": Drawing(
         *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("saliency")}, shows="saliency"
     ),
+    "figure_gallery": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"store": _first_store}, options={"views": _views}
+    ),
+    "figure_overview": Drawing(*_FIGURE, (), published=False, options={"methods": _methods}),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
+    "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
+    "figure_hyperparameters": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_axis),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
     "figure_equivariance": Drawing(*_FIGURE, ("records",), published=False, shows="equivariance"),
     "figure_quality": Drawing(*_FIGURE, ("records",), published=False, shows="quality", needs=_probe),

@@ -64,6 +64,17 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
         yield padding
 
 
+def stored_training_images(options: DataOptions, store: Path) -> int | None:
+    """The number of training images in a store; None if it is not prepared, or with other options."""
+    info = _description(store / "store.json")
+    if info is None or not same_options(info, options):
+        return None
+    try:
+        return int(info["splits"]["train"]["count"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _evaluation_padding(study: Study, info: Mapping[str, Any], train: tuple[int, int]) -> str | None:
     if info.get("layout") != "encoded":
         return None

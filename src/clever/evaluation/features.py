@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 from torch import Tensor
 from tqdm import tqdm
 
-from clever.augmentation import PERTURBATIONS, PerturbationOptions, perturb, probe_views
+from clever.augmentation import PERTURBATIONS, PerturbationOptions, perturb, probe_views, scaled_to
 from clever.augmentation.pixels import normalise_
 from clever.augmentation.tables import upload
 from clever.data import Batches, ImageBatch, Split
@@ -214,18 +214,8 @@ class FeatureExtractor:
         return self.extract(split, f"augmented version {version}", view)
 
     def _definition(self, perturbation: str) -> PerturbationOptions:
-        definition = PERTURBATIONS[perturbation]
-        if not isinstance(self._options, FeatureOptions) or self._options.elastic_reference_size is None:
-            return definition
-        # The field is noise smoothed over sigma: its height falls as 1 / sigma, so a shift that shrinks with the image
-        # needs an alpha that shrinks with its square.
-        share = self._image_size / self._options.elastic_reference_size
-        return definition.model_copy(
-            update={
-                "elastic_alpha": definition.elastic_alpha * share**2,
-                "elastic_sigma": definition.elastic_sigma * share,
-            }
-        )
+        reference = self._options.elastic_reference_size if isinstance(self._options, FeatureOptions) else None
+        return scaled_to(perturbation, self._image_size, reference)
 
     def extract(self, split: SplitName, name: str, view: Callable[[ImageBatch], Tensor]) -> Tensor:
         """Features of a split's images transformed by ``view``, averaged if the options say so.
