@@ -63,9 +63,10 @@ def pairs(per_baseline: int) -> list[tuple[str, str]]:
 
     first = ["none", "clever"]
     order = first + [name for name in EQUIVARIANCES if name not in first]
+
+    def refused(baseline: str, add_on: str) -> bool:
+        options = EQUIVARIANCES[add_on][1].model_validate({"name": add_on})
+        return options.baseline_refusal(BASELINES[baseline][1].model_validate({"name": baseline})) is not None
+
     found = [(baseline, add_on) for add_on in order[:per_baseline] for baseline in BASELINES]
-    return [
-        (baseline, add_on)
-        for baseline, add_on in found
-        if EQUIVARIANCES[add_on][1]().baseline_refusal(BASELINES[baseline][1]()) is None
-    ]
+    return [pair for pair in found if not refused(*pair)]
