@@ -99,6 +99,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("parameters", "resnet10t_half", {"with_original": True}),
     ("logistic", "resnet10t_half", {"penalties": 3, "perturbations": ["orig"], "max_iterations": 20}),
     ("semi", "resnet10t_half", {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"]}),
+    (
+        "transfer",
+        "resnet10t_half",
+        {"data": ["other"], "linear": {"epochs": 2, "training_views": 1}, "finetune": {"epochs": 1, "batch_size": 16}},
+    ),
     ("latents", "resnet10t_half", {}),
     ("relative_rotation", "resnet10t_half", {"epochs": 2}),
     ("relative_colour", "resnet10t_half", {"epochs": 2}),
