@@ -25,11 +25,11 @@ RIGHT = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.ya
 ]
 
 
-def study(data: dict[str, Any], **transfer: Any) -> Study:
-    """A study of runs on 32 px that transfers to the data sets in ``data``."""
+def study(others: dict[str, Any], **transfer: Any) -> Study:
+    """A study of runs on 32 px that transfers to the data sets in ``others``."""
     content = copy.deepcopy(yaml.safe_load(RIGHT))
-    content["data"] |= data
-    content["evaluations"]["transfer"] = {"data": list(data)} | transfer
+    content["data"] |= others
+    content["evaluations"]["transfer"] = {"data": list(others)} | transfer
     content["paper"] = ["report"]
     return parse_study(content, "study.yaml")
 
@@ -65,11 +65,11 @@ def test_it_is_evaluated_besides_the_runs_own_data() -> None:
             r"evaluations\.transfer\+birds\.image_size: is missing, but the images of data\.birds \(format encoded\)",
         ),
         (
-            {"more": {"source": "digits", "image_size": 24}},
+            {"more": {"source": "digits", "image_size": 30}},
             {},
-            r"evaluations\.transfer\+more\.image_size: images of 24 px, the stored size of data\.more, do not fit back",
+            r"evaluations\.transfer\+more\.image_size: images of 30 px, the stored size of data\.more, do not fit back",
         ),
-        (DIGITS, {"image_size": 40}, r"evaluations\.transfer\+more\.image_size: images of 40 px do not fit backbones"),
+        (DIGITS, {"image_size": 30}, r"evaluations\.transfer\+more\.image_size: images of 30 px do not fit backbones"),
         (
             DIGITS,
             {"finetune": {"last_blocks": 13}},
@@ -200,7 +200,7 @@ def test_its_provenance_leads_to_both_stores(tmp_path: Path, capsys: pytest.Capt
     prepare(DataOptions(source="digits", image_size=16, train_limit=60, test_limit=30), stores["more"], progress=False)
     for start in (file, results / "records.csv"):
         capsys.readouterr()
-        assert main(["provenance", str(start), "--json"]) == 1
+        assert main(["provenance", str(start), "--json"]) == 2
         (chain,) = json.loads(capsys.readouterr().out)
         assert len(chain["broken"]) == 1
         assert "data checksum" in chain["broken"][0]
