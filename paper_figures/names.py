@@ -31,6 +31,8 @@ PROTOCOLS = {
     "attention": "Attention on objects",
     "detection": "Detection and instance segmentation",
     "parameters": "Augmentation parameters",
+    "equivariance": "Equivariance",
+    "quality": "Quality",
     "latents": "Latents",
     "relative_rotation": "Relative rotation",
     "relative_colour": "Relative colour",

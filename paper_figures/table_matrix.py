@@ -137,16 +137,16 @@ def _table(data: str, rows: pd.DataFrame, unhealthy: dict[str, str], wording: Wo
     )
 
 
-def difference_notes(compared: int, unit: str) -> list[str]:
+def difference_notes(compared: int, unit: str, what: str = "the method minus its baseline alone") -> list[str]:
     """What a column of differences holds; ``compared``: the number of its intervals."""
     notes = [
-        f"Δ: the method minus its baseline alone, {unit}, paired by seed: mean and 95 % confidence interval of "
+        f"Δ: {what}, {unit}, paired by seed: mean and 95 % confidence interval of "
         "Student's t over seeds. An asterisk marks intervals that exclude 0."
     ]
     if compared:
         notes.append(
             f"The {compared} intervals are not corrected for their number: about {0.05 * compared:.0f} would exclude 0 "
-            "if no method changed anything."
+            "if nothing differed."
         )
     return notes
 

@@ -38,7 +38,8 @@ def test_a_script_has_every_option_of_its_command(item: str) -> None:
     shown = subprocess.run(
         [sys.executable, str(ROOT / "paper_figures" / f"{item}.py"), "--help"], capture_output=True, text=True
     )
-    options = {f"--{name}" for name in (*DRAWINGS[item].inputs, *DRAWINGS[item].options, "output")}
+    drawing = DRAWINGS[item]
+    options = {f"--{name}" for name in (*drawing.inputs, *drawing.options, *drawing.uncommitted, "output")}
     assert options <= set(shown.stdout.replace(",", " ").split())
 
 
@@ -53,3 +54,27 @@ def test_arguments_are_inputs_and_values_of_the_study() -> None:
     assert DRAWINGS["findings"].arguments(study, inputs) == [*both, "--study", "demo", "--figure", ""]
     with_claims = study.model_copy(update={"paper": ["findings", "figure_claims"]})
     assert DRAWINGS["findings"].arguments(with_claims, inputs)[-2:] == ["--figure", "figure_claims.png"]
+
+
+def test_pictures_are_those_of_the_first_seed_of_each_configuration() -> None:
+    """Also of every variant; raw pixels have none."""
+    content = yaml.safe_load(STUDY)
+    variants = {"pets": {"root": "pets", "layout": "pets"}}
+    content["evaluations"]["saliency"] = {"root": "ECSSD", "variants": variants}
+    content["pretrainings"][0]["seeds"] = [4, 2]
+    study = parse_study(content, "config.yaml")
+    drawing = DRAWINGS["figure_saliency"]
+    files = drawing.uncommitted_inputs(study)["pictures"]
+    assert len(files) == len(set(files))
+    runs = {file.removeprefix("evaluations/").rpartition("/")[0] for file in files}
+    assert {f"{run}/{name}.npz" for run in runs for name in ("saliency", "saliency+pets")} == {
+        file.removeprefix("evaluations/") for file in files
+    }
+    block = content["pretrainings"][0]
+    for method in block["methods"]:
+        run = f"{block['data']}/{block['backbones'][0]}/{method}/{block['augmentations'][0]}"
+        assert f"{run}/seed2" in runs
+        assert f"{run}/seed4" not in runs
+    assert not any("/pixels/" in run for run in runs)
+    assert drawing.uncommitted_arguments(SimpleNamespace(pictures=["a", "b"])) == ["--pictures", "a", "b"]
+    assert drawing.uncommitted_arguments(SimpleNamespace(pictures=[])) == ["--pictures"]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from clever.config import Study
     from clever.pretraining.recipe import RunRecipe
 
+LOG_TO = "CLEVER_LOG_TO"
+"""Environment variable with the loggers of every run, so that a workflow's jobs get them without running again."""
+
 # torch takes seconds to import: each command imports what it needs, so that --help and wrong flags respond at once.
 
 
@@ -127,12 +130,15 @@ def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
     from clever.crosschecks import refuse_for_stores
     from clever.crosschecks.missing_data import missing_data
+    from clever.crosschecks.teachers import teacher_warnings
 
     study, results = load_study(arguments.study), Path("results")
     refuse_for_stores(study, results, str(arguments.study))
     if arguments.data_root is not None:
         for line in missing_data(study, arguments.data_root, results / study.study / "data"):
             raise UserError(f"{arguments.study}: {line}")
+    for line in dict.fromkeys(teacher_warnings(study, results / study.study / "data")):
+        print(f"WARNING, {arguments.study}: {line}", file=sys.stderr)
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
 
@@ -218,12 +224,20 @@ def _add_pretrain(commands: _Commands) -> None:
         help="longest time between two saved states (default 300); lower it where jobs are killed without warning",
     )
     parser.add_argument("--keep-state", action="store_true", help="keep the last training state after success")
+    parser.add_argument(
+        "--log-to",
+        action="append",
+        metavar="NAME",
+        help="also send each epoch's metrics to tensorboard (files in FOLDER/tensorboard) or wandb; may be given "
+        f"several times. Default: the names in the environment variable {LOG_TO}, separated by commas",
+    )
     parser.set_defaults(command=_pretrain)
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     from clever.data import Store
     from clever.execution.threads import require_threads
+    from clever.loggers import require_loggers
     from clever.options import parse
     from clever.pretraining.engine import pretrain
     from clever.pretraining.interruption import REQUEUE_STATUS, STOPPED_STATUS, Interrupted
@@ -231,6 +245,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
     require_threads(arguments.threads, "--threads")
     require_threads(arguments.workers, "--workers")
+    given = os.environ.get(LOG_TO, "").split(",")
+    log_to = arguments.log_to or [name.strip() for name in given if name.strip()]
+    require_loggers(log_to, "--log-to" if arguments.log_to else LOG_TO)
     recipe = _load_recipe(arguments)
     execution = parse(
         ExecutionOptions,
@@ -245,6 +262,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
             "log_every": arguments.log_every,
             "state_every_seconds": arguments.state_every,
             "keep_state": arguments.keep_state,
+            "log_to": log_to,
         },
         "command line",
     )

@@ -160,6 +160,7 @@ class Study(Options):
                     augmentations={name: self.augmentations[name] for name in options.augmentations},
                     seeds=options.seeds,
                     optimisation=options.optimisation,
+                    online_probe=options.online_probe,
                 ),
                 options.axes,
             )
@@ -255,6 +256,7 @@ def _runs(block: Block) -> Iterator[RunRecipe]:
                         augmentation=block.augmentations[augmentation],
                         optimisation=block.optimisation,
                         seed=seed,
+                        online_probe=block.online_probe,
                     )
 
 
@@ -285,6 +287,9 @@ def _check_method(block: Block, method: str) -> None:
                 f"which augmentations.{augmentation} ({views.name}) cannot do; use one of baug, caug, caug_plus"
             )
     images = block.optimisation.batch_size // block.optimisation.accumulate
+    reason = block.methods[method].baseline.refusal(images)
+    if reason is not None:
+        raise ValueError(f"{where}: methods.{method}: {reason}")
     for group in (equivariance.shared_draws, *(view.shared_draws for view in equivariance.extra_views())):
         if images % group:
             raise ValueError(

@@ -11,7 +11,9 @@ from pathlib import Path
 from clever.config import Study, parse_study
 from clever.crosschecks import refuse_for_stores
 from clever.crosschecks.missing_data import missing_data
+from clever.drawings import Drawing
 from clever.errors import UserError
+from clever.evaluation import PROTOCOLS
 from clever.evaluation.options import ProtocolOptions
 from clever.invocation import Invocation, refuse_settings, separate
 from clever.pretraining.recipe import RunRecipe
@@ -39,6 +41,22 @@ class Setup:
     urgency: dict[str, int]
     """Priority of the runs of each seed: Snakemake starts jobs of equal priority in arbitrary order. All runs of a
     seed, evaluated, come before the next seed, so that a study that is stopped early has complete columns."""
+
+    @property
+    def pictured(self) -> list[str]:
+        """Names of the protocols, with their variants, that keep pictures for figures."""
+        return [name for name in self.protocols if PROTOCOLS[name.partition("+")[0]].pictures]
+
+    def uncommitted(self, drawing: Drawing) -> dict[str, list[str]]:
+        """Inputs of a drawing that are never committed, by their names in the rule.
+
+        A drawing of committed records takes those that the study has left here when it was run, if any.
+        """
+        found = drawing.uncommitted_inputs(self.study)
+        if not self.invocation.from_measured:
+            return {name: [f"<results>/{file}" for file in files] for name, files in found.items()}
+        here = RESULTS / self.study.study
+        return {name: [str(here / file) for file in files if (here / file).is_file()] for name, files in found.items()}
 
     def recipe(self, run: str) -> RunRecipe:
         """The recipe of one run.

@@ -14,6 +14,7 @@ for item, drawing in DRAWINGS.items():
             item
         input:
             **drawing.inputs,
+            **setup.uncommitted(drawing),
             script=figures / f"{item}.py",
             template=figures / drawing.template if drawing.template else [],
             published=published if drawing.published else [],
@@ -33,7 +34,10 @@ for item, drawing in DRAWINGS.items():
         params:
             # `drawing` is bound here because Snakemake calls this after the loop. `shell` is evaluated then too, so it must
             # not use a loop variable.
-            arguments=lambda wildcards, input, drawing=drawing: drawing.arguments(study, input),
+            arguments=lambda wildcards, input, drawing=drawing: [
+                *drawing.arguments(study, input),
+                *drawing.uncommitted_arguments(input),
+            ],
         message:
             "draw {output}"
         shell:

@@ -11,16 +11,14 @@ from torch import Tensor
 
 from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
-from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.mlp import FinalNorm, ProjectionHead, make_mlp
 from clever.collectives import gather_rows
 from clever.errors import UserError
 
 
-class ContrastiveOptions(BaselineOptions):
+class ProjectorOptions(BaselineOptions):
     """SimCLR's projector, which later contrastive methods also use."""
 
-    temperature: float = Field(gt=0)
-    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
     hidden_dim: PositiveInt = 2048
     """Width of the projector's hidden layers: that of a ResNet-50's representation, as in E-SSL and EquiMod. Lower it
     for small backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""
@@ -30,9 +28,19 @@ class ContrastiveOptions(BaselineOptions):
     """Linear layers of the projector: 2 in solo-learn and lightly, 3 in EquiMod and E-SSL's ImageNet recipe."""
     batch_norm_in_head: bool = True
     """BatchNorm after every layer of the projector, as in E-SSL and lightly. solo-learn has none."""
+    affine_output: bool = True
+    """Whether the BatchNorm after the projector's last layer has a learned scale and shift, as in lightly. False: as in
+    the projectors of E-SSL, EquiMod and InvCLR."""
 
 
-class Contrastive(Baseline[ProjectionHead]):
+class ContrastiveOptions(ProjectorOptions):
+    """A projector, and the temperature of the contrast."""
+
+    temperature: float = Field(gt=0)
+    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
+
+
+class Projected(Baseline[ProjectionHead]):
     """A projector without a predictor; projections are compared with those of other images.
 
     The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between the
@@ -42,16 +50,6 @@ class Contrastive(Baseline[ProjectionHead]):
     has_momentum_teacher = False
     accepts_local_views = False
 
-    def __init__(self, options: ContrastiveOptions) -> None:
-        super().__init__()
-        self.head_options = options
-
-    def make_head(self, width: int) -> ProjectionHead:
-        options = self.head_options
-        norm = options.batch_norm_in_head
-        widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]
-        return ProjectionHead(make_mlp(widths, final_norm="affine" if norm else "none", hidden_norm=norm))
-
     def similarity(
         self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
     ) -> Tensor:
@@ -59,6 +57,21 @@ class Contrastive(Baseline[ProjectionHead]):
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)
+
+
+class Contrastive(Projected):
+    """A method with SimCLR's projector."""
+
+    def __init__(self, options: ProjectorOptions) -> None:
+        super().__init__()
+        self.head_options = options
+
+    def make_head(self, width: int) -> ProjectionHead:
+        options = self.head_options
+        norm = options.batch_norm_in_head
+        final_norm: FinalNorm = ("affine" if options.affine_output else "plain") if norm else "none"
+        widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]
+        return ProjectionHead(make_mlp(widths, final_norm=final_norm, hidden_norm=norm))
 
 
 def gather_projections(views: Sequence[HeadOutput]) -> Tensor:

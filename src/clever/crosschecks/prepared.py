@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clever.crosschecks.data_needs import lacking_test_images, measured_on, needs_classes
+from clever.crosschecks.online_probe import stored_probe_faults
 from clever.data.padding import padding_refusal
 from clever.errors import UserError
 from clever.memory import machine_memory
@@ -37,6 +38,7 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
         return
     if tests == 0:
         yield from lacking_test_images(study, name)
+    yield from stored_probe_faults(study, name, info)
     if classes < 2:
         for protocol in study.evaluation_options():
             if needs_classes(protocol) and name in measured_on(study, protocol):
@@ -60,6 +62,17 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
     padding = _evaluation_padding(study, name, info, (height, width))
     if padding is not None:
         yield padding
+
+
+def stored_training_images(options: DataOptions, store: Path) -> int | None:
+    """The number of training images in a store; None if it is not prepared, or with other options."""
+    info = _description(store / "store.json")
+    if info is None or not same_options(info, options):
+        return None
+    try:
+        return int(info["splits"]["train"]["count"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _evaluation_padding(study: Study, name: str, info: Mapping[str, Any], train: tuple[int, int]) -> str | None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from clever.augmentation import VIEW_MAKERS, ViewOptions
 from clever.backbones import BackboneOptions
@@ -16,7 +16,7 @@ from clever.equivariance.ddcl import SplitOptions
 from clever.equivariance.none import NoneOptions
 from clever.errors import UserError
 from clever.options import Options, parse
-from clever.pretraining.options import OptimisationOptions
+from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions
 from clever.results.run_id import Name, RunId, VariedName
 
 
@@ -71,6 +71,14 @@ class RunRecipe(Options):
     augmentation: AugmentationChoice | None
     optimisation: OptimisationOptions | None
     seed: int
+    online_probe: OnlineProbeOptions | None = None
+    """It changes only columns of metrics.csv."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent_blocks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe without a probe is written as before there were probes, and keeps its digest."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key != "online_probe" or value is not None}
 
     @property
     def run(self) -> str:
