@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from names import PROTOCOLS
+from names import METRICS, PROTOCOLS
 
 MAIN_PROTOCOLS = ("linear", "knn", "logistic", "semi", "transfer", "latents")
 """The protocols that a study's main table shows, the first that it has."""
 MAIN_METRICS = ("top1", "mean_class", "mean_mse", "j_and_f", "box_ap", "r2_angle")
 """The metrics that stand for their protocol, the first that it has."""
 MAIN_PERTURBATIONS = ("orig", "views")
+
+
+METRIC_NAMES = {
+    **METRICS,
+    "mean_class": "mean accuracy per class",
+    "mean_mse": "mean squared error",
+    "j_and_f": "J&F",
+    "box_ap": "box AP",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words, where it has a name in words."""
+    return METRIC_NAMES.get(metric, metric)
 
 
 def decimals(metric: str) -> int:
@@ -33,8 +47,10 @@ def unit(metric: str) -> str:
 
 
 def family(protocol: str) -> str:
-    """The protocol of a variant: ``latents`` of ``latents+averaged``."""
-    return protocol.partition("+")[0]
+    """The protocol of a variant: ``latents`` of ``latents+averaged``, ``knn`` of ``knn20``."""
+    name = protocol.partition("+")[0]
+    plain = name.rstrip("0123456789")
+    return plain if plain in MAIN_PROTOCOLS or plain in PROTOCOLS else name
 
 
 def protocol_rank(protocol: str) -> tuple[object, ...]:

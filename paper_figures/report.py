@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         runs,
         None if curves is None else numeric_curves(curves, arguments.curves),
         {} if curves is None else health_of_curves(curves),
-        [read_item(path, names) for path in arguments.drawn],
+        [read_item(path, names, place) for place, path in enumerate(arguments.drawn)],
         arguments.study or ", ".join(sorted(set(records["data"]))),
         arguments.command,
     )

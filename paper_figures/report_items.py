@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,30 +13,19 @@ from markdown_it.token import Token
 from markupsafe import Markup, escape
 
 from clever.errors import UserError
-from clever.parsing import read_text
+from clever.parsing import foreign, read_text
 
 CAPTIONS = Path(__file__).resolve().parents[1] / "workflow" / "report"
 SVG = "http://www.w3.org/2000/svg"
-XLINK = "http://www.w3.org/1999/xlink"
-_DRAWN = frozenset(
-    {
-        *(
-            "g",
-            "defs",
-            "symbol",
-            "use",
-            "clipPath",
-            "mask",
-            "pattern",
-            "marker",
-            "linearGradient",
-            "radialGradient",
-            "stop",
-        ),
-        *("path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "image", "style"),
-    }
-)
+_SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "image", "style")
+_GROUPS = ("g", "defs", "symbol", "use", "clipPath", "mask", "pattern", "marker")
+_SHADES = ("linearGradient", "radialGradient", "stop")
+_TAGS = frozenset(f"{{{SVG}}}{name}" for name in (*_SHAPES, *_GROUPS, *_SHADES))
 """Elements that are kept; all of them only draw."""
+LARGEST_SCALE = 1.3
+"""A figure is shown at most this many times as wide as it was drawn."""
+_REFERENCE = re.compile(r"^#(.+)$|url\(#([^()]+)\)")
+_PLAIN = re.compile(r"\d+(\.\d+)?")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _DETAILS = re.compile(r"<details><summary>([^<>]*)</summary>\s*")
 
@@ -52,12 +41,13 @@ class Item:
     is_figure: bool
 
 
-def read_item(path: Path, present: Collection[str] = ()) -> Item:
+def read_item(path: Path, present: Collection[str] = (), place: int = 0) -> Item:
     """An item from its .svg or .md; its name is the file's.
 
     Args:
         path: the file.
         present: names of the items on the page, to which images in Markdown become links.
+        place: its place on the page, which keeps the ids of graphics apart.
 
     Raises:
         UserError: the file is missing, is neither kind, or is a damaged SVG.
@@ -67,7 +57,7 @@ def read_item(path: Path, present: Collection[str] = ()) -> Item:
     caption = " ".join(caption_file.read_text(encoding="utf-8").split()) if caption_file.is_file() else ""
     title = title_of(name)
     if path.suffix == ".svg":
-        return Item(name, title, caption, inline_svg(path, title, caption), True)
+        return Item(name, title, caption, inline_svg(path, title, caption, f"g{place}"), True)
     if path.suffix == ".md":
         if not path.is_file():
             raise UserError(f"--drawn {path}: no such file")
@@ -82,80 +72,92 @@ def title_of(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def inline_svg(path: Path, title: str, caption: str) -> Markup:
+def inline_svg(path: Path, title: str, caption: str, prefix: str) -> Markup:
     """The graphic as an element of the page, with a name and a description for those who cannot see it.
 
-    Ids get the file's name before them, because a page may hold each id once, and style sheets are confined to the
-    graphic. Coordinates are rounded to hundredths of a point. Elements that do not draw, handlers and references to
-    anything outside the file are removed.
+    Only ids that the graphic refers to are kept, as ``prefix`` and a number: a page may hold each id once. Style sheets
+    are confined to the graphic. Coordinates are rounded to hundredths of a point. Elements that do not draw,
+    handlers and references to anything outside the file are removed.
 
     Raises:
         UserError: the file is missing or is not an SVG.
     """
     if not path.is_file():
         raise UserError(f"--drawn {path}: no such file")
-    try:
-        root = ElementTree.fromstring(path.read_bytes())
-    except ElementTree.ParseError as error:
-        raise UserError(f"--drawn {path}: not an SVG file: {error}") from None
+    with foreign(f"--drawn {path}", "not an SVG file"):
+        root = ElementTree.fromstring(read_text(path))
     if root.tag != f"{{{SVG}}}svg":
         raise UserError(f"--drawn {path}: not an SVG file: its first element is {root.tag}")
     _clean(root)
-    prefix = f"{path.stem}-"
+    used = {found for element in root.iter() for value in element.attrib.values() for found in _references(value)}
+    ids = {element.get("id", "") for element in root.iter()} & used
+    short = {old: f"{prefix}-{place}" for place, old in enumerate(sorted(ids))}
     for element in root.iter():
-        _rewrite(element, prefix)
+        _rewrite(element, short, f"{prefix}-graphic")
+    width = _points(root)
     for size in ("width", "height"):
         root.attrib.pop(size, None)
-    root.attrib |= {
-        "id": f"{prefix}graphic",
-        "role": "img",
-        "aria-labelledby": f"{prefix}title {prefix}description",
-    }
-    for place, (tag, text) in enumerate((("title", title), ("desc", caption or title))):
-        label = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": prefix + ("title" if tag == "title" else "description")})
+    root.attrib |= {"id": f"{prefix}-graphic", "role": "img", "aria-labelledby": f"{prefix}-title {prefix}-description"}
+    if width:
+        # Lines and letters of a small figure should not become larger than those of the page.
+        root.attrib["style"] = f"max-width: {width * LARGEST_SCALE:.0f}pt"
+    for place, (tag, which, text) in enumerate((("title", "title", title), ("desc", "description", caption or title))):
+        label = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{prefix}-{which}"})
         label.text = text
         root.insert(place, label)
     ElementTree.register_namespace("", SVG)
-    text = ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
-    return Markup(re.sub(r"\s*\n\s*", "\n", text))
+    text = re.sub(r"\s*\n\s*", "\n", ElementTree.tostring(root, encoding="unicode"))
+    # An element of HTML needs no namespace.
+    return Markup(text.replace(f' xmlns="{SVG}"', "", 1))
+
+
+def _references(value: str) -> list[str]:
+    """The ids of the same file that an attribute refers to."""
+    return [whole or inside for whole, inside in _REFERENCE.findall(value)]
+
+
+def _points(root: ElementTree.Element) -> float:
+    """Width of the graphic in points; 0 if it states none."""
+    box = root.get("viewBox", "").split()
+    return float(box[2]) if len(box) == 4 and _PLAIN.fullmatch(box[2]) else 0.0
 
 
 def _clean(element: ElementTree.Element) -> None:
     """Remove what does not draw, at any depth."""
     for child in list(element):
-        if child.tag not in {f"{{{SVG}}}{name}" for name in _DRAWN}:
+        if child.tag not in _TAGS:
             element.remove(child)
         else:
             _clean(child)
 
 
-def _rewrite(element: ElementTree.Element, prefix: str) -> None:
+def _rewrite(element: ElementTree.Element, ids: Mapping[str, str], scope: str) -> None:
     kept: dict[str, str] = {}
     for key, value in element.attrib.items():
         name = key.rpartition("}")[2]
         if name == "href":
-            if value.startswith("#"):
-                kept["href"] = f"#{prefix}{value[1:]}"
+            if value[1:] in ids:
+                kept["href"] = f"#{ids[value[1:]]}"
             elif value.startswith("data:image/png;base64,"):
                 kept["href"] = value
-        elif key.startswith("{") or name.lower().startswith("on"):
+        elif key.startswith("{") or name.lower().startswith("on") or name == "version":
             continue
         elif name == "id":
-            kept["id"] = prefix + value
-        elif name == "d":
-            kept["d"] = " ".join(_NUMBER.sub(_round, value).split())
+            if value in ids:
+                kept["id"] = ids[value]
         elif "url(" in value:
+            references = _references(value)
             # A reference to anything but an element of the same file is dropped with its attribute.
-            if value.count("url(") == value.count("url(#"):
-                kept[name] = value.replace("url(#", f"url(#{prefix}")
-        elif name in ("x", "y"):
-            kept[name] = _NUMBER.sub(_round, value)
-        elif name not in ("version",):
+            if len(references) == value.count("url(") and set(references) <= set(ids):
+                kept[name] = _REFERENCE.sub(lambda match: f"url(#{ids[match[1] or match[2]]})", value)
+        elif name in ("d", "x", "y", "points"):
+            kept[name] = " ".join(_NUMBER.sub(_round, value).split())
+        else:
             kept[name] = value
     if element.tag == f"{{{SVG}}}style":
         rules = element.text or ""
-        foreign = "url(" in rules or "@" in rules or rules.count("{") != rules.count("}")
-        element.text = None if foreign else f"#{prefix}graphic {{{rules}}}"
+        foreign_rules = "url(" in rules or "@" in rules or rules.count("{") != rules.count("}")
+        element.text = None if foreign_rules else f"#{scope} {{{rules}}}"
     element.attrib.clear()
     element.attrib.update(kept)
 

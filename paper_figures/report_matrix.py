@@ -10,7 +10,7 @@ from typing import NamedTuple
 import measures
 import pandas as pd
 from differences import Difference, paired_difference
-from names import METRICS, PERTURBATIONS, PROTOCOLS, method_label, part_rank, perturbation_rank
+from names import PERTURBATIONS, PROTOCOLS, method_label, part_rank, perturbation_rank
 from summary import Configuration
 from table_matrix import reference_of
 
@@ -45,9 +45,13 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """One configuration, or one part of its representation. ``axes`` are its labels after the first."""
+    """One configuration, or one part of its representation.
+
+    ``axes`` are its labels after the first, and ``small`` the same in one line, for a narrow screen.
+    """
 
     label: str
+    small: str
     axes: tuple[str, ...]
     cells: tuple[MatrixCell, ...]
     is_control: bool
@@ -79,7 +83,9 @@ def main_columns(records: pd.DataFrame) -> list[Column]:
     protocols = sorted(set(records["protocol"]), key=measures.protocol_rank)
     first = measures.family(protocols[0])
     # The variants of these protocols measure one quantity in several ways, and belong side by side.
-    wanted = [name for name in protocols if measures.family(name) == first and first in ("semi", "transfer", "latents")]
+    wanted = [
+        name for name in protocols if measures.family(name) == first and first in ("knn", "semi", "transfer", "latents")
+    ]
     chosen = records[records["protocol"].isin(wanted or protocols[:1]) & (records["selection"] == "last")]
     metric = measures.main_metric(set(chosen["metric"]))
     return [column for column in columns_of(chosen) if column.metric == metric]
@@ -134,8 +140,9 @@ def protocol_matrices(
 
 
 def protocol_name(protocol: str) -> str:
-    """``Linear probe``; ``Latents, averaged`` for a variant."""
-    name, _, variant = protocol.partition("+")
+    """``Linear probe``; ``Weighted kNN, 20`` and ``Latents, averaged`` for variants."""
+    name = measures.family(protocol)
+    variant = protocol.removeprefix(name).lstrip("+")
     return PROTOCOLS.get(name, name) + (f", {variant}" if variant else "")
 
 
@@ -163,6 +170,8 @@ def _matrix(
     schedules = {place: "/".join(map(str, counts)) for place, counts in trained_for.items()}
     common_seeds = _only({seeds[place] for place in order if not place.configuration.is_control})
     common_epochs = _only({schedules[place] for place in order if not place.configuration.is_control})
+    heads = [axis for axis in ("backbone", "augmentation") if axis not in shared] + ["part"] * by_part
+    heads += ["epochs"] * (common_epochs is None) + ["seeds"] * (common_seeds is None)
     best = {column: _best(groups, order, column) for column in columns}
     rows = []
     for place in order:
@@ -172,9 +181,9 @@ def _matrix(
         axes += [schedules[place]] * (common_epochs is None) + [seeds[place]] * (common_seeds is None)
         cells = tuple(_cell(groups, place, column, best[column]) for column in columns)
         label = method_label(where.backbone, where.method)
-        rows.append(MatrixRow(label, tuple(axes), cells, where.is_control, bool(runs[place] & unhealthy)))
-    heads = [axis for axis in ("backbone", "augmentation") if axis not in shared] + ["part"] * by_part
-    heads += ["epochs"] * (common_epochs is None) + ["seeds"] * (common_seeds is None)
+        rows.append(
+            MatrixRow(label, _small(heads, axes), tuple(axes), cells, where.is_control, bool(runs[place] & unhealthy))
+        )
     counts = sorted({int(count) for count in records["n"]})
     tested = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     facts = [f"Data: {data}", f"tested on n = {tested}"]
@@ -190,6 +199,13 @@ def _matrix(
         rows=tuple(rows),
         notes=tuple(_notes(columns, rows)),
     )
+
+
+def _small(heads: Sequence[str], axes: Sequence[str]) -> str:
+    """``vit_micro, caug, 13 epochs``: what is not obvious by itself has its name."""
+    named = {"epochs", "seeds"}
+    pairs = zip(heads, axes, strict=True)
+    return ", ".join(f"{axis} {head}" if head in named else axis for head, axis in pairs if axis and axis != "none")
 
 
 def _shared(trained: Sequence[Configuration]) -> dict[str, str]:
@@ -262,7 +278,7 @@ def _title(columns: Sequence[Column]) -> str:
     names = {measures.family(name) for name in protocols}
     what = [protocol_name(protocols[0] if len(protocols) == 1 else names.pop())]
     metrics = {column.metric for column in columns}
-    return ", ".join(what + [METRICS.get(metric, metric) for metric in metrics if len(metrics) == 1])
+    return ", ".join(what + [measures.metric_name(metric) for metric in metrics if len(metrics) == 1])
 
 
 def _heads(columns: Sequence[Column]) -> list[str]:
@@ -294,7 +310,7 @@ def _notes(columns: Sequence[Column], rows: Sequence[MatrixRow]) -> list[str]:
             )
         )
     if falling:
-        notes.append(f"Lower is better: {', '.join(falling)}.")
+        notes.append(f"Lower is better: {', '.join(map(measures.metric_name, falling))}.")
     if any(cell.is_best for cell in cells):
         notes.append("Bold on a tint: the best trained row of the column.")
     if any(not column.is_plain for column in columns):

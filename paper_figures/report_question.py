@@ -10,7 +10,7 @@ import measures
 import pandas as pd
 from baseline_checks import over_untrained
 from claims import Numbers, gains, statements
-from names import METRICS, PERTURBATIONS
+from names import PERTURBATIONS
 from parameter_counts import count_parameters
 from pooled_differences import Comparison, Pooled, judge, over_seeds, pool
 from report_matrix import Column, main_columns, protocol_name
@@ -108,7 +108,9 @@ def _of_comparisons(question: str, comparisons: Sequence[Comparison], column: Co
     if falling and verdict.endswith(": lower"):
         verdict = verdict.replace(": lower", ": higher")
     direction = "; lower is better" if falling else ""
-    basis = f"{protocol_name(column.protocol)}, {column.metric}{direction}: {pairs}, {_pool(pooled)}."
+    basis = (
+        f"{protocol_name(column.protocol)}, {measures.metric_name(column.metric)}{direction}: {pairs}, {_pool(pooled)}."
+    )
     digits = max(2, measures.decimals(column.metric))
     return Answer(question, verdict, _interval(pooled, digits, measures.unit(column.metric)), basis, _tone(verdict))
 
@@ -131,7 +133,7 @@ def checks(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]], unhealthy: 
         least = min(gained, key=lambda one: -_mean(one) if falling else _mean(one))
         digits = measures.decimals(column.metric)
         text = (
-            f"{len(above)} of {len(gained)} trained rows better than their untrained backbone; the least "
+            f"{len(above)} of {len(gained)} trained rows better than their untrained backbone; the weakest "
             f"({least.method}, {least.backbone}, {least.augmentation}): "
             f"{_mean(least):+.{digits}f} {measures.unit(column.metric)}"
         )
@@ -156,7 +158,7 @@ def _mean(one: Comparison) -> float:
 
 
 def _measure(column: Column) -> str:
-    metric = METRICS.get(column.metric, column.metric)
+    metric = measures.metric_name(column.metric)
     where = (
         ""
         if column.perturbation in ("orig", "views")

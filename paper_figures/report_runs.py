@@ -52,11 +52,15 @@ class Card:
 
 @dataclass(frozen=True)
 class RunsSection:
-    """``shared`` facts hold for every trained run; ``heads`` name the columns in which runs differ."""
+    """``shared`` facts hold for every trained run; ``heads`` name the columns in which runs differ.
+
+    ``prefix`` is what the ids of all runs begin with, whole axes only.
+    """
 
     lines: tuple[RunLine, ...]
     heads: tuple[str, ...]
     shared: Facts
+    prefix: str
     controls: tuple[str, ...]
     cards: tuple[Card, ...]
 
@@ -141,7 +145,17 @@ def runs_section(
             cards.append(Card(name, health, tuple(fact for fact in own if fact[1])))
     lines.sort(key=lambda line: line.is_healthy)
     heads = (*(column[0] for column in differing), *metrics)
-    return RunsSection(tuple(lines), heads, tuple(shared), controls, tuple(cards))
+    return RunsSection(tuple(lines), heads, tuple(shared), _prefix(lines), controls, tuple(cards))
+
+
+def _prefix(lines: Sequence[RunLine]) -> str:
+    """``cifar10/resnet18/`` if all runs share data and backbone; empty for fewer than two runs."""
+    found = ""
+    for parts in zip(*(line.run.split("/")[:-1] for line in lines), strict=False) if len(lines) > 1 else ():
+        if len(set(parts)) > 1:
+            break
+        found += f"{parts[0]}/"
+    return found
 
 
 def recipes_of(runs: Sequence[Run]) -> Recipes:
