@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from clever.invocation import command
-from clever.results.run_id import AXIS_PATTERN
+from clever.results.run_id import AXIS_PATTERN, VARIED_PATTERN
 from clever.workflow_setup import default_study, set_up
 
 min_version("9.27")
@@ -45,8 +45,8 @@ pathvars:
 wildcard_constraints:
     data=AXIS_PATTERN,
     backbone=AXIS_PATTERN,
-    method=AXIS_PATTERN,
-    augmentation=AXIS_PATTERN,
+    method=VARIED_PATTERN,
+    augmentation=VARIED_PATTERN,
     seed=r"\d+",
 
 

@@ -26,7 +26,7 @@ OFTEN = 1e-6
 
 
 def make_recipe(optimisation: Mapping[str, Any] | None = None, seed: int = 0) -> RunRecipe:
-    """12 steps of DINO with CLeVER on 64 digits of 16 px."""
+    """12 steps of DINO with CLeVER on 64 digits of 16 px, with an online probe after every epoch."""
     steps = {"epochs": EPOCHS, "batch_size": 16, "warmup_epochs": 1, "learning_rate": 0.01}
     return RunRecipe.model_validate(
         {
@@ -42,6 +42,7 @@ def make_recipe(optimisation: Mapping[str, Any] | None = None, seed: int = 0) ->
             "augmentation": {"name": "caug", "global_size": 16, "local_size": 8, "local_views": 2},
             "optimisation": steps | dict(optimisation or {}),
             "seed": seed,
+            "online_probe": {"every": 1, "passes": 2},
         }
     )
 

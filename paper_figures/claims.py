@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from names import part_rank
+from names import part_rank, reference_of
 from pooled_differences import Comparison
-from table_matrix import reference_of
 
 from clever.results.run_id import UNTRAINED
 

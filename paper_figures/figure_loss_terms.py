@@ -54,6 +54,12 @@ PANELS = (
     Panel("view_cosine_all", "View agreement, ALL", "mean cosine"),
     Panel("view_cosine_ir", "View agreement, IR", "mean cosine"),
     Panel("view_cosine_ef", "View agreement, EF", "mean cosine"),
+    Panel("online_linear_all", "Online linear probe, ALL", "top-1, %"),
+    Panel("online_linear_ir", "Online linear probe, IR", "top-1, %"),
+    Panel("online_linear_ef", "Online linear probe, EF", "top-1, %"),
+    Panel("online_knn_all", "Online k-NN, ALL", "top-1, %"),
+    Panel("online_knn_ir", "Online k-NN, IR", "top-1, %"),
+    Panel("online_knn_ef", "Online k-NN, EF", "top-1, %"),
 )
 COLUMNS = 3
 WIDTH = 9.2

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-from clever.results.run_id import PIXELS, UNTRAINED
+from clever.results.run_id import PIXELS, UNTRAINED, setting, unvaried
 
 PERTURBATIONS = {
     "orig": "unchanged",
@@ -24,7 +25,14 @@ METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
 PROTOCOLS = {
     "linear": "Linear probe",
     "knn": "Weighted kNN",
+    "corruption": "Corruption robustness",
+    "saliency": "Unsupervised saliency",
+    "video": "Video object segmentation",
+    "attention": "Attention on objects",
+    "detection": "Detection and instance segmentation",
     "parameters": "Augmentation parameters",
+    "equivariance": "Equivariance",
+    "quality": "Quality",
     "latents": "Latents",
     "relative_rotation": "Relative rotation",
     "relative_colour": "Relative colour",
@@ -52,9 +60,28 @@ def configuration_rank(backbone: str, method: str, augmentation: str) -> tuple[o
         [int(piece) if piece.isdigit() else 0 for piece in re.findall(r"\d+", backbone)],
         backbone,
         method != UNTRAINED,
-        AUGMENTATIONS.index(augmentation) if augmentation in AUGMENTATIONS else len(AUGMENTATIONS),
-        method.split("+"),
+        AUGMENTATIONS.index(unvaried(augmentation)) if unvaried(augmentation) in AUGMENTATIONS else len(AUGMENTATIONS),
+        setting_rank(augmentation),
+        unvaried(method).split("+"),
+        setting_rank(method),
     )
+
+
+def setting_rank(name: str) -> tuple[str, float, str]:
+    """Sort key of a method or augmentation along an ablation's axis: the plain one first, then by increasing value."""
+    option, value = setting(name) or ("", "")
+    try:
+        return (option, float(value or 0), "")
+    except ValueError:
+        return (option, math.inf, value)
+
+
+def reference_of(method: str) -> str:
+    """The baseline alone: ``dino`` of ``dino+clever`` and of ``dino+clever@separation_ratio=0.5``.
+
+    A method without an add-on is its own reference.
+    """
+    return method if "+" not in unvaried(method) else unvaried(method).split("+")[0]
 
 
 def method_label(backbone: str, method: str) -> str:

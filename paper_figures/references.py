@@ -62,7 +62,7 @@ def pair_with_references(records: pd.DataFrame, references: pd.DataFrame) -> pd.
     ]
     keys = ["data", "backbone", "method", "augmentation", "protocol", "metric"]
     measured = chosen.groupby(keys, as_index=False).agg(value=("value", "mean"), seeds=("value", "size"))
-    measured["baseline"] = measured["method"].str.split("+").str[0]
+    measured["baseline"] = measured["method"].str.split("[+@]", regex=True).str[0]
     renamed = {column: f"reference_{column}" for column in ("method", "protocol", "epochs", "batch_size", "value")}
     printed = references.rename(columns=renamed)
     printed["baseline"] = printed["reference_method"].str.split("+").str[0]

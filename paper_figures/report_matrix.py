@@ -10,9 +10,8 @@ from typing import NamedTuple
 import measures
 import pandas as pd
 from differences import Difference, paired_difference
-from names import PERTURBATIONS, PROTOCOLS, method_label, part_rank, perturbation_rank
+from names import PERTURBATIONS, PROTOCOLS, method_label, part_rank, perturbation_rank, reference_of
 from summary import Configuration
-from table_matrix import reference_of
 
 BEST_EPOCH = "†"
 NOTHING = "–"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from arguments import add_protocol, add_records, add_runs, check_suffixes, make_parser, run_script
 from differences import Difference, paired_difference
-from names import METRICS, PERTURBATIONS, PROTOCOLS, method_label, perturbation_rank, seeds_label
+from names import METRICS, PERTURBATIONS, PROTOCOLS, method_label, perturbation_rank, reference_of, seeds_label
 from tables import Kind, Row, Table, to_latex, to_markdown
 
 from clever.errors import UserError
@@ -27,11 +27,6 @@ GROUP = ["data", "backbone", "augmentation", "method"]
 CSV_HEADS = (*GROUP, "reference", "perturbation", "mean", "std", "seeds", "difference", "low", "high", "verdict")
 UNHEALTHY_MARK = "‡"
 NOTHING = "–"
-
-
-def reference_of(method: str) -> str:
-    """The baseline alone: ``dino`` of ``dino+clever``. A method without ``+`` is its own reference."""
-    return method.split("+")[0]
 
 
 def chosen_records(records: pd.DataFrame, protocol: str, part: str, metric: str) -> pd.DataFrame:
@@ -117,7 +112,7 @@ def _table(data: str, rows: pd.DataFrame, unhealthy: dict[str, str], wording: Wo
             cells += (
                 [NOTHING, NOTHING]
                 if row is None
-                else [_format_mean(row, wording.decimals), _format_difference(row, wording.decimals)]
+                else [format_mean(row, wording.decimals), format_difference(row, wording.decimals)]
             )
             compared += row is not None and bool(row["verdict"])
         prefix = f"{data}/{backbone}/{method}/{augmentation}/"
@@ -130,20 +125,8 @@ def _table(data: str, rows: pd.DataFrame, unhealthy: dict[str, str], wording: Wo
     heads = [head for name in perturbations for head in (name, f"{name}: Δ [95 %]")]
     known = [f"{name}: {PERTURBATIONS[name]}" for name in perturbations if name in PERTURBATIONS]
     notes = ["Perturbations: " + "; ".join(known) + "."] if known else []
-    notes.append(
-        f"Δ: the method minus its baseline alone, {wording.unit}, paired by seed: mean and 95 % confidence interval of "
-        "Student's t over seeds. An asterisk marks intervals that exclude 0."
-    )
-    if compared:
-        notes.append(
-            f"The {compared} intervals are not corrected for their number: about {0.05 * compared:.0f} would exclude 0 "
-            "if no method changed anything."
-        )
-    if marked:
-        reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(marked.items()))
-        notes.append(
-            f"{UNHEALTHY_MARK} Some runs were not healthy; these numbers say little about the method. {reasons}."
-        )
+    notes += difference_notes(compared, wording.unit)
+    notes += unhealthy_notes(marked)
     return Table(
         title=f"{wording.title}: {data}",
         caption=f"Data: {data}. {wording.caption}",
@@ -154,12 +137,36 @@ def _table(data: str, rows: pd.DataFrame, unhealthy: dict[str, str], wording: Wo
     )
 
 
-def _format_mean(row: pd.Series, decimals: int) -> str:
+def difference_notes(compared: int, unit: str, what: str = "the method minus its baseline alone") -> list[str]:
+    """What a column of differences holds; ``compared``: the number of its intervals."""
+    notes = [
+        f"Δ: {what}, {unit}, paired by seed: mean and 95 % confidence interval of "
+        "Student's t over seeds. An asterisk marks intervals that exclude 0."
+    ]
+    if compared:
+        notes.append(
+            f"The {compared} intervals are not corrected for their number: about {0.05 * compared:.0f} would exclude 0 "
+            "if nothing differed."
+        )
+    return notes
+
+
+def unhealthy_notes(marked: Mapping[str, str]) -> list[str]:
+    """What was wrong with the marked runs, by run id; nothing if there are none."""
+    if not marked:
+        return []
+    reasons = "; ".join(f"{run}: {reason}" for run, reason in sorted(marked.items()))
+    return [f"{UNHEALTHY_MARK} Some runs were not healthy; these numbers say little about the method. {reasons}."]
+
+
+def format_mean(row: pd.Series, decimals: int) -> str:
+    """A row of :func:`compare` as mean ± standard deviation over seeds."""
     spread = float(row["std"])
     return f"{row['mean']:.{decimals}f}" + ("" if math.isnan(spread) else f" ± {spread:.{decimals}f}")
 
 
-def _format_difference(row: pd.Series, decimals: int) -> str:
+def format_difference(row: pd.Series, decimals: int) -> str:
+    """A row of :func:`compare` as difference with its interval; a dash if there is nothing to compare with."""
     if not row["reference"]:
         return NOTHING
     mean, low, high = (f"{row[name]:+.{decimals}f}" for name in ("difference", "low", "high"))
@@ -175,11 +182,12 @@ def to_csv(compared: pd.DataFrame) -> str:
     writer = csv.DictWriter(stream, CSV_HEADS, lineterminator="\n")
     writer.writeheader()
     for row in compared.to_dict("records"):
-        writer.writerow({str(name): "" if _is_nan(value) else value for name, value in row.items()})
+        writer.writerow({str(name): "" if is_nan(value) else value for name, value in row.items()})
     return stream.getvalue()
 
 
-def _is_nan(value: object) -> bool:
+def is_nan(value: object) -> bool:
+    """Whether a cell is a missing number."""
     return isinstance(value, float) and math.isnan(value)
 
 

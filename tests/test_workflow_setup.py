@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from clever.drawings import DRAWINGS
 from clever.workflow_setup import default_study, set_up
 
 CONTENT = yaml.safe_load("""
@@ -144,3 +145,17 @@ def test_the_default_study_is_the_working_folders_or_the_demo() -> None:
     assert default_study(source) == "config.yaml"
     # Another workflow's config.yaml holds its own settings.
     assert default_study(source, True) == str(source / "config.yaml")
+
+
+def test_committed_records_are_drawn_with_the_pictures_that_are_here() -> None:
+    drawing, study = DRAWINGS["figure_saliency"], write(content(paper=["figure_saliency"]))
+    planned = set_up(content(paper=["figure_saliency"]), [study], ["snakemake", "-n"])
+    assert planned.pictured == ["saliency", "saliency+duts"]
+    wanted = planned.uncommitted(drawing)["pictures"]
+    assert "<results>/evaluations/digits/tiny/dino/caug/seed0/saliency+duts.npz" in wanted
+    measured = content(paper=["figure_saliency"]) | {"from_measured": True}
+    assert set_up(measured, [study], ["snakemake"]).uncommitted(drawing) == {"pictures": []}
+    here = Path("results/trial/evaluations/digits/tiny/untrained/none/seed0/saliency.npz")
+    here.parent.mkdir(parents=True)
+    here.write_bytes(b"")
+    assert set_up(measured, [study], ["snakemake"]).uncommitted(drawing) == {"pictures": [str(here)]}

@@ -127,12 +127,15 @@ def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
     from clever.crosschecks import refuse_for_stores
     from clever.crosschecks.missing_data import missing_data
+    from clever.crosschecks.teachers import teacher_warnings
 
     study, results = load_study(arguments.study), Path("results")
     refuse_for_stores(study, results, str(arguments.study))
     if arguments.data_root is not None:
         for line in missing_data(study, arguments.data_root, results / study.study / "data"):
             raise UserError(f"{arguments.study}: {line}")
+    for line in dict.fromkeys(teacher_warnings(study, results / study.study / "data")):
+        print(f"WARNING, {arguments.study}: {line}", file=sys.stderr)
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
 from clever.backbones import BackboneOptions
 from clever.backbones.options import OWN_NAMES
 from clever.baselines import BASELINES
+from clever.blocks import Block, PretrainingOptions, expand
 from clever.crosschecks import refuse_contradictions
 from clever.data import DataOptions
 from clever.drawings import DRAWINGS
@@ -20,7 +20,6 @@ from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
 from clever.invocation import DATA_ROOT, refuse_settings
 from clever.options import Options, nearest, parse
-from clever.pretraining.options import OptimisationOptions
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
 from clever.results.run_id import NO_AUGMENTATION, PIXELS, UNTRAINED, Name
 from clever.study_file import read_study
@@ -35,23 +34,6 @@ else:
         __base__=Options,
         **{name: (protocol.options | None, None) for name, protocol in PROTOCOLS.items()},
     )
-
-
-class PretrainingOptions(Options):
-    """A block of runs: every combination of its axes."""
-
-    data: Name
-    """A name from ``data``."""
-    backbones: list[Name] = Field(min_length=1)
-    """Names from ``backbones``."""
-    methods: list[Name] = Field(min_length=1)
-    """Names from ``methods``."""
-    augmentations: list[Name] = Field(min_length=1)
-    """Names from ``augmentations``."""
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
-    """Seeds, one run each; use three or more if the table should show a spread."""
-    optimisation: OptimisationOptions = OptimisationOptions()
-    """Optimiser and schedules of these runs."""
 
 
 class Study(Options):
@@ -93,8 +75,11 @@ class Study(Options):
                 ("methods", self.methods),
                 ("augmentations", self.augmentations),
             ):
-                for name in getattr(block, key):
+                names = getattr(block, key)
+                for name in names:
                     _require(f"{where}.{key}", name, known)
+                    if names.count(name) > 1:
+                        raise ValueError(f"{where}.{key}: {name} is listed twice; remove one of them")
             for backbone in block.backbones:
                 for augmentation in block.augmentations:
                     sizes = self.backbones[backbone].image_size, self.augmentations[augmentation].global_size
@@ -110,8 +95,6 @@ class Study(Options):
                         f"{where}: augmentations.{augmentation} needs the source {needed}, but data.{block.data} "
                         f"has source {given}"
                     )
-            for method in block.methods:
-                self._check_method(where, block, method)
         for section, reserved in (
             ("methods", UNTRAINED),
             ("backbones", PIXELS),
@@ -119,10 +102,31 @@ class Study(Options):
         ):
             if reserved in getattr(self, section):
                 raise ValueError(f"{section}.{reserved}: this name is reserved for the control runs; choose another")
-        repeated = [run for run, count in Counter(r.run for r in self._trained()).items() if count > 1]
-        if repeated:
-            raise ValueError(f"pretrainings: the run {repeated[0]} is listed twice; remove one of them")
+        try:
+            blocks = self.blocks()
+        except UserError as error:  # pydantic adds the study's file to a ValueError only
+            raise ValueError(str(error)) from error
+        for expanded in blocks:
+            for method in expanded.methods:
+                _check_method(expanded, method)
+        self._refuse_repeated(blocks)
         return self
+
+    def _refuse_repeated(self, blocks: Sequence[Block]) -> None:
+        seen: dict[str, tuple[RunRecipe, Block]] = {}
+        for block in blocks:
+            for recipe in _runs(block):
+                if recipe.run not in seen:
+                    seen[recipe.run] = recipe, block
+                    continue
+                earlier, first = seen[recipe.run]
+                if not (block.of_axis or first.of_axis):
+                    raise ValueError(f"pretrainings: the run {recipe.run} is listed twice; remove one of them")
+                if earlier != recipe:
+                    raise ValueError(
+                        f"{block.where}: the run {recipe.run} also comes from {first.where}, with other options; make "
+                        "their options equal, leave this value out of the axis, or give the method another name"
+                    )
 
     @model_validator(mode="after")
     def _labels_suffice(self) -> Self:
@@ -135,63 +139,33 @@ class Study(Options):
                 )
         return self
 
-    def _check_method(self, where: str, block: PretrainingOptions, method: str) -> None:
-        """Reject a method that cannot work with the views or backbones of its block."""
-        baseline, equivariance = self.methods[method].baseline.name, self.methods[method].equivariance
-        for augmentation in block.augmentations:
-            views = self.augmentations[augmentation]
-            if views.local_views and not BASELINES[baseline][0].accepts_local_views:
-                raise ValueError(
-                    f"{where}: methods.{method}: {baseline} compares exactly two views, but "
-                    f"augmentations.{augmentation}.local_views is {views.local_views}; set it to 0"
-                )
-            for backbone in block.backbones:
-                reason = equivariance.refusal(views, self.backbones[backbone])
-                if reason is not None:
-                    raise ValueError(
-                        f"{where}: methods.{method}, augmentations.{augmentation}, backbones.{backbone}: {reason}"
-                    )
-            if equivariance.extra_views() and not views.augments:
-                raise ValueError(
-                    f"{where}: methods.{method}: {equivariance.name} needs additional views of every image, which "
-                    f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
-                )
-            if equivariance.shared_draws > 1 and not views.augments:
-                raise ValueError(
-                    f"{where}: methods.{method}: {equivariance.name} needs images that share view parameters, "
-                    f"which augmentations.{augmentation} ({views.name}) cannot do; use one of baug, caug, caug_plus"
-                )
-        images = block.optimisation.batch_size // block.optimisation.accumulate
-        for group in (equivariance.shared_draws, *(view.shared_draws for view in equivariance.extra_views())):
-            if images % group:
-                raise ValueError(
-                    f"{where}: methods.{method}: {equivariance.name} lets {group} images share the parameters of a "
-                    f"view, but batch_size / accumulate = {images} is not a multiple of {group}; change "
-                    "optimisation.batch_size"
-                )
-        if equivariance.redraws and block.optimisation.accumulate > 1:
-            raise ValueError(
-                f"{where}: methods.{method}: {equivariance.name} differentiates through the views of a whole batch; "
-                f"set optimisation.accumulate ({block.optimisation.accumulate}) to 1"
+    def blocks(self) -> list[Block]:
+        """The blocks of ``pretrainings`` with their options, and one block per value of each of their axes.
+
+        Raises:
+            UserError: an axis names an option that a method lacks, or an invalid value.
+        """
+        return [
+            block
+            for place, options in enumerate(self.pretrainings)
+            for block in expand(
+                Block(
+                    where=f"pretrainings.{place}",
+                    data=options.data,
+                    backbones={name: self.backbones[name] for name in options.backbones},
+                    methods={name: self.methods[name] for name in options.methods},
+                    augmentations={name: self.augmentations[name] for name in options.augmentations},
+                    seeds=options.seeds,
+                    optimisation=options.optimisation,
+                    online_probe=options.online_probe,
+                ),
+                options.axes,
             )
+        ]
 
     def _trained(self) -> Iterable[RunRecipe]:
-        for block in self.pretrainings:
-            for backbone in block.backbones:
-                for method in block.methods:
-                    for augmentation in block.augmentations:
-                        for seed in block.seeds:
-                            yield RunRecipe(
-                                data=block.data,
-                                backbone_name=backbone,
-                                backbone=self.backbones[backbone],
-                                method_name=method,
-                                method=self.methods[method],
-                                augmentation_name=augmentation,
-                                augmentation=self.augmentations[augmentation],
-                                optimisation=block.optimisation,
-                                seed=seed,
-                            )
+        for block in self.blocks():
+            yield from _runs(block)
 
     def _controls(self) -> Iterable[RunRecipe]:
         seen: set[str] = set()
@@ -258,6 +232,66 @@ class Study(Options):
                     settings = settings.model_copy(update={"root": str(Path(data_root) / settings.root)})
                 found[name if variant is None else f"{name}+{variant}"] = settings
         return found
+
+
+def _runs(block: Block) -> Iterator[RunRecipe]:
+    for backbone in block.backbones:
+        for method in block.methods:
+            for augmentation in block.augmentations:
+                for seed in block.seeds:
+                    yield RunRecipe(
+                        data=block.data,
+                        backbone_name=backbone,
+                        backbone=block.backbones[backbone],
+                        method_name=method,
+                        method=block.methods[method],
+                        augmentation_name=augmentation,
+                        augmentation=block.augmentations[augmentation],
+                        optimisation=block.optimisation,
+                        seed=seed,
+                        online_probe=block.online_probe,
+                    )
+
+
+def _check_method(block: Block, method: str) -> None:
+    """Reject a method that cannot work with the views or backbones of its block."""
+    where = block.where
+    baseline, equivariance = block.methods[method].baseline.name, block.methods[method].equivariance
+    for augmentation, views in block.augmentations.items():
+        if views.local_views and not BASELINES[baseline][0].accepts_local_views:
+            raise ValueError(
+                f"{where}: methods.{method}: {baseline} compares exactly two views, but "
+                f"augmentations.{augmentation}.local_views is {views.local_views}; set it to 0"
+            )
+        for backbone, options in block.backbones.items():
+            reason = equivariance.refusal(views, options)
+            if reason is not None:
+                raise ValueError(
+                    f"{where}: methods.{method}, augmentations.{augmentation}, backbones.{backbone}: {reason}"
+                )
+        if equivariance.extra_views() and not views.augments:
+            raise ValueError(
+                f"{where}: methods.{method}: {equivariance.name} needs additional views of every image, which "
+                f"augmentations.{augmentation} ({views.name}) cannot make; use one of baug, caug, caug_plus"
+            )
+        if equivariance.shared_draws > 1 and not views.augments:
+            raise ValueError(
+                f"{where}: methods.{method}: {equivariance.name} needs images that share view parameters, "
+                f"which augmentations.{augmentation} ({views.name}) cannot do; use one of baug, caug, caug_plus"
+            )
+    images = block.optimisation.batch_size // block.optimisation.accumulate
+    for group in (equivariance.shared_draws, *(view.shared_draws for view in equivariance.extra_views())):
+        if images % group:
+            raise ValueError(
+                f"{where}: methods.{method}: {equivariance.name} lets {group} images share the parameters of a "
+                f"view, but batch_size / accumulate = {images} is not a multiple of {group}; change "
+                "optimisation.batch_size"
+            )
+    if equivariance.redraws and block.optimisation.accumulate > 1:
+        raise ValueError(
+            f"{where}: methods.{method}: {equivariance.name} differentiates through the views of a whole batch; "
+            f"set optimisation.accumulate ({block.optimisation.accumulate}) to 1"
+        )
 
 
 def _require_backbone(where: str, name: str) -> None:

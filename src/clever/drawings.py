@@ -6,9 +6,12 @@ outputs have its name, and a study lists it under ``paper``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from clever.results.run_id import PIXELS, setting
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -34,8 +37,13 @@ class Drawing:
     """Whether it contains the study's other items, and the command that made it."""
     options: Mapping[str, Callable[[Study], str]] = field(default_factory=dict)
     """Further options of its script, from the study."""
+    uncommitted: Mapping[str, Callable[[Study], list[str]]] = field(default_factory=dict)
+    """Further inputs, which are never committed because they hold images of the data: files below the study's results,
+    by the name of the script's option. Without them, its script draws a note of what is missing."""
     shows: str | None = None
     """The protocol whose records it requires; None if it draws whatever records exist."""
+    needs: Callable[[Study], str | None] | None = None
+    """What else it requires of a study: a function that returns what is missing and how to add it, None if nothing."""
 
     @property
     def embedded(self) -> str:
@@ -72,10 +80,55 @@ class Drawing:
             found += [f"--{name}", value(study)]
         return [*found, "--command", command] if self.embeds else found
 
+    def uncommitted_inputs(self, study: Study) -> dict[str, list[str]]:
+        """The inputs that are never committed, below the study's results, by their names in the rule."""
+        return {name: files(study) for name, files in self.uncommitted.items()}
+
+    def uncommitted_arguments(self, inputs: object) -> list[str]:
+        """Its script's arguments for these inputs; ``inputs`` has a sequence of paths for each name."""
+        return [word for name in self.uncommitted for word in (f"--{name}", *map(str, getattr(inputs, name)))]
+
 
 def contained_items(study: Study) -> list[str]:
     """The study's items in its order, without those that contain others."""
     return [item for item in dict.fromkeys(study.paper) if not DRAWINGS[item].embeds]
+
+
+def pictures_of(protocol: str) -> Callable[[Study], list[str]]:
+    """The files of pictures of a protocol and its variants: one run of each configuration, that of the first seed."""
+
+    def files(study: Study) -> list[str]:
+        names = [name for name in study.evaluation_options() if name.partition("+")[0] == protocol]
+        first: dict[tuple[str, ...], tuple[int, str]] = {}
+        for run, recipe in study.recipes().items():
+            axes = recipe.data, recipe.backbone_name, recipe.method_name, recipe.augmentation_name
+            if recipe.backbone_name != PIXELS:
+                first[axes] = min(first.get(axes, (recipe.seed, run)), (recipe.seed, run))
+        return [f"evaluations/{run}/{name}.npz" for _, run in first.values() for name in names]
+
+    return files
+
+
+def _first_store(study: Study) -> list[str]:
+    """The store of the first block of runs."""
+    return [f"data/{study.pretrainings[0].data}/store.json"]
+
+
+def _views(study: Study) -> str:
+    """What the study does to the images of its first block: its training augmentations and test perturbations, as JSON.
+
+    The perturbations are those of the first protocol that has some.
+    """
+    data = study.pretrainings[0].data
+    names = dict.fromkeys(name for block in study.pretrainings if block.data == data for name in block.augmentations)
+    chosen: dict[str, object] = {"augmentations": {name: study.augmentations[name].model_dump() for name in names}}
+    for options in study.evaluation_options().values():
+        settings = options.model_dump()
+        if "perturbations" in settings:
+            keys = ("perturbations", "image_size", "resize_size", "elastic_reference_size")
+            chosen |= {key: settings.get(key) for key in keys}
+            break
+    return json.dumps(chosen, sort_keys=True)
 
 
 def _name(study: Study) -> str:
@@ -85,6 +138,48 @@ def _name(study: Study) -> str:
 def _claims(study: Study) -> str:
     """The claims figure in the folder of the page, if the study draws it."""
     return "figure_claims.png" if "figure_claims" in study.paper else ""
+
+
+def _accuracies(study: Study) -> str | None:
+    if {"linear", "knn"} & set(study.evaluation_options()):
+        return None
+    return "shows the protocol linear or knn, which evaluations does not have; add linear: {} to evaluations"
+
+
+def _simsiam(study: Study) -> str | None:
+    if any(method.baseline.name == "simsiam" for block in study.blocks() for method in block.methods.values()):
+        return None
+    return "compares methods with the baseline simsiam, which no pre-training has; add one"
+
+
+def _split(study: Study) -> str | None:
+    names = ("clever", "ddcl")
+    if any(method.equivariance.name in names for block in study.blocks() for method in block.methods.values()):
+        return None
+    return "shows the IR and EF of clever or ddcl, which no pre-training has; add one"
+
+
+def _axis(study: Study) -> str | None:
+    if any(setting(name) for block in study.blocks() for name in block.methods):
+        return None
+    return (
+        "shows how an option of a method changes the accuracy, but no block of pretrainings varies one; add axes, for "
+        "example {equivariance.separation_ratio: [0.5, 0.9]}"
+    )
+
+
+def _schedules(study: Study) -> str | None:
+    epochs: dict[tuple[str, str, str], set[int]] = {}
+    for block in study.blocks():
+        for backbone in block.backbones:
+            for method in block.methods:
+                epochs.setdefault((block.data, backbone, method), set()).add(block.optimisation.epochs)
+    if any(len(found) > 1 for found in epochs.values()):
+        return None
+    return (
+        "shows accuracy against epochs of pre-training, but no method has two schedules; add axes, for example "
+        "{optimisation.epochs: [100, 200]}, to a block of pretrainings"
+    )
 
 
 FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
@@ -97,10 +192,30 @@ DRAWINGS: dict[str, Drawing] = {
     "table_1": Drawing(*_TABLE, _BOTH, shows="linear"),
     "table_matrix": Drawing(*_TABLE, _BOTH, published=False, shows="linear"),
     "table_latents": Drawing(*_TABLE, _BOTH, published=False, shows="latents"),
-    "table_references": Drawing(*_TABLE, _BOTH),
+    "table_methods": Drawing(*_TABLE, _BOTH, shows="linear"),
+    "table_parts": Drawing(*_TABLE, _BOTH, shows="linear", needs=_split),
+    "table_simsiam": Drawing(*_TABLE, _BOTH, shows="linear", needs=_simsiam),
+    "table_semi": Drawing(*_TABLE, _BOTH, shows="semi"),
+    "table_loss_terms": Drawing(*_TABLE, _BOTH, shows="linear", needs=_split),
+    "table_references": Drawing(*_TABLE, _BOTH, needs=_accuracies),
+    "table_saliency": Drawing(*_TABLE, _BOTH, shows="saliency"),
+    "table_video": Drawing(*_TABLE, _BOTH, shows="video"),
+    "table_detection": Drawing(*_TABLE, _BOTH, shows="detection"),
+    "table_corruption": Drawing(*_TABLE, _BOTH, shows="corruption"),
+    "figure_attention": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("attention")}, shows="attention"
+    ),
+    "figure_saliency": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("saliency")}, shows="saliency"
+    ),
+    "figure_gallery": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"store": _first_store}, options={"views": _views}
+    ),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
+    "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
+    "figure_hyperparameters": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_axis),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
-    "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}),
+    "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}, shows="linear"),
     "report": Drawing(
         "Report",
         (".html",),
@@ -111,7 +226,12 @@ DRAWINGS: dict[str, Drawing] = {
         options={"study": _name},
     ),
     "findings": Drawing(
-        "Report", (".md",), _BOTH, templates=("findings.md.jinja",), options={"study": _name, "figure": _claims}
+        "Report",
+        (".md",),
+        _BOTH,
+        templates=("findings.md.jinja",),
+        options={"study": _name, "figure": _claims},
+        shows="linear",
     ),
 }
 """Every item, by its name."""

@@ -28,6 +28,7 @@ BORDERS = (
     *READING,
     "clever.code_closure",
     "clever.job_code",
+    "clever.data.registry",
     "clever.data.verification",
     "clever.execution*",
     "clever.locks",
@@ -38,7 +39,7 @@ BORDERS = (
     "clever.run_report",
 )
 """Borders of the jobs that compute: also code that reports, describes or places a job without computing its result, so
-that rewording a progress line retrains no run."""
+that rewording a progress line retrains no run. Facts in the registry of sources count through a store's options."""
 METHODS = (("clever.baselines", "BASELINES"), ("clever.equivariance", "EQUIVARIANCES"))
 """The registries of methods. Shared code is cut at them and at their entries: a run depends only on its own method."""
 
@@ -69,7 +70,7 @@ def preparation_code(name: str, source: Path = SOURCE) -> tuple[Path, ...]:
     Raises:
         KeyError: the source is not in the registry.
     """
-    found = code_closure(["clever.data.preparation"], (*BORDERS, "clever.data.registry"), (source,))
+    found = code_closure(["clever.data.preparation"], BORDERS, (source,))
     found |= code_closure(registered("clever.data.registry", "SOURCES", name, source), BORDERS, (source,))
     return tuple(sorted(found.values()))
 

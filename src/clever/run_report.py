@@ -83,6 +83,8 @@ class RunReport:
             self._line(f"{where}: WARNING, {health}")
         if not self.on_terminal:
             terms = ", ".join(f"{k.removeprefix('loss_')} {v:.4f}" for k, v in row.items() if k.startswith("loss"))
+            probed = [f"{name.replace('_', ' ')} {row[name]:.1f}" for name in row if name.startswith("online_")]
+            terms = "; ".join([terms, ", ".join(probed)]) if probed else terms
             left = f"{seconds_left / 60:.1f} min left"
             self._line(f"{where}: {terms}; {row['images_per_second']:.0f} images/s, {left}")
 

@@ -11,9 +11,12 @@ from pathlib import Path
 from clever.config import Study, parse_study
 from clever.crosschecks import refuse_for_stores
 from clever.crosschecks.missing_data import missing_data
+from clever.drawings import Drawing
 from clever.errors import UserError
+from clever.evaluation import PROTOCOLS
 from clever.invocation import Invocation, refuse_settings, separate
 from clever.options import Options
+from clever.pretraining.recipe import RunRecipe
 from clever.study_file import read_study
 
 RESULTS = Path("results")
@@ -27,6 +30,8 @@ class Setup:
     """Values that the rules share."""
 
     study: Study
+    recipes: dict[str, RunRecipe]
+    """Recipe of every run by its id, computed once: Snakemake asks for each of them."""
     invocation: Invocation
     protocols: dict[str, Options]
     """Options of every protocol, with its data under ``data_root``. A variant, ``<protocol>+<name>``, is the same code
@@ -36,6 +41,30 @@ class Setup:
     urgency: dict[str, int]
     """Priority of the runs of each seed: Snakemake starts jobs of equal priority in arbitrary order. All runs of a
     seed, evaluated, come before the next seed, so that a study that is stopped early has complete columns."""
+
+    @property
+    def pictured(self) -> list[str]:
+        """Names of the protocols, with their variants, that keep pictures for figures."""
+        return [name for name in self.protocols if PROTOCOLS[name.partition("+")[0]].pictures]
+
+    def uncommitted(self, drawing: Drawing) -> dict[str, list[str]]:
+        """Inputs of a drawing that are never committed, by their names in the rule.
+
+        A drawing of committed records takes those that the study has left here when it was run, if any.
+        """
+        found = drawing.uncommitted_inputs(self.study)
+        if not self.invocation.from_measured:
+            return {name: [f"<results>/{file}" for file in files] for name, files in found.items()}
+        here = RESULTS / self.study.study
+        return {name: [str(here / file) for file in files if (here / file).is_file()] for name, files in found.items()}
+
+    def recipe(self, run: str) -> RunRecipe:
+        """The recipe of one run.
+
+        Raises:
+            UserError: the study has no such run.
+        """
+        return self.recipes[run] if run in self.recipes else self.study.recipe(run)
 
 
 def default_study(source: Path, module: bool = False) -> str:
@@ -86,9 +115,11 @@ def _checked(config: Mapping[str, object], files: Sequence[Path], plan: bool) ->
             if not plan:
                 raise UserError(line)
             print(f"note: {line}", file=sys.stderr)
-    last_first = sorted({recipe.seed for recipe in study.recipes().values()}, reverse=True)
+    recipes = study.recipes()
+    last_first = sorted({recipe.seed for recipe in recipes.values()}, reverse=True)
     return Setup(
         study=study,
+        recipes=recipes,
         invocation=invocation,
         protocols=study.evaluation_options(invocation.data_root),
         results=str(results / "measured" if invocation.from_measured else results),

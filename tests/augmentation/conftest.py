@@ -39,6 +39,7 @@ def sequential(
     sigma: float,
     half_width: int,
     interpolation: InterpolationMode = InterpolationMode.BICUBIC,
+    rotates_after_blur: bool = False,
 ) -> Tensor:
     """One image through one row of a table by torchvision, one operation after the other, without normalisation.
 
@@ -54,11 +55,17 @@ def sequential(
     image = tvf.resize(image, [size, size], interpolation, antialias=True).clamp(0, 1)
     if row["flip"]:
         image = tvf.horizontal_flip(image)
-    if row["angle"] != 0:
-        image = tvf.rotate(image, float(row["angle"]), fill=0)
-    if row["elastic_applied"]:
-        field = displacement(row["elastic_seed"].view(1), size, alpha, sigma)
-        image = tvf.elastic(image, field.permute(0, 2, 3, 1), fill=[0.0])
+
+    def rotate_and_distort(image: Tensor) -> Tensor:
+        if row["angle"] != 0:
+            image = tvf.rotate(image, float(row["angle"]), fill=0)
+        if row["elastic_applied"]:
+            field = displacement(row["elastic_seed"].view(1), size, alpha, sigma)
+            image = tvf.elastic(image, field.permute(0, 2, 3, 1), fill=[0.0])
+        return image
+
+    if not rotates_after_blur:
+        image = rotate_and_distort(image)
     if row["jitter_applied"]:
         steps = (
             lambda x: tvf.adjust_brightness(x, float(row["brightness"])),
@@ -72,6 +79,8 @@ def sequential(
         image = tvf.rgb_to_grayscale(image, num_output_channels=3)
     if row["blur_applied"]:
         image = tvf.gaussian_blur(image, [2 * half_width + 1] * 2, [float(row["blur_radius"])] * 2)
+    if rotates_after_blur:
+        image = rotate_and_distort(image)
     if row["solarise_applied"]:
         image = tvf.solarize(image, 128 / 255)
     return image

@@ -1,9 +1,7 @@
-"""Blur against torchvision's gaussian_blur (0.02/255) and against Pillow's GaussianBlur, which the authors used.
+"""Blur against Pillow's GaussianBlur, which the authors used, and against torchvision's gaussian_blur (0.02/255).
 
-Pillow blurs with three boxes, rounds, and repeats the border instead of reflecting it. On images with strong grain
-the mean difference stays below 1.2/255 and, 8 pixels away from the border, every pixel within 8/255; where the blur
-is narrower than half a pixel, where a sampled Gaussian and a box differ most, below 3.2/255 and within 20/255. (On
-photographs the means are below 0.6/255.)
+Pillow rounds to whole grey levels after each of its six passes; a rounding error of half a level, and the amplification
+of earlier ones by later passes, is all that may differ.
 """
 
 from __future__ import annotations
@@ -17,7 +15,16 @@ import torchvision.transforms.functional as tvf
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from clever.augmentation.blur import blur_matrix, gaussian_blur, gaussian_kernel, kernel_half_width
+from clever.augmentation.blur import (
+    blur,
+    blur_matrix,
+    box_kernel,
+    box_matrix,
+    box_reach,
+    gaussian_blur,
+    gaussian_kernel,
+    kernel_half_width,
+)
 
 SIGMA = torch.tensor([0.1, 0.35, 0.8, 1.3, 1.99])
 
@@ -32,16 +39,46 @@ def test_is_torchvisions(images: Callable[..., Tensor], size: int) -> None:
         torch.testing.assert_close(ours[row], theirs, rtol=0, atol=0.02 / 255)
 
 
-@pytest.mark.parametrize("size", [96, 224])
-def test_is_close_to_pillows(images: Callable[..., Tensor], size: int) -> None:
-    batch = images(len(SIGMA), size, size)
-    ours = gaussian_blur(batch.float(), SIGMA, kernel_half_width(2.0))
-    for row, sigma in enumerate(SIGMA.tolist()):
-        image = Image.fromarray(batch[row].permute(1, 2, 0).numpy()).filter(ImageFilter.GaussianBlur(sigma))
-        difference = (ours[row] - torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)).abs()
-        narrow = sigma < 0.5
-        assert difference.mean() < (3.2 if narrow else 1.2)
-        assert difference[:, 8:-8, 8:-8].max() < (20 if narrow else 8)
+@pytest.mark.parametrize("size", [5, 13, 32, 96])
+def test_is_pillows(size: int) -> None:
+    sigma = torch.cat([torch.arange(0.1, 1.0, 0.1), torch.tensor([1.0, 1.3, 1.6329, 1.6331, 2.0])])
+    batch = torch.randint(0, 256, (len(sigma), 3, size, size), generator=torch.Generator().manual_seed(size))
+    ours = blur(batch.float(), sigma, 2.0, "pillow")
+    for row, deviation in enumerate(sigma.tolist()):
+        pixels = batch[row].to(torch.uint8).permute(1, 2, 0).numpy()
+        theirs = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(deviation)))
+        difference = (ours[row] - torch.from_numpy(theirs.copy()).permute(2, 0, 1)).abs()
+        assert difference.mean() < 1.2
+        assert difference.max() <= 3.0
+        if deviation > 0.5:  # below, the centre's weight is so large that each pass rounds nearly the same values
+            assert difference.mean() < 0.65
+
+
+@pytest.mark.parametrize(("sigma", "gain"), [(0.2, 0.93), (0.3, 0.83), (0.4, 0.71), (0.6, 0.435), (0.8, 0.192)])
+def test_the_finest_stripes_keep_pillows_contrast(sigma: float, gain: float) -> None:
+    """The gains were measured on Pillow; a Gaussian of deviation 0.2 would keep all contrast."""
+    stripes = (torch.arange(40) % 2).float().expand(1, 3, 40, 40)
+    blurred = blur(stripes, torch.tensor([sigma]), 2.0, "pillow")[0, 0, 20]
+    assert (blurred[21] - blurred[20]).abs().item() == pytest.approx(gain, abs=0.01)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.4, 1.0, 1.7, 2.0])
+def test_three_boxes_have_the_deviation_and_the_mass(sigma: float) -> None:
+    reach = box_reach(2.0)
+    kernel = box_kernel(torch.tensor([sigma]), reach)[0]
+    tap = torch.arange(-reach, reach + 1)
+    assert kernel.sum().item() == pytest.approx(1.0)
+    assert (3 * (kernel * tap.square()).sum()).item() == pytest.approx(float(torch.tensor(sigma)) ** 2)
+
+
+def test_a_matrix_of_rows_that_are_copied_is_the_whole_product() -> None:
+    sigma, reach, size = torch.tensor([0.3, 1.2, 2.0]), box_reach(2.0), 40
+    kernel = box_kernel(sigma, reach)
+    once = torch.zeros(3, size, size, dtype=torch.float64)
+    for row in range(size):
+        for tap in range(-reach, reach + 1):
+            once[:, row, min(max(row + tap, 0), size - 1)] += kernel[:, tap + reach]
+    torch.testing.assert_close(box_matrix(sigma, size, reach).double(), once @ once @ once, rtol=0, atol=1e-7)
 
 
 def test_kernel_holds_nearly_all_mass() -> None:

@@ -24,6 +24,14 @@ def test_widths(width: int, ratio: float, ir: int, ef: int) -> None:
     assert (split.ir_dim, split.ef_dim) == (ir, ef)
 
 
+@pytest.mark.parametrize(("width", "truncated", "nearest"), [(2048, 1638, 1638), (512, 409, 410), (384, 307, 307)])
+def test_ddcl_rounds_to_the_nearest_width(width: int, truncated: int, nearest: int) -> None:
+    assert Split(width, 0.8).ir_dim == truncated == int(0.8 * width)
+    split = Split(width, 0.8, "nearest")
+    assert (split.ir_dim, split.ef_dim) == (nearest, width - nearest)
+    assert abs(split.ir_dim - 0.8 * width) <= 0.5
+
+
 def test_presets() -> None:
     assert {name: (split.ir_dim, split.ef_dim) for name, split in SPLITS.items()} == {
         "vit_tiny": (153, 39),

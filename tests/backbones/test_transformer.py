@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -154,3 +157,42 @@ def test_paper_settings() -> None:
     assert 0.015 < network.pos_embed.std() < 0.025
     assert not torch.equal(backbone(images()), backbone(images()))
     assert torch.equal(backbone.eval()(images()), backbone(images()))
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (12, 20), (40, 40)])
+def test_positions_are_interpolated_as_the_authors_do(height: int, width: int) -> None:
+    """Keys' cubic convolution (a = -0.75) written out in float64, at the positions that the authors' scale implies."""
+    backbone = build("vit_micro", position_interpolation="authors")
+    network: Any = backbone.network
+    grid = network.pos_embed[0, 1:].detach().double().unflatten(0, (SIZE // PATCH, SIZE // PATCH))
+
+    def weights(count: int) -> Tensor:
+        old = SIZE // PATCH
+        found = torch.zeros(count, old, dtype=torch.float64)
+        for place in range(count):
+            centre = (place + 0.5) * old / (count + 0.1) - 0.5
+            for tap in range(math.floor(centre) - 1, math.floor(centre) + 3):
+                x, a = abs(centre - tap), -0.75
+                near, far = ((a + 2) * x - (a + 3)) * x * x + 1, a * (((x - 5) * x + 8) * x - 4)
+                found[place, min(max(tap, 0), old - 1)] += near if x <= 1 else far
+        return found
+
+    rows, columns = height // PATCH, width // PATCH
+    expected = torch.einsum("ri,cj,ijd->rcd", weights(rows), weights(columns), grid).flatten(0, 1)
+    tokens = network._pos_embed(torch.zeros(1, rows, columns, backbone.feature_dim))[0]
+    torch.testing.assert_close(tokens[1:].double(), expected, rtol=0, atol=1e-6)
+    assert torch.equal(tokens[0], network.cls_token[0, 0] + network.pos_embed[0, 0])
+
+
+def test_positions_of_the_own_size_are_unchanged_and_the_default_is_timms() -> None:
+    authors, timms = (build("vit_micro", position_interpolation=kind).eval() for kind in ("authors", "antialiased"))
+    torch.testing.assert_close(authors(images()), timms(images()), rtol=0, atol=0)
+    small = images(size=12)
+    difference = (authors(small) - timms(small)).norm() / timms(small).norm()
+    assert 1e-4 < difference < 0.1
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vmamba_tiny", "deit3_small_patch16_224"])
+def test_other_backbones_reject_the_authors_positions(name: str) -> None:
+    with pytest.raises(UserError, match="position_interpolation"):
+        build(name, position_interpolation="authors")

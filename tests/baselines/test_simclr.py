@@ -93,6 +93,7 @@ def test_a_batch_of_one_and_a_third_view_are_refused(draw: Any) -> None:
         ({}, ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]),
         ({"batch_norm_in_head": False}, ["Linear", "ReLU", "Linear"]),
         ({"head_layers": 3}, ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear", "BatchNorm1d"]),
+        ({"affine_output": False}, ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]),
         ({"head_layers": 1}, ["Linear", "BatchNorm1d"]),
     ],
 )
@@ -103,3 +104,6 @@ def test_head_has_the_published_shape(settings: dict[str, Any], expected: list[s
     assert (linear[0].in_features, linear[-1].out_features) == (64, 128)
     assert {layer.out_features for layer in linear[:-1]} <= {2048}
     assert all((layer.bias is None) == settings.get("batch_norm_in_head", True) for layer in linear)
+    norms = [layer.affine for layer in head.projector if isinstance(layer, nn.BatchNorm1d)]
+    assert all(norms[:-1])
+    assert norms[-1:] in ([], [settings.get("affine_output", True)])

@@ -19,7 +19,7 @@ from clever.crosschecks import refuse_for_stores
 from clever.crosschecks.missing_data import missing_data
 from clever.data import Batches, DataOptions, Store, prepare
 from clever.data import loading as loading_module
-from clever.data.counts import OBJECT_VIEWS, SPIROGRAPHS, TRAIN_COUNTS, most_training_images, stored_side
+from clever.data.counts import OBJECT_VIEWS, SPIROGRAPHS, most_training_images, stored_side
 from clever.data.padding import BATCHES_IN_MEMORY, padding_refusal
 from clever.data.registry import SOURCES
 from clever.data.spirograph import TRAIN_IMAGES
@@ -137,8 +137,8 @@ def test_extreme_shapes_are_refused_by_the_check_and_where_batches_are_made(
 def test_counts_and_sides_are_those_of_the_sources() -> None:
     assert SPIROGRAPHS == TRAIN_IMAGES
     assert OBJECT_VIEWS == VIEWS
-    digits = SOURCES["digits"](DataOptions(source="digits"))
-    assert TRAIN_COUNTS["digits"] == len(digits.split("train").labels)
+    digits = SOURCES["digits"].read(DataOptions(source="digits"))
+    assert SOURCES["digits"].counts == tuple(len(digits.split(name).labels) for name in ("train", "test"))
     assert stored_side(DataOptions(source="digits")) == digits.split("train").read(0).shape[0]  # type: ignore[union-attr]
     assert most_training_images(DataOptions(source="digits", train_limit=100)) == 100
     assert most_training_images(DataOptions(source="cifar10", root="r", train_limit=60_000)) == 50_000

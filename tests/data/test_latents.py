@@ -29,11 +29,11 @@ def known(count: int) -> NDArray[np.float32]:
 @pytest.fixture
 def make_store(make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A store of 20 and 7 images, each with two latents and one of the groups 0 0 0 1 1 1 ...; all can be replaced."""
-    read = SOURCES["arrays"]
+    kind = SOURCES["arrays"]
 
     def make(name: str = "store", latents: Any = None, groups: bool = True, **options: Any) -> Store:
         def with_latents(given: DataOptions) -> Source:
-            source = read(given)
+            source = kind.read(given)
             splits: dict[str, Any] = {}
             for split in SPLITS:
                 found = source.split(split)
@@ -48,7 +48,7 @@ def make_store(make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.Mon
                 )
             return replace(source, **splits, latent_names=NAMES)
 
-        monkeypatch.setitem(SOURCES, "arrays", with_latents)
+        monkeypatch.setitem(SOURCES, "arrays", replace(kind, read=with_latents))
         root = tmp_path / "arrays"
         if not root.exists():
             make_arrays()

@@ -72,3 +72,18 @@ def test_bf16_autocast_rounds_the_products_only() -> None:
         low = network(e, q)
     assert low.dtype == torch.float32
     torch.testing.assert_close(low, network(e, q), rtol=0, atol=0.05)
+
+
+def test_the_linear_start_is_that_of_a_linear_layer() -> None:
+    """Same distribution as torch's layer from R to width^2 numbers, and as long as the docstring says."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mine = Hypernetwork(4, 256, 1.0, start="linear").weight.detach()
+        theirs = torch.nn.Linear(4, 256 * 256, bias=False).weight.detach()
+        embedding, turn = torch.randn(8, 256), torch.nn.functional.normalize(torch.randn(8, 4), dim=1)
+    assert mine.abs().max() <= 0.5
+    assert mine.std().item() == pytest.approx(theirs.std().item(), rel=0.01)
+    assert mine.abs().max().item() == pytest.approx(theirs.abs().max().item(), rel=1e-3)
+    moved = torch.einsum("na,aij,nj->ni", turn, mine, embedding)
+    # sqrt(width / 12), 9.2 for the authors' width of 1024
+    assert (moved.norm(dim=1) / embedding.norm(dim=1)).mean().item() == pytest.approx((256 / 12) ** 0.5, rel=0.1)

@@ -9,14 +9,17 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode, functional
 
 from clever.backbones import Backbone
 from clever.data import Store
 from clever.errors import UserError
-from clever.evaluation.attention import AttentionOptions, evaluate
+from clever.evaluation.attention import VIEWS, AttentionOptions, evaluate
 
 from .subjects import build, by_axes, subject_of
 from .toys import coloured
+
+BICUBIC = InterpolationMode.BICUBIC
 
 
 @pytest.fixture
@@ -73,6 +76,40 @@ def test_a_vit_has_heads_and_a_resnet_parts(store: Store, photographs: Path, nam
     assert {part for part, _, metric in found if metric == "iou"} == parts
     assert (("ALL", "orig", "best_head_iou") in found) == (name == "vit_micro")
     assert all(0 <= value <= 100 for value in found.values())
+
+
+def test_photographs_and_maps_are_kept_under_each_view(store: Store, photographs: Path) -> None:
+    subject = subject_of(Looks(), store, ir_dim=2)
+    evaluate(subject, AttentionOptions(root=str(photographs), image_size=96, mass=0.999, pictures=1))
+    assert subject.picture_facts == {"views": ["orig", "rotation", "elastic"], "photographs": ["a"]}
+    names = {f"0/{view}/{what}" for view in VIEWS for what in ("image", "ALL")}
+    assert set(subject.pictures) == names
+    photograph = functional.resize(
+        functional.pil_to_tensor(Image.open(photographs / "images" / "a.png")).float(), [96, 96], BICUBIC
+    ).clamp(0, 255)
+    expected = {"orig": photograph, "rotation": functional.rotate(photograph, 45.0)}
+    for view, image in expected.items():
+        kept = torch.from_numpy(subject.pictures[f"0/{view}/image"]).movedim(2, 0)
+        assert (kept.float() - image).abs().max() < 1.5
+        # A head that looks everywhere adds nothing; the mean is stretched to [0, 1].
+        seen = subject.pictures[f"0/{view}/ALL"]
+        bright = torch.nn.functional.avg_pool2d(image[None], 8).mean(1)[0]
+        assert set(np.unique(seen)) == {0.0, 1.0}
+        assert np.array_equal(seen > 0.5, (bright > bright.mean()).numpy())
+    assert not np.array_equal(subject.pictures["0/elastic/image"], subject.pictures["0/orig/image"])
+
+
+def test_what_is_kept_is_small_and_may_be_nothing(store: Store, photographs: Path) -> None:
+    for pictures, count in ((0, 0), (9, 2)):
+        subject = subject_of(Looks(), store)
+        evaluate(subject, AttentionOptions(root=str(photographs), image_size=320, pictures=pictures))
+        assert len(subject.picture_facts.get("photographs", [])) == count
+        assert {p.shape for name, p in subject.pictures.items() if name.endswith("image")} <= {(160, 160, 3)}
+
+
+@pytest.mark.parametrize(("count", "pictures", "kept"), [(10, 4, [0, 3, 6, 9]), (3, 4, [0, 1, 2]), (5, 1, [0])])
+def test_kept_photographs_are_spread_evenly(count: int, pictures: int, kept: list[int]) -> None:
+    assert AttentionOptions(root="x", pictures=pictures).pictured(count) == kept
 
 
 def test_a_mislaid_set_is_told(store: Store, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from clever.data import Store
 from clever.errors import UserError
@@ -15,6 +18,7 @@ from clever.evaluation.job import evaluate_run
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
+from clever.results.pictures import read_pictures
 from clever.results.records import read_evaluation
 
 from .objects import SIDE, objects_store
@@ -230,6 +234,35 @@ def test_only_what_is_new_or_changed_is_measured(
     monkeypatch.setattr("clever.evaluation.job.digest", lambda _: "other")  # the code was edited
     assert measured(knn=KNN) == {"knn"}
     assert measured(knn=KNN) == set()
+
+
+def test_pictures_belong_to_their_records(objects: Store, runs: Path, tmp_path: Path) -> None:
+    """A job writes both, puts both back from its copies, and measures again where the pictures are not its own."""
+    for folder in ("images", "masks"):
+        (tmp_path / "ECSSD" / folder).mkdir(parents=True)
+        Image.fromarray(np.tri(64, dtype=np.uint8) * 255).convert("RGB").save(tmp_path / "ECSSD" / folder / "one.png")
+    options = {"saliency": {"root": str(tmp_path / "ECSSD"), "lost": False}}
+    output, kept = (folder / "saliency.npz" for folder in (tmp_path / "out", tmp_path / "out" / "state"))
+
+    def measured() -> dict[str, Any]:
+        measure(objects, runs / "vicreg", tmp_path / "out", **options)
+        assert output.read_bytes() == kept.read_bytes()
+        provenance = read_evaluation(output.with_suffix(".json")).provenance
+        assert provenance["pictures_sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
+        return provenance
+
+    first = measured()
+    pictures = read_pictures(output)
+    assert (pictures.run, pictures.facts["protocol"]) == ("objects/tiny/vicreg/pairs/seed0", "saliency")
+    assert pictures.facts["photographs"] == ["one"]
+    content = output.read_bytes()
+    output.unlink()
+    assert measured() == first
+    assert output.read_bytes() == content
+    for path in (output, kept):
+        path.write_bytes(content[:-1])
+    measured()
+    assert output.read_bytes() == content
 
 
 def test_a_run_that_was_trained_again_is_evaluated_again(objects: Store, runs: Path, tmp_path: Path) -> None:

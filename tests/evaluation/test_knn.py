@@ -56,7 +56,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     train, labels = cloud(300, 10, 7, seed=0)
     queries, _ = cloud(200, 10, 7, seed=1)
     whole = vote(train, labels, queries, [20], 0.07, classes=7)[0]
-    monkeypatch.setattr("clever.evaluation.knn._CHUNK_ELEMENTS", 300 * 7)
+    monkeypatch.setattr("clever.voting._CHUNK_ELEMENTS", 300 * 7)
     assert torch.equal(vote(train, labels, queries, [20], 0.07, classes=7)[0], whole)
 
 

@@ -91,6 +91,15 @@ def test_two_backbones_do_not_share_a_panel(make_study: MakeStudy) -> None:
         assert len([line for line in axes.lines if len(np.atleast_1d(line.get_xdata())) == 3]) == mine["run"].nunique()
 
 
+def test_the_online_probe_is_drawn_where_it_was_measured(make_study: MakeStudy) -> None:
+    study = make_study(methods=("dino",), seeds=1)
+    run = study.curves.iloc[0]
+    measured = [{**run, "metric": "online_linear_ir", "epoch": epoch, "value": 30.0 + epoch} for epoch in (1, 2)]
+    figure = figure_loss_terms.draw(pd.concat([study.curves, pd.DataFrame(measured)]), {})
+    (panel,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "Online linear probe, IR"]
+    assert [np.asarray(line.get_xydata()).tolist() for line in panel.lines] == [[[1.0, 31.0], [2.0, 32.0]]]
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_redrawn_it_is_the_same_to_the_byte(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
     study = make_study(methods=("dino+clever",), seeds=1)

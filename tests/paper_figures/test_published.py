@@ -38,12 +38,14 @@ def test_every_file_has_exactly_the_columns() -> None:
         ("ddcl_readme", 9 * 5),
         ("ddcl_table_3", 15 * 3),
         ("ddcl_table_4", 15 * 4),
+        ("tokencut_readme", 3 * 2 * 3),  # data sets, with and without the bilateral solver, scores
     ],
 )
 def test_number_of_values(item: str, rows: int) -> None:
     assert (PUBLISHED["item"] == item).sum() == rows
     assert set(PUBLISHED["item"]) == {
-        *("clever_readme", "table_8", "backbones_png", "ddcl_readme", "ddcl_table_3", "ddcl_table_4")
+        *("clever_readme", "table_8", "backbones_png", "ddcl_readme", "ddcl_table_3", "ddcl_table_4"),
+        "tokencut_readme",
     }
 
 
@@ -55,7 +57,7 @@ def test_words_are_ours_and_every_row_has_a_source() -> None:
     assert accuracies["value"].between(20, 100).all()
     # Only the other methods of Table 8 come without a recipe: the picture does not say it.
     assert set(accuracies.loc[accuracies["augmentation"] == "", "item"]) == {"table_8"}
-    assert PUBLISHED["source"].str.contains("71772da|b65159d").all()
+    assert PUBLISHED["source"].str.contains("71772da|b65159d|YangtaoWANG95/TokenCut").all()
     assert set(PUBLISHED["exactness"]) == {
         "printed in text",
         "printed table in a picture",
@@ -89,6 +91,9 @@ def test_values_typed_in_again() -> None:
     assert _value(**third, evaluation_data="food101") == 72.91
     fourth = {"item": "ddcl_table_4", "data": "imagenet100", "augmentation": "caug", "method_printed": "DIR only"}
     assert _value(**fourth, perturbation="cj_rot_et") == 49.00
+    token_cut = {"item": "tokencut_readme", "evaluation_data": "dut_omron"}
+    assert _value(**token_cut, metric="tokencut_iou") == 53.3
+    assert _value(**token_cut, metric="tokencut_bs_max_f") == 69.7
 
 
 def test_the_sources_agree_where_they_repeat_each_other() -> None:

@@ -26,6 +26,7 @@ BATCHES = {
 FEATURES = BATCHES | {
     "evaluation/features.py:FeatureExtractor.__init__": "the backbone goes to the device",
     "evaluation/features.py:FeatureExtractor.extract": "the features of a batch go to the host",
+    "evaluation/features.py:FeatureExtractor._require_finite": "whether features are finite, once a view",
     "evaluation/features.py:FeatureExtractor._features": "which images a batch holds, to draw their views",
     "augmentation/perturbations.py:perturbation_parameters": "which images a batch holds, to draw what changes them",
     "augmentation/perturbations.py:perturb": "what was drawn for a batch",
@@ -60,6 +61,18 @@ DECLARED: dict[str, dict[str, str]] = {
     "latents": {
         "evaluation/latents.py:evaluate": "features go to the device; scores",
         "evaluation/regression.py:ridge": "a decomposition",
+    },
+    "equivariance": {
+        "evaluation/equivariance/protocol.py:evaluate": "the records, once",
+        "evaluation/equivariance/linear_maps.py:RidgeMaps.__init__": "a decomposition",
+        "evaluation/equivariance/similarity.py:_principal": "a decomposition",
+        "evaluation/equivariance/similarity.py:mean_canonical_correlation": "a decomposition",
+    },
+    "quality": {
+        "evaluation/quality/protocol.py:evaluate": "the records, once",
+        "evaluation/quality/spectrum.py:rankme": "a decomposition",
+        "evaluation/quality/spectrum.py:alpha_req": "a decomposition",
+        "evaluation/quality/spectrum.py:lidar": "a decomposition",
     },
     "logistic": {
         "evaluation/logistic.py:evaluate": "features go to the device; scores",
@@ -100,6 +113,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("logistic", "resnet10t_half", {"penalties": 3, "perturbations": ["orig"], "max_iterations": 20}),
     ("semi", "resnet10t_half", {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"]}),
     ("latents", "resnet10t_half", {}),
+    ("equivariance", "resnet10t_half", {"angle_step": 60, "shifts": 2, "penalties": [1e-2, 1.0], "random_groups": 1}),
+    ("quality", "resnet10t_half", {"views": 3, "alpha_last": 20}),
     ("relative_rotation", "resnet10t_half", {"epochs": 2}),
     ("relative_colour", "resnet10t_half", {"epochs": 2}),
 ]

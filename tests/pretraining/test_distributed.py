@@ -31,6 +31,8 @@ from clever.collectives import (
 from clever.data import Batches, ImageBatch, Store
 from clever.errors import UserError
 from clever.execution.processes import joined_processes
+from clever.pretraining.online_probe import OnlineProbe
+from clever.pretraining.options import OnlineProbeOptions
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
@@ -61,7 +63,11 @@ def train_shortly(recipe: RunRecipe, store: Store, steps: int = 4) -> dict[str, 
 
     trainer = Trainer(recipe, store.mean, store.std, len(batches), device)
     losses = [averaged(trainer.step(batch, step)) for step, batch in zip(range(steps), batches.epoch(0), strict=False)]
-    return result | {"losses": losses, "state": trainer.state_dict(), "diagnosis": trainer.diagnose()}
+    # Forty-nine images, which two processes cannot share evenly.
+    probe = OnlineProbe(OnlineProbeOptions(images=49, passes=2), store, trainer.parts, 64, 16, device)
+    probed = [probe.measure(trainer.trained_backbone(), epoch) for epoch in range(2)]
+    found = {"losses": losses, "state": trainer.state_dict(), "diagnosis": trainer.diagnose()}
+    return result | found | {"probed": probed, "probe": probe.state_dict()["classifiers"]}
 
 
 def averaged(values: dict[str, Tensor]) -> dict[str, float]:
@@ -155,6 +161,11 @@ def test_two_processes_train_as_one(
             torch.testing.assert_close(two["state"][part][name], value, rtol=STEP_TOLERANCE, atol=1e-6)
             moved += "centre" in name and bool(value.abs().max() > 1e-4)
     assert moved == 2
+    for name, weight in one["probe"].items():
+        torch.testing.assert_close(two["probe"][name], weight, rtol=2e-3, atol=1e-5)
+    assert len(two["probed"]) == 2
+    for got, want in zip(two["probed"], one["probed"], strict=True):
+        assert got == pytest.approx(want, abs=100 / 32 + 1e-6)  # one image may change sides
     if list(CASES)[case] == "whole":  # else it looks at the last part of the batch, which holds other images
         assert two["diagnosis"] == pytest.approx(one["diagnosis"], rel=1e-3)
 

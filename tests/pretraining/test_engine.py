@@ -540,7 +540,7 @@ def test_a_collapse_is_said_while_the_run_goes_on_and_written_down(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("clever.pretraining.engine.assess", lambda _: "teacher collapsed to one output")
+    monkeypatch.setattr("clever.pretraining.engine.assess", lambda *_: "teacher collapsed to one output")
     pretrain(recipe, digits_store, tmp_path, execution())
     assert capsys.readouterr().err.count("WARNING, teacher collapsed to one output") == EPOCHS
     assert {row["health"] for row in rows(tmp_path)} == {"teacher collapsed to one output"}

@@ -94,6 +94,14 @@ def test_a_convolutional_network_s_groups_are_the_same_under_both_rules() -> Non
     assert grouped(net, "standard") == grouped(net, "authors")
 
 
+@pytest.mark.parametrize("options", [RESNET, VIT], ids=lambda options: options.name)
+def test_the_rule_all_decays_every_trainable_parameter(options: BackboneOptions) -> None:
+    net = network(build_backbone(options, seed=0))
+    decayed, free = grouped(net, "all")
+    assert decayed == {name for name, p in net.named_parameters() if p.requires_grad}
+    assert not free
+
+
 @pytest.mark.parametrize("largest", [3.0, 0.5])
 def test_clipping_is_torch_s_on_each_tensor_alone(largest: float) -> None:
     draw = torch.Generator().manual_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,24 @@ def test_the_trainer_scales_the_rate_with_the_batch_and_follows_every_schedule(
     np.testing.assert_allclose([now.constant_rate for now in got], constant, rtol=1e-12)
     np.testing.assert_allclose([now.weight_decay for now in got], authors(0.03, 0.3, 4, 6), rtol=1e-12)
     np.testing.assert_allclose([now.momentum for now in got], authors(0.99, 1.0, 4, 6), rtol=1e-12)
+
+
+def test_the_rate_of_ddcl_changes_once_per_epoch(make_recipe, digits_store: Store) -> None:
+    """DDCL's schedule: e / w of the peak in epoch e of w epochs of warm-up, then a cosine over the others."""
+    steps, warmup, epochs = 7, 3, 8
+    options = {"optimiser": "sgd", "epochs": epochs, "warmup_epochs": warmup, "rate_changes": "epoch"}
+    recipe = make_recipe(optimisation={**options, "learning_rate": 0.05, "final_learning_rate": 0.0})
+    assert recipe.optimisation is not None
+    peak = 0.05 * recipe.optimisation.batch_size / 256
+    trainer = Trainer(recipe, digits_store.mean, digits_store.std, steps, torch.device("cpu"))
+    for epoch in range(epochs):
+        expected = peak * epoch / warmup
+        if epoch >= warmup:
+            expected = peak * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+        for step in (0, 1, steps - 1):
+            schedule = trainer.schedule(epoch * steps + step)
+            assert schedule.learning_rate == pytest.approx(expected, rel=1e-12)
+            assert schedule.constant_rate == pytest.approx(min(expected, peak) if epoch < warmup else peak)
 
 
 def test_weight_decay_can_stay_constant(make_recipe, digits_store: Store) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clever.augmentation import AugmentationOptions
 from clever.config import load_study
 
 from .conftest import MINIATURE, ROOT, Snakemake, planned_jobs
@@ -56,7 +57,30 @@ def test_imagenet100_is_the_papers() -> None:
     assert {recipe.method.baseline.out_dim for recipe in trained if recipe.method} == {65536}  # type: ignore[attr-defined]
     assert len(set(study.data["imagenet100"].classes or [])) == 100
     by_backbone = {recipe.backbone_name: recipe.backbone.drop_path for recipe in trained}
+    positions = {recipe.backbone_name: recipe.backbone.position_interpolation for recipe in trained}
+    assert {name for name, kind in positions.items() if kind == "authors"} == {"vit_tiny", "vit_small"}
     assert by_backbone == {"resnet18": 0, "resnet50": 0, "vit_tiny": 0.1, "vit_small": 0.1, "vmamba_tiny": 0.2}
+
+
+def test_the_ddcl_study_is_the_published_recipe() -> None:
+    study = load_study(ROOT / "workflow" / "studies" / "imagenet100_ddcl.yaml")
+    trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
+    assert len(trained) == 9
+    for recipe in trained:
+        options, views = recipe.optimisation, recipe.augmentation
+        assert options is not None
+        # The published 500 epochs follow 30 of warm-up.
+        assert (options.optimiser, options.epochs, options.warmup_epochs, options.rate_changes) == (
+            "sgd",
+            530,
+            30,
+            "epoch",
+        )
+        assert (options.learning_rate, options.weight_decay, options.final_weight_decay) == (0.05, 1e-4, None)
+        assert (options.decay_rule, options.batch_size) == ("all", 256)
+        assert isinstance(views, AugmentationOptions)
+        assert views.rotates_after_blur
+        assert (views.global_scale, views.blur_probability_global_1, views.saturation) == ((0.2, 1.0), 0.5, 0.4)
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)

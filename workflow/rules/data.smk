@@ -20,9 +20,7 @@ rule prepare:
         mem_mb=lambda wildcards, attempt: 32000 * min(attempt, 3),
         runtime=lambda wildcards, attempt: 240 * min(attempt, 3),
     params:
-        # The options that determine the content. The path of the images is not among them: moving the folder should not
-        # prepare the data and train every run again.
-        content=lambda wildcards: study.data[wildcards.data].canonical(exclude={"root", "download"}),
+        content=lambda wildcards: study.data[wildcards.data].content(),
         # A function of the output: Snakemake does not compare such parameters when it looks for changes.
         options=lambda wildcards, output: study.data_options(wildcards.data, setup.invocation.data_root).canonical(),
         folder=lambda wildcards, output: Path(output.store).parent,

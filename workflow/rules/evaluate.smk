@@ -2,7 +2,8 @@
 #
 # Each protocol's JSON is an output. Snakemake deletes a job's outputs before the job runs again and when it fails, so the
 # job keeps a copy of each in state/ beside them. It measures only those protocols whose copy does not fit the run, the
-# options and the code: a new protocol, or an edit of one, leaves the others' records as they are.
+# options and the code: a new protocol, or an edit of one, leaves the others' records as they are. Protocols that show
+# pictures keep some for figures, in an NPZ next to the JSON.
 import json
 
 from clever.job_code import evaluation_code
@@ -23,6 +24,7 @@ if protocols:
             ),
         output:
             [f"<results>/evaluations/{run_id}/{protocol}.json" for protocol in protocols],
+            [f"<results>/evaluations/{run_id}/{protocol}.npz" for protocol in setup.pictured],
         log:
             f"<logs>/evaluate/{run_id}.log",
         benchmark:

@@ -17,6 +17,7 @@ for item, drawing in DRAWINGS.items():
             item
         input:
             **drawing.inputs(study, lacking),
+            **setup.uncommitted(drawing),
             script=figures / f"{item}.py",
             templates=[figures / name for name in drawing.templates],
             captions=[captions / f"{name}.rst" for name in contained_items(study)] if drawing.embeds else [],
@@ -37,7 +38,10 @@ for item, drawing in DRAWINGS.items():
         params:
             # `drawing` is bound here because Snakemake calls this after the loop. `shell` is evaluated then too, so it must
             # not use a loop variable.
-            arguments=lambda wildcards, input, drawing=drawing: drawing.arguments(study, input, lacking, made_by),
+            arguments=lambda wildcards, input, drawing=drawing: [
+                *drawing.arguments(study, input, lacking, made_by),
+                *drawing.uncommitted_arguments(input),
+            ],
         message:
             "draw {output}"
         shell:

@@ -4,7 +4,11 @@
 from clever.job_code import training_code
 
 # The names of every method's baseline and add-on, so that a new method does not retrain the runs of other methods.
-method_names = {name: (method.baseline.name, method.equivariance.name) for name, method in study.methods.items()}
+method_names = {
+    recipe.method_name: (recipe.method.baseline.name, recipe.method.equivariance.name)
+    for recipe in setup.recipes.values()
+    if recipe.method is not None
+}
 
 
 rule pretrain:
@@ -26,7 +30,7 @@ rule pretrain:
     threads: 1
     resources:
         # GPUs of one run, over all of its machines, with one process each (torchrun).
-        gpu=lambda wildcards: 1 if wildcards.method in study.methods else 0,
+        gpu=lambda wildcards: 1 if wildcards.method in method_names else 0,
         nodes=1,
         # For a GPU job the Slurm plugin reads `tasks` as tasks per GPU unless this is given; 0 keeps it a total.
         tasks_per_gpu=0,
@@ -37,7 +41,7 @@ rule pretrain:
         # the batch shell would receive it.
         slurm_extra="--signal=TERM@120",
     params:
-        recipe=lambda wildcards: study.recipe(run_id.format(**wildcards)).canonical(),
+        recipe=lambda wildcards: setup.recipe(run_id.format(**wildcards)).canonical(),
         store=lambda wildcards, input: Path(input.store).parent,
         folder=lambda wildcards, output: Path(output.description).parent,
         launcher=source / "workflow" / "launch.sh",

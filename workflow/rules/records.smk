@@ -47,10 +47,10 @@ else:
     rule collect:
         input:
             evaluations=[
-                f"<results>/evaluations/{run}/{protocol}.json" for run in study.recipes() for protocol in protocols
+                f"<results>/evaluations/{run}/{protocol}.json" for run in setup.recipes for protocol in protocols
             ],
-            descriptions=[f"<results>/runs/{run}/run.json" for run in study.recipes()],
-            metrics=[f"<results>/runs/{run}/metrics.csv" for run in study.recipes()],
+            descriptions=[f"<results>/runs/{run}/run.json" for run in setup.recipes],
+            metrics=[f"<results>/runs/{run}/metrics.csv" for run in setup.recipes],
             code=collection_code(package.parent),
         output:
             records="<results>/records.csv",

@@ -11,6 +11,7 @@ from clever.augmentation.perturbations import (
     PerturbationOptions,
     perturb,
     perturbation_parameters,
+    scaled_to,
 )
 from clever.augmentation.probe import probe_views
 from clever.augmentation.recipes import Augmentation
@@ -82,4 +83,5 @@ __all__ = [
     "perturb",
     "perturbation_parameters",
     "probe_views",
+    "scaled_to",
 ]

@@ -1,8 +1,9 @@
-"""Gaussian blur with a separate standard deviation for every image."""
+"""Gaussian blur with a separate standard deviation for every image, and Pillow's approximation of it."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,12 +12,32 @@ from torch import Tensor
 # products larger.
 _BAND = 32
 
+PASSES = 3
+"""Box blurs in a row, as in Pillow."""
+
+BlurFilter = Literal["pillow", "gaussian"]
+"""pillow: the filter of Pillow's ``GaussianBlur``, three extended box blurs. gaussian: a sampled Gaussian."""
+
+
+def blur(images: Tensor, sigma: Tensor, largest: float, kind: BlurFilter) -> Tensor:
+    """Blur every image with its own standard deviation.
+
+    Args:
+        images: float32 [N, 3, S, S].
+        sigma: float [N], pixels, positive and at most ``largest``.
+        largest: bound that determines the number of taps.
+
+    Returns:
+        A new tensor of the same shape.
+    """
+    if kind == "gaussian":
+        return gaussian_blur(images, sigma, kernel_half_width(largest))
+    reach = box_reach(largest)
+    return smooth(images, box_matrix(sigma, images.shape[-1], reach), PASSES * reach)
+
 
 def gaussian_blur(images: Tensor, sigma: Tensor, half_width: int) -> Tensor:
     """torchvision's ``gaussian_blur`` with a kernel of ``2 * half_width + 1`` taps and reflected borders.
-
-    The authors use Pillow's ``GaussianBlur``, three box blurs whose standard deviation is ``sigma``; a true Gaussian
-    stays within a few grey levels of it.
 
     Args:
         images: float32 [N, 3, S, S].
@@ -28,6 +49,52 @@ def gaussian_blur(images: Tensor, sigma: Tensor, half_width: int) -> Tensor:
     """
     half_width = min(half_width, images.shape[-1] - 1)
     return smooth(images, blur_matrix(sigma, images.shape[-1], half_width), half_width)
+
+
+def box_reach(largest_sigma: float) -> int:
+    """Taps on either side of one of Pillow's boxes, up to this standard deviation."""
+    length = math.sqrt(12.0 * largest_sigma**2 / PASSES + 1.0)
+    return math.floor(length / 2 - 0.5) + 1
+
+
+def box_kernel(sigma: Tensor, reach: int) -> Tensor:
+    """One extended box [N, 2 * reach + 1]: its variance is a third of ``sigma`` squared, so that three have all of it.
+
+    Equal weights, and two smaller ones at the ends (Gwosdek et al. 2011, equations 7, 11 and 14), as in Pillow's
+    BoxBlur.c.
+    """
+    variance = sigma.double().square().unsqueeze(1) / PASSES
+    whole = ((12.0 * variance + 1.0).sqrt() / 2 - 0.5).floor()
+    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1).square()))
+    tap = torch.arange(-reach, reach + 1, device=sigma.device).abs()
+    return ((tap <= whole) + part * (tap == whole + 1)) / (2 * (whole + part) + 1)
+
+
+def box_matrix(sigma: Tensor, size: int, reach: int) -> Tensor:
+    """The matrices float32 [N, size, size] of three boxes in a row; before each, the border pixel is repeated.
+
+    A row that is further than three reaches from both borders holds the same numbers as any other such row. Therefore
+    only matrices of the smallest size that has one are multiplied, and their rows are copied.
+    """
+    band = PASSES * reach
+    small = min(size, 2 * band + 1)
+    kernel = box_kernel(sigma, reach)
+    tap = torch.arange(-reach, reach + 1, device=sigma.device)
+    column = (torch.arange(small, device=sigma.device).unsqueeze(1) + tap).clamp(0, small - 1)
+    once = torch.zeros(len(sigma), small, small, device=sigma.device, dtype=kernel.dtype)
+    once.scatter_add_(2, column.expand(len(sigma), -1, -1), kernel.unsqueeze(1).expand(-1, small, -1))
+    thrice = (once @ once @ once).float()
+    if small == size:
+        return thrice
+    row = torch.arange(size, device=sigma.device)
+    # The rows at the top, the middle row, and the rows at the bottom; column j of row i is i's own column plus j - i.
+    source = torch.where(row < band, row, (row - (size - small)).clamp_min(band))
+    offset = torch.arange(-band, band + 1, device=sigma.device)
+    target, place = row.unsqueeze(1) + offset, source.unsqueeze(1) + offset
+    inside = (place >= 0) & (place < small)
+    taken = thrice[:, source.unsqueeze(1), place.clamp(0, small - 1)] * inside
+    matrix = torch.zeros(len(sigma), size, size, device=sigma.device)
+    return matrix.scatter_add_(2, target.clamp(0, size - 1).expand(len(sigma), -1, -1), taken)
 
 
 def smooth(images: Tensor, matrix: Tensor, half_width: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from clever.augmentation.blur import BlurFilter
 from clever.augmentation.views import ViewOptions
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -44,6 +45,10 @@ class AugmentationOptions(ViewOptions):
     rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 90.0
     """Largest rotation in either direction, in degrees (caug and caug_plus). Change it to study other ranges."""
 
+    rotates_after_blur: bool = False
+    """Rotate and distort after the blur, as DDCL's recipes do, instead of before the colour jitter. The black corners
+    are then neither jittered nor blurred."""
+
     elastic_probability: Probability = 0.5
     """Probability of an elastic distortion (caug_plus only)."""
     elastic_alpha: NonNegativeFloat = 100.0
@@ -73,6 +78,10 @@ class AugmentationOptions(ViewOptions):
     """Probability of a Gaussian blur in a local view."""
     blur_radius: tuple[PositiveFloat, PositiveFloat] = (0.1, 2.0)
     """The blur's standard deviation in pixels is drawn from this range. Lower it for small images."""
+    blur_filter: BlurFilter = "pillow"
+    """pillow: three extended box blurs, as Pillow's GaussianBlur, which the authors and solo-learn use; below a
+    deviation of 1 it is far from a Gaussian. gaussian: a sampled Gaussian, for recipes that blur with torchvision or
+    kornia."""
 
     solarise_probability: Probability = 0.2
     """Probability of solarisation (inverting bright pixels) in the second global view."""

@@ -159,6 +159,31 @@ def perturbation_parameters(
     return make_table(uniforms, torch.ones(len(indices), 2, dtype=torch.int64), distributions)
 
 
+def scaled_to(name: str, image_size: int, reference_size: int | None) -> PerturbationOptions:
+    """A perturbation whose elastic distortion moves as large a share of the image as it does at ``reference_size``.
+
+    Args:
+        name: a key of :data:`PERTURBATIONS`.
+        image_size: side of the images in pixels.
+        reference_size: side of the images that the strengths are meant for; None keeps them.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    definition = definition_of(name)
+    if reference_size is None:
+        return definition
+    # The field is noise smoothed over sigma: its height falls as 1 / sigma, so a shift that shrinks with the image
+    # needs an alpha that shrinks with its square.
+    share = image_size / reference_size
+    return definition.model_copy(
+        update={
+            "elastic_alpha": definition.elastic_alpha * share**2,
+            "elastic_sigma": definition.elastic_sigma * share,
+        }
+    )
+
+
 def definition_of(name: str) -> PerturbationOptions:
     """The perturbation of that name.
 

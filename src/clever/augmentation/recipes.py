@@ -1,7 +1,8 @@
 """The training recipes BAug, CAug and CAug+: two global views and some local ones, each with its parameters.
 
 Order of operations (the authors' ``main_dino.py:607-751``): random resized crop, flip, rotation (caug, caug_plus),
-elastic distortion (caug_plus), colour jitter, grayscale, blur, solarisation (second global view), normalisation.
+elastic distortion (caug_plus), colour jitter, grayscale, blur, solarisation (second global view), normalisation. With
+``rotates_after_blur``, as in DDCL, rotation and elastic distortion follow the blur.
 Every view is drawn independently. Between operations the authors' pipeline rounds to whole grey levels (Pillow); this
 one stays in float32, which changes a result by a few grey levels at most.
 """
@@ -137,6 +138,8 @@ class Augmentation(ViewMaker):
             elastic_alpha=o.elastic_alpha,
             elastic_sigma=o.elastic_sigma,
             largest_blur=o.blur_radius[1],
+            blur_filter=o.blur_filter,
+            rotates_after_blur=o.rotates_after_blur,
             solarise_threshold=o.solarise_threshold,
             mean=self.mean,
             std=self.std,

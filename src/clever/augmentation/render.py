@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clever.augmentation import colour, fused
-from clever.augmentation.blur import gaussian_blur, kernel_half_width
+from clever.augmentation.blur import BlurFilter, blur
 from clever.augmentation.constants import constant
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_, set_rows, take_rows
 from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
@@ -29,9 +29,12 @@ class Coefficients:
     elastic_alpha: float
     elastic_sigma: float
     largest_blur: float
+    blur_filter: BlurFilter
     solarise_threshold: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    rotates_after_blur: bool = False
+    """Rotate and distort elastically after the blur instead of before the colour operations."""
     fuse: bool = False
     """Compile chains of element-wise operations (:mod:`clever.augmentation.fused`)."""
 
@@ -87,9 +90,11 @@ def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficien
     factors = torch.stack([on_device[name] for name in FACTORS], 1).requires_grad_()
     images = differentiable_jitter(undistorted, factors, on_device["jitter_applied"])
     images = torch.where(on_device["grayscale"].view(-1, 1, 1, 1), luma(images), images)
-    half_width = kernel_half_width(coefficients.largest_blur)
+    largest, kind = coefficients.largest_blur, coefficients.blur_filter
     for rows in set_rows(table["blur_applied"], device):
-        images = images.index_copy(0, rows, gaussian_blur(images[rows], on_device["blur_radius"][rows], half_width))
+        images = images.index_copy(0, rows, blur(images[rows], on_device["blur_radius"][rows], largest, kind))
+    if coefficients.rotates_after_blur:
+        images = _rotate_and_distort(images, table, on_device, coefficients)
     solarised = colour.solarise(images, coefficients.solarise_threshold)
     images = torch.where(on_device["solarise_applied"].view(-1, 1, 1, 1), solarised, images)
     mean, std = (constant(values, device).view(1, 3, 1, 1) for values in (coefficients.mean, coefficients.std))
@@ -112,6 +117,8 @@ def distort(pixels: Tensor, image: Tensor, table: Table, coefficients: Coefficie
         put_rows_(images, rows, colour.grayscale(take_rows(images, rows)))
 
     _blur_(images, table, on_device, coefficients)
+    if coefficients.rotates_after_blur:
+        images = _rotate_and_distort(images, table, on_device, coefficients)
     for rows in set_rows(table["solarise_applied"], device):
         put_rows_(images, rows, colour.solarise(take_rows(images, rows), coefficients.solarise_threshold))
     return images
@@ -125,32 +132,39 @@ def _distort_fused(pixels: Tensor, image: Tensor, table: Table, coefficients: Co
     applied, order, grey = on_device["jitter_applied"], on_device["jitter_order"], on_device["grayscale"]
     images = fused.compiled(fused.colours)(images, applied, order, factors, grey)
     _blur_(images, table, on_device, coefficients)
+    if coefficients.rotates_after_blur:
+        images = _rotate_and_distort(images, table, on_device, coefficients)
     threshold, mean, std = coefficients.solarise_threshold, coefficients.mean, coefficients.std
     finished: Tensor = fused.compiled(fused.finished)(images, on_device["solarise_applied"], threshold, mean, std)
     return finished
 
 
 def _blur_(images: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> None:
-    half_width = kernel_half_width(coefficients.largest_blur)
+    largest, kind = coefficients.largest_blur, coefficients.blur_filter
     for rows in set_rows(table["blur_applied"], images.device):
-        blurred = gaussian_blur(take_rows(images, rows), on_device["blur_radius"][rows], half_width)
+        blurred = blur(take_rows(images, rows), on_device["blur_radius"][rows], largest, kind)
         put_rows_(images, rows, blurred)
 
 
 def move_pixels(pixels: Tensor, image: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> Tensor:
-    """The geometric operations (crop, flip, rotation, elastic distortion), which precede the colour operations.
+    """The geometric operations that precede the colour operations: crop, flip and, unless the recipe rotates after the
+    blur, rotation and elastic distortion.
 
     Arguments and result are those of :func:`distort`; ``on_device`` is the table on the pixels' device.
     """
-    device, size = pixels.device, coefficients.size
+    size = coefficients.size
     box = table_box(on_device, size)
-    rows_of = upload(image, device)
+    rows_of = upload(image, pixels.device)
     fuse = coefficients.fuse
     images = resized_crop(pixels, rows_of, box, on_device["flip"], size, coefficients.interpolation, fuse=fuse)
+    return images if coefficients.rotates_after_blur else _rotate_and_distort(images, table, on_device, coefficients)
 
+
+def _rotate_and_distort(images: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> Tensor:
+    """Rotation, then elastic distortion, of the rows [R, 3, S, S] that the table says; may change ``images``."""
     if bool(table["angle"].any()):
         images = rotate(images, on_device["angle"])
-    for rows in set_rows(table["elastic_applied"], device):
+    for rows in set_rows(table["elastic_applied"], images.device):
         seed = on_device["elastic_seed"][rows]
         warped = elastic(take_rows(images, rows), seed, coefficients.elastic_alpha, coefficients.elastic_sigma)
         put_rows_(images, rows, warped)

@@ -18,7 +18,7 @@ from clever.parsing import decode_json, foreign
 
 FORMAT = 1
 
-DecayRule = Literal["standard", "authors"]
+DecayRule = Literal["standard", "authors", "all"]
 
 
 class Backbone(nn.Module):
@@ -124,7 +124,10 @@ class Backbone(nn.Module):
         ``authors``: only biases by name (``.bias``) and one-dimensional parameters (authors' utils.py:667-678); this
         decays ViT's class token and positions and VMamba's ``A_logs`` and ``dt_projs_bias``. ``standard`` exempts those
         too, because they are not weights: shrinking them towards 0 changes positions, decay rates and step sizes.
+        ``all``: no parameter is exempt.
         """
+        if rule == "all":
+            return set()
         names = {name for name, p in self.named_parameters() if p.ndim <= 1 or name.endswith(".bias")}
         return names if rule == "authors" else names | self._undecayed_by_design()
 

@@ -35,3 +35,8 @@ class BackboneOptions(Options):
     """``imagenet``: the model's own stem. ``small``: a ResNet's first convolution is 3×3 with stride 1 and there is no
     max-pooling, so no resolution is lost before the first stage. ``auto``: ``small`` up to 64 px for ResNets with the
     plain 7×7 stem. Change it to keep the ImageNet stem on small images, which is faster."""
+
+    position_interpolation: Literal["antialiased", "authors"] = "antialiased"
+    """How a ViT's positions are adapted to crops of another size than ``image_size``. antialiased: timm's bicubic
+    filter. authors: bicubic without antialiasing, with the authors' scale of (n + 0.1) / 14 for n patches along a side;
+    features of local crops then differ by up to 1.5 %. Only the paper's ViTs support it."""

@@ -4,6 +4,7 @@ order."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -12,13 +13,17 @@ from clever.errors import UserError
 PAPER_RATIO = 0.8
 """The share of the invariant representation in the paper's output vector (authors' main_dino.py:133)."""
 
+Rounding = Literal["truncate", "nearest"]
+"""How a share of the features becomes a whole number of them."""
+
 
 @dataclass(frozen=True)
 class Split:
     """The split of a vector of ``feature_dim`` entries into two parts.
 
     The invariant representation is the first ``int(feature_dim * ratio)`` entries, the equivariant factor the rest;
-    ``int`` truncates, exactly as the authors' utils.py:658-659 do.
+    ``int`` truncates, exactly as the authors' utils.py:658-659 do. With ``nearest`` it is ``int(round(...))``, as in
+    DDCL's DRL_builder.py:26-27.
 
     Raises:
         UserError: when ``ratio`` is not inside (0, 1) or leaves one of the two parts empty.
@@ -26,6 +31,7 @@ class Split:
 
     feature_dim: int
     ratio: float = PAPER_RATIO
+    rounding: Rounding = "truncate"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ratio < 1.0:
@@ -41,7 +47,8 @@ class Split:
     @property
     def ir_dim(self) -> int:
         """Number of entries of the invariant representation."""
-        return int(self.feature_dim * self.ratio)
+        share = self.feature_dim * self.ratio
+        return round(share) if self.rounding == "nearest" else int(share)
 
     @property
     def ef_dim(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import timm
@@ -172,6 +173,7 @@ def build_resnet(options: BackboneOptions, arguments: Mapping[str, Any]) -> Timm
     ``zero_init_last=False`` because the paper uses torchvision's ResNets unchanged (authors' main_dino.py:216-222).
     """
     _refuse_patch_size(options)
+    _refuse_position_interpolation(options)
     network, given = _create(options, {**arguments, "zero_init_last": False})
     stem = _apply_stem(options, network)
     return TimmBackbone(options.name, network, network.num_features, given, stem)
@@ -181,7 +183,7 @@ def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTra
     """A timm ViT like the paper's: LayerNorm eps 1e-6, truncated-normal 0.02, positions interpolated for other sizes.
 
     timm's bicubic interpolation of positions is antialiased when it shrinks the grid; the authors' is not
-    (vision_transformer.py:174-193).
+    (``position_interpolation: authors``).
     """
     _refuse_stem(options)
     size = options.image_size
@@ -192,8 +194,30 @@ def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTra
     # timm initialises the [CLS] token with deviation 1e-6; the authors initialise it like the positions
     # (vision_transformer.py:152-155).
     nn.init.trunc_normal_(network.cls_token, std=0.02)
+    if options.position_interpolation == "authors":
+        network._pos_embed = partial(_with_authors_positions, network)
     network.patch_embed.proj = PatchProjection.of(network.patch_embed.proj)
     return TimmTransformer(options.name, network, network.num_features, given, None)
+
+
+def _with_authors_positions(network: VisionTransformer, patches: Tensor) -> Tensor:
+    """Patches [N, H, W, D] to tokens [N, 1 + H W, D] with the [CLS] token and positions added, for images of any size.
+
+    The grid of positions is interpolated as in the authors' vision_transformer.py:174-193, without antialiasing and
+    with a scale that is 0.1 patches too large, a safeguard against rounding down.
+    """
+    count, height, width, _ = patches.shape
+    assert network.pos_embed is not None
+    assert network.cls_token is not None
+    positions: Tensor = network.pos_embed
+    rows, columns = network.patch_embed.grid_size
+    if (height, width) != (rows, columns):
+        grid = positions[:, 1:].float().reshape(1, rows, columns, -1).permute(0, 3, 1, 2)
+        scale = ((height + 0.1) / rows, (width + 0.1) / columns)
+        grid = nn.functional.interpolate(grid, scale_factor=scale, mode="bicubic")
+        positions = torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
+    tokens = torch.cat([network.cls_token.expand(count, -1, -1), patches.flatten(1, 2)], dim=1)
+    return network.pos_drop(tokens + positions)  # type: ignore[no-any-return]
 
 
 def build_other(options: BackboneOptions) -> TimmBackbone:
@@ -202,6 +226,7 @@ def build_other(options: BackboneOptions) -> TimmBackbone:
     Raises:
         UserError: when the model cannot be built for ``options.image_size``.
     """
+    _refuse_position_interpolation(options)
     entry = timm.model_entrypoint(options.name)
     arguments: dict[str, Any] = {"model_name": options.name}
     is_vit = entry.__module__ == VisionTransformer.__module__
@@ -273,6 +298,14 @@ def _apply_stem(options: BackboneOptions, network: Any) -> str:
         network.conv1[0].stride = (1, 1)
     network.maxpool = nn.Identity()
     return "small"
+
+
+def _refuse_position_interpolation(options: BackboneOptions) -> None:
+    if options.position_interpolation == "authors":
+        raise UserError(
+            f"backbone {options.name} has no position_interpolation: only vit_tiny, vit_small and vit_micro have one; "
+            "leave it out"
+        )
 
 
 def _refuse_stem(options: BackboneOptions) -> None:

@@ -80,8 +80,10 @@ class VMamba(Backbone):
 
 def build_vmamba(options: BackboneOptions) -> VMamba:
     """VMamba-Tiny with ``options.drop_path``; patch size and stem are fixed."""
-    if options.patch_size is not None or options.stem == "small":
-        raise UserError(f"backbone {options.name} has neither patch_size nor a small stem: leave both out")
+    if options.patch_size is not None or options.stem == "small" or options.position_interpolation == "authors":
+        raise UserError(
+            f"backbone {options.name} has no patch_size, small stem or position_interpolation: leave them out"
+        )
     return VMamba(options)
 
 

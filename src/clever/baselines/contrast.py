@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
-from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.mlp import FinalNorm, ProjectionHead, make_mlp
 from clever.collectives import gather_rows
 from clever.errors import UserError
 
@@ -30,6 +30,9 @@ class ContrastiveOptions(BaselineOptions):
     """Linear layers of the projector: 2 in solo-learn and lightly, 3 in EquiMod and E-SSL's ImageNet recipe."""
     batch_norm_in_head: bool = True
     """BatchNorm after every layer of the projector, as in E-SSL and lightly. solo-learn has none."""
+    affine_output: bool = True
+    """Whether the BatchNorm after the projector's last layer has a learned scale and shift, as in lightly. False: as in
+    the projectors of E-SSL, EquiMod and InvCLR."""
 
 
 class Contrastive(Baseline[ProjectionHead]):
@@ -49,8 +52,9 @@ class Contrastive(Baseline[ProjectionHead]):
     def make_head(self, width: int) -> ProjectionHead:
         options = self.head_options
         norm = options.batch_norm_in_head
+        final_norm: FinalNorm = ("affine" if options.affine_output else "plain") if norm else "none"
         widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]
-        return ProjectionHead(make_mlp(widths, final_norm="affine" if norm else "none", hidden_norm=norm))
+        return ProjectionHead(make_mlp(widths, final_norm=final_norm, hidden_norm=norm))
 
     def similarity(
         self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None

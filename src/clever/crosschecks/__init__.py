@@ -14,6 +14,7 @@ from clever.crosschecks.batches import batch_faults
 from clever.crosschecks.data_needs import data_faults
 from clever.crosschecks.image_sizes import size_faults
 from clever.crosschecks.magnitudes import magnitude_faults
+from clever.crosschecks.online_probe import probe_faults
 from clever.crosschecks.paper_items import paper_faults
 from clever.crosschecks.prepared import prepared_faults
 from clever.crosschecks.protocol_needs import need_faults
@@ -29,6 +30,7 @@ CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     data_faults,
     batch_faults,
     need_faults,
+    probe_faults,
 )
 
 

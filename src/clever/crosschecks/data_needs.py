@@ -87,13 +87,13 @@ def _retrieval_faults(study: Study) -> Iterator[str]:
     """Yield a fault where retrieval would use a predictor that was not trained on rotations."""
     if "retrieval" not in {protocol.partition("+")[0] for protocol in study.evaluation_options()}:
         return
-    for place, block in enumerate(study.pretrainings):
-        for method in block.methods:
-            if study.methods[method].equivariance.name != "sie":
+    for block in study.blocks():
+        for method, options in block.methods.items():
+            if options.equivariance.name != "sie":
                 continue
-            for augmentation in block.augmentations:
-                if not study.augmentations[augmentation].pairs:
+            for augmentation, views in block.augmentations.items():
+                if not views.pairs:
                     yield (
-                        f"evaluations.retrieval: the predictor of methods.{method} (pretrainings.{place}) would be "
+                        f"evaluations.retrieval: the predictor of methods.{method} ({block.where}) would be "
                         f"trained on augmentations.{augmentation}, not on rotations; train it on pairs"
                     )

@@ -25,7 +25,8 @@ def magnitude_faults(study: Study) -> Iterator[str]:
     for name, data in study.data.items():
         if data.image_size is not None and data.image_size**2 > PIXEL_LIMIT:
             yield f"data.{name}.image_size: {data.image_size}, but images may have at most {PIXEL_LIMIT} pixels"
-    for name, method in study.methods.items():
+    blocks = study.blocks()
+    for name, method in {**study.methods, **{k: v for block in blocks for k, v in block.methods.items()}}.items():
         if max(_numbers(method.model_dump()), default=0) > _WIDE:
             from clever.crosschecks.heads import head_bytes
 
@@ -35,14 +36,13 @@ def magnitude_faults(study: Study) -> Iterator[str]:
                     f"methods.{name}: its heads have {needed / 1e9:.0f} GB of weights, more than any machine holds; "
                     "lower its widths (the paper's largest is 65536)"
                 )
-    for place, block in enumerate(study.pretrainings):
-        for name in block.augmentations:
-            views = study.augmentations[name]
+    for block in blocks:
+        for name, views in block.augmentations.items():
             local = views.local_views * getattr(views, "local_size", 0) ** 2
             needed = 12 * block.optimisation.batch_size * (2 * views.global_size**2 + local)
             if needed > VIEW_LIMIT:
                 yield (
-                    f"pretrainings.{place}.optimisation.batch_size: {block.optimisation.batch_size} images with the "
+                    f"{block.where}.optimisation.batch_size: {block.optimisation.batch_size} images with the "
                     f"views of augmentations.{name} take {needed / 1e9:.0f} GB per step; lower it, or the sizes"
                 )
     for protocol, options in study.evaluation_options().items():

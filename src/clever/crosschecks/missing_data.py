@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 
 from clever.crosschecks.data_needs import lacking_test_images
 from clever.data.folder_layout import find_split
+from clever.data.registry import SOURCES
 from clever.errors import UserError
 from clever.evaluation.external import ExternalOptions
 from clever.files import expanded
 
 if TYPE_CHECKING:
     from clever.config import Study
+
+
+def lacking(source: str, root: Path) -> str | None:
+    """One line on what an existing folder lacks to be the source's, or None."""
+    missing = SOURCES[source].missing
+    return None if missing is None else missing(root)
 
 
 def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
@@ -35,6 +42,8 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
                 f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER "
                 "(snakemake) or --data-root FOLDER (clever)"
             )
+        elif options.root and not needless and (line := lacking(options.source, expanded(options.root))) is not None:
+            yield f"data.{name}: {line}"
         elif not (options.labelled or needless) and find_split(expanded(options.root or ""), "test") is None:
             yield from lacking_test_images(study, name)
     for name, settings in study.evaluation_options(data_root).items():

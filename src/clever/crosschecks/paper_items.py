@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def paper_faults(study: Study) -> Iterator[str]:
-    """Yield a fault for a study without protocols or items, and for each item whose protocol is missing."""
+    """Yield a fault for a study without protocols or items, and for each item that lacks its protocol
+    or its runs."""
     protocols = study.evaluation_options()
     if not protocols:
         yield "evaluations: lists no protocol, so nothing would be measured; add one, for example linear: {}"
@@ -26,3 +27,7 @@ def paper_faults(study: Study) -> Iterator[str]:
                 f"paper.{place}: {item} shows the protocol {needed}, which evaluations does not have; add {needed}: "
                 f"{{}} to evaluations, or remove {item} from paper, for example [figure_loss_terms, report]"
             )
+        needs = DRAWINGS[item].needs
+        missing = None if needs is None else needs(study)
+        if missing is not None:
+            yield f"paper.{place}: {item} {missing}, or remove {item} from paper"

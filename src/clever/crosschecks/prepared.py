@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clever.crosschecks.data_needs import lacking_test_images, needs_classes
+from clever.crosschecks.online_probe import stored_probe_faults
 from clever.data.padding import padding_refusal
 from clever.errors import UserError
 from clever.memory import machine_memory
@@ -37,6 +38,7 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
         return
     if tests == 0:
         yield from lacking_test_images(study, name)
+    yield from stored_probe_faults(study, name, info)
     if classes < 2:
         for protocol in study.evaluation_options():
             if needs_classes(protocol):
@@ -44,22 +46,33 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
                     f"evaluations.{protocol}: the store of data.{name} has {classes} class, but {protocol} needs at "
                     f"least two; leave {protocol} out, or prepare more classes"
                 )
-    for place, block in enumerate(study.pretrainings):
+    for block in study.blocks():
         if block.data != name:
             continue
         size = block.optimisation.batch_size
-        paired = any(study.augmentations[augmentation].pairs for augmentation in block.augmentations)
+        paired = any(views.pairs for views in block.augmentations.values())
         if size > count and not paired:
             yield (
-                f"pretrainings.{place}.optimisation.batch_size: {size} exceeds the {count} training images of the "
+                f"{block.where}.optimisation.batch_size: {size} exceeds the {count} training images of the "
                 f"store of data.{name}; lower it"
             )
         reason = padding_refusal(size * (2 if paired else 1), height, width, machine_memory()[1])
         if info.get("layout") == "encoded" and reason is not None:
-            yield f"pretrainings.{place}.optimisation.batch_size: {reason} (data.{name})"
+            yield f"{block.where}.optimisation.batch_size: {reason} (data.{name})"
     padding = _evaluation_padding(study, info, (height, width))
     if padding is not None:
         yield padding
+
+
+def stored_training_images(options: DataOptions, store: Path) -> int | None:
+    """The number of training images in a store; None if it is not prepared, or with other options."""
+    info = _description(store / "store.json")
+    if info is None or not same_options(info, options):
+        return None
+    try:
+        return int(info["splits"]["train"]["count"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _evaluation_padding(study: Study, info: Mapping[str, Any], train: tuple[int, int]) -> str | None:

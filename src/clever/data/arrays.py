@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clever.data.array_files import load_array
-from clever.data.options import DataOptions
 from clever.data.source import SPLITS, ArraySplit, Source
 from clever.errors import UserError
 from clever.files import expanded
 from clever.parsing import foreign, read_text
+
+if TYPE_CHECKING:
+    from clever.data.options import DataOptions
 
 
 def read_arrays(options: DataOptions) -> Source:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clever.data.arrays import class_names, read_arrays_in
-from clever.data.options import DataOptions
+from clever.data.downloads import nothing_leaves_the_folder
 from clever.data.source import ArraySplit, Source
 from clever.errors import UserError
 from clever.files import expanded
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
+
+    from clever.data.options import DataOptions
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -67,7 +67,7 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
     if not options.download:
         _check_files(root / family.base_folder, family)
     try:
-        with _nothing_leaves_the_folder():
+        with nothing_leaves_the_folder():
             train = family(str(root), train=True, download=options.download)
         test = family(str(root), train=False, download=False)
     except (RuntimeError, OSError, tarfile.TarError) as error:  # URLError is an OSError
@@ -98,18 +98,3 @@ def _check_files(folder: Path, family: type[CIFAR10]) -> None:
             raise UserError(f"{path}: cannot be read ({error.strerror}); {again}") from error
         if found != wanted:
             raise UserError(f"{path}: md5 is {found}, not the published {wanted}: damaged or changed; {again}")
-
-
-@contextmanager
-def _nothing_leaves_the_folder() -> Iterator[None]:
-    """Reject tar members that would be extracted outside the target, which not every torchvision and Python does by
-    default."""
-    if not hasattr(tarfile, "data_filter"):  # Python before 3.11.4
-        yield
-        return
-    before = vars(tarfile.TarFile)["extraction_filter"]
-    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
-    try:
-        yield
-    finally:
-        tarfile.TarFile.extraction_filter = before

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from clever.data.decoding import resize_square
-from clever.data.options import DataOptions
 from clever.data.source import ArraySplit, Source
 from clever.data.subset import ranks_within_class
 from clever.errors import UserError
+
+if TYPE_CHECKING:
+    from clever.data.options import DataOptions
 
 TEST_IMAGES = 360
 DEFAULT_SIZE = 32

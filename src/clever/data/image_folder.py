@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +22,12 @@ from clever.data.folder_layout import (
     read_labels,
 )
 from clever.data.image_files import EXTENSIONS, Listing, described, list_images
-from clever.data.options import DataOptions
 from clever.data.source import NO_LABEL, FileSplit, Source
 from clever.errors import UserError, one_line
 from clever.files import expanded
+
+if TYPE_CHECKING:
+    from clever.data.options import DataOptions
 
 
 def read_image_folder(options: DataOptions) -> Source:

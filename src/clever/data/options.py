@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
+from clever.data.registry import SOURCES
 from clever.options import Options
+
+if TYPE_CHECKING:
+    SourceName = str
+else:
+    SourceName = Literal[tuple(SOURCES)]
+
+_IMAGE_FILES = ", ".join(name for name, kind in SOURCES.items() if kind.files)
 
 
 class DataOptions(Options):
     """One named data set of a study: where it comes from and how it is stored."""
 
-    source: Literal["digits", "cifar10", "cifar100", "arrays", "image_folder", "spirograph", "threediebench"]
+    source: SourceName
     """Where the images come from. ``digits`` ships with scikit-learn and needs no download; ``arrays`` reads
     ``{train,test}_{images,labels}.npy``; ``image_folder`` reads ``train/<class>/*`` and ``val/<class>/*`` (or
     ``valid``, ``validation``, ``test``), and Tiny-ImageNet as downloaded. ``spirograph`` is drawn by formula and needs
     no download; ``threediebench`` reads ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``. Images of the
-    last two come with the latents they were rendered from."""
+    last two come with the latents they were rendered from. ``cub200`` reads ``CUB_200_2011`` as its authors packed it;
+    ``flowers102``, ``food101``, ``pets`` (Oxford-IIIT), ``dtd``, ``aircraft``, ``cars``, ``caltech101`` and ``sun397``
+    are read by torchvision from their official layouts."""
 
     root: str | None = None
     """Folder that holds the source. Every source except ``digits`` and ``spirograph`` needs it."""
@@ -73,25 +83,24 @@ class DataOptions(Options):
     automatically."""
 
     download: bool = False
-    """``cifar10`` and ``cifar100`` only: let torchvision download the archive when ``root`` lacks it."""
+    """Let torchvision download the archive when ``root`` lacks it: ``cifar10``, ``cifar100`` and the data sets that
+    torchvision reads, except ``cars``."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> DataOptions:
-        if self.source in ("digits", "spirograph"):
+        kind = SOURCES[self.source]
+        if kind.rootless:
             if self.root is not None:
-                why = "comes with scikit-learn" if self.source == "digits" else "is drawn by formula"
-                raise ValueError(f"source {self.source} {why}: leave `root` out")
+                raise ValueError(f"source {self.source} {kind.rootless}: leave `root` out")
         elif not self.root:
             raise ValueError(f"source {self.source} needs `root`, the folder that holds it")
         if self.source == "spirograph" and self.image_size not in (None, 32):
             raise ValueError(f"source spirograph draws images of 32 pixels, not image_size {self.image_size}")
-        if self.source in ("image_folder", "threediebench"):
+        if kind.files:
             if self.format == "pixels" and self.image_size is None:
                 raise ValueError(f"source {self.source} with format pixels needs `image_size`, the side of the squares")
         elif self.format == "encoded":
-            raise ValueError(
-                f"format encoded needs source image_folder or threediebench; {self.source} holds decoded pixels"
-            )
+            raise ValueError(f"format encoded needs source {_IMAGE_FILES}; {self.source} holds decoded pixels")
         if self.linked and self.format != "encoded":
             raise ValueError("`linked` stores the paths of image files: it needs format encoded, not pixels")
         if self.classes is not None and self.source != "image_folder":
@@ -109,6 +118,13 @@ class DataOptions(Options):
             twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
             if twice:
                 raise ValueError(f"`classes` names {', '.join(twice)} more than once")
-        if self.download and self.source not in ("cifar10", "cifar100"):
-            raise ValueError(f"`download` is for cifar10 and cifar100; {self.source} is never downloaded")
+        if self.download and not kind.downloads:
+            able = ", ".join(name for name, other in SOURCES.items() if other.downloads)
+            raise ValueError(f"`download`: source {self.source} is never downloaded; these can be: {able}")
         return self
+
+    def content(self) -> str:
+        """Everything that decides the content of a store besides the code of its reader, as canonical text. The path of
+        the images is not part of it: moving the folder should not prepare the data and train every run again."""
+        definition = SOURCES[self.source].definition
+        return self.canonical(exclude={"root", "download"}) + (f" {definition}" if definition else "")

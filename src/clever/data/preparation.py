@@ -66,7 +66,7 @@ def prepare(options: DataOptions, folder: Path, progress: bool | None = None) ->
     """
     started = time.perf_counter()
     folder = Path(folder)
-    source = SOURCES[options.source](options)
+    source = SOURCES[options.source].read(options)
     rows = {name: _chosen_rows(options, source, name) for name in SPLITS}
     side = options.image_size if options.format == "encoded" else _square_side(options, source)
     needed = _needed_bytes(options, source, rows, side)

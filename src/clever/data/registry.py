@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from clever.data.arrays import read_arrays
 from clever.data.cifar import read_cifar
+from clever.data.cub200 import missing, read_cub200
 from clever.data.digits import read_digits
 from clever.data.image_folder import read_image_folder
-from clever.data.options import DataOptions
-from clever.data.source import Source
+from clever.data.source_kind import SourceKind
 from clever.data.spirograph import read_spirograph
 from clever.data.threediebench import read_threediebench
+from clever.data.torchvision_sets import torchvision_source
 
-SOURCES: dict[str, Callable[[DataOptions], Source]] = {
-    "digits": read_digits,
-    "cifar10": read_cifar,
-    "cifar100": read_cifar,
-    "arrays": read_arrays,
-    "image_folder": read_image_folder,
-    "spirograph": read_spirograph,
-    "threediebench": read_threediebench,
+SOURCES: dict[str, SourceKind] = {
+    "digits": SourceKind(read_digits, rootless="comes with scikit-learn", counts=(1437, 360), side=32),
+    "cifar10": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32),
+    "cifar100": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32),
+    "arrays": SourceKind(read_arrays),
+    "image_folder": SourceKind(read_image_folder, files=True),
+    "spirograph": SourceKind(read_spirograph, rootless="is drawn by formula", side=32),
+    "threediebench": SourceKind(read_threediebench, files=True),
+    "cub200": SourceKind(read_cub200, files=True, counts=(5994, 5794), missing=missing),
+    # The splits are the paper's where it uses the data set, else those of the transfer literature (Kornblith et al.
+    # 2019): training and validation images together, the first partition of DTD, 30 training images a class of
+    # Caltech-101, 50 and 50 of SUN397.
+    "flowers102": torchvision_source(
+        "Flowers102", "flowers-102", ("train",), ("test",), counts=(1020, 6149), mean_class=True
+    ),
+    "food101": torchvision_source("Food101", "food-101", ("train",), ("test",), counts=(75_750, 25_250)),
+    "pets": torchvision_source(
+        "OxfordIIITPet", "oxford-iiit-pet", ("trainval",), ("test",), counts=(3680, 3669), mean_class=True
+    ),
+    "dtd": torchvision_source("DTD", "dtd/dtd", ("train", "val"), ("test",), counts=(3760, 1880)),
+    "aircraft": torchvision_source(
+        "FGVCAircraft", "fgvc-aircraft-2013b", ("trainval",), ("test",), counts=(6667, 3333), mean_class=True
+    ),
+    "cars": torchvision_source(
+        "StanfordCars", "stanford_cars", ("train",), ("test",), counts=(8144, 8041), downloads=False
+    ),
+    "caltech101": torchvision_source("Caltech101", "caltech101", 30, counts=(3030, 5647), mean_class=True),
+    "sun397": torchvision_source("SUN397", "SUN397", 50, test_images=50, counts=(19_850, 19_850)),
 }
-"""The function that reads each value of ``DataOptions.source``."""
+"""Every value of ``DataOptions.source``, with its reader and its facts."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from clever import spirograph
-from clever.data.options import DataOptions
 from clever.data.source import ArraySplit, Source, SplitName
 from clever.randomness import make_generator
+
+if TYPE_CHECKING:
+    from clever.data.options import DataOptions
 
 TRAIN_IMAGES = 5000
 TEST_IMAGES = 1000

@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clever.data.array_files import load_array
-from clever.data.options import DataOptions
 from clever.data.source import FileSplit, Source, SplitName
 from clever.data.subset import ranks_within_class
 from clever.errors import UserError
 from clever.files import expanded
 from clever.threediebench import NAMES
+
+if TYPE_CHECKING:
+    from clever.data.options import DataOptions
 
 VIEWS = 50
 """Number of photographs per object."""

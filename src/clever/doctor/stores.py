@@ -13,18 +13,11 @@ from clever.data.array_files import load_array
 from clever.data.digits import DEFAULT_SIZE
 from clever.data.folder_layout import find_split, folders_in, labels_file
 from clever.data.image_files import EXTENSIONS
+from clever.data.registry import SOURCES
 from clever.data.source import SplitName
 from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES
 from clever.errors import UserError
 from clever.files import expanded
-
-COUNTS = {
-    "digits": (1437, 360),
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "spirograph": (TRAIN_IMAGES, TEST_IMAGES),
-}
-"""Training and test images of the sources with a fixed number (spirographs: unless a limit is set)."""
 
 LISTING_SECONDS = 2.0
 _LABEL_BYTES = 8
@@ -43,9 +36,12 @@ def store_bytes(options: DataOptions) -> int | None:
     """
     if options.source == "image_folder":
         return _of_folder(options)
-    known = COUNTS.get(options.source) or _of_arrays(options)
+    spirographs = (TRAIN_IMAGES, TEST_IMAGES) if options.source == "spirograph" else None
+    known = SOURCES[options.source].counts or spirographs or _of_arrays(options)
+    if options.format == "encoded":
+        return None
     if known is None:
-        if options.train_limit is None or options.test_limit is None or options.format == "encoded":
+        if options.train_limit is None or options.test_limit is None:
             return None
         known = options.train_limit, options.test_limit
     side = options.image_size or DEFAULT_SIZE

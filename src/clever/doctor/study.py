@@ -10,9 +10,13 @@ from typing import TypeVar
 
 import torch
 
+from clever.baselines import BASELINES
 from clever.config import Study
+from clever.crosschecks.missing_data import lacking
 from clever.crosschecks.prepared import same_options, store_faults
+from clever.crosschecks.teachers import teacher_warnings
 from clever.data import Store
+from clever.data.counts import most_training_images
 from clever.data.store import DESCRIPTION
 from clever.doctor.evaluations import check_evaluations
 from clever.doctor.finding import Finding, gigabytes
@@ -23,6 +27,7 @@ from clever.errors import UserError
 from clever.files import expanded
 from clever.invocation import DATA_ROOT
 from clever.memory import machine_memory
+from clever.pretraining.momentum_teacher import LARGEST_SHARE
 from clever.pretraining.recipe import RunRecipe
 
 _Counted = TypeVar("_Counted")
@@ -46,6 +51,7 @@ def check_study(study: Study, verify: bool, data_root: str = DATA_ROOT) -> Itera
     for name in sorted({recipe.data for recipe in study.recipes().values()}):
         yield check_data(study, name, results, verify, data_root)
     yield from check_evaluations(study, data_root)
+    yield from check_teachers(study, results)
     needs = _of_every_run(study, run_need, _weights)
     yield check_disk(study, needs, results, data_root)
     yield check_memory(needs, _of_every_run(study, activation_bytes, _views))
@@ -68,12 +74,32 @@ def check_data(study: Study, name: str, results: Path, verify: bool, data_root: 
     if root.is_dir():
         if not os.access(root, os.R_OK | os.X_OK):
             return Finding(subject, "FAIL", f"{root} is not readable; get read permission")
+        line = None if options.download else lacking(options.source, root)
+        if line is not None:
+            return Finding(subject, "FAIL", line)
         return Finding(subject, "ok", f"found {root}, not prepared yet")
     if options.download:
         return Finding(subject, "ok", f"{root} does not exist yet; it will be downloaded")
     return Finding(
         subject, "FAIL", f"there is no folder {root}; give its parent with --data-root FOLDER, or get the data"
     )
+
+
+def check_teachers(study: Study, results: Path) -> Iterator[Finding]:
+    """Check that momentum teachers leave their initialisation. No finding for a study without such teachers."""
+    lines = list(dict.fromkeys(teacher_warnings(study, results / "data")))
+    for line in lines:
+        yield Finding("teacher", "warning", line)
+    methods = [method for block in study.blocks() for method in block.methods.values()]
+    if not lines and any(BASELINES[method.baseline.name][0].has_momentum_teacher for method in methods):
+        uncounted = [
+            name
+            for name in sorted({block.data for block in study.pretrainings})
+            if not (results / "data" / name / DESCRIPTION).exists() and most_training_images(study.data[name]) is None
+        ]
+        unknown = f", except where {', '.join(uncounted)} is not prepared yet" if uncounted else ""
+        text = f"less than {LARGEST_SHARE:.0%} of every momentum teacher is its initialisation at the end{unknown}"
+        yield Finding("teacher", "ok", text)
 
 
 def _compare_store(study: Study, name: str, folder: Path, store: Store, verified: bool) -> Finding:
@@ -90,7 +116,7 @@ def _compare_store(study: Study, name: str, folder: Path, store: Store, verified
     padded = ""
     if store.info["layout"] == "encoded":
         height, width = store.info["splits"]["train"]["largest"]
-        batch = max(block.optimisation.batch_size for block in study.pretrainings if block.data == name)
+        batch = max(block.optimisation.batch_size for block in study.blocks() if block.data == name)
         size = gigabytes(3 * batch * height * width)
         padded = f", a batch of {batch} padded to at most {height} x {width} pixels ({size})"
     return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}{padded}")

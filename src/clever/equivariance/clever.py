@@ -55,28 +55,38 @@ def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Seque
     """Mean over groups of | sum ||theta||^2 over the IR head - sum ||theta||^2 over the EF head |.
 
     From the authors' main_dino.py:404-416. Only the student's heads are included. Frozen parameters are counted, as in
-    the authors' code, and cancel when both heads have the same number of them.
+    the authors' code, and cancel when both heads have the same number of them. The sums and their difference are
+    float64; the result is a float32 scalar.
     """
     differences = [
         (_SquaredNorm.apply(*ir) - _SquaredNorm.apply(*ef)).abs() for ir, ef in zip(ir_groups, ef_groups, strict=True)
     ]
-    return torch.stack(differences).mean()
+    return torch.stack(differences).mean().float()
 
 
 class _SquaredNorm(torch.autograd.Function):
-    """The sum of squares of all entries: the forward pass reads each parameter once, the backward pass scales it once.
+    """The sum of squares of all entries, float64: the forward pass reads each parameter once, the backward pass scales
+    it once.
 
-    A head has 17 million parameters at 65,536 outputs; storing the square of each would dominate the term's cost.
+    A head has 17 million parameters at 65,536 outputs; storing the square of each would dominate the term's cost. The
+    sums of two heads nearly cancel, and a float32 sum over that many squares is wrong in the third digit. Therefore
+    only a row's norm is computed in float32, and rows and tensors are added in float64.
     """
 
     @staticmethod
     def forward(ctx: Any, *parameters: Tensor) -> Tensor:
         ctx.save_for_backward(*parameters)
-        norms = torch._foreach_norm([parameter.float() for parameter in parameters])
-        return torch.stack(norms).square().sum()
+        return torch.stack([_squared_norm(parameter.detach()) for parameter in parameters]).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         twice = 2 * gradient
         pairs = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
         return tuple((p * twice).to(p.dtype) if wanted else None for p, wanted in pairs)
+
+
+def _squared_norm(parameter: Tensor) -> Tensor:
+    """The sum of squares, a float64 scalar, without a float64 copy of a matrix."""
+    if parameter.ndim > 1:
+        parameter = torch.linalg.vector_norm(parameter.flatten(1), dim=1)
+    return parameter.double().square().sum()

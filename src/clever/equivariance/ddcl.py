@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from clever.augmentation import ParameterSpace
-from clever.backbones.representation import Split
+from clever.backbones.representation import Rounding, Split
 from clever.equivariance.batch import Batch, Term, contrast
 from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 
@@ -21,6 +21,9 @@ class SplitOptions(EquivarianceOptions):
     separation_ratio: float = Field(default=0.8, gt=0, lt=1)
     """Share of the representation that is the IR (the paper: 0.8); the rest is the EF. The paper's ablation covers 0.5
     to 0.9."""
+    split_rounding: Rounding = "truncate"
+    """How the width of the IR is rounded. truncate: as CLeVER's authors do. nearest: as DDCL's authors do; it differs
+    for a ResNet-18 (410 instead of 409 of 512), not for a ResNet-50."""
     orthogonality_weight: float = Field(default=1.0, ge=0)
     """Weight of the orthogonality between the EFs of two views (the authors' sep_lambd)."""
     ef_baseline: dict[str, int | float | bool | str] = Field(default={})
@@ -47,7 +50,7 @@ class Ddcl(Equivariance):
 
 def ir_and_ef(options: SplitOptions, feature_dim: int) -> tuple[dict[str, Part], Split]:
     """The two parts, each with a head, and the split that defines them."""
-    split = Split(feature_dim, options.separation_ratio)
+    split = Split(feature_dim, options.separation_ratio, options.split_rounding)
     ef = Part(slice(split.ir_dim, feature_dim), options.ef_baseline)
     return {"IR": Part(slice(0, split.ir_dim)), "EF": ef}, split
 

@@ -30,7 +30,11 @@ UNAUGMENTED = "unaugmented"
 
 
 class EquimodOptions(EquivarianceOptions):
-    """EquiMod's settings; the defaults are the authors' for SimCLR, on CIFAR-10 and ImageNet."""
+    """EquiMod's settings; the defaults are the authors' for SimCLR, on CIFAR-10 and ImageNet.
+
+    Both of their projectors have three layers and end with a BatchNorm without scale and shift: ``head_layers: 3`` and
+    ``affine_output: false`` of the baseline ``simclr``.
+    """
 
     name: Literal["equimod"] = "equimod"
     source: Literal["unaugmented", "other_view"] = "unaugmented"

@@ -28,7 +28,10 @@ Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class EsslOptions(EquivarianceOptions):
-    """E-SSL's settings; the defaults are the authors' for SimCLR on CIFAR-10."""
+    """E-SSL's settings; the defaults are the authors' for SimCLR on CIFAR-10.
+
+    Their projector ends with a BatchNorm without scale and shift: ``affine_output: false`` of the baseline ``simclr``.
+    """
 
     name: Literal["essl"] = "essl"
     essl_weight: float = Field(default=0.4, ge=0)

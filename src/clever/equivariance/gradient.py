@@ -23,7 +23,10 @@ from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, 
 
 
 class GradientOptions(EquivarianceOptions):
-    """Settings of the gradient regulariser; the defaults are the authors' for CIFAR."""
+    """Settings of the gradient regulariser; the defaults are the authors' for CIFAR.
+
+    Their projector ends with a BatchNorm without scale and shift: ``affine_output: false`` of the baseline ``simclr``.
+    """
 
     name: Literal["gradient"] = "gradient"
     gradient_weight: float = Field(default=0.1, ge=0)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Start = Literal["equal_length", "linear"]
+"""How the weights are initialised."""
 
 
 class Hypernetwork(nn.Module):
@@ -13,20 +18,25 @@ class Hypernetwork(nn.Module):
     One W(q) per image would take a tensor [N, width, width], 2 GB for 512 images in float32. It is never formed: the
     sum of ``q_a (W_a e)`` is the same and needs no more memory than the embeddings.
 
-    The weights are initialised from a normal distribution, so that W(q) e has on average the same length as e. (The
-    authors' initialisation is not in the sources we have; torch's default for a layer from 4 to 1024^2 numbers would
-    make W(q) e nine times as long.)
+    By default, the weights are initialised from a normal distribution so that W(q) e has on average the same length as
+    e. SIE's hypernetwork is a plain linear layer from R to width^2 numbers with torch's default start, uniform on
+    +-1 / sqrt(R): for its unit quaternions (R = 4) and width 1024, W(q) e is then nine times as long as e.
 
     Args:
         relative_dim: R, entries of q.
         width: of the embeddings.
         squared_length: squared length of a typical q.
+        start: ``equal_length``, or ``linear`` for torch's default of a linear layer.
     """
 
-    def __init__(self, relative_dim: int, width: int, squared_length: float) -> None:
+    def __init__(self, relative_dim: int, width: int, squared_length: float, start: Start = "equal_length") -> None:
         super().__init__()
-        deviation = (width * squared_length) ** -0.5
-        self.weight = nn.Parameter(torch.randn(relative_dim, width, width) * deviation)
+        shape = relative_dim, width, width
+        if start == "linear":
+            bound = relative_dim**-0.5
+            self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        else:
+            self.weight = nn.Parameter(torch.randn(shape) * (width * squared_length) ** -0.5)
 
     def forward(self, embeddings: Tensor, relative: Tensor) -> Tensor:
         """Embeddings [N, width] and relative parameters [N, R] to float32 [N, width]."""

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from clever.baselines.mlp import make_mlp
-from clever.equivariance.hypernetwork import Hypernetwork
+from clever.equivariance.hypernetwork import Hypernetwork, Start
 from clever.errors import UserError
 from clever.files import write_bytes
 from clever.options import Options, parse_json
@@ -47,9 +47,11 @@ class Predictor(nn.Module):
     The projector is three linear layers, the first two with BatchNorm and ReLU, the last without a bias. The
     hypernetwork is linear: it maps a vector of zeros to zeros. Therefore a constant 1, with a learned matrix like the
     others, is appended to relative parameters that are zero for the identity; unit quaternions are used unchanged.
+
+    ``start`` says how the hypernetwork is initialised.
     """
 
-    def __init__(self, shape: PredictorShape) -> None:
+    def __init__(self, shape: PredictorShape, start: Start = "equal_length") -> None:
         super().__init__()
         self.shape = shape
         hidden, out = shape.hidden_dim, shape.out_dim
@@ -57,7 +59,7 @@ class Predictor(nn.Module):
         entries = len(shape.relative_names)
         # Differences of numbers with standard deviation 1 have mean square 2; the constant adds 1.
         squared_length = 2.0 * entries + 1.0 if shape.adds_one else 1.0
-        self.hypernetwork = Hypernetwork(entries + shape.adds_one, out, squared_length)
+        self.hypernetwork = Hypernetwork(entries + shape.adds_one, out, squared_length, start)
 
     def forward(self, features: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
         """The embedding of the given images, and the predicted embedding of the transformed images.

@@ -16,7 +16,7 @@ add-on computes them on the whole embedding:
 
     baseline: {name: vicreg, hidden_dim: 1024, out_dim: 1024, invariance_weight: 10, variance_weight: 0,
                covariance_weight: 0}
-    equivariance: {name: sie, moments_of: whole}
+    equivariance: {name: sie, moments_of: whole, hypernetwork_start: linear}
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from clever.baselines.vicreg import covariance, variance_hinge
 from clever.collectives import gather_rows, process_count
 from clever.equivariance.batch import Batch, Term, contrast
 from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
+from clever.equivariance.hypernetwork import Start
 from clever.equivariance.predictor import Predictor, PredictorShape
 from clever.errors import UserError
 
@@ -62,6 +63,10 @@ class SieOptions(EquivarianceOptions):
     SIENoVar."""
     covariance_weight: float = Field(default=1.0, ge=0)
     """Weight of the squared covariances between columns, summed over the two views."""
+    hypernetwork_start: Start = "equal_length"
+    """How the hypernetwork is initialised. equal_length: a predicted embedding starts as long as the embedding (ours).
+    linear: torch's default of a linear layer, as in the authors' code; predictions then start nine times as long on
+    3DIEBench."""
     moments_of: Literal["EF", "whole"] = "EF"
     """Input of the variance and covariance terms. EF: the EF's embedding. whole: the baseline's projection of the IR
     concatenated with the EF's embedding, so that the halves are decorrelated; with vicreg, and its own variance_weight
@@ -92,7 +97,7 @@ class Sie(Equivariance):
             relative_names=self.space.relative_names,
             adds_one=not self.space.relative_has_unit,
         )
-        return nn.ModuleDict({"predictor": Predictor(shape)})
+        return nn.ModuleDict({"predictor": Predictor(shape, self.options.hypernetwork_start)})
 
     def terms(self, batch: Batch) -> dict[str, Term]:
         if len(batch.student.features[0]) * process_count() < 2:

@@ -20,7 +20,9 @@ from clever.evaluation import (
     semi,
 )
 from clever.evaluation.detection import protocol as detection
+from clever.evaluation.equivariance import protocol as equivariance
 from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.quality import protocol as quality
 from clever.evaluation.saliency import protocol as saliency
 from clever.evaluation.subject import Subject
 from clever.evaluation.video import protocol as video
@@ -37,7 +39,8 @@ class Protocol(Generic[_Options]):
     ``subject.record``. For a protocol that ``needs_predictor``, the job loads the run's predictor, if it has one. A
     protocol that ``needs_labels`` cannot serve data without them. One that ``needs_map`` cannot serve a backbone
     without a last map; the control ``pixels`` then has no records. ``packages`` are the packages that it imports
-    besides those that the library needs (the extra ``evaluation``).
+    besides those that the library needs (the extra ``evaluation``). One with ``pictures`` keeps some for figures: the
+    job writes them to ``<protocol>.npz``.
     """
 
     options: type[_Options]
@@ -45,6 +48,7 @@ class Protocol(Generic[_Options]):
     needs_predictor: bool = False
     needs_labels: bool = False
     needs_map: bool = False
+    pictures: bool = False
     packages: tuple[str, ...] = ()
 
 
@@ -59,9 +63,15 @@ PROTOCOLS: dict[str, Protocol[Any]] = {
         needs_labels=True,
         packages=("imagecorruptions",),
     ),
-    "saliency": Protocol(saliency.SaliencyOptions, saliency.evaluate, needs_map=True),
+    "saliency": Protocol(saliency.SaliencyOptions, saliency.evaluate, needs_map=True, pictures=True),
     "video": Protocol(video.VideoOptions, video.evaluate, needs_map=True),
-    "attention": Protocol(attention.AttentionOptions, attention.evaluate, needs_map=True, packages=("captum",)),
+    "attention": Protocol(
+        attention.AttentionOptions,
+        attention.evaluate,
+        needs_map=True,
+        pictures=True,
+        packages=("captum",),
+    ),
     "detection": Protocol(
         detection.DetectionOptions,
         detection.evaluate,
@@ -70,6 +80,8 @@ PROTOCOLS: dict[str, Protocol[Any]] = {
     ),
     "parameters": Protocol(parameters.ParametersOptions, parameters.evaluate),
     "latents": Protocol(latents.LatentsOptions, latents.evaluate),
+    "equivariance": Protocol(equivariance.EquivarianceOptions, equivariance.evaluate),
+    "quality": Protocol(quality.QualityOptions, quality.evaluate),
     "relative_rotation": Protocol(relative_rotation.RelativeRotationOptions, relative_rotation.evaluate),
     "relative_colour": Protocol(relative_colour.RelativeColourOptions, relative_colour.evaluate),
     "retrieval": Protocol(retrieval.RetrievalOptions, retrieval.evaluate, needs_predictor=True),

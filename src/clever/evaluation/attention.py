@@ -7,7 +7,7 @@ shows it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,15 +17,26 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.evaluation.attention_maps import class_attention, mass_mask, mean_over_heads
-from clever.evaluation.external import ExternalOptions
+from clever.augmentation.elastic import elastic
+from clever.augmentation.rotate import rotate
+from clever.evaluation.attention_maps import class_attention, mass_mask, mean_over_heads, stretch
+from clever.evaluation.external import PicturedOptions
 from clever.evaluation.pace import Pace
-from clever.evaluation.parts import part_selections
+from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
 
+VIEWS = ("orig", "rotation", "elastic")
+"""The photographs that are kept for figures are shown unchanged, rotated and elastically distorted."""
+ROTATION = 45.0
+"""Degrees; within the training range of the paper, ±90."""
+ELASTIC_ALPHA, ELASTIC_SIGMA, ELASTIC_REFERENCE = 100.0, 5.0, 224.0
+"""The paper's distortion of images of 224 px, scaled to the size of the photographs."""
+PICTURE = 160
+"""Side in pixels of the photographs that are kept."""
 
-class AttentionOptions(ExternalOptions):
+
+class AttentionOptions(PicturedOptions):
     """Which photographs to use, and the size at which the backbone sees them."""
 
     layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
@@ -49,6 +60,8 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
     ``best_head_iou``, where each photograph's best head is taken (DINO's figure). ``object`` is the object's share of
     the photographs: the energy of a map that is the same everywhere.
 
+    The pictures are ``i/<view>/image`` and ``i/<view>/<part>`` of photograph number i, with the views ``VIEWS``.
+
     Raises:
         UserError: the data set is missing or mislaid, the backbone has neither attention nor a map that it pools, or
             captum is not installed.
@@ -61,10 +74,12 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
     backbone = subject.backbone.to(subject.device).eval()
     parts = part_selections(backbone.feature_dim, None if backbone.has_blocks else subject.ir_dim)
     values: dict[tuple[str, str], list[float]] = {}
+    pictured = options.pictured(len(photographs))
     pace = Pace("attention", len(photographs), "photographs")
     for number, photograph in enumerate(photographs, start=1):
         truth, counted = photograph.truth()
-        image = _look(photograph.pixels(), options.image_size, subject.store.mean, subject.store.std).to(subject.device)
+        seen = _resized(photograph.pixels(), options.image_size)
+        image = _normalised(seen, subject)
         values.setdefault(("ALL", "object"), []).append(100.0 * float(truth[counted].mean()))
         for part, columns in parts.items():
             if backbone.has_blocks:
@@ -76,6 +91,8 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
                 [shown] = grad_cam(backbone, image, columns)
             values.setdefault((part, "iou"), []).append(_iou(mass_mask(shown, options.mass), truth, counted))
             values.setdefault((part, "energy"), []).append(_energy(shown, truth, counted))
+        if number - 1 in pictured:
+            _keep(subject, photograph.image.stem, seen, parts)
         pace.reached(number)
     return [
         subject.record(
@@ -90,12 +107,51 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
     ]
 
 
-def _look(pixels: NDArray[np.uint8], side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """A photograph as input of the backbone, float32 [1, 3, side, side]."""
+def _keep(subject: Subject, name: str, image: Tensor, parts: Mapping[str, Selection]) -> None:
+    """Keep a photograph float32 [1, 3, side, side] and its maps, under each view, for figures."""
+    from clever.evaluation.grad_cam import grad_cam
+
+    facts, backbone = subject.picture_facts, subject.backbone
+    facts["views"] = list(VIEWS)
+    names = facts.setdefault("photographs", [])
+    side = image.shape[2]
+    for view in VIEWS:
+        seen = _viewed(image, view)
+        small = torch.nn.functional.interpolate(seen, size=(min(side, PICTURE),) * 2, mode="area")
+        place = f"{len(names)}/{view}"
+        subject.pictures[f"{place}/image"] = (small[0] * 255).round().to(torch.uint8).movedim(0, 2).numpy()
+        for part, columns in parts.items():
+            normalised = _normalised(seen, subject)
+            shown = (
+                mean_over_heads(class_attention(backbone, normalised))
+                if backbone.has_blocks
+                else grad_cam(backbone, normalised, columns)
+            )
+            subject.pictures[f"{place}/{part}"] = stretch(shown)[0].cpu().numpy().astype(np.float16)
+    names.append(name)
+
+
+def _viewed(image: Tensor, view: str) -> Tensor:
+    """A view of a photograph; the elastic field is the same for every photograph and run."""
+    if view == "rotation":
+        return rotate(image, torch.tensor([ROTATION]))
+    if view == "elastic":
+        scale = image.shape[2] / ELASTIC_REFERENCE
+        return elastic(image.clone(), torch.tensor([0]), ELASTIC_ALPHA * scale, ELASTIC_SIGMA * scale).clamp(0.0, 1.0)
+    return image
+
+
+def _resized(pixels: NDArray[np.uint8], side: int) -> Tensor:
+    """A photograph as float32 [1, 3, side, side] in [0, 1]."""
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
     image = torch.nn.functional.interpolate(image, size=(side, side), mode="bicubic", antialias=True) / 255
-    shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
-    return (image.clamp(0.0, 1.0) - shift) / scale
+    return image.clamp(0.0, 1.0)
+
+
+def _normalised(image: Tensor, subject: Subject) -> Tensor:
+    """The input of the backbone, on the subject's device."""
+    shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (subject.store.mean, subject.store.std))
+    return ((image - shift) / scale).to(subject.device)
 
 
 def _enlarged(map_: Tensor, shape: tuple[int, ...]) -> NDArray[np.float64]:

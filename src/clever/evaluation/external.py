@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pydantic import PositiveInt
+import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 
 from clever.evaluation.options import ProtocolOptions
 
@@ -31,3 +32,16 @@ class ExternalOptions(ProtocolOptions):
             UserError: something is missing; the message names it and its expected place.
         """
         raise NotImplementedError
+
+
+class PicturedOptions(ExternalOptions):
+    """Also how many photographs a figure shows."""
+
+    pictures: NonNegativeInt = 4
+    """How many photographs are kept for figures, spread evenly over those that are used. They stay among the study's
+    results. 0 keeps none."""
+
+    def pictured(self, count: int) -> list[int]:
+        """Which of ``count`` photographs are kept, ascending."""
+        spread = np.linspace(0, count - 1, min(self.pictures, count)).round()
+        return sorted({int(place) for place in spread})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import Literal, Self
 
 import torch
@@ -13,8 +15,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 from torch import Tensor
 from tqdm import tqdm
 
-from clever.augmentation import PERTURBATIONS, PerturbationOptions, perturb, probe_views
+from clever.augmentation import PERTURBATIONS, PerturbationOptions, perturb, probe_views, scaled_to
+from clever.augmentation.pixels import normalise_
+from clever.augmentation.tables import upload
 from clever.data import Batches, ImageBatch, Split
+from clever.data.threads import available_cores
 from clever.errors import UserError
 from clever.evaluation.averaging import AveragingOptions, FreshViews, to_bytes
 from clever.evaluation.options import ProtocolOptions
@@ -23,19 +28,18 @@ from clever.randomness import make_generator
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
+_READ_ROWS = 64
+"""Images that a thread decodes at a time."""
 
 
-class ExtractionOptions(ProtocolOptions):
-    """Options shared by all protocols that work on features."""
+class ImageOptions(ProtocolOptions):
+    """Options shared by all protocols that pass the run's images through the backbone."""
 
     image_size: PositiveInt | None = None
     """Side of the square that the backbone sees (the paper: 224); omit to use the stored size."""
     resize_size: PositiveInt | None = None
     """Length of the shorter side before the centre crop (the paper: 256); omit if nothing is cropped, as
     for small images."""
-    averaging: AveragingOptions | None = None
-    """Average the feature of every training and test image, after the protocol's own change, over random
-    transformations (Foster et al.); omit for the feature of the image itself."""
     extraction_batch: PositiveInt = 256
     """Images per pass of the backbone; lower it when memory runs out. Results depend on it only by rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -48,6 +52,14 @@ class ExtractionOptions(ProtocolOptions):
         if self.image_size and self.resize_size and self.resize_size < self.image_size:
             raise ValueError(f"resize_size {self.resize_size} must be at least image_size {self.image_size}")
         return self
+
+
+class ExtractionOptions(ImageOptions):
+    """Options shared by all protocols that work on features of whole splits."""
+
+    averaging: AveragingOptions | None = None
+    """Average the feature of every training and test image, after the protocol's own change, over random
+    transformations (Foster et al.); omit for the feature of the image itself."""
 
 
 class FeatureOptions(ExtractionOptions):
@@ -97,7 +109,7 @@ class FeatureExtractor:
     def __init__(
         self,
         subject: Subject,
-        options: ExtractionOptions,
+        options: ImageOptions,
         *,
         blocks: int,
         labelled: bool = True,
@@ -119,9 +131,10 @@ class FeatureExtractor:
             )
         self._image_size = image_size
         self._resize_size = options.resize_size or image_size
+        self._averaging = options.averaging if isinstance(options, ExtractionOptions) else None
         self._fresh_views: FreshViews | None = None
-        if options.averaging:
-            self._fresh_views = FreshViews(options.averaging.recipe, image_size, store.mean, store.std)
+        if self._averaging:
+            self._fresh_views = FreshViews(self._averaging.recipe, image_size, store.mean, store.std)
         for name, split in self._splits.items():
             if not len(split):
                 raise UserError(f"{run}: the {name} split has no images")
@@ -201,18 +214,8 @@ class FeatureExtractor:
         return self.extract(split, f"augmented version {version}", view)
 
     def _definition(self, perturbation: str) -> PerturbationOptions:
-        definition = PERTURBATIONS[perturbation]
-        if not isinstance(self._options, FeatureOptions) or self._options.elastic_reference_size is None:
-            return definition
-        # The field is noise smoothed over sigma: its height falls as 1 / sigma, so a shift that shrinks with the image
-        # needs an alpha that shrinks with its square.
-        share = self._image_size / self._options.elastic_reference_size
-        return definition.model_copy(
-            update={
-                "elastic_alpha": definition.elastic_alpha * share**2,
-                "elastic_sigma": definition.elastic_sigma * share,
-            }
-        )
+        reference = self._options.elastic_reference_size if isinstance(self._options, FeatureOptions) else None
+        return scaled_to(perturbation, self._image_size, reference)
 
     def extract(self, split: SplitName, name: str, view: Callable[[ImageBatch], Tensor]) -> Tensor:
         """Features of a split's images transformed by ``view``, averaged if the options say so.
@@ -238,22 +241,104 @@ class FeatureExtractor:
                     features[batch.indices.cpu()] = self._features(view(batch), batch, split, name).cpu()
         finally:
             self._backbone.train(was_training)
-        bad = int((~features.isfinite()).any(dim=1).sum())
-        if bad:
-            raise UserError(
-                f"{self._run}: the features of {bad} of {n} {split} images ({name}) are not finite: "
-                "the backbone's weights are damaged or its training diverged"
-            )
+        self._require_finite(features, f"{split} images ({name})")
         if not interactive:
             seconds = max(time.monotonic() - start, 1e-9)
             print(f"{title}: {n} images in {seconds:.1f} s ({n / seconds:.0f} images/s)", file=sys.stderr, flush=True)
         return features
 
+    def stored_images(self, split: SplitName, rows: Tensor) -> Tensor:
+        """Some images of a split, resized and cropped as unchanged test images are, on the device.
+
+        Args:
+            rows: int64 [N] on the CPU.
+
+        Returns:
+            uint8 [N, 3, image_size, image_size].
+        """
+        stored, workers = self._splits[split], self._options.workers or available_cores()
+
+        chunks = torch.split(rows, min(self._options.extraction_batch, _READ_ROWS))
+        with ThreadPoolExecutor(workers) as readers:
+            return torch.cat([self._unchanged(batch) for batch in readers.map(stored.images, chunks)])
+
+    def _unchanged(self, batch: ImageBatch) -> Tensor:
+        images = perturb(
+            "orig",
+            upload(batch.pixels, self._device),
+            batch.sizes,
+            image_size=self._image_size,
+            resize_size=self._resize_size,
+            mean=self._store.mean,
+            std=self._store.std,
+            seed=self._seed,
+            indices=batch.indices,
+        )
+        return to_bytes(images, self._store.mean, self._store.std)
+
+    def features_of(
+        self,
+        images: Tensor,
+        what: str,
+        change: Callable[..., Tensor] | None = None,
+        per_image: Sequence[Tensor] = (),
+        *,
+        exact: bool = False,
+    ) -> Tensor:
+        """Features of changed images, float32 [N, width] on the device. Nothing is averaged.
+
+        Args:
+            images: uint8 [N, 3, image_size, image_size] on the device, from `stored_images`.
+            what: describes the changed images in messages.
+            change: takes some of the images, float32 in [0, 1], and their rows of every tensor of ``per_image``;
+                returns as many images of the same kind, which may leave [0, 1]. None: no change.
+            per_image: tensors of N rows on the device.
+            exact: compute in float32 whatever the options say, without the shorter products that a GPU's convolutions
+                use by default; for differences of almost equal features.
+
+        Raises:
+            UserError: a feature is not finite.
+        """
+
+        def batches() -> Iterator[Tensor]:
+            for start in range(0, len(images), self._options.extraction_batch):
+                rows = slice(start, start + self._options.extraction_batch)
+                chunk = images[rows].float().div_(255.0)
+                changed = chunk if change is None else change(chunk, *(tensor[rows] for tensor in per_image))
+                yield normalise_(changed, self._store.mean, self._store.std)
+
+        return self.features_of_batches(batches(), what, exact=exact)
+
+    def features_of_batches(self, batches: Iterable[Tensor], what: str, *, exact: bool = False) -> Tensor:
+        """Features of normalised images, which come in batches float32 [n, 3, image_size, image_size].
+
+        Result, ``exact`` and error as `features_of`; ``what`` describes the images.
+        """
+        found = []
+        was_training = self._backbone.training
+        self._backbone.eval()
+        try:
+            with torch.no_grad(), _float32() if exact else nullcontext():
+                found = [self._forward(batch, exact=exact).float() for batch in batches]
+        finally:
+            self._backbone.train(was_training)
+        features = torch.cat(found)
+        self._require_finite(features, what)
+        return features
+
+    def _require_finite(self, features: Tensor, what: str) -> None:
+        bad = int((~features.isfinite()).any(dim=1).sum())
+        if bad:
+            raise UserError(
+                f"{self._run}: the features of {bad} of {len(features)} {what} are not finite: "
+                "the backbone's weights are damaged or its training diverged"
+            )
+
     def _features(self, images: Tensor, batch: ImageBatch, split: SplitName, name: str) -> Tensor:
         """The feature of each image or, if the options say so, its mean over fresh views: float32 [N, width]."""
-        if self._fresh_views is None or self._options.averaging is None:
+        if self._fresh_views is None or self._averaging is None:
             return self._forward(images).float()
-        count = self._options.averaging.count
+        count = self._averaging.count
         sizes = torch.full((len(images), 2), self._image_size)
         tables = self._fresh_views.draw(sizes, batch.indices.cpu(), count, self._seed, "feature averaging", split, name)
         pixels = to_bytes(images, self._store.mean, self._store.std)
@@ -262,8 +347,9 @@ class FeatureExtractor:
             total += self._forward(views)
         return (total / count).float()
 
-    def _forward(self, images: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._options.precision == "bf16"):
+    def _forward(self, images: Tensor, *, exact: bool = False) -> Tensor:
+        shorter = self._options.precision == "bf16" and not exact
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=shorter):
             if self._blocks == 1:
                 output: Tensor = self._backbone(images)
                 return output
@@ -301,3 +387,14 @@ class FeatureExtractor:
                 f"{self._run}: {len(absent)} of {len(classes)} classes have no training image (first: {absent[0]!r}): "
                 "raise train_limit or remove the class"
             )
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Convolutions of a GPU in float32 instead of TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

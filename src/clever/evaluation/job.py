@@ -28,6 +28,7 @@ from clever.job_code import digest, evaluation_code
 from clever.options import parse
 from clever.parsing import foreign, lacks_memory
 from clever.provenance import hardware, package_versions, source_commit
+from clever.results.pictures import Pictures, write_pictures
 from clever.results.records import RunIdentity, read_evaluation, write_evaluation
 from clever.results.run_description import read_run
 from clever.results.run_id import PIXELS
@@ -88,7 +89,8 @@ def evaluate_run(
 
     The backbone is loaded, and the store verified, once. Features of the same view are computed once for all protocols
     (`SharedFeatures`). Each protocol's file ``<protocol>.json`` is written as soon as it is measured, and a copy is
-    kept in ``state/``: Snakemake deletes a job's outputs when the job fails and before it runs again. A protocol whose
+    kept in ``state/``: Snakemake deletes a job's outputs when the job fails and before it runs again. So are pictures,
+    ``<protocol>.npz``, of the protocols that keep some. A protocol whose
     file or kept copy fits the run, the options and the code is not measured again.
 
     Args:
@@ -180,6 +182,8 @@ def _evaluate(
             predictor=_predictor(run_folder, shared.device) if known.needs_predictor else None,
             variant=evaluation.variant,
             notes={},
+            picture_facts={},
+            pictures={},
         )
         if known.needs_map and run["recipe"]["backbone_name"] == PIXELS:
             print(f"{evaluation.name}: {run['run']} has no feature map: no records", file=sys.stderr, flush=True)
@@ -203,8 +207,12 @@ def _evaluate(
     if subject.notes:
         provenance["notes"] = subject.notes
     kept, output = _files(evaluation, output_folder)
+    if known.pictures:
+        facts = {"run": run["run"], "protocol": evaluation.name, **subject.picture_facts}
+        write_pictures(_pictures(kept), Pictures(facts, subject.pictures))
+        provenance["pictures_sha256"] = file_sha256(_pictures(kept))
     write_evaluation(kept, records, provenance)
-    _copy(kept, output)
+    _copy(kept, output, known.pictures)
 
 
 def _files(evaluation: Evaluation, output_folder: Path) -> tuple[Path, Path]:
@@ -213,9 +221,16 @@ def _files(evaluation: Evaluation, output_folder: Path) -> tuple[Path, Path]:
     return output_folder / "state" / name, output_folder / name
 
 
-def _copy(kept: Path, output: Path) -> None:
-    with replacing(output) as temporary:
-        shutil.copyfile(kept, temporary)
+def _pictures(file: Path) -> Path:
+    """The pictures that belong to a file of records."""
+    return file.with_suffix(".npz")
+
+
+def _copy(kept: Path, output: Path, pictures: bool) -> None:
+    """Copy an evaluation, its pictures first."""
+    for source, target in ([(_pictures(kept), _pictures(output))] if pictures else []) + [(kept, output)]:
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def _restored(evaluation: Evaluation, run: Mapping[str, Any], output_folder: Path) -> bool:
@@ -225,12 +240,12 @@ def _restored(evaluation: Evaluation, run: Mapping[str, Any], output_folder: Pat
         return True
     if not _fits(kept, evaluation, run):
         return False
-    _copy(kept, output)
+    _copy(kept, output, evaluation.protocol.pictures)
     return True
 
 
 def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any]) -> bool:
-    """Whether there is an undamaged file of this run as it is now, these options and this code."""
+    """Whether there is an undamaged file of this run as it is now, these options and this code, with its pictures."""
     try:
         found = read_evaluation(path).provenance
     except UserError:
@@ -241,7 +256,12 @@ def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any]) -> bool:
         "options": evaluation.options.model_dump(mode="json"),
         "evaluated_by": evaluation.code,
     }
-    return {key: found.get(key) for key in expected} == expected
+    if {key: found.get(key) for key in expected} != expected:
+        return False
+    if not evaluation.protocol.pictures:
+        return True
+    pictures = _pictures(path)
+    return pictures.is_file() and file_sha256(pictures) == found.get("pictures_sha256")
 
 
 @contextmanager

@@ -7,21 +7,14 @@ for its class with weight exp(cosine / temperature).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from torch import Tensor
 
 from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions
 from clever.evaluation.notes import note
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
-
-_CHUNK_ELEMENTS = 2**25
-"""Similarities held at once (128 MB of float32)."""
+from clever.voting import vote
 
 
 class KnnOptions(FeatureOptions):
@@ -39,30 +32,6 @@ class KnnOptions(FeatureOptions):
         if len(set(neighbours)) < len(neighbours):
             raise ValueError(f"neighbours {neighbours} lists a number twice")
         return neighbours
-
-
-def vote(
-    train: Tensor, train_labels: Tensor, queries: Tensor, neighbours: Sequence[int], temperature: float, classes: int
-) -> list[Tensor]:
-    """The class that the neighbours of each query vote for, int64 [M], for each number of neighbours.
-
-    ``train`` [N, width] and ``queries`` [M, width] are normalised here; ``train_labels`` is int64 [N] below
-    ``classes``. Numbers above N are reduced to N. Of classes with equal votes the lower wins.
-    """
-    train, queries = F.normalize(train, dim=1), F.normalize(queries, dim=1)
-    most = min(max(neighbours), len(train))
-    predictions: list[list[Tensor]] = [[] for _ in neighbours]
-    for chunk in torch.split(queries, max(1, _CHUNK_ELEMENTS // len(train))):
-        similarities, nearest = (chunk @ train.t()).topk(most, dim=1)
-        # The common factor exp(-largest / temperature) changes no winner and keeps small temperatures finite.
-        weights = ((similarities - similarities[:, :1]).double() / temperature).exp()
-        # Integers, because a GPU adds floats in no fixed order.
-        whole = (weights * 2.0**40).round().long()
-        labels = train_labels[nearest]
-        for found, k in zip(predictions, neighbours, strict=True):
-            votes = whole.new_zeros(len(chunk), classes).scatter_add_(1, labels[:, :k], whole[:, :k])
-            found.append(votes.argmax(dim=1))
-    return [torch.cat(found) for found in predictions]
 
 
 def evaluate(subject: Subject, options: KnnOptions) -> list[Record]:

@@ -30,7 +30,7 @@ from clever.data import ImageBatch
 from clever.errors import UserError
 from clever.evaluation.averaging import first_view_only
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
-from clever.evaluation.parts import Selection, part_selections
+from clever.evaluation.parts import Selection, part_selections, with_equal_width
 from clever.evaluation.regression import r2, ridge_selected
 from clever.evaluation.standardisation import Standardisation
 from clever.evaluation.subject import Subject
@@ -200,13 +200,9 @@ def flip_accuracy(train: Tensor, test: Tensor, truth: list[Tensor], penalty: flo
 
 def _parts(feature_dim: int, ir_dim: int | None, equal_width: bool, seed: int) -> dict[str, Selection]:
     parts = part_selections(feature_dim, ir_dim)
-    if not equal_width or ir_dim is None or 2 * ir_dim == feature_dim:
+    if not equal_width:
         return parts
-    wide = "IR" if 2 * ir_dim > feature_dim else "EF"
-    columns = torch.arange(feature_dim)[parts[wide]]
-    chosen = torch.randperm(len(columns), generator=make_generator(seed, "parameters", "equal width"))
-    parts[f"{wide}_cut"] = columns[chosen[: min(ir_dim, feature_dim - ir_dim)].sort().values]
-    return parts
+    return with_equal_width(parts, feature_dim, ir_dim, make_generator(seed, "parameters", "equal width"))
 
 
 class _Views:

@@ -40,3 +40,19 @@ def part_selections(feature_dim: int, ir_dim: int | None, blocks: int = 1) -> di
         columns = torch.arange(width)
         parts["IR_strict"] = columns[columns % feature_dim < ir_dim]
     return parts
+
+
+def with_equal_width(
+    parts: dict[str, Selection], feature_dim: int, ir_dim: int | None, generator: torch.Generator
+) -> dict[str, Selection]:
+    """The parts of one output vector, and the wider of IR and EF cut to the width of the narrower.
+
+    The cut part, ``IR_cut`` or ``EF_cut``, has columns of the wider part drawn by ``generator``, in their order. There
+    is none where the vector was never split or both are equally wide.
+    """
+    if ir_dim is None or 2 * ir_dim == feature_dim:
+        return parts
+    wide = "IR" if 2 * ir_dim > feature_dim else "EF"
+    columns = torch.arange(feature_dim)[parts[wide]]
+    chosen = torch.randperm(len(columns), generator=generator)
+    return parts | {f"{wide}_cut": columns[chosen[: min(ir_dim, feature_dim - ir_dim)].sort().values]}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clever.backbones import Backbone
@@ -39,7 +40,8 @@ class Subject:
     evaluation that trains for long keeps its state, None where nothing is kept. ``predictor`` is loaded only for a
     protocol that needs one, and None where the run has none. ``variant`` follows the protocol's name in records, and
     begins with ``+`` unless it is empty. ``features`` are those that the protocols of one job share; None where
-    nothing is shared. ``notes`` go into the evaluation's provenance.
+    nothing is shared. ``notes`` go into the evaluation's provenance. ``pictures``, with JSON facts about them, are for
+    figures (``clever.results.pictures``); only protocols that are registered with ``pictures`` fill them.
     """
 
     backbone: Backbone
@@ -53,6 +55,8 @@ class Subject:
     variant: str = ""
     features: SharedFeatures | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    picture_facts: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def note(self, key: str, value: Any) -> None:
         """Save a JSON value with the records, such as the ids of chosen images."""

@@ -30,7 +30,7 @@ def open_study(name: str) -> Study:
 def trained_images(study: Study) -> int:
     """Number of images processed in training one seed of all methods."""
     total = 0
-    for block in study.pretrainings:
+    for block in study.blocks():
         if block.seeds[0] == study.pretrainings[0].seeds[0]:
             limit = study.data[block.data].train_limit
             assert limit is not None

@@ -76,8 +76,13 @@ def diagnose_features(parts: Mapping[str, slice], views: Sequence[Tensor]) -> di
     return values
 
 
-def assess(values: Mapping[str, float]) -> str:
-    """``ok``, or the way in which a run with these metrics has collapsed."""
+def assess(values: Mapping[str, float], unmoved: str | None = None) -> str:
+    """``ok``, or the way in which a run with these metrics has collapsed.
+
+    Args:
+        values: metrics of the last epoch by name.
+        unmoved: at the end of a run, what is wrong with its teacher (``pretraining.momentum_teacher``), if anything.
+    """
     reasons = []
     entropy, divergence = values.get("teacher_entropy_ratio"), values.get("teacher_student_divergence_ratio")
     if entropy is not None and divergence is not None and divergence < COLLAPSED_DIVERGENCE_RATIO:
@@ -95,4 +100,6 @@ def assess(values: Mapping[str, float]) -> str:
             reasons.append(f"{part} collapsed to a line (effective rank {value:.2f})")
         if name.startswith("feature_std_") and value < SMALLEST_STD:
             reasons.append(f"{part} is the same for all images (std {value:.4f})")
+    if unmoved is not None:
+        reasons.append(unmoved)
     return "; ".join(reasons) or HEALTHY

@@ -38,7 +38,9 @@ from clever.pretraining.epoch_metrics import EpochTotals
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
 from clever.pretraining.malloc import keep_freed_memory
 from clever.pretraining.metrics import MetricsFile
+from clever.pretraining.momentum_teacher import unmoved_teacher
 from clever.pretraining.nonfinite_guard import Checked, NotFiniteError
+from clever.pretraining.online_probe import OnlineProbe
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.state import METRICS, StateFolder
@@ -135,6 +137,7 @@ def _train(
     )
     steps = len(batches)
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
+    probe = _online_probe(trainer, store, execution.workers)
     totals = EpochTotals()
     iteration, seconds_before, health = 0, 0.0, HEALTHY
     executed = how_executed(device, process_count())
@@ -151,6 +154,8 @@ def _train(
         trained_by = extended(payload["trained_by"], iteration, iteration // steps, executed, recipe.method)
         _restore(trainer, payload["trainer"], states, trained_by)
         totals.load_state_dict(payload["totals"])
+        if probe is not None:
+            probe.load_state_dict(payload["online_probe"])
         seconds_before, health = payload["seconds"], payload["health"]
         report.resumes(iteration, trainer.total_steps)
         if len(trained_by) > len(payload["trained_by"]):
@@ -167,6 +172,10 @@ def _train(
             report.metrics_restored(metrics.path)
     if options.precision == "bf16" and device.type == "cpu":
         report.bf16_on_cpu()
+    assert recipe.method is not None
+    unmoved = unmoved_teacher(recipe.method, trainer.total_steps)
+    if unmoved is not None:
+        report.warning(unmoved)
     report.starts(options.epochs, steps, f"{batches.placement} ({batches.reason})", device)
 
     started = last_saved = time.monotonic()
@@ -197,20 +206,27 @@ def _train(
                     if not totals.count:
                         raise UserError(f"{recipe.run}: every step of epoch {epoch + 1} was skipped, see above")
                     row = totals.means() | trainer.diagnose()
-                    health = assess(row)
+                    health = assess(row, unmoved if iteration == trainer.total_steps else None)
                     schedule = {k: v for k, v in trainer.schedule(iteration - 1)._asdict().items() if v is not None}
                     row |= schedule | {"images_per_second": rate}
                     if options.non_finite == "skip":
                         row["skipped_steps"] = totals.skipped
+                    probed: dict[str, float] = {}
+                    if probe is not None and probe.is_due(epoch, options.epochs):
+                        probed = probe.measure(trainer.trained_backbone(), epoch)
                     if is_main_process():
-                        metrics.append({"epoch": epoch, "iteration": iteration, **row, "health": health})
+                        # Every line has the probe's columns, because the first line fixes them.
+                        columns = {} if probe is None else dict.fromkeys(probe.columns) | probed
+                        metrics.append({"epoch": epoch, "iteration": iteration, **row, **columns, "health": health})
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
-                    report.epoch(epoch, options.epochs, row, health, left)
+                    report.epoch(epoch, options.epochs, row | probed, health, left)
                     totals = EpochTotals()
                 rested = time.monotonic() - last_saved >= execution.state_gap_seconds
                 if (epoch_ends and (rested or iteration == trainer.total_steps)) or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
                     state: dict[str, Any] = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
+                    if probe is not None:
+                        state["online_probe"] = probe.state_dict()
                     if is_main_process():
                         state |= {"trained_by": trained_by, "seconds": seconds, "health": health}
                         state["metrics"] = metrics.text()
@@ -234,6 +250,22 @@ def _train(
         "trained_by": trained_by,
     }
     return trainer.trained_backbone(), find_predictor(trainer.student.layers), summary
+
+
+def _online_probe(trainer: Trainer, store: Store, workers: int) -> OnlineProbe | None:
+    recipe = trainer.recipe
+    if recipe.online_probe is None:
+        return None
+    return OnlineProbe(
+        recipe.online_probe,
+        store,
+        trainer.parts,
+        trainer.student.backbone.feature_dim,
+        recipe.backbone.image_size,
+        trainer.device,
+        bf16=trainer.options.precision == "bf16",
+        workers=workers,
+    )
 
 
 _UNTRAINED: TrainingSummary = {

@@ -21,7 +21,7 @@ def weight_decay_groups(
     Args:
         network: the student.
         rule: ``authors``: biases by name and 1-D tensors are spared (authors' utils.py:667-678). ``standard``: also
-            the parameters that the backbone names as not decayed.
+            the parameters that the backbone names as not decayed. ``all``: every parameter is decayed.
         constant_rate: those whose learning rate stays at its peak after the warm-up.
     """
     spared = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
@@ -29,7 +29,7 @@ def weight_decay_groups(
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {(False, True): [], (False, False): []}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            is_free = name.endswith(".bias") or parameter.ndim == 1 or name in spared
+            is_free = rule != "all" and (name.endswith(".bias") or parameter.ndim == 1 or name in spared)
             groups.setdefault((id(parameter) in constant, not is_free), []).append(parameter)
     return [
         {"params": parameters, "decayed": decays, "constant_rate": keeps_rate}

@@ -33,13 +33,18 @@ class OptimisationOptions(Options):
     """Where the cosine ends; not scaled."""
     warmup_epochs: float = Field(default=10, ge=0)
     """Epochs of linear warm-up from 0. About a tenth of the epochs; more for larger batches."""
+    rate_changes: Literal["step", "epoch"] = "step"
+    """When the learning rate changes. epoch: it keeps the value of an epoch's first step, and the warm-up reaches the
+    peak with the first epoch after it, as in SimSiam's and DDCL's code. DDCL's 30 extra epochs of warm-up are
+    ``warmup_epochs: 30`` and 30 more ``epochs``."""
     weight_decay: float = Field(default=0.04, ge=0)
     """Weight decay at the start."""
     final_weight_decay: float | None = Field(default=0.4, ge=0)
     """Weight decay at the end, reached by a cosine; null keeps it constant."""
-    decay_rule: Literal["standard", "authors"] = "standard"
+    decay_rule: Literal["standard", "authors", "all"] = "standard"
     """Which parameters get no weight decay. authors: biases (by name) and 1-D tensors only. standard: also what
-    the backbone itself names (position embeddings, class tokens, the state-space parameters of VMamba)."""
+    the backbone itself names (position embeddings, class tokens, the state-space parameters of VMamba). all: every
+    parameter is decayed, as in SimSiam's and DDCL's code."""
     clip_gradient: float | None = Field(default=3.0, gt=0)
     """Largest gradient norm of each single parameter tensor (not of all together); null turns clipping off."""
     non_finite: Literal["stop", "skip"] = "stop"
@@ -63,6 +68,29 @@ class OptimisationOptions(Options):
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
         return self
+
+
+class OnlineProbeOptions(Options):
+    """A linear classifier and nearest neighbours on the frozen features while a run trains.
+
+    They watch the run and change none of its bits. Their accuracies, ``online_linear_<part>`` and
+    ``online_knn_<part>`` in metrics.csv, are not those of the protocols ``linear`` and ``knn``: fewer images, and a
+    classifier that learns on from measurement to measurement. Report those of the protocols.
+    """
+
+    every: PositiveInt = 5
+    """Epochs between two measurements; the last epoch is always measured. Raise it where epochs are short."""
+    images: PositiveInt = 5000
+    """Training images that the probe learns from, and test images that it is measured on; the same in every epoch and
+    for every seed. Lower it where a measurement takes long."""
+    passes: PositiveInt = 10
+    """Passes of the linear classifier over these images at each measurement."""
+    learning_rate: float = Field(default=1.0, gt=0)
+    """Of the linear classifier, for standardised features divided by the root of their number."""
+    neighbours: PositiveInt = 20
+    """Neighbours that vote."""
+    temperature: float = Field(default=0.07, gt=0)
+    """Softmax temperature of the votes."""
 
 
 class ExecutionOptions(Options):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from clever.augmentation import VIEW_MAKERS, ViewOptions
 from clever.backbones import BackboneOptions
@@ -16,8 +16,8 @@ from clever.equivariance.ddcl import SplitOptions
 from clever.equivariance.none import NoneOptions
 from clever.errors import UserError
 from clever.options import Options, parse
-from clever.pretraining.options import OptimisationOptions
-from clever.results.run_id import Name, RunId
+from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions
+from clever.results.run_id import Name, RunId, VariedName
 
 
 def _one_of(options: Iterable[type[Options]]) -> Any:
@@ -64,13 +64,21 @@ class RunRecipe(Options):
     data: Name
     backbone_name: Name
     backbone: BackboneOptions
-    method_name: Name
+    method_name: VariedName
     method: MethodOptions | None
     """None for a control run, which is not trained."""
-    augmentation_name: Name
+    augmentation_name: VariedName
     augmentation: AugmentationChoice | None
     optimisation: OptimisationOptions | None
     seed: int
+    online_probe: OnlineProbeOptions | None = None
+    """It changes only columns of metrics.csv."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent_blocks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe without a probe is written as before there were probes, and keeps its digest."""
+        content: dict[str, Any] = dump(self)
+        return {key: value for key, value in content.items() if key != "online_probe" or value is not None}
 
     @property
     def run(self) -> str:

@@ -124,7 +124,15 @@ class Trainer:
         peak = options.learning_rate * options.batch_size / 256
         warmup = round(options.warmup_epochs * self.steps_per_epoch)
         final_decay = options.weight_decay if options.final_weight_decay is None else options.final_weight_decay
-        rate = warmup_cosine(iteration, peak=peak, final=options.final_learning_rate, total=total, warmup=warmup)
+        ends = {"peak": peak, "final": options.final_learning_rate}
+        if options.rate_changes == "epoch":
+            epoch_start = iteration - iteration % self.steps_per_epoch
+            # One more iteration of warm-up, so that epoch e of w epochs has e / w of the peak.
+            rate = warmup_cosine(
+                epoch_start, **ends, total=total, warmup=warmup + 1 if epoch_start < warmup else warmup
+            )
+        else:
+            rate = warmup_cosine(iteration, **ends, total=total, warmup=warmup)
         return Schedule(
             rate,
             rate if iteration < warmup else peak,
@@ -241,13 +249,16 @@ class Trainer:
         Uses the rows of all processes, and only the last part of an accumulated batch.
         """
         assert self._last is not None, "diagnose follows a step"
-        features = self._last.student.features
-        whole = {"all": slice(0, features[0].shape[1])}
-        split = self.objective.split
-        parts = {} if split is None else {"IR": slice(0, split.ir_dim), "EF": slice(split.ir_dim, split.feature_dim)}
-        values = diagnose_features(whole | parts, [gather_rows(view) for view in features[:2]])
+        values = diagnose_features(self.parts, [gather_rows(view) for view in self._last.student.features[:2]])
         diagnosed = self.objective.diagnose(self._last)
         return {name: average_over_processes(value).item() for name, value in diagnosed.items()} | values
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Columns of the whole representation (``all``) and, where it is split, of ``ir`` and ``ef``."""
+        split, width = self.objective.split, self.student.backbone.feature_dim
+        halves = {} if split is None else {"ir": slice(0, split.ir_dim), "ef": slice(split.ir_dim, split.feature_dim)}
+        return {"all": slice(0, width), **halves}
 
     def trained_backbone(self) -> Backbone:
         """The backbone to evaluate: the teacher's if it is the one evaluated (DINO), else the student's."""

@@ -78,8 +78,9 @@ class Record:
     """One measured number. The fields, in this order, are the columns of ``records.csv``.
 
     ``value`` is in the metric's unit over ``n`` test images, views or pairs: percent, 0 to 100, for ``top1``,
-    ``top5``, ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` except ``penalty``; a fraction, at most 1,
-    for ``r2_*``, ``mrr``, ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
+    ``top5``, ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` except ``penalty`` and the protocols
+    ``equivariance`` and ``quality``, whose units are stated there; a fraction, at most 1, for ``r2_*``, ``mrr``,
+    ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
     ``selection`` is ``last`` for the final classifier. ``best`` is the highest value over the epochs, measured on
     the test images themselves, which is what the authors print (eval_linear.py:326,347). ``epoch`` is the number of
     epochs for which the classifier was trained; 0 where nothing is trained.

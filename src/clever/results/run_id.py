@@ -12,6 +12,9 @@ from clever.errors import UserError
 AXIS_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
 """Pattern for the name of a data set, backbone, method or augmentation: it becomes the name of a folder."""
 
+VARIED_PATTERN = AXIS_PATTERN + r"(@[A-Za-z0-9_.]+=[A-Za-z0-9_.+-]+)?"
+"""Pattern for a method or augmentation in a run id: its name, then the value of an ablation's axis if it has one."""
+
 UNTRAINED = "untrained"
 """The method axis of a control run: the backbone as initialised."""
 PIXELS = "pixels"
@@ -20,6 +23,23 @@ NO_AUGMENTATION = "none"
 """The augmentation axis of a control run."""
 
 Name = Annotated[str, StringConstraints(pattern=f"^{AXIS_PATTERN}$")]
+VariedName = Annotated[str, StringConstraints(pattern=f"^{VARIED_PATTERN}$")]
+
+
+def varied(name: str, option: str, value: str) -> str:
+    """The name of a method or augmentation with one option set: ``dino+clever@separation_ratio=0.5``."""
+    return f"{name}@{option}={value}"
+
+
+def unvaried(name: str) -> str:
+    """The name of a method or augmentation without the value of an axis: ``dino+clever``."""
+    return name.partition("@")[0]
+
+
+def setting(name: str) -> tuple[str, str] | None:
+    """Option and value of the axis that a method or augmentation is varied along; None if it is not varied."""
+    option, equals, value = name.partition("@")[2].partition("=")
+    return (option, value) if equals else None
 
 
 @dataclass(frozen=True)

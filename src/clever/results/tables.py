@@ -12,14 +12,19 @@ import numpy as np
 from clever.errors import UserError
 from clever.files import write_text
 from clever.parsing import foreign, require_regular
-from clever.results.run_id import AXIS_PATTERN
+from clever.results.run_id import AXIS_PATTERN, VARIED_PATTERN
 from clever.results.sums import check_sums
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _NAMES = ("run", "data", "backbone", "method", "augmentation", "protocol", "part", "perturbation", "metric")
-_RUN = f"{AXIS_PATTERN}(/{AXIS_PATTERN})*"
+_PATTERNS = {
+    "run": f"{VARIED_PATTERN}(/{VARIED_PATTERN})*",
+    "method": VARIED_PATTERN,
+    "augmentation": VARIED_PATTERN,
+}
+"""Patterns of the columns that hold more than a plain name."""
 _NUMBERS = {"seed": "int64", "n": "int64", "epoch": "int64", "value": "float64"}
 
 
@@ -67,12 +72,13 @@ def require_names(table: pd.DataFrame, path: Path) -> None:
     """Reject names with unexpected characters: in a foreign file they may be markup, or forge lines of a page.
 
     Raises:
-        UserError: a name has characters other than letters, digits and ``_ . + -`` (a run's id also ``/``).
+        UserError: a name has characters other than letters, digits and ``_ . + -`` (a run's id also ``/``; a method,
+            augmentation or run also one ``@option=value``).
     """
     for column in _NAMES:
         if column not in table:
             continue
-        wrong = ~table[column].str.fullmatch(_RUN if column == "run" else AXIS_PATTERN)
+        wrong = ~table[column].str.fullmatch(_PATTERNS.get(column, AXIS_PATTERN))
         if bool(wrong.any()):
             row = int(np.flatnonzero(wrong)[0])
             raise UserError(

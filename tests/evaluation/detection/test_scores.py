@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,21 @@ def test_only_the_images_of_the_set_count(tmp_path: Path) -> None:
     assert coco_scores(half, of_half)["box_ap"] > 1.5 * coco_scores(data, of_half)["box_ap"]
 
 
-def test_the_truth_itself_is_100_and_no_detection_0(tmp_path: Path) -> None:
+def test_the_truth_itself_is_100(tmp_path: Path) -> None:
     data = read_coco(*write_coco(tmp_path))
     perfect = detections(data, 0.0)
     perfect = [result for row, result in enumerate(perfect) if result["bbox"] not in [p["bbox"] for p in perfect[:row]]]
     assert coco_scores(data, perfect)["box_ap"] == pytest.approx(100.0)
     assert coco_scores(data, perfect)["mask_ap"] == pytest.approx(100.0)
-    assert coco_scores(data, []) == {f"{kind}_{name}": 0.0 for kind in ("box", "mask") for name in METRICS[:3]}
+
+
+def test_without_a_detection_the_metrics_are_the_same_and_0(tmp_path: Path) -> None:
+    """The toys' objects are all small but for one, which is medium: there is no ap_large."""
+    path, folder = write_coco(tmp_path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["annotations"][0]["area"] = 50.0 * 50.0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    data = read_coco(path, folder)
+    nothing = coco_scores(data, [])
+    assert nothing == {f"{kind}_{name}": 0.0 for kind in ("box", "mask") for name in METRICS if name != "ap_large"}
+    assert nothing.keys() == coco_scores(data, detections(data, 1.0)).keys()

@@ -71,6 +71,23 @@ def test_keys_are_not_split_and_a_map_is(store: Store, photographs: Path) -> Non
     assert {part for part, _, _ in split} == {"ALL", "IR", "EF"}
 
 
+def test_photographs_truth_and_masks_are_kept_with_the_iou_of_each(store: Store, photographs: Path) -> None:
+    subject = subject_of(Colours(), store, ir_dim=2)
+    found = by_axes(evaluate(subject, SaliencyOptions(root=str(photographs), pictures=5)))
+    facts, pictures = subject.picture_facts, subject.pictures
+    assert facts["photographs"] == ["a", "b"]
+    assert np.array_equal(pictures["1/image"], np.asarray(Image.open(photographs / "images" / "b.png")))
+    assert pictures["0/truth"].dtype == bool
+    assert pictures["0/truth"].sum() == 32 * 32
+    for part in ("ALL", "IR", "EF"):
+        for method in ("tokencut", "tokencut_bs", "lost"):
+            overlap = [facts["iou"][f"{place}/{part}/{method}"] for place in "01"]
+            assert np.mean(overlap) == pytest.approx(found[part, "orig", f"{method}_iou"], abs=0.01)
+            mask, truth = pictures[f"0/{part}/{method}"], pictures["0/truth"]
+            assert 100 * (mask & truth).sum() / (mask | truth).sum() == pytest.approx(overlap[0], abs=0.01)
+    assert "0/ALL/random" in pictures
+
+
 def test_a_mislaid_set_is_told(store: Store, tmp_path: Path) -> None:
     options = SaliencyOptions(root=str(tmp_path), layout="dut_omron")
     for refuses in (options.require, lambda: evaluate(subject_of(Colours(), store), options)):

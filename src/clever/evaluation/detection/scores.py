@@ -55,7 +55,8 @@ def detect(model: MaskRCNN, data: CocoSet, report: Callable[[int, int], None] | 
 def coco_scores(data: CocoSet, results: list[dict[str, Any]]) -> dict[str, float]:
     """COCO's average precision in percent: ``box_ap`` ... ``mask_ap_large``.
 
-    A metric without any object of its size is omitted. Without a single detection all others are 0.
+    A metric without any object of its size is omitted, whatever was detected: runs on the same images have the same
+    metrics. Without a single detection they are 0.
 
     Raises:
         UserError: faster-coco-eval is not installed.
@@ -68,9 +69,6 @@ def coco_scores(data: CocoSet, results: list[dict[str, Any]]) -> dict[str, float
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its tables
         truth = COCO(data.content)
         for prefix, kind in (("box", "bbox"), ("mask", "segm")):
-            if not results:
-                scores |= {f"{prefix}_{metric}": 0.0 for metric in METRICS[:3]}
-                continue
             # Both kinds read the same results; loading adds to them, so each gets its own.
             evaluation = COCOeval_faster(truth, truth.loadRes([dict(result) for result in results]), kind)
             evaluation.params.imgIds = [entry["id"] for entry in data.images]

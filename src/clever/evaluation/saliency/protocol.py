@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from clever.evaluation.external import ExternalOptions
+from clever.evaluation.external import PicturedOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
@@ -22,7 +22,7 @@ from clever.randomness import make_generator
 from clever.results.records import Record
 
 
-class SaliencyOptions(ExternalOptions):
+class SaliencyOptions(PicturedOptions):
     """The photographs, and the method to find their objects. The defaults are TokenCut's."""
 
     layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
@@ -54,6 +54,8 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
     ``lost`` and ``random``, for which each patch is drawn with probability 1/2. Keys are not split: with them there is
     only the part ALL.
 
+    The pictures of photograph number i are ``i/image``, ``i/truth`` and ``i/<part>/<method>`` for every mask.
+
     Raises:
         UserError: the data set or a part of it is missing, or the backbone has neither keys nor a map.
     """
@@ -61,6 +63,7 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
     from clever.evaluation.saliency.bilateral_solver import solve
     from clever.evaluation.saliency.datasets import find_photographs
     from clever.evaluation.saliency.masks import coarse_mask, enlarge, map_stride
+    from clever.evaluation.saliency.pictures import keep
     from clever.evaluation.saliency.scores import SaliencyScores
 
     photographs = options.first(find_photographs(Path(options.root), options.layout))
@@ -70,6 +73,7 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
     patch = options.stride or map_stride(backbone)
     methods: tuple[Literal["tokencut", "lost"], ...] = ("tokencut", "lost") if options.lost else ("tokencut",)
     scores: dict[tuple[str, str], SaliencyScores] = {}
+    pictured = options.pictured(len(photographs))
     pace = Pace("saliency", len(photographs), "photographs")
     for number, photograph in enumerate(photographs, start=1):
         pixels, (truth, counted) = photograph.pixels(), photograph.truth()
@@ -98,6 +102,8 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
         made["ALL", "random"] = enlarge(drawn.numpy(), pixels.shape[0], pixels.shape[1])
         for key, prediction in made.items():
             scores.setdefault(key, SaliencyScores()).add(prediction, truth, counted)
+        if number - 1 in pictured:
+            keep(subject, photograph, made)
         pace.reached(number)
     return [
         subject.record(

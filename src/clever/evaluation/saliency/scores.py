@@ -51,8 +51,7 @@ class SaliencyScores:
         if not len(right):
             raise ValueError("no pixel counts")
         hard = soft > 0.5
-        union = int((hard | right).sum())
-        self._iou.append(int((hard & right).sum()) / union if union else 1.0)
+        self._iou.append(intersection_over_union(hard, right))
         self._accuracy.append(float((hard == right).mean()))
         self._curve += f_curve(soft, right)
 
@@ -69,6 +68,12 @@ class SaliencyScores:
             "iou": 100.0 * float(np.mean(self._iou)),
             "accuracy": 100.0 * float(np.mean(self._accuracy)),
         }
+
+
+def intersection_over_union(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """IoU of two masks of the same shape, in [0, 1]; 1 where both are empty."""
+    union = int((prediction | truth).sum())
+    return int((prediction & truth).sum()) / union if union else 1.0
 
 
 def f_curve(prediction: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
