@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from clever.config import Study
     from clever.pretraining.recipe import RunRecipe
 
+LOG_TO = "CLEVER_LOG_TO"
+"""Environment variable with the loggers of every run, so that a workflow's jobs get them without running again."""
+
 # torch takes seconds to import: each command imports what it needs, so that --help and wrong flags respond at once.
 
 
@@ -221,12 +224,20 @@ def _add_pretrain(commands: _Commands) -> None:
         help="longest time between two saved states (default 300); lower it where jobs are killed without warning",
     )
     parser.add_argument("--keep-state", action="store_true", help="keep the last training state after success")
+    parser.add_argument(
+        "--log-to",
+        action="append",
+        metavar="NAME",
+        help="also send each epoch's metrics to tensorboard (files in FOLDER/tensorboard) or wandb; may be given "
+        f"several times. Default: the names in the environment variable {LOG_TO}, separated by commas",
+    )
     parser.set_defaults(command=_pretrain)
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     from clever.data import Store
     from clever.execution.threads import require_threads
+    from clever.loggers import require_loggers
     from clever.options import parse
     from clever.pretraining.engine import pretrain
     from clever.pretraining.interruption import REQUEUE_STATUS, STOPPED_STATUS, Interrupted
@@ -234,6 +245,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
     require_threads(arguments.threads, "--threads")
     require_threads(arguments.workers, "--workers")
+    given = os.environ.get(LOG_TO, "").split(",")
+    log_to = arguments.log_to or [name.strip() for name in given if name.strip()]
+    require_loggers(log_to, "--log-to" if arguments.log_to else LOG_TO)
     recipe = _load_recipe(arguments)
     execution = parse(
         ExecutionOptions,
@@ -248,6 +262,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
             "log_every": arguments.log_every,
             "state_every_seconds": arguments.state_every,
             "keep_state": arguments.keep_state,
+            "log_to": log_to,
         },
         "command line",
     )

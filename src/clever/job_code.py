@@ -32,6 +32,7 @@ BORDERS = (
     "clever.data.verification",
     "clever.execution*",
     "clever.locks",
+    "clever.loggers*",
     "clever.results*",
     "clever.pretraining.code_history",
     "clever.pretraining.interruption",

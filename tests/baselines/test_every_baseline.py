@@ -22,6 +22,9 @@ TINY: dict[str, dict[str, Any]] = {
     "byol": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
     "moco_v3": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
     "swav": {"hidden_dim": 12, "out_dim": 8, "prototypes": 6, "freeze_prototypes_epochs": 0},
+    "moco_v2": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9},
+    "mochi": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0},
+    "w_mse": {"hidden_dim": 12, "out_dim": 8, "whitening_size": 2, "whitening_shrinkage": 0.2},
 }
 TINY_PROJECTOR = {"hidden_dim": 12, "out_dim": 8}
 TINY_ADD_ONS: dict[str, dict[str, Any]] = {
@@ -188,12 +191,17 @@ LAST_LAYERS = {
     "simsiam": {"projector.6.weight", "predictor.3.weight", "predictor.3.bias"},
     "byol": {"projector.3.weight", "projector.3.bias", "predictor.3.weight", "predictor.3.bias"},
     "moco_v3": {"projector.3.weight", "predictor.3.weight"},
+    "moco_v2": {"projector.2.weight", "projector.2.bias"},
+    "mochi": {"projector.2.weight", "projector.2.bias"},
     "barlow_twins": {"projector.6.weight"},
     "vicreg": {"projector.6.weight"},
     "swav": {"prototypes.weight"},
 }
 CONTRASTIVE_LAST_LAYER = {"projector.3.weight", "projector.4.weight", "projector.4.bias"}
-LAST_LAYERS |= dict.fromkeys(("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel"), CONTRASTIVE_LAST_LAYER)
+LAST_LAYERS["groco"] = {"projector.6.weight", "projector.6.bias"}
+LAST_LAYERS |= dict.fromkeys(("lejepa", "visreg"), LAST_LAYERS["groco"])
+LAST_LAYERS["w_mse"] = {"projector.3.weight", "projector.3.bias"}
+LAST_LAYERS |= dict.fromkeys(("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel", "cacr"), CONTRASTIVE_LAST_LAYER)
 
 
 @pytest.mark.parametrize("baseline", LAST_LAYERS)

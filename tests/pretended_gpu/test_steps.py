@@ -19,6 +19,9 @@ BASELINE: dict[str, dict[str, Any]] = {
     "simsiam": {"hidden_dim": 12, "out_dim": 12, "predictor_dim": 6},
     "swav": {"hidden_dim": 12, "out_dim": 8, "prototypes": 6},
     "nnclr": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64},
+    "moco_v2": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64, "key_groups": 2},
+    "mochi": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64, "hardest": 4, "start_epoch": 0},
+    "w_mse": {"hidden_dim": 12, "out_dim": 8, "whitening_size": 2, "whitening_shrinkage": 0.2},
 }
 """Small heads; one that is not named is a projector."""
 

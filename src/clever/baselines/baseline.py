@@ -87,6 +87,10 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     evaluates_teacher: ClassVar[bool] = True
     """With a momentum teacher: whether the teacher's backbone is evaluated (DINO) or the student's (BYOL, MoCo v3)."""
 
+    teacher_groups: int = 1
+    """With a momentum teacher: into how many random groups of images its passes are divided, each with its own
+    BatchNorm statistics (MoCo's shuffled BatchNorm); 1: one pass of all images."""
+
     @abstractmethod
     def make_head(self, width: int) -> HeadKind:
         """A new head for a part of ``width`` entries."""
@@ -153,3 +157,10 @@ class BaselineOptions(Options):
     """Options of a baseline; ``name`` chooses it."""
 
     name: str
+
+    def refusal(self, images: int) -> str | None:
+        """Why the baseline cannot compare batches of this many images, and what would work; None if it can.
+
+        Called before anything runs, with the images that one step sees, over all processes.
+        """
+        return None

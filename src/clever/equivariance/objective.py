@@ -41,6 +41,7 @@ class Objective(nn.Module):
         self.evaluates_teacher: bool = leading.has_momentum_teacher and leading.evaluates_teacher
         """Whether the momentum teacher's backbone is the one that is evaluated."""
         self.views_apart: bool = leading.views_apart
+        self.teacher_groups: int = leading.teacher_groups
 
     @property
     def parts(self) -> dict[str, slice]:

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+import uuid
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -31,6 +32,7 @@ from clever.errors import UserError
 from clever.execution.ancestry import Ancestor, ancestors
 from clever.execution.processes import joined_processes
 from clever.files import write_bytes
+from clever.loggers import LoggedRun, open_loggers
 from clever.pretraining.code_history import Entry, changed, described, extended, refuse_other_threads
 from clever.pretraining.code_history import execution as how_executed
 from clever.pretraining.diagnostics import assess
@@ -178,8 +180,19 @@ def _train(
         report.warning(unmoved)
     report.starts(options.epochs, steps, f"{batches.placement} ({batches.reason})", device)
 
+    logged_as = uuid.uuid4().hex if saved is None else saved[1].get("logged_as", uuid.uuid4().hex)
+    logged = LoggedRun(
+        id=logged_as,
+        name=recipe.run,
+        folder=states.folder.parent,
+        recipe=recipe.model_dump(mode="json"),
+        first_epoch=iteration // steps,
+        warn=report.warning,
+    )
+    log_to = execution.log_to if is_main_process() else []
+
     started = last_saved = time.monotonic()
-    with report.bar(trainer.total_steps, iteration) as bar:
+    with open_loggers(log_to, logged) as loggers, report.bar(trainer.total_steps, iteration) as bar:
         for epoch in range(iteration // steps, options.epochs):
             trainer.objective.start_epoch(epoch)
             epoch_started, first = time.monotonic(), iteration
@@ -218,6 +231,7 @@ def _train(
                         # Every line has the probe's columns, because the first line fixes them.
                         columns = {} if probe is None else dict.fromkeys(probe.columns) | probed
                         metrics.append({"epoch": epoch, "iteration": iteration, **row, **columns, "health": health})
+                        loggers.log(epoch, row | probed)
                     left = (trainer.total_steps - iteration) * options.batch_size / rate
                     report.epoch(epoch, options.epochs, row | probed, health, left)
                     totals = EpochTotals()
@@ -229,6 +243,7 @@ def _train(
                         state["online_probe"] = probe.state_dict()
                     if is_main_process():
                         state |= {"trained_by": trained_by, "seconds": seconds, "health": health}
+                        state["logged_as"] = logged_as
                         state["metrics"] = metrics.text()
                         states.save(iteration, state)
                     last_saved = time.monotonic()

@@ -117,3 +117,5 @@ class ExecutionOptions(Options):
     does not take as long as training. The last epoch's end always saves one."""
     keep_state: bool = False
     """Keep the last training state after the run has succeeded."""
+    log_to: list[str] = Field(default=[])
+    """Loggers that get a copy of metrics.csv while the run trains (``clever.loggers``)."""

@@ -27,6 +27,7 @@ from clever.pretraining.nonfinite_guard import Guard
 from clever.pretraining.optimiser import build_optimiser, clip_each, set_schedules, update_teacher
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.schedules import warmup_cosine
+from clever.pretraining.shuffled_groups import encode_in_groups
 from clever.randomness import derive_seed, make_generator
 
 
@@ -239,6 +240,8 @@ class Trainer:
             return replace(student, features=student.features[:count], outputs=outputs, maps=student.maps[:count])
         with torch.no_grad():
             wanted = extra if self.objective.add_on.teacher_sees_extra else {}
+            if self.objective.teacher_groups > 1:
+                return encode_in_groups(self.teacher, global_views, wanted, self.objective.teacher_groups)
             encoded: Encoded = self.teacher(global_views, wanted)
         return encoded
 

@@ -1,0 +1,79 @@
+"""MoCHi: hard negative mixing in feature space (Kalantidis et al. 2020, arXiv 2010.01028), on MoCo v2."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import NonNegativeInt, PositiveInt, model_validator
+from torch import Tensor
+
+from clever.baselines.moco_v2 import Queue, QueueOptions
+from clever.collectives import process_count, process_rank
+
+
+class MochiOptions(QueueOptions):
+    """MoCHi's settings. The numbers of negatives are those of an unofficial copy (hard-negative-mixing, src/moco.py);
+    the paper's settings are not in the sources we have, and the start of the mixing is a choice of ours."""
+
+    name: Literal["mochi"] = "mochi"
+    hardest: PositiveInt = 32
+    """Number of negatives of the queue, the nearest to a query, that are mixed. At most ``queue_length``."""
+    mixed_negatives: NonNegativeInt = 16
+    """Number of further negatives per query that mix two of the hardest."""
+    mixed_with_query: NonNegativeInt = 16
+    """Number of further negatives per query that mix it with one of the hardest; the query's share is below a half."""
+    start_epoch: NonNegativeInt = 10
+    """Epoch from which negatives are mixed. Before that epoch no negative is hard yet."""
+
+    @model_validator(mode="after")
+    def _hardest_are_in_the_queue(self) -> MochiOptions:
+        if self.hardest > self.queue_length:
+            raise ValueError(f"hardest {self.hardest} exceeds queue_length {self.queue_length}; lower it")
+        return self
+
+
+class Mochi(Queue):
+    """MoCo v2 with synthetic negatives h of each query q, unit vectors without gradient.
+
+    With n_i, n_j two of the hardest negatives, drawn with replacement, they are a n_i + (1 - a) n_j for a ~ U(0, 1),
+    and b q + (1 - b) n_i for b ~ U(0, 1/2), both normalised. They are drawn again for every query and step, and the
+    queries of both views have them.
+    """
+
+    def __init__(self, options: MochiOptions) -> None:
+        super().__init__(options)
+        self.mixing = options
+        self.epoch = 0
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def further_logits(self, queries: Tensor, queue: Tensor, negative: Tensor) -> list[Tensor]:
+        if self.epoch < self.mixing.start_epoch:
+            return []
+        mixed = self.mix(queries.detach(), queue, negative.detach())
+        return [torch.einsum("nk,nmk->nm", queries, mixed) / self.options.temperature]
+
+    @torch.no_grad()
+    def mix(self, queries: Tensor, queue: Tensor, negative: Tensor) -> Tensor:
+        """The synthetic negatives, unit vectors float32 [N, mixed_negatives + mixed_with_query, K]."""
+        o, rows = self.mixing, len(queries)
+        hardest = queue[negative.topk(o.hardest, dim=1).indices]
+        count = 2 * o.mixed_negatives + o.mixed_with_query
+        # As many numbers as one process would draw for the images of all, so that any number of processes draws alike.
+        everyone = torch.rand(process_count() * rows, 2, count, device=queries.device)
+        choice, share = everyone[process_rank() * rows :][:rows].unbind(1)
+        chosen = hardest.gather(1, (choice * o.hardest).long().unsqueeze(2).expand(-1, -1, hardest.shape[2]))
+        counts = [o.mixed_negatives, o.mixed_negatives, o.mixed_with_query]
+        first, second, partner = torch.split(chosen, counts, dim=1)
+        among, _, with_query = torch.split(share.unsqueeze(2), counts, dim=1)
+        mixed = torch.cat(
+            [
+                among * first + (1 - among) * second,
+                with_query / 2 * queries.unsqueeze(1) + (1 - with_query / 2) * partner,
+            ],
+            dim=1,
+        )
+        return F.normalize(mixed, dim=2)

@@ -1,0 +1,150 @@
+"""MoCo v2: momentum contrast with a queue of negatives (He et al. 2020, arXiv 1911.05722; Chen et al. 2020, arXiv
+2003.04297).
+
+The symmetric form is solo-learn's MoCo V2+ (solo/methods/mocov2plus.py, 08e027a).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.contrast import scaled_products
+from clever.baselines.cosine import diagnose_cosines, mean_cosine
+from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.momentum import rising_momentum
+from clever.collectives import gather_rows
+
+
+class QueueOptions(BaselineOptions):
+    """Settings of MoCo v2 and of the methods that add negatives to it; the defaults are those of solo-learn's
+    ResNet-18 on CIFAR-10, except for ``final_momentum``."""
+
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's hidden layer: that of a ResNet-50's representation in the paper. Lower it for small
+    backbones."""
+    out_dim: PositiveInt = 256
+    """Width of the projection. The paper uses 128."""
+    temperature: float = Field(default=0.2, gt=0)
+    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
+    queue_length: PositiveInt = 32768
+    """Number of earlier keys that are negatives. The paper uses 65,536 on ImageNet; keep it below the size of the data
+    set, so that an image's own earlier keys are rare."""
+    momentum: float = Field(default=0.99, ge=0, le=1)
+    """Momentum of the teacher at the start."""
+    final_momentum: float = Field(default=1.0, ge=0, le=1)
+    """Momentum of the teacher at the end, reached along a cosine. solo-learn uses 0.999 on CIFAR-10; the paper's 0.999
+    is constant: set both to it."""
+    symmetric: bool = True
+    """Whether each view is the query once, as in MoCo V2+. False: the first view is the query and the second one the
+    key, as in the paper."""
+    key_groups: PositiveInt = 1
+    """Into how many groups the batch is shuffled before the teacher encodes it, each with its own BatchNorm
+    statistics, as if each had a GPU: shuffled BatchNorm. It keeps a query from recognising its key by the statistics.
+    1: no shuffling, as in solo-learn, whose processes share all statistics. The number of images must be a multiple of
+    it."""
+
+    def refusal(self, images: int) -> str | None:
+        if images % self.key_groups or images == self.key_groups:
+            return (
+                f"{self.name} encodes keys in {self.key_groups} groups, and {images} images do not divide into "
+                "groups of at least 2; change key_groups or batch_size"
+            )
+        return None
+
+
+class MocoV2Options(QueueOptions):
+    """MoCo v2's settings."""
+
+    name: Literal["moco_v2"] = "moco_v2"
+
+
+class Queue(Baseline[ProjectionHead]):
+    """InfoNCE of each view's projection against the teacher's projection of the other view and a queue of earlier ones.
+
+    Each view has its own queue. A step's keys enter it after the loss. It starts with random directions.
+
+    The similarity for the orthogonality term is the absolute value of the batch mean of the signed cosine between the
+    projection and the teacher's projection of the other view, averaged over both orders.
+    """
+
+    has_momentum_teacher = True
+    accepts_local_views = False
+    views_apart = True
+    evaluates_teacher = False
+    queue: Tensor
+
+    def __init__(self, options: QueueOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.teacher_groups = options.key_groups
+        shape = 2, options.queue_length, options.out_dim
+        start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("queue", F.normalize(start, dim=-1))
+
+    def make_head(self, width: int) -> ProjectionHead:
+        return ProjectionHead(make_mlp([width, self.options.hidden_dim, self.options.out_dim], hidden_norm=False))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
+        first, second = (_units(view) for view in two_views(type(self).__name__.lower(), student))
+        loss = self._loss(first, _units(teacher[1]).detach(), self.queue[1])
+        if not self.options.symmetric:
+            return loss
+        return (loss + self._loss(second, _units(teacher[0]).detach(), self.queue[0])) / 2
+
+    def _loss(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
+        """Mean of -log [exp(q.k / T) / (exp(q.k / T) + sum_n exp(q.n / T))], n the rows of ``queue`` and of
+        :meth:`further_logits`; all unit vectors [N, K] and [L, K]."""
+        positive = (queries * keys).sum(dim=1, keepdim=True) / self.options.temperature
+        negative = scaled_products(queries, queue, self.options.temperature)
+        logits = torch.cat([positive, negative, *self.further_logits(queries, queue, negative)], dim=1)
+        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+    def further_logits(self, queries: Tensor, queue: Tensor, negative: Tensor) -> list[Tensor]:
+        """Logits [N, M] of further negatives of each query.
+
+        Args:
+            queries: unit vectors float32 [N, K].
+            queue: unit vectors [L, K].
+            negative: the logits [N, L] of the queue.
+        """
+        return []
+
+    @torch.no_grad()
+    def observe(self, teacher: Sequence[HeadOutput]) -> None:
+        """Put the keys of each view at the head of its queue."""
+        fresh = torch.stack([gather_rows(_units(view).detach()) for view in teacher])
+        self.queue.copy_(torch.cat([fresh, self.queue], dim=1)[:, : self.options.queue_length])
+
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
+        pairs = zip(two_views(type(self).__name__.lower(), student), reversed(teacher), strict=True)
+        cosines = [mean_cosine(view.projection, key.projection.detach()) for view, key in pairs]
+        return torch.stack(cosines).mean().abs()
+
+    def teacher_momentum(self, progress: float) -> float:
+        start, end = self.options.momentum, self.options.final_momentum
+        # The share of the cosine that is done: 0 at the start, 1 at the end.
+        return start + (end - start) * rising_momentum(0.0, progress)
+
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        return diagnose_cosines(student)
+
+
+class MocoV2(Queue):
+    """MoCo v2. Recipes: workflow/recipes/{cifar10,imagenet100}/moco_v2.yaml, solo-learn's MoCo V2+. The student's
+    backbone is evaluated."""
+
+    def __init__(self, options: MocoV2Options) -> None:
+        super().__init__(options)
+
+
+def _units(view: HeadOutput) -> Tensor:
+    return F.normalize(view.projection.float(), dim=-1)
