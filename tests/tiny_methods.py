@@ -28,6 +28,7 @@ _ADD_ONS: dict[str, dict[str, Any]] = {
     "sie": {"hidden_dim": 24, "out_dim": 24},
     "care": {"images_per_chunk": 2},
     "stl": {"transformation_dim": 4, "hidden_dim": 12, "out_dim": 8, "hypernetwork_start": "equal_length"},
+    "star": {"experts": 2, "predictor_dim": 12},
 }
 
 

@@ -28,6 +28,7 @@ TERMS = {
     "equimod": {"contrast", "equimod"},
     "care": {"contrast", "care"},
     "stl": {"contrast", "equivariance", "transformation"},
+    "star": {"contrast", "star"},
     "hallucinator": {"contrast", "hallucination"},
     "sie": {"contrast", "equivariance", "variance", "predicted_variance", "covariance"},
 }
