@@ -37,13 +37,12 @@ Seeds = Mapping[int, float]
 
 
 class Measurement(NamedTuple):
-    """What was measured. ``evaluated`` is the data set, empty for the one of pre-training."""
+    """What was measured."""
 
     protocol: str
     part: str = "ALL"
     perturbation: str = "orig"
     metric: str = "top1"
-    evaluated: str = ""
 
 
 Key = tuple[Configuration, Measurement]
@@ -124,9 +123,7 @@ def read_numbers(records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[
     order = sorted(range(len(published)), key=lambda row: not str(published["item"].iloc[row]).endswith("_readme"))
     for _, row in published.iloc[order].iterrows():
         configuration = Configuration(*(str(row[name]) for name in columns[:4]))
-        elsewhere = "" if row["evaluation_data"] == row["data"] else str(row["evaluation_data"])
-        protocol, part, perturbation, metric = (str(row[name]) for name in columns[4:])
-        what = Measurement(protocol, part, perturbation, metric, elsewhere)
+        what = published_measurement(row)
         found = Printed(float(row["value"]), float(row["std"]), float(row["epochs"]), str(row["source"]))
         earlier = printed.setdefault((configuration, what), found)
         if math.isnan(earlier.std) and not math.isnan(found.std) and earlier[::2] == (found.value, found.epochs):
@@ -134,6 +131,14 @@ def read_numbers(records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[
             source = f"{earlier.source}; standard deviation: {found.source}"
             printed[configuration, what] = Printed(found.value, found.std, found.epochs, source)
     return Numbers(measured, printed, {str(run["run"]): run for run in runs}, unhealthy_runs(runs), published)
+
+
+def published_measurement(row: pd.Series) -> Measurement:
+    """What a published value measures, named as in our records: another data set's is of the protocol transfer."""
+    protocol, part, perturbation, metric = (str(row[name]) for name in ("protocol", "part", "perturbation", "metric"))
+    if row["evaluation_data"] != row["data"]:
+        protocol = f"transfer_{protocol}+{row['evaluation_data']}"
+    return Measurement(protocol, part, perturbation, metric)
 
 
 def _frame(seeds: Seeds) -> pd.DataFrame:
@@ -279,8 +284,7 @@ def elsewhere_table(title: str, note: str, values: pd.DataFrame, heads: Mapping[
         data, backbone, method, augmentation, part, epochs, source = key
         found: dict[str, str] = {}
         for _, row in group.iterrows():
-            evaluated = "" if row["evaluation_data"] == row["data"] else str(row["evaluation_data"])
-            what = Measurement(str(row["protocol"]), "", str(row["perturbation"]), str(row["metric"]), evaluated)
+            what = published_measurement(row)._replace(part="")
             if what in plain:
                 found[plain[what]] = format_printed(Printed(row["value"], row["std"], math.nan, ""))
         if found:
