@@ -101,6 +101,14 @@ class Numbers:
             return None
         return paired_difference(_frame(self.measured[key]), _frame(self.measured[reference]))
 
+    def printed_for(self, key: Key) -> Printed | None:
+        """The published value of a cell; an augmentation under another name counts as the recipe that its runs had."""
+        configuration, what = key
+        prefix = "/".join(configuration) + "/"
+        recipe = next((run["recipe"] for name, run in self.runs.items() if name.startswith(prefix)), {})
+        kind = (recipe.get("augmentation") or {}).get("name", configuration.augmentation)
+        return self.printed.get(key) or self.printed.get((configuration._replace(augmentation=kind), what))
+
     def where(self, configuration: Configuration, seeds: Iterable[int]) -> list[str]:
         """The run ids of a configuration."""
         return [f"{'/'.join(configuration)}/seed{seed}" for seed in sorted(seeds)]
@@ -171,7 +179,7 @@ def perturbation_note(names: Iterable[str]) -> str:
 def render(grid: Grid, numbers: Numbers) -> Table:
     """The grid with its numbers: a line for ours, and one below for values published for the same cells."""
     shown = {key for line in grid.lines for key in line.keys}
-    sources = sorted({numbers.printed[key].source for key in shown if key in numbers.printed})
+    sources = sorted({value.source for key in shown if (value := numbers.printed_for(key)) is not None})
     rows: list[Row] = []
     marked: dict[str, str] = {}
     intervals = 0
@@ -187,7 +195,7 @@ def render(grid: Grid, numbers: Numbers) -> Table:
                 intervals += difference is not None and difference.seeds > 1
                 cells.append(format_change(difference))
         rows.append(Row((*line.labels, _values_label(line, runs, numbers, bool(here))), tuple(cells), line.kind))
-        printed = [numbers.printed.get(key) for key in line.keys]
+        printed = [numbers.printed_for(key) for key in line.keys]
         if any(printed):
             texts = [format_printed(value) for value in printed]
             spaced = [text for value in texts for text in ((value, "") if grid.compared else (value,))]
@@ -318,7 +326,7 @@ def to_csv(grids: Sequence[Grid], numbers: Numbers) -> str:
                         | _interval(difference)
                         | {"source": "this study"}
                     )
-                printed = numbers.printed.get(key)
+                printed = numbers.printed_for(key)
                 if printed is not None:
                     writer.writerow(
                         common
