@@ -112,6 +112,11 @@ def _views(study: Study) -> str:
     return json.dumps(chosen, sort_keys=True)
 
 
+def _methods(study: Study) -> str:
+    """The study's methods with all their options, in its order, as JSON."""
+    return json.dumps({name: method.model_dump(mode="json") for name, method in study.methods.items()})
+
+
 def _name(study: Study) -> str:
     return study.study
 
@@ -195,6 +200,7 @@ DRAWINGS: dict[str, Drawing] = {
     "figure_gallery": Drawing(
         *_FIGURE, (), published=False, uncommitted={"store": _first_store}, options={"views": _views}
     ),
+    "figure_overview": Drawing(*_FIGURE, (), published=False, options={"methods": _methods}),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
     "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
     "figure_hyperparameters": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_axis),
