@@ -27,6 +27,7 @@ from tables import Kind, Row, Table, to_latex, to_markdown
 from clever.files import write_text
 from clever.results.records import read_records
 from clever.results.run_description import read_runs, unhealthy_runs
+from clever.results.run_id import setting, unvaried
 
 VALUES_HEAD = "values"
 CSV_HEADS = (
@@ -101,13 +102,19 @@ class Numbers:
             return None
         return paired_difference(_frame(self.measured[key]), _frame(self.measured[reference]))
 
-    def printed_for(self, key: Key) -> Printed | None:
-        """The published value of a cell; an augmentation under another name counts as the recipe that its runs had."""
-        configuration, what = key
+    def recipe_of_views(self, configuration: Configuration) -> str:
+        """Which training recipe (baug, caug, caug_plus, ...) made a configuration's views, whatever its name is."""
         prefix = "/".join(configuration) + "/"
-        recipe = next((run["recipe"] for name, run in self.runs.items() if name.startswith(prefix)), {})
-        kind = (recipe.get("augmentation") or {}).get("name", configuration.augmentation)
-        return self.printed.get(key) or self.printed.get((configuration._replace(augmentation=kind), what))
+        recipe: Mapping[str, Any] = next(
+            (run["recipe"] for name, run in self.runs.items() if name.startswith(prefix)), {}
+        )
+        return str((recipe.get("augmentation") or {}).get("name", unvaried(configuration.augmentation)))
+
+    def printed_for(self, key: Key) -> Printed | None:
+        """The published value of a cell; an augmentation under another name counts as its recipe."""
+        if key in self.printed or setting(key[0].augmentation) is not None:
+            return self.printed.get(key)
+        return self.printed.get((key[0]._replace(augmentation=self.recipe_of_views(key[0])), key[1]))
 
     def where(self, configuration: Configuration, seeds: Iterable[int]) -> list[str]:
         """The run ids of a configuration."""

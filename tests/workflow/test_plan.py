@@ -77,7 +77,6 @@ def test_imagenet100_is_the_papers() -> None:
     }
 
 
-
 def test_the_ddcl_study_is_the_published_recipe() -> None:
     study = load_study(ROOT / "workflow" / "studies" / "imagenet100_ddcl.yaml")
     trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
