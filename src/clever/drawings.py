@@ -136,6 +136,12 @@ def _accuracies(study: Study) -> str | None:
     return "shows the protocol linear or knn, which evaluations does not have; add linear: {} to evaluations"
 
 
+def _probe(study: Study) -> str | None:
+    if "linear" in study.evaluation_options():
+        return None
+    return "compares measures with the protocol linear, which evaluations does not have; add linear: {} to evaluations"
+
+
 def _simsiam(study: Study) -> str | None:
     if any(method.baseline.name == "simsiam" for block in study.blocks() for method in block.methods.values()):
         return None
@@ -191,6 +197,7 @@ DRAWINGS: dict[str, Drawing] = {
     "table_video": Drawing(*_TABLE, _BOTH, shows="video"),
     "table_detection": Drawing(*_TABLE, _BOTH, shows="detection"),
     "table_corruption": Drawing(*_TABLE, _BOTH, shows="corruption"),
+    "table_equivariance": Drawing(*_TABLE, _BOTH, shows="equivariance"),
     "figure_attention": Drawing(
         *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("attention")}, shows="attention"
     ),
@@ -205,6 +212,8 @@ DRAWINGS: dict[str, Drawing] = {
     "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
     "figure_hyperparameters": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_axis),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
+    "figure_equivariance": Drawing(*_FIGURE, ("records",), published=False, shows="equivariance"),
+    "figure_quality": Drawing(*_FIGURE, ("records",), published=False, shows="quality", needs=_probe),
     "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}, shows="linear"),
     "report": Drawing(
         "Report",

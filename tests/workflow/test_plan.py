@@ -13,7 +13,8 @@ from clever.augmentation import AugmentationOptions
 from clever.config import load_study
 from clever.results.run_id import setting
 
-from .conftest import MINIATURE, ROOT, Snakemake, planned_jobs
+from ..miniature import MINIATURE
+from .conftest import ROOT, Snakemake, planned_jobs
 
 DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
 STUDIES = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
