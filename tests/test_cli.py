@@ -30,7 +30,7 @@ augmentations:
   baug: {name: baug, global_size: 32, local_size: 16, local_views: 0}
 methods:
   dino+clever:
-    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8}
+    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8, momentum: 0.3}
     equivariance: {name: clever}
 pretrainings:
   - data: digits
