@@ -1,11 +1,11 @@
-"""Loss terms and diagnostics of every run over its epochs, as small multiples; reported trouble is marked."""
+"""Loss terms and diagnostics over the epochs, as mean and spread over seeds; reported trouble is marked."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,37 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from names import configuration_rank
+from names import configuration_rank, reference_of
 
 from clever.errors import UserError
 from clever.results.curves import HEALTH, health_of_curves, numeric_curves, read_curves
 from clever.results.run_description import read_runs, unhealthy_runs
+from clever.results.run_id import setting
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity: its title, the unit on its axis and, optionally, a value to mark by a line, with its meaning."""
+    """One quantity: its title, the unit on its axis and, optionally, a value to mark by a line, with its meaning.
+
+    ``baselines`` are those whose methods it shows; empty for all of them.
+    """
 
     metric: str
     title: str
     unit: str
     landmark: tuple[float, str] | None = None
+    baselines: frozenset[str] = frozenset()
 
 
-PANELS = (
-    Panel("loss_contrast", "Contrast", "loss (dino: nats)"),
-    Panel("loss_orthogonality", "Orthogonality", "mean cosine of EF"),
-    Panel("loss_head_norm", "Head norm", "gap of squared norms"),
+LOSS = "loss_"
+"""Prefix of the metrics of loss terms, whichever an add-on has."""
+TERMS = {
+    "loss_contrast": Panel("loss_contrast", "Contrast", "loss"),
+    "loss_orthogonality": Panel("loss_orthogonality", "Orthogonality", "similarity of EF"),
+    "loss_head_norm": Panel("loss_head_norm", "Head norm", "gap of squared norms"),
+}
+"""The terms of CLeVER and DDCL; other add-ons' terms have the names of their metrics."""
+DIAGNOSTICS = (
     Panel("teacher_entropy_ratio", "Teacher entropy", "share of its maximum", (1.0, "1 = uniform: collapsed")),
     Panel(
         "teacher_student_divergence",
@@ -54,48 +64,64 @@ PANELS = (
     Panel("view_cosine_all", "View agreement, ALL", "mean cosine"),
     Panel("view_cosine_ir", "View agreement, IR", "mean cosine"),
     Panel("view_cosine_ef", "View agreement, EF", "mean cosine"),
-    Panel("online_linear_all", "Online linear probe, ALL", "top-1, %"),
-    Panel("online_linear_ir", "Online linear probe, IR", "top-1, %"),
-    Panel("online_linear_ef", "Online linear probe, EF", "top-1, %"),
-    Panel("online_knn_all", "Online k-NN, ALL", "top-1, %"),
-    Panel("online_knn_ir", "Online k-NN, IR", "top-1, %"),
-    Panel("online_knn_ef", "Online k-NN, EF", "top-1, %"),
 )
 COLUMNS = 3
 WIDTH = 9.2
 FEW_EPOCHS = 12
+MOST_LINES = 6
+"""Unhealthy runs that the legend names."""
+SCALES_APART = 4.0
+"""Baselines whose largest values differ by more than this factor, or in sign, do not share a panel."""
 
 
 def draw(curves: pd.DataFrame, trouble: Mapping[str, tuple[int | None, str]], silent: Sequence[str] = ()) -> Figure:
-    """Small multiples, one block for each data set and backbone.
+    """Small multiples, one block for each data set and backbone, without panels that would be empty.
 
-    ``curves``: tidy and numeric, one value per row. ``trouble``: run id to the epoch (None: unknown) and the reason.
-    ``silent``: the runs without a recorded health.
+    Lines are means over seeds, bands reach from the lowest to the highest seed. Runs of an ablation's axis are left
+    out, unless there are no others.
+
+    Args:
+        curves: tidy and numeric, one value per row.
+        trouble: run id to the epoch (None: unknown) and the reason.
+        silent: the runs without a recorded health.
+
+    Raises:
+        UserError: the curves hold nothing to draw.
     """
-    panels = [panel for panel in PANELS if panel.metric in set(curves["metric"])]
-    if not panels:
-        raise UserError(f"the curves hold none of the metrics to draw ({', '.join(panel.metric for panel in PANELS)})")
+    plain = curves["method"].map(setting).isna() & curves["augmentation"].map(setting).isna()
+    curves = curves[plain] if plain.any() else curves
     blocks = sorted(
         {(str(data), str(backbone)) for data, backbone in curves[["data", "backbone"]].to_numpy()},
         key=lambda block: (block[0], configuration_rank(block[1], "", "")),
     )
+    panels = {}
+    for block in blocks:
+        here = curves[(curves["data"] == block[0]) & (curves["backbone"] == block[1])]
+        if found := panels_of(here):
+            panels[block] = here, found
+    if not panels:
+        known = ", ".join(["loss_*", *(panel.metric for panel in DIAGNOSTICS)])
+        raise UserError(f"the curves hold none of the metrics to draw ({known})")
     looks = style.marks(curves["method"])
-    rows = math.ceil(len(panels) / COLUMNS)
+    rows = {block: math.ceil(len(found) / COLUMNS) for block, (_, found) in panels.items()}
     with style.house_style():
-        figure = style.new_figure(WIDTH, (0.35 + 1.95 * rows) * len(blocks) + 0.85 + 0.17 * len(trouble))
-        grid = figure.subplots(rows * len(blocks), COLUMNS, squeeze=False)
-        for number, block in enumerate(blocks):
-            here = curves[(curves["data"] == block[0]) & (curves["backbone"] == block[1])]
-            cells = [axes for line in grid[number * rows : (number + 1) * rows] for axes in line]
-            for axes, panel in zip(cells, panels, strict=False):
+        height = 1.95 * sum(rows.values()) + 0.4 * len(panels) + 0.85 + 0.17 * min(len(trouble), MOST_LINES + 1)
+        figure = style.new_figure(WIDTH, height)
+        grid = figure.subplots(sum(rows.values()), COLUMNS, squeeze=False)
+        start = 0
+        for block, (here, found) in panels.items():
+            cells = [axes for line in grid[start : start + rows[block]] for axes in line]
+            start += rows[block]
+            for axes, panel in zip(cells, found, strict=False):
                 _draw_panel(axes, panel, here, looks, trouble)
                 axes.set_title(panel.title)
-                if len(blocks) > 1:
-                    name = block[1] if len({data for data, _ in blocks}) == 1 else f"{block[0]}\n{block[1]}"
-                    axes.set_title(name, loc="right", fontsize=8, fontweight="normal", color=style.MUTED)
-            for axes in cells[len(panels) :]:
+            for axes in cells[len(found) :]:
                 axes.set_visible(False)
-            _label_epochs(cells, len(panels))
+            if len(panels) > 1:
+                # The heading of the block is a line above the title of its first panel, with nothing to its right.
+                name = block[1] if len({data for data, _ in panels}) == 1 else f"{block[1]} on {block[0]}"
+                cells[0].set_title(f"{name}\n{found[0].title}")
+            _label_epochs(cells, len(found))
         place = f" ({blocks[0][1]} on {blocks[0][0]})" if len(blocks) == 1 else ""
         figure.suptitle(f"Loss terms and diagnostics{place}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         handles = _legend(curves, looks, bool(trouble))
@@ -103,11 +129,52 @@ def draw(curves: pd.DataFrame, trouble: Mapping[str, tuple[int | None, str]], si
             handles=handles,
             loc="outside lower left",
             ncols=style.legend_columns([str(handle.get_label()) for handle in handles], WIDTH),
-            title=_health_text(trouble, silent),
+            title=_legend_title(curves, trouble, silent),
             title_fontsize=8,
             alignment="left",
         )
     return figure
+
+
+def panels_of(curves: pd.DataFrame) -> list[Panel]:
+    """The panels of one backbone: every loss term, then the diagnostics, apart where baselines have other scales."""
+    recorded = {str(name) for name in curves["metric"]}
+    known = [name for name in TERMS if name in recorded]
+    others = sorted(name for name in recorded if name.startswith(LOSS) and name not in TERMS)
+    terms = [TERMS.get(name) or Panel(name, _words(name.removeprefix(LOSS)), "loss") for name in [*known, *others]]
+    panels = []
+    for panel in [*terms, *(one for one in DIAGNOSTICS if one.metric in recorded)]:
+        mine = curves[curves["metric"] == panel.metric]
+        groups = scale_groups(mine)
+        for group in groups:
+            names = f" · {', '.join(sorted(group))}" if len(groups) > 1 else ""
+            panels.append(
+                replace(panel, title=panel.title + names, baselines=group if len(groups) > 1 else frozenset())
+            )
+    return panels
+
+
+def scale_groups(curves: pd.DataFrame) -> list[frozenset[str]]:
+    """The baselines of one metric, grouped so that those of one group have values of similar size and equal sign."""
+    by_baseline = curves["value"].groupby(curves["method"].map(reference_of))
+    # The typical size of the curve, which one outlier does not change.
+    sizes = {str(name): float(values.median()) for name, values in by_baseline}
+    groups: list[list[str]] = []
+    for name in sorted(sizes, key=lambda name: (sizes[name], name)):
+        last = sizes[groups[-1][0]] if groups else 0.0
+        if (
+            groups
+            and last * sizes[name] >= 0
+            and abs(sizes[name]) <= SCALES_APART * abs(last) <= SCALES_APART**2 * abs(sizes[name])
+        ):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return sorted((frozenset(group) for group in groups), key=sorted)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _label_epochs(cells: Sequence[Axes], shown: int) -> None:
@@ -124,44 +191,50 @@ def _draw_panel(
     trouble: Mapping[str, tuple[int | None, str]],
 ) -> None:
     mine = curves[curves["metric"] == panel.metric]
+    if panel.baselines:
+        mine = mine[mine["method"].map(reference_of).isin(panel.baselines)]
     axes.margins(y=0.12)
-    for (run, method, augmentation), line in mine.groupby(["run", "method", "augmentation"], sort=True):
-        line = line.sort_values("epoch")
+    for (method, augmentation), lines in mine.groupby(["method", "augmentation"], sort=True):
+        over_seeds = lines.groupby("epoch")["value"].agg(["mean", "min", "max", "size"])
         look = looks[str(method)]
-        few = len(line) <= FEW_EPOCHS
         axes.plot(
-            line["epoch"],
-            line["value"],
+            over_seeds.index,
+            over_seeds["mean"],
             color=look.colour,
             linestyle=style.AUGMENTATION_DASHES.get(str(augmentation), style.SOLID),
-            marker=look.marker if few else "",
+            marker=look.marker if len(over_seeds) <= FEW_EPOCHS else "",
             markersize=3.5,
             linewidth=1.4,
             alpha=0.9,
         )
-        if str(run) in trouble:
-            epoch = trouble[str(run)][0]
-            at = line[line["epoch"] >= epoch].head(1) if epoch is not None else line.tail(1)
-            axes.plot(
-                at["epoch"],
-                at["value"],
-                color=style.ALARM,
-                marker="X",
-                markersize=8,
-                markeredgecolor="white",
-                linestyle="none",
-                zorder=5,
-                clip_on=False,
+        if over_seeds["size"].max() > 1:
+            axes.fill_between(
+                over_seeds.index, over_seeds["min"], over_seeds["max"], color=look.colour, alpha=0.15, linewidth=0
             )
-    if mine.empty:
-        axes.text(
-            0.5, 0.5, "no run has this term", transform=axes.transAxes, ha="center", color=style.MUTED, fontsize=8
-        )
-    elif panel.landmark is not None:
+        for run, line in lines.groupby("run", sort=True):
+            if str(run) in trouble:
+                _mark_trouble(axes, line.sort_values("epoch"), trouble[str(run)][0])
+    if panel.landmark is not None:
         _draw_landmark(axes, *panel.landmark)
     axes.set_ylabel(panel.unit)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+def _mark_trouble(axes: Axes, line: pd.DataFrame, epoch: int | None) -> None:
+    """A cross at the run's own value where it first reported trouble; at its last epoch if that is unknown."""
+    at = line[line["epoch"] >= epoch].head(1) if epoch is not None else line.tail(1)
+    axes.plot(
+        at["epoch"],
+        at["value"],
+        color=style.ALARM,
+        marker="X",
+        markersize=8,
+        markeredgecolor="white",
+        linestyle="none",
+        zorder=5,
+        clip_on=False,
+    )
 
 
 def _draw_landmark(axes: Axes, value: float, meaning: str) -> None:
@@ -215,11 +288,19 @@ def _legend(curves: pd.DataFrame, looks: Mapping[str, style.Mark], trouble: bool
     return handles
 
 
+def _legend_title(curves: pd.DataFrame, trouble: Mapping[str, tuple[int | None, str]], silent: Sequence[str]) -> str:
+    configurations = curves.drop_duplicates("run").groupby(["data", "backbone", "method", "augmentation"]).size()
+    bands = ["Lines: mean over seeds; bands: lowest to highest seed"] if configurations.max() > 1 else []
+    return "\n".join([*bands, _health_text(trouble, silent)])
+
+
 def _health_text(trouble: Mapping[str, tuple[int | None, str]], silent: Sequence[str]) -> str:
     lines = []
     for run, (epoch, reason) in sorted(trouble.items()):
         when = "" if epoch is None else f" from epoch {epoch}"
         lines.append(textwrap.shorten(f"Not healthy{when}: {run}: {reason}", width=130, placeholder=" …"))
+    if len(lines) > MOST_LINES:
+        lines = [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} further runs that were not healthy"]
     if silent:
         lines.append(textwrap.shorten(f"Health not recorded: {', '.join(silent)}", width=130, placeholder=" …"))
     return "\n".join(lines) or "Health: ok in every run"

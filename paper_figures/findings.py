@@ -25,6 +25,7 @@ from baseline_checks import (
 from claims import (
     MARGIN_POINTS,
     MARGIN_R2,
+    MARGIN_SHARE,
     WORDS_OF_CLAIMS,
     Numbers,
     PublishedDifference,
@@ -114,6 +115,7 @@ def render(
         confidence=f"{100 * CONFIDENCE:.0f}",
         margin_points=MARGIN_POINTS,
         margin_r2=MARGIN_R2,
+        margin_share=MARGIN_SHARE,
         summary=_summary(findings, bool(unhealthy)),
         tests_corrected=sum(not math.isnan(finding.p_holm) for finding in findings),
         claims=claims,

@@ -12,9 +12,11 @@ import yaml
 from PIL import Image
 
 from clever.config import Study, parse_study
+from clever.crosschecks.missing_data import missing_data
 from clever.crosschecks.protocol_needs import need_faults
 from clever.doctor.evaluations import check_evaluations
 from clever.errors import UserError
+from clever.invocation import GIVE_PARENT
 
 TABLE = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.yaml").read_text(encoding="utf-8"))
 
@@ -76,7 +78,22 @@ def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.Monkey
         "evaluation corruption": "ok",
     }
     assert "does not hold DAVIS" in found["evaluation video"].text
+    absent = {finding.subject: finding.text for finding in check_evaluations(whole, str(tmp_path / "nowhere"))}
+    for protocol in ("saliency", "video", "attention"):
+        assert absent[f"evaluation {protocol}"] == f"there is no folder {tmp_path}/nowhere/ECSSD; {GIVE_PARENT}"
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     found = {finding.subject: finding for finding in check_evaluations(whole, str(tmp_path))}
     assert found["evaluation corruption"].text == "needs imagecorruptions; pip install 'clever-ssl[evaluation]'"
     assert found["evaluation attention"].state == "FAIL"
+
+
+@pytest.mark.parametrize("protocol", ["saliency", "video", "attention", "detection"])
+def test_a_missing_data_set_is_one_line_that_names_protocol_folder_and_remedy(protocol: str, tmp_path: Path) -> None:
+    whole = study({protocol: {"root": "photographs"}})
+    lines = [line for line in missing_data(whole, str(tmp_path), tmp_path) if line.startswith("evaluations.")]
+    folder = tmp_path / "photographs"
+    assert lines == [f"evaluations.{protocol}: there is no folder {folder}; {GIVE_PARENT}"]
+    folder.mkdir()
+    [line] = [line for line in missing_data(whole, str(tmp_path), tmp_path) if line.startswith("evaluations.")]
+    assert line.startswith(f"evaluations.{protocol}: {folder}")
+    assert "\n" not in line

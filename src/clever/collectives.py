@@ -63,6 +63,11 @@ def gather_rows(value: Tensor) -> Tensor:
     return _GatherRows.apply(value)  # type: ignore[no-any-return]
 
 
+def from_first_process(value: Tensor) -> Tensor:
+    """The first process's ``value`` [N, ...], in every process: random numbers that all must share. No gradient."""
+    return gather_rows(value)[: len(value)]
+
+
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, value: Tensor) -> Tensor:

@@ -278,6 +278,9 @@ def _check_method(block: Block, method: str) -> None:
                 f"which augmentations.{augmentation} ({views.name}) cannot do; use one of baug, caug, caug_plus"
             )
     images = block.optimisation.batch_size // block.optimisation.accumulate
+    reason = block.methods[method].baseline.refusal(images)
+    if reason is not None:
+        raise ValueError(f"{where}: methods.{method}: {reason}")
     for group in (equivariance.shared_draws, *(view.shared_draws for view in equivariance.extra_views())):
         if images % group:
             raise ValueError(

@@ -112,6 +112,11 @@ def _views(study: Study) -> str:
     return json.dumps(chosen, sort_keys=True)
 
 
+def _methods(study: Study) -> str:
+    """The study's methods with all their options, in its order, as JSON."""
+    return json.dumps({name: method.model_dump(mode="json") for name, method in study.methods.items()})
+
+
 def _name(study: Study) -> str:
     return study.study
 
@@ -129,6 +134,12 @@ def _accuracies(study: Study) -> str | None:
     if {"linear", "knn"} & set(study.evaluation_options()):
         return None
     return "shows the protocol linear or knn, which evaluations does not have; add linear: {} to evaluations"
+
+
+def _probe(study: Study) -> str | None:
+    if "linear" in study.evaluation_options():
+        return None
+    return "compares measures with the protocol linear, which evaluations does not have; add linear: {} to evaluations"
 
 
 def _simsiam(study: Study) -> str | None:
@@ -186,6 +197,7 @@ DRAWINGS: dict[str, Drawing] = {
     "table_video": Drawing(*_TABLE, _BOTH, shows="video"),
     "table_detection": Drawing(*_TABLE, _BOTH, shows="detection"),
     "table_corruption": Drawing(*_TABLE, _BOTH, shows="corruption"),
+    "table_equivariance": Drawing(*_TABLE, _BOTH, shows="equivariance"),
     "figure_attention": Drawing(
         *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("attention")}, shows="attention"
     ),
@@ -195,10 +207,13 @@ DRAWINGS: dict[str, Drawing] = {
     "figure_gallery": Drawing(
         *_FIGURE, (), published=False, uncommitted={"store": _first_store}, options={"views": _views}
     ),
+    "figure_overview": Drawing(*_FIGURE, (), published=False, options={"methods": _methods}),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
     "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
     "figure_hyperparameters": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_axis),
     "figure_loss_terms": Drawing(*_FIGURE, ("curves", "runs"), published=False),
+    "figure_equivariance": Drawing(*_FIGURE, ("records",), published=False, shows="equivariance"),
+    "figure_quality": Drawing(*_FIGURE, ("records",), published=False, shows="quality", needs=_probe),
     "figure_claims": Drawing(*_FIGURE, _BOTH, options={"study": _name}, shows="linear"),
     "report": Drawing(
         "Report",

@@ -10,6 +10,9 @@ from clever.options import Options, parse
 DATA_ROOT = "data"
 """Default folder that relative data roots are relative to."""
 
+GIVE_PARENT = "give its parent with --config data_root=FOLDER (snakemake) or --data-root FOLDER (clever)"
+"""What to do about a missing folder of a data set."""
+
 
 class Invocation(Options):
     """The settings of one call of Snakemake, ``--config KEY=VALUE``."""

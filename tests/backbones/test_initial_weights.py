@@ -122,7 +122,9 @@ def test_timm_s_weights_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_model_of_the_hub_and_a_folder_in_its_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = timm.create_model("test_vit", num_classes=0, img_size=32)
-    save_for_hf(published, tmp_path, safe_serialization=True, model_config={"num_classes": 0, "model_args": {"img_size": 32}})
+    save_for_hf(
+        published, tmp_path, safe_serialization=True, model_config={"num_classes": 0, "model_args": {"img_size": 32}}
+    )
     asked: list[tuple[str, str]] = []
 
     def download(repo_id: str, filename: str, **_: Any) -> str:

@@ -24,6 +24,7 @@ TINY: dict[str, dict[str, Any]] = {
     "swav": {"hidden_dim": 12, "out_dim": 8, "prototypes": 6, "freeze_prototypes_epochs": 0},
     "moco_v2": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9},
     "mochi": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0},
+    "w_mse": {"hidden_dim": 12, "out_dim": 8, "whitening_size": 2, "whitening_shrinkage": 0.2},
 }
 TINY_PROJECTOR = {"hidden_dim": 12, "out_dim": 8}
 TINY_ADD_ONS: dict[str, dict[str, Any]] = {
@@ -197,7 +198,10 @@ LAST_LAYERS = {
     "swav": {"prototypes.weight"},
 }
 CONTRASTIVE_LAST_LAYER = {"projector.3.weight", "projector.4.weight", "projector.4.bias"}
-LAST_LAYERS |= dict.fromkeys(("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel"), CONTRASTIVE_LAST_LAYER)
+LAST_LAYERS["groco"] = {"projector.6.weight", "projector.6.bias"}
+LAST_LAYERS |= dict.fromkeys(("lejepa", "visreg"), LAST_LAYERS["groco"])
+LAST_LAYERS["w_mse"] = {"projector.3.weight", "projector.3.bias"}
+LAST_LAYERS |= dict.fromkeys(("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel", "cacr"), CONTRASTIVE_LAST_LAYER)
 
 
 @pytest.mark.parametrize("baseline", LAST_LAYERS)

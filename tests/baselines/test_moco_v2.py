@@ -129,6 +129,13 @@ def test_groups_that_do_not_fit_are_rejected(groups: int) -> None:
         encode_in_groups(network, [torch.zeros(12, 3, 2, 2)], {}, groups)
 
 
+def test_batches_that_do_not_divide_are_rejected_before_a_run() -> None:
+    options = MocoV2Options(key_groups=5)
+    assert options.refusal(20) is None
+    assert "12 images do not divide" in (options.refusal(12) or "")
+    assert "5 images do not divide" in (options.refusal(5) or "")
+
+
 def test_a_step_with_shuffled_keys(make_recipe: Any, colourful_store: Any) -> None:
     from clever.data import Batches
     from clever.pretraining.recipe import RunRecipe

@@ -23,6 +23,7 @@ ROWS, WIDTH, VIEWS = 8, 6, 2
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"queue_length": 4 * ROWS},
     "mochi": {"queue_length": 4 * ROWS, "hardest": ROWS, "start_epoch": 0},
+    "w_mse": {"whitening_size": ROWS},
     "swav": {"prototypes": WIDTH, "queue_length": 2 * ROWS, "queue_start_epoch": 0},
 }
 

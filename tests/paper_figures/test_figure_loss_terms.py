@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from style import ALARM, SUFFIXES
 from synthetic_study import COLLAPSED, MakeStudy
 
@@ -26,20 +27,80 @@ def _crosses(axes: Axes) -> list[tuple[float, float]]:
     return points
 
 
-def test_every_curve_is_drawn_in_its_panel(make_study: MakeStudy) -> None:
+def _titles(figure: Figure) -> list[str]:
+    return [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+
+
+def _curves(axes: Axes) -> list[list[float]]:
+    """The heights of all lines but crosses and landmarks."""
+    return [
+        np.asarray(line.get_ydata(), dtype=float).tolist()
+        for line in axes.lines
+        if line.get_linestyle() != "None" and len(np.atleast_1d(line.get_xdata())) == 3
+    ]
+
+
+def test_every_metric_has_a_panel_with_one_mean_per_configuration(make_study: MakeStudy) -> None:
     study = make_study()
     figure = figure_loss_terms.draw(study.curves, {})
-    panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
-    metrics = {panel.title: panel.metric for panel in figure_loss_terms.PANELS}
-    assert {metrics[title] for title in panels} == set(study.curves["metric"])
-    for title, axes in panels.items():
-        mine = study.curves[study.curves["metric"] == metrics[title]]
-        expected = sorted(line.sort_values("epoch")["value"].tolist() for _, line in mine.groupby("run"))
-        drawn = sorted(
-            np.asarray(line.get_ydata()).tolist() for line in axes.lines if len(np.atleast_1d(line.get_xdata())) == 3
+    shown = dict(zip(_titles(figure), [axes for axes in figure.axes if axes.get_visible()], strict=True))
+    panels = figure_loss_terms.panels_of(study.curves)
+    assert list(shown) == [panel.title for panel in panels]
+    assert {panel.metric for panel in panels} == set(study.curves["metric"])
+    for panel in panels:
+        mine = study.curves[study.curves["metric"] == panel.metric]
+        over_seeds = mine.groupby(["method", "augmentation", "epoch"])["value"]
+        expected = [mean.tolist() for _, mean in over_seeds.mean().groupby(["method", "augmentation"])]
+        np.testing.assert_allclose(sorted(_curves(shown[panel.title])), sorted(expected))
+        bands = [area.get_paths()[0].vertices for area in shown[panel.title].collections]
+        assert sorted(float(band[:, 1].max()) for band in bands) == sorted(
+            float(values.max()) for _, values in mine.groupby(["method", "augmentation"])["value"]
         )
-        assert drawn == expected
-        assert axes.get_ylabel() != ""
+        assert shown[panel.title].get_ylabel() != ""
+
+
+def test_one_seed_has_no_band(make_study: MakeStudy) -> None:
+    figure = figure_loss_terms.draw(make_study(seeds=1).curves, {})
+    assert not any(axes.collections for axes in figure.axes)
+    assert figure.legends[0].get_title().get_text() == "Health: ok in every run"
+
+
+def test_terms_of_any_add_on_are_drawn_by_their_name(make_study: MakeStudy) -> None:
+    curves = make_study(methods=("simclr+essl",)).curves.replace({"metric": {"loss_head_norm": "loss_essl_rotation"}})
+    assert "Essl rotation" in _titles(figure_loss_terms.draw(curves, {}))
+
+
+def test_baselines_with_other_scales_have_panels_of_their_own(make_study: MakeStudy) -> None:
+    curves = make_study(methods=("dino", "dino+clever", "simsiam", "byol")).curves
+    contrast = curves["metric"] == "loss_contrast"
+    scale = curves["method"].map({"dino": 5.0, "dino+clever": 4.0, "simsiam": -0.8, "byol": 6.0})
+    curves["value"] = curves["value"].where(~contrast, scale)
+    figure = figure_loss_terms.draw(curves, {})
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert [title for title in panels if "Contrast" in title] == ["Contrast · byol, dino", "Contrast · simsiam"]
+    assert {value for line in _curves(panels["Contrast · byol, dino"]) for value in line} == {4.0, 5.0, 6.0}
+    assert {value for line in _curves(panels["Contrast · simsiam"]) for value in line} == {-0.8}
+
+
+@pytest.mark.parametrize(
+    ("values", "groups"),
+    [
+        ({"a": 1.0, "b": 3.9}, [{"a", "b"}]),
+        ({"a": 1.0, "b": 4.1}, [{"a"}, {"b"}]),
+        ({"a": -1.0, "b": 1.0}, [{"a"}, {"b"}]),
+        ({"a": -1.0, "b": -3.0}, [{"a", "b"}]),
+        ({"a": 1.0, "b": 0.0, "c": 0.0}, [{"a"}, {"b", "c"}]),
+    ],
+)
+def test_scales(values: dict[str, float], groups: list[set[str]]) -> None:
+    curves = pd.DataFrame({"method": list(values), "value": list(values.values())})
+    assert figure_loss_terms.scale_groups(curves) == groups
+
+
+def test_runs_of_an_axis_are_left_out(make_study: MakeStudy) -> None:
+    curves = make_study(methods=("dino", "dino+clever", "dino+clever@separation_ratio=0.5")).curves
+    labels = [text.get_text() for text in figure_loss_terms.draw(curves, {}).legends[0].get_texts()]
+    assert labels == ["dino, baug", "dino+clever, baug", "dino, caug", "dino+clever, caug"]
 
 
 def test_trouble_is_marked_where_it_was_reported(make_study: MakeStudy) -> None:
@@ -57,7 +118,7 @@ def test_trouble_is_marked_where_it_was_reported(make_study: MakeStudy) -> None:
     height = float(chosen.loc[chosen["epoch"] == 1, "value"].iloc[0])
     assert _crosses(figure.axes[0]) == [(1, height)]
     title = figure.legends[0].get_title().get_text()
-    assert title == f"Not healthy from epoch 1: {sick}: teacher collapsed"
+    assert title.splitlines()[1:] == [f"Not healthy from epoch 1: {sick}: teacher collapsed"]
 
 
 def test_without_an_epoch_the_last_point_is_marked(make_study: MakeStudy) -> None:
@@ -79,25 +140,27 @@ def test_silence_is_not_taken_for_health(make_study: MakeStudy) -> None:
     assert figure_loss_terms.find_trouble(curves, study.runs) == ({}, [])
 
 
-def test_two_backbones_do_not_share_a_panel(make_study: MakeStudy) -> None:
+def test_two_backbones_do_not_share_a_panel_and_titles_do_not_overlap(make_study: MakeStudy) -> None:
     study = make_study(backbones=("resnet10t", "resnet18"))
     figure = figure_loss_terms.draw(study.curves, {})
-    contrast = [axes for axes in figure.axes if axes.get_title(loc="left") == "Contrast"]
-    assert [axes.get_title(loc="right") for axes in contrast] == ["resnet10t", "resnet18"]
-    for axes in contrast:
-        mine = study.curves[
-            (study.curves["backbone"] == axes.get_title(loc="right")) & (study.curves["metric"] == "loss_contrast")
-        ]
-        assert len([line for line in axes.lines if len(np.atleast_1d(line.get_xdata())) == 3]) == mine["run"].nunique()
+    contrast = [axes for axes in figure.axes if axes.get_title(loc="left").endswith("Contrast")]
+    assert [axes.get_title(loc="left") for axes in contrast] == ["resnet10t\nContrast", "resnet18\nContrast"]
+    for axes, backbone in zip(contrast, ("resnet10t", "resnet18"), strict=True):
+        mine = study.curves[(study.curves["backbone"] == backbone) & (study.curves["metric"] == "loss_contrast")]
+        means = mine.groupby(["method", "augmentation", "epoch"])["value"].mean()
+        expected = [mean.tolist() for _, mean in means.groupby(["method", "augmentation"])]
+        np.testing.assert_allclose(sorted(_curves(axes)), sorted(expected))
+    figure.canvas.draw()
+    boxes = [axes._left_title.get_window_extent() for axes in figure.axes if axes.get_visible()]  # type: ignore[attr-defined]
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
 
 
-def test_the_online_probe_is_drawn_where_it_was_measured(make_study: MakeStudy) -> None:
-    study = make_study(methods=("dino",), seeds=1)
-    run = study.curves.iloc[0]
-    measured = [{**run, "metric": "online_linear_ir", "epoch": epoch, "value": 30.0 + epoch} for epoch in (1, 2)]
-    figure = figure_loss_terms.draw(pd.concat([study.curves, pd.DataFrame(measured)]), {})
-    (panel,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "Online linear probe, IR"]
-    assert [np.asarray(line.get_xydata()).tolist() for line in panel.lines] == [[[1.0, 31.0], [2.0, 32.0]]]
+def test_only_some_of_many_unhealthy_runs_are_named(make_study: MakeStudy) -> None:
+    study = make_study(seeds=4)
+    trouble = {str(run): (None, "collapsed") for run in study.curves["run"].unique()}
+    title = figure_loss_terms.draw(study.curves, trouble).legends[0].get_title().get_text().splitlines()
+    assert len(title) == 1 + figure_loss_terms.MOST_LINES + 1
+    assert title[-1] == f"and {len(trouble) - figure_loss_terms.MOST_LINES} further runs that were not healthy"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -21,6 +21,7 @@ BASELINE: dict[str, dict[str, Any]] = {
     "nnclr": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64},
     "moco_v2": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64, "key_groups": 2},
     "mochi": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64, "hardest": 4, "start_epoch": 0},
+    "w_mse": {"hidden_dim": 12, "out_dim": 8, "whitening_size": 2, "whitening_shrinkage": 0.2},
 }
 """Small heads; one that is not named is a projector."""
 

@@ -11,7 +11,8 @@ import yaml
 from clever.augmentation import AugmentationOptions
 from clever.config import load_study
 
-from .conftest import MINIATURE, ROOT, Snakemake, planned_jobs
+from ..miniature import MINIATURE
+from .conftest import ROOT, Snakemake, planned_jobs
 
 DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
 STUDIES = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
@@ -21,8 +22,8 @@ PROFILES = [*sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml")), ROO
 def test_the_demo_is_the_default_study(snakemake: Snakemake) -> None:
     planned = snakemake("--dry-run", "--quiet", "rules")
     assert planned.returncode == 0, planned.stdout
-    # DINO and DINO+CLeVER with two recipes and two controls, each through two protocols.
-    expected = {"prepare": 1, "pretrain": 6, "evaluate": 6, "collect": 1} | DRAWINGS
+    # SimCLR and SimCLR+CLeVER with two recipes and two seeds, and three controls.
+    expected = {"prepare": 1, "pretrain": 11, "evaluate": 11, "collect": 1} | DRAWINGS
     assert planned_jobs(planned.stdout) == expected
 
 

@@ -29,6 +29,7 @@ PUBLISHED: dict[str, tuple[str, float, float, int]] = {
     "cifar10/simclr": ("lars", 0.4, 1e-4, 1000),
     "cifar10/byol": ("lars", 1.0, 1e-5, 1000),
     "cifar10/moco_v3": ("lars", 0.3, 1e-6, 1000),
+    "cifar10/w_mse": ("adamw", 0.002, 1e-6, 1000),
     "cifar10/moco_v2": ("sgd", 0.3, 1e-4, 1000),
     "cifar10/barlow_twins": ("lars", 0.3, 1e-4, 1000),
     "cifar10/vicreg": ("lars", 0.3, 1e-4, 1000),
@@ -42,6 +43,7 @@ PUBLISHED: dict[str, tuple[str, float, float, int]] = {
     "imagenet100/simclr": ("lars", 0.3, 1e-4, 400),
     "imagenet100/byol": ("lars", 0.5, 1e-6, 400),
     "imagenet100/moco_v3": ("lars", 0.3, 1e-6, 400),
+    "imagenet100/w_mse": ("adamw", 0.002, 1e-6, 400),
     "imagenet100/moco_v2": ("sgd", 0.3, 1e-4, 400),
     "imagenet100/barlow_twins": ("lars", 0.3, 1e-4, 400),
     "imagenet100/vicreg": ("lars", 0.3, 1e-4, 400),
@@ -49,7 +51,7 @@ PUBLISHED: dict[str, tuple[str, float, float, int]] = {
     "imagenet100/mv_infonce": ("sgd", 1.4, 1e-6, 200),
     "imagenet100/mv_dhel": ("sgd", 1.4, 1e-6, 200),
 }
-BATCHES_OF_128 = {"cifar10/dcl", "cifar10/dclw", "imagenet100/moco_v2"}
+BATCHES_OF_128 = {"cifar10/dcl", "cifar10/dclw", "imagenet100/moco_v2", "imagenet100/w_mse"}
 MISSING = {"imagenet100/dcl", "imagenet100/dclw"}
 
 

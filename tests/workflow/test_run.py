@@ -19,7 +19,8 @@ import pytest
 
 from clever.job_code import collection_code, drawing_code, evaluation_code, preparation_code, training_code
 
-from .conftest import MINIATURE, Snakemake, planned_jobs
+from ..miniature import MINIATURE
+from .conftest import Snakemake, planned_jobs
 
 RUN = "digits/tiny/dino+clever/caug/seed0"
 CONTROL = "digits/tiny/untrained/none/seed0"

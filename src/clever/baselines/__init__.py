@@ -10,8 +10,11 @@ from __future__ import annotations
 from clever.baselines.barlow_twins import BarlowTwins, BarlowTwinsOptions
 from clever.baselines.baseline import AnyBaseline, Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.byol import Byol, ByolOptions
+from clever.baselines.cacr import Cacr, CacrOptions
 from clever.baselines.dcl import Dcl, DclOptions, Dclw, DclwOptions
 from clever.baselines.dino import Dino, DinoOptions
+from clever.baselines.groco import Groco, GrocoOptions
+from clever.baselines.lejepa import Lejepa, LejepaOptions
 from clever.baselines.mochi import Mochi, MochiOptions
 from clever.baselines.moco_v2 import MocoV2, MocoV2Options
 from clever.baselines.moco_v3 import MocoV3, MocoV3Options
@@ -22,6 +25,8 @@ from clever.baselines.simclr import Simclr, SimclrOptions
 from clever.baselines.simsiam import Simsiam, SimsiamOptions
 from clever.baselines.swav import Swav, SwavOptions
 from clever.baselines.vicreg import Vicreg, VicregOptions
+from clever.baselines.visreg import Visreg, VisregOptions
+from clever.baselines.w_mse import WMse, WMseOptions
 
 BASELINES: dict[str, tuple[type[AnyBaseline], type[BaselineOptions]]] = {
     "dino": (Dino, DinoOptions),
@@ -39,6 +44,11 @@ BASELINES: dict[str, tuple[type[AnyBaseline], type[BaselineOptions]]] = {
     "nnclr": (Nnclr, NnclrOptions),
     "mv_infonce": (MvInfonce, MvInfonceOptions),
     "mv_dhel": (MvDhel, MvDhelOptions),
+    "w_mse": (WMse, WMseOptions),
+    "cacr": (Cacr, CacrOptions),
+    "groco": (Groco, GrocoOptions),
+    "lejepa": (Lejepa, LejepaOptions),
+    "visreg": (Visreg, VisregOptions),
 }
 
 __all__ = ["BASELINES", "AnyBaseline", "Baseline", "BaselineOptions", "Head", "HeadOutput"]

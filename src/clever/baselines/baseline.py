@@ -157,3 +157,10 @@ class BaselineOptions(Options):
     """Options of a baseline; ``name`` chooses it."""
 
     name: str
+
+    def refusal(self, images: int) -> str | None:
+        """Why the baseline cannot compare batches of this many images, and what would work; None if it can.
+
+        Called before anything runs, with the images that one step sees, over all processes.
+        """
+        return None

@@ -16,11 +16,9 @@ from clever.collectives import gather_rows
 from clever.errors import UserError
 
 
-class ContrastiveOptions(BaselineOptions):
+class ProjectorOptions(BaselineOptions):
     """SimCLR's projector, which later contrastive methods also use."""
 
-    temperature: float = Field(gt=0)
-    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
     hidden_dim: PositiveInt = 2048
     """Width of the projector's hidden layers: that of a ResNet-50's representation, as in E-SSL and EquiMod. Lower it
     for small backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""
@@ -35,7 +33,14 @@ class ContrastiveOptions(BaselineOptions):
     the projectors of E-SSL, EquiMod and InvCLR."""
 
 
-class Contrastive(Baseline[ProjectionHead]):
+class ContrastiveOptions(ProjectorOptions):
+    """A projector, and the temperature of the contrast."""
+
+    temperature: float = Field(gt=0)
+    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
+
+
+class Projected(Baseline[ProjectionHead]):
     """A projector without a predictor; projections are compared with those of other images.
 
     The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between the
@@ -45,7 +50,19 @@ class Contrastive(Baseline[ProjectionHead]):
     has_momentum_teacher = False
     accepts_local_views = False
 
-    def __init__(self, options: ContrastiveOptions) -> None:
+    def similarity(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
+    ) -> Tensor:
+        return mean_absolute_cosine([view.projection for view in student])
+
+    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
+        return diagnose_cosines(student)
+
+
+class Contrastive(Projected):
+    """A method with SimCLR's projector."""
+
+    def __init__(self, options: ProjectorOptions) -> None:
         super().__init__()
         self.head_options = options
 
@@ -55,14 +72,6 @@ class Contrastive(Baseline[ProjectionHead]):
         final_norm: FinalNorm = ("affine" if options.affine_output else "plain") if norm else "none"
         widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]
         return ProjectionHead(make_mlp(widths, final_norm=final_norm, hidden_norm=norm))
-
-    def similarity(
-        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
-    ) -> Tensor:
-        return mean_absolute_cosine([view.projection for view in student])
-
-    def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        return diagnose_cosines(student)
 
 
 def gather_projections(views: Sequence[HeadOutput]) -> Tensor:

@@ -50,6 +50,14 @@ class QueueOptions(BaselineOptions):
     1: no shuffling, as in solo-learn, whose processes share all statistics. The number of images must be a multiple of
     it."""
 
+    def refusal(self, images: int) -> str | None:
+        if images % self.key_groups or images == self.key_groups:
+            return (
+                f"{self.name} encodes keys in {self.key_groups} groups, and {images} images do not divide into "
+                "groups of at least 2; change key_groups or batch_size"
+            )
+        return None
+
 
 class MocoV2Options(QueueOptions):
     """MoCo v2's settings."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from clever.baselines import BASELINES
-from clever.baselines.contrast import Contrastive
+from clever.baselines.contrast import Projected
 
 if TYPE_CHECKING:
     from clever.pretraining.recipe import MethodOptions
@@ -25,7 +25,7 @@ def has_batch_norm(method: MethodOptions) -> bool:
 
 def compares_images(method: MethodOptions) -> bool:
     """Whether the baseline compares an image with the other images of its batch."""
-    return issubclass(BASELINES[method.baseline.name][0], Contrastive)
+    return issubclass(BASELINES[method.baseline.name][0], Projected)
 
 
 def head_bytes(method: MethodOptions) -> int:

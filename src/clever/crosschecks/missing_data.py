@@ -12,6 +12,7 @@ from clever.data.registry import SOURCES
 from clever.errors import UserError
 from clever.evaluation.external import ExternalOptions
 from clever.files import expanded
+from clever.invocation import GIVE_PARENT
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -38,10 +39,7 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
         options = study.data_options(name, data_root)
         needless = options.download or (stores / name / "store.json").exists()
         if options.root and not (needless or expanded(options.root).is_dir()):
-            yield (
-                f"data.{name}: there is no folder {options.root}; give its parent with --config data_root=FOLDER "
-                "(snakemake) or --data-root FOLDER (clever)"
-            )
+            yield f"data.{name}: there is no folder {options.root}; {GIVE_PARENT}"
         elif options.root and not needless and (line := lacking(options.source, expanded(options.root))) is not None:
             yield f"data.{name}: {line}"
         elif not (options.labelled or needless) and find_split(expanded(options.root or ""), "test") is None:
@@ -49,6 +47,6 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
     for name, settings in study.evaluation_options(data_root).items():
         if isinstance(settings, ExternalOptions):
             try:
-                settings.require()
+                settings.check_folder()
             except UserError as error:
                 yield f"evaluations.{name}: {error}"

@@ -24,7 +24,7 @@ def check_evaluations(study: Study, data_root: str = DATA_ROOT) -> Iterator[Find
             )
         elif isinstance(options, ExternalOptions):
             try:
-                options.require()
+                options.check_folder()
             except UserError as error:
                 yield Finding(f"evaluation {name}", "FAIL", str(error))
             else:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
+from clever.errors import UserError
 from clever.evaluation.options import ProtocolOptions
+from clever.invocation import GIVE_PARENT
 
 _Item = TypeVar("_Item")
 
@@ -24,6 +27,16 @@ class ExternalOptions(ProtocolOptions):
     def first(self, items: Sequence[_Item]) -> list[_Item]:
         """The items within ``limit``."""
         return list(items[: self.limit])
+
+    def check_folder(self) -> None:
+        """Check that the data set is there, as ``require``, and say how to name another folder if nothing is.
+
+        Raises:
+            UserError: as ``require``, or ``root`` does not exist.
+        """
+        if not Path(self.root).is_dir():
+            raise UserError(f"there is no folder {self.root}; {GIVE_PARENT}")
+        self.require()
 
     def require(self) -> None:
         """Check that the data set's folders or files exist, without reading them.

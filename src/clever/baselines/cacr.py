@@ -1,0 +1,76 @@
+"""CACR: contrastive attraction and contrastive repulsion (Zheng et al. 2021, arXiv 2105.03746).
+
+The loss is that of the authors' small-scale experiments (CACR-SSL:small_scale_experiments/losses/__init__.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from clever.baselines.baseline import Head, HeadOutput
+from clever.baselines.contrast import Contrastive, ProjectorOptions, gather_projections, scaled_products
+
+
+class CacrOptions(ProjectorOptions):
+    """CACR's settings; the defaults are the authors' for CIFAR-10, except for the projector: their small network ends
+    with the normalised embedding itself, whose projector is not in the sources we have."""
+
+    name: Literal["cacr"] = "cacr"
+    attraction_weight: float = Field(default=1.0, ge=0)
+    """Weight of the attraction (the authors' alpha)."""
+    repulsion_weight: float = Field(default=1.0, ge=0)
+    """Weight of the repulsion (the authors' beta)."""
+    attraction_temperature: float = Field(default=1.0, ge=0)
+    """How much more a distant positive weighs than a near one (the authors' t+). 0 weighs them equally; with two views
+    there is only one positive, and it has no effect."""
+    repulsion_temperature: float = Field(default=0.9, ge=0)
+    """How much more a near negative weighs than a distant one (the authors' t-). 0 weighs them equally."""
+
+
+class Cacr(Contrastive):
+    """Distant positives are pulled and near negatives are pushed most, in squared distance between unit vectors.
+
+    Global and local views are treated alike; the authors use five views of CIFAR-10.
+    """
+
+    accepts_local_views = True
+
+    def __init__(self, options: CacrOptions) -> None:
+        super().__init__(options)
+        self.options = options
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
+        o = self.options
+        attraction, repulsion = attraction_and_repulsion(
+            gather_projections(student), o.attraction_temperature, o.repulsion_temperature
+        )
+        return o.attraction_weight * attraction + o.repulsion_weight * repulsion
+
+
+def attraction_and_repulsion(views: Tensor, far: float, near: float) -> tuple[Tensor, Tensor]:
+    """The two terms, each a mean over images and ordered pairs (v, m) of different views, with gradients through the
+    weights.
+
+    With d2 = 2 - 2 cos, the attraction of image i in view v is the mean of its d2 to the other views, weighted in
+    proportion to exp(far d2). Its repulsion from view m is minus the mean of d2 to the other images there, weighted in
+    proportion to exp(-near d2).
+
+    Args:
+        views: [V, N, K] float32 unit vectors; V >= 2, N >= 2.
+    """
+    count, rows, _ = views.shape
+    # [V, V, N, N]: image i of view v with image j of view m.
+    squared = 2 - 2 * scaled_products(views.unsqueeze(1), views.unsqueeze(0), 1.0)
+    same_view = torch.eye(count, dtype=torch.bool, device=views.device).unsqueeze(2)
+    same_image = torch.eye(rows, dtype=torch.bool, device=views.device)
+    positive = squared.diagonal(dim1=2, dim2=3)
+    pull = (far * positive).masked_fill(same_view, -torch.inf).softmax(dim=1)
+    push = (-near * squared).masked_fill(same_image, -torch.inf).softmax(dim=3)
+    repulsion = -(push * squared).sum(dim=3)
+    pairs = count * (count - 1)
+    return (pull * positive).sum(dim=1).mean(), repulsion.masked_fill(same_view, 0.0).sum() / (pairs * rows)

@@ -1,0 +1,114 @@
+"""GroCo: group ordering constraints (Shvetsova et al. 2023, arXiv 2301.02009): positives rank above hard negatives.
+
+The loss is that of the authors' losses/groco.py (learning_by_sorting), with a differentiable odd-even sorting network
+(Petersen et al. 2022, arXiv 2203.09630; the package diffsort).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.baselines.baseline import BaselineOptions, Head, HeadOutput
+from clever.baselines.contrast import Projected, gather_projections
+from clever.baselines.mlp import ProjectionHead, make_mlp
+
+_LEAST = 1e-6
+
+
+class GrocoOptions(BaselineOptions):
+    """GroCo's settings; the defaults are the authors' for ImageNet. Whether their projector ends with a BatchNorm is
+    not in the sources we have; here it does not."""
+
+    name: Literal["groco"] = "groco"
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's two hidden layers. Lower it for small backbones."""
+    out_dim: PositiveInt = 2048
+    """Width of the projection."""
+    hardest: PositiveInt = 10
+    """Number of negatives per image, the nearest of the same view; fewer if the batch is smaller. The sorting network
+    has as many layers as there are positives and negatives."""
+    steepness: float = Field(default=1.0, gt=0)
+    """Sharpness of the network's swaps. Higher values approach exact sorting and have smaller gradients for values that
+    are far apart."""
+
+
+class Groco(Projected):
+    """Cross-entropy between each value's group and the probability that it is sorted into the ranks of the positives.
+
+    Global and local views are treated alike: an image's positives are all of its other views. Positives and negatives
+    are cosines with targets that receive no gradient.
+    """
+
+    accepts_local_views = True
+
+    def __init__(self, options: GrocoOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def make_head(self, width: int) -> ProjectionHead:
+        hidden = self.options.hidden_dim
+        return ProjectionHead(make_mlp([width, hidden, hidden, self.options.out_dim]))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
+        return group_ordering(gather_projections(student), self.options.hardest, self.options.steepness)
+
+
+def group_ordering(views: Tensor, hardest: int, steepness: float) -> Tensor:
+    """The loss: the mean over images, views and sorted values.
+
+    The authors average the cross-entropies of the ranks of the positives and of those of the negatives; both are equal,
+    because the probabilities of all ranks sum to 1.
+
+    Args:
+        views: [V, N, K] float32 unit vectors; V >= 2, N >= 2.
+        hardest: negatives per image.
+        steepness: of the sorting network.
+    """
+    count, rows, _ = views.shape
+    with torch.autocast(views.device.type, enabled=False):
+        targets = views.detach()
+        alike = torch.einsum("vik,mik->vim", views, targets)
+        # By index: with a mask, the host would have to wait for the device to count its entries.
+        others = torch.arange(count - 1, device=views.device)
+        others = others + (others >= torch.arange(count, device=views.device).unsqueeze(1))
+        positive = alike.gather(2, others.unsqueeze(1).expand(-1, rows, -1))
+        same_image = torch.eye(rows, dtype=torch.bool, device=views.device)
+        within = (views @ targets.mT).masked_fill(same_image, -torch.inf)
+        negative = within.topk(min(hardest, rows - 1), dim=2).values
+        values = torch.cat([negative.flip(2), positive.sort(dim=2).values], dim=2).flatten(0, 1)
+        ranks = soft_ranks(values, steepness)
+        high = ranks[:, :, -(count - 1) :].sum(dim=2).clamp(_LEAST, 1 - _LEAST)
+        wanted = torch.zeros_like(high)
+        wanted[:, -(count - 1) :] = 1.0
+        return F.binary_cross_entropy(high, wanted)
+
+
+def soft_ranks(values: Tensor, steepness: float) -> Tensor:
+    """Probabilities float32 [B, L, L] that each of the values [B, L] gets each rank, in ascending order.
+
+    L layers of an odd-even network exchange neighbours (a, b) with the probability 1/2 - atan(steepness (b - a)) / pi,
+    which is small for values in order.
+    """
+    length = values.shape[1]
+    ranks = torch.eye(length, device=values.device).expand(len(values), -1, -1)
+    for layer in range(length):
+        start = layer % 2
+        stop = start + (length - start) // 2 * 2
+        a, b = values[:, start:stop:2], values[:, start + 1 : stop : 2]
+        stay = torch.atan(steepness * (b - a)) / torch.pi + 0.5
+        values = _interleaved(values, stay * a + (1 - stay) * b, stay * b + (1 - stay) * a, start, stop)
+        a, b, stay = ranks[:, :, start:stop:2], ranks[:, :, start + 1 : stop : 2], stay.unsqueeze(1)
+        ranks = _interleaved(ranks, stay * a + (1 - stay) * b, stay * b + (1 - stay) * a, start, stop)
+    return ranks
+
+
+def _interleaved(whole: Tensor, low: Tensor, high: Tensor, start: int, stop: int) -> Tensor:
+    """``whole`` with its last axis from start to stop replaced by low, high, low, high, ..."""
+    pairs = torch.stack([low, high], dim=-1).flatten(-2)
+    return torch.cat([whole[..., :start], pairs, whole[..., stop:]], dim=-1)

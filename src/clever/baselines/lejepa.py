@@ -1,0 +1,108 @@
+"""LeJEPA: views agree, and their projections are isotropic Gaussian (Balestriero and LeCun 2025, arXiv 2511.08544)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from clever.baselines.baseline import BaselineOptions, Head, HeadOutput
+from clever.baselines.contrast import Projected
+from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.collectives import from_first_process, gather_rows
+
+
+class GaussianOptions(BaselineOptions):
+    """Projector and directions of LeJEPA and VISReg; the defaults are those of lightly's LeJEPA."""
+
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's hidden layers. Lower it for small backbones."""
+    out_dim: PositiveInt = 64
+    """Width of the projection."""
+    head_layers: int = Field(default=3, ge=2)
+    """Linear layers of the projector; the last has no BatchNorm."""
+    directions: PositiveInt = 1024
+    """Random directions per step along which the distribution of the projections is compared with a Gaussian. More
+    make the loss less noisy; each costs a product with all projections."""
+    regulariser_share: float = Field(ge=0, le=1)
+    """Share of the regulariser in the loss; the rest is the invariance."""
+
+
+class LejepaOptions(GaussianOptions):
+    """LeJEPA's settings; the defaults are those of lightly's LeJEPALoss, which it says are the reference's."""
+
+    name: Literal["lejepa"] = "lejepa"
+    regulariser_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of the regulariser in the loss; the rest is the invariance. The paper explores 0.01 to 0.1 (lightly)."""
+    frequencies: int = Field(default=17, ge=2)
+    """Frequencies at which characteristic functions are compared, from 0 to ``largest_frequency``."""
+    largest_frequency: float = Field(default=3.0, gt=0)
+    """Largest of these frequencies. Higher values compare finer details of the distribution, with more noise."""
+
+
+class Gaussian(Projected):
+    """A projector whose output should be Gaussian; global and local views are treated alike by the regulariser."""
+
+    accepts_local_views = True
+
+    def __init__(self, options: GaussianOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def make_head(self, width: int) -> ProjectionHead:
+        hidden = [self.options.hidden_dim] * (self.options.head_layers - 1)
+        return ProjectionHead(make_mlp([width, *hidden, self.options.out_dim]))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
+        views = torch.stack([gather_rows(view.projection.float()) for view in student])
+        drawn = from_first_process(torch.randn(views.shape[2], self.options.directions, device=views.device))
+        with torch.autocast(views.device.type, enabled=False):
+            regulariser = self.regulariser(views, drawn / drawn.norm(dim=0))
+        share = self.options.regulariser_share
+        return share * regulariser + (1 - share) * (views - views[:2].mean(dim=0)).square().mean()
+
+    def regulariser(self, views: Tensor, directions: Tensor) -> Tensor:
+        """How far the projections are from a standard Gaussian, a scalar.
+
+        Args:
+            views: projections float32 [V, N, K] of all views.
+            directions: [K, S], random unit vectors.
+        """
+        raise NotImplementedError
+
+
+class Lejepa(Gaussian):
+    """Squared distance of all views to the mean of the global views, and SIGReg.
+
+    SIGReg integrates the squared difference between the characteristic functions of each direction's values and of a
+    standard Gaussian, weighted by the latter, over frequencies in both directions, times the number of images (an
+    Epps-Pulley statistic); it is averaged over directions and views.
+    """
+
+    def __init__(self, options: LejepaOptions) -> None:
+        super().__init__(options)
+        self.grid = options
+
+    def regulariser(self, views: Tensor, directions: Tensor) -> Tensor:
+        return epps_pulley(views @ directions, self.grid.frequencies, self.grid.largest_frequency)
+
+
+def epps_pulley(sliced: Tensor, frequencies: int, largest: float) -> Tensor:
+    """Mean over views and directions of the statistic, by the trapezoidal rule.
+
+    Args:
+        sliced: float32 [V, N, S].
+        frequencies: number of frequencies on [0, largest]; the integrand is even, so the other half counts twice.
+    """
+    frequency = torch.linspace(0.0, largest, frequencies, device=sliced.device)
+    gaussian = torch.exp(-frequency.square() / 2)
+    # One frequency at a time: all together would take as many times the memory.
+    errors = [
+        ((f * sliced).cos().mean(dim=1) - g).square() + (f * sliced).sin().mean(dim=1).square()
+        for f, g in zip(frequency.unbind(), gaussian.unbind(), strict=True)
+    ]
+    integral = 2 * torch.trapezoid(torch.stack(errors, dim=-1) * gaussian, frequency, dim=-1)
+    return (integral * sliced.shape[1]).mean()

@@ -1,0 +1,129 @@
+"""W-MSE: whitening for self-supervised representation learning (Ermolov et al. 2021, arXiv 2007.06346)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
+
+from clever.baselines.baseline import BaselineOptions, Head, HeadOutput
+from clever.baselines.contrast import Projected
+from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.collectives import from_first_process, gather_rows
+from clever.errors import UserError
+
+
+class WMseOptions(BaselineOptions):
+    """W-MSE's settings; the defaults are the authors' for CIFAR-10 (htdt/self-supervised, d9662c8)."""
+
+    name: Literal["w_mse"] = "w_mse"
+    hidden_dim: PositiveInt = 1024
+    """Width of the projector's hidden layer. Lower it for small backbones."""
+    out_dim: PositiveInt = 64
+    """Width of the projection: 64 on CIFAR, 128 on STL-10, Tiny-ImageNet and ImageNet-100."""
+    whitening_size: PositiveInt = 128
+    """Images that are whitened together: twice the width of the projection, so that their covariance is well
+    conditioned. The batch must be a multiple of it."""
+    whitening_iterations: PositiveInt = 1
+    """Random partitions of the batch into such groups, over which the loss is averaged. The authors use 4 on STL-10 and
+    Tiny-ImageNet."""
+    whitening_shrinkage: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the unit matrix that is mixed into every covariance. Raise it when training stops with a loss that is
+    not finite."""
+    channel_groups: PositiveInt = 1
+    """Random groups of columns that are whitened separately. Above 1 it is shuffled group whitening (WhitenedCSE),
+    which was published for text only: as an image method, with Cholesky instead of ZCA whitening, it is ours."""
+
+    @model_validator(mode="after")
+    def _covariances_have_full_rank(self) -> WMseOptions:
+        if self.out_dim % self.channel_groups:
+            raise ValueError(f"out_dim {self.out_dim} is not a multiple of channel_groups {self.channel_groups}")
+        width = self.out_dim // self.channel_groups
+        if not self.whitening_shrinkage and self.whitening_size <= width:
+            raise ValueError(
+                f"whitening_size {self.whitening_size} must exceed the {width} columns that are whitened together: "
+                "raise it, lower out_dim, or set whitening_shrinkage"
+            )
+        return self
+
+    def refusal(self, images: int) -> str | None:
+        if images % self.whitening_size:
+            return (
+                f"w_mse whitens groups of {self.whitening_size} images, and {images} images are not a multiple of it; "
+                "change whitening_size or batch_size"
+            )
+        return None
+
+
+class WMse(Projected):
+    """The distance of two views' projections, each whitened over random groups of images; no negatives.
+
+    Global and local views are treated alike: the loss is the mean over all pairs of views. The similarity for the
+    orthogonality term is the absolute value of the batch mean of the cosine of the projections, which are not whitened.
+
+    Recipes: workflow/recipes/{cifar10,imagenet100}/w_mse.yaml, solo-learn's.
+    """
+
+    accepts_local_views = True
+
+    def __init__(self, options: WMseOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def make_head(self, width: int) -> ProjectionHead:
+        return ProjectionHead(make_mlp([width, self.options.hidden_dim, self.options.out_dim]))
+
+    def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
+        views = torch.stack([gather_rows(view.projection.float()) for view in student])
+        o, (rows, width) = self.options, views.shape[1:]
+        if reason := o.refusal(rows):
+            raise UserError(reason)
+        # The order of uniform numbers is a random permutation; every process uses the same.
+        numbers = torch.rand(o.whitening_iterations, rows + width, device=views.device)
+        numbers = from_first_process(numbers)
+        losses = []
+        for drawn in numbers:
+            images, columns = drawn[:rows].argsort(), drawn[rows:].argsort()
+            losses.append(
+                whitened_distance(
+                    views[:, images][:, :, columns], o.whitening_size, o.channel_groups, o.whitening_shrinkage
+                )
+            )
+        return torch.stack(losses).mean()
+
+
+def whitened_distance(views: Tensor, size: int, groups: int = 1, shrinkage: float = 0.0) -> Tensor:
+    """Mean of 2 - 2 cos over all pairs of views, after whitening.
+
+    Args:
+        views: float32 [V, N, K]; N a multiple of ``size``, K of ``groups``.
+        size: consecutive images that are whitened together.
+        groups: parts of consecutive columns that are whitened separately.
+        shrinkage: as in :func:`whiten`.
+    """
+    count, rows, width = views.shape
+    blocks = views.reshape(count, rows // size, size, groups, width // groups).transpose(2, 3)
+    whitened = whiten(blocks, shrinkage).transpose(2, 3).flatten(3).flatten(1, 2)
+    pairs = combinations(F.normalize(whitened, dim=2), 2)
+    return torch.stack([2 - 2 * (first * second).sum(dim=1).mean() for first, second in pairs]).mean()
+
+
+def whiten(rows: Tensor, shrinkage: float = 0.0) -> Tensor:
+    """Rows [..., M, D] without their mean, times the inverse Cholesky factor of their covariance.
+
+    The covariance C has the divisor M - 1; with shrinkage e it is (1 - e) C + e I. Where it has no Cholesky factor, the
+    result is NaN: the host does not wait for the device to find out.
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        centred = rows - rows.mean(dim=-2, keepdim=True)
+        covariance = centred.mT @ centred / (rows.shape[-2] - 1)
+        unit = torch.eye(rows.shape[-1], device=rows.device, dtype=rows.dtype)
+        factor, fault = torch.linalg.cholesky_ex((1 - shrinkage) * covariance + shrinkage * unit)
+        factor = torch.where((fault == 0)[..., None, None], factor, torch.nan)
+        whitened: Tensor = torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
+        return whitened
