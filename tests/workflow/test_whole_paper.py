@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from clever.config import load_study
 from clever.crosschecks.data_needs import NEED_LATENTS, NEED_OBJECTS
@@ -39,7 +38,6 @@ def test_the_study_of_photographs_has_every_protocol_and_item_for_photographs() 
     assert sorted(load_study(PHOTOGRAPHS).paper) == sorted(drawable)
 
 
-@pytest.mark.slow
 def test_every_protocol_runs_and_every_item_is_drawn(snakemake: Snakemake, project: Path, tmp_path: Path) -> None:
     draw_all(tmp_path)
     shutil.copy2(DRAWN, project / DRAWN.name)
