@@ -21,6 +21,11 @@ MARGIN_POINTS = 0.5
 (0.5 points, ResNet-50 and VMamba with baug)."""
 MARGIN_R2 = 0.02
 """The same for R², for which nothing is published: a fiftieth of the variance."""
+MARGIN_SHARE = 0.05
+"""The same for the protocol ``equivariance``, whose measures run from 0 to about 1: a twentieth of the distance between
+two images, of the features' variance, or of full similarity. Nothing is published for it."""
+SHARE = "share"
+"""The unit of these measures."""
 CLAIMED_ADDON = "clever"
 """The add-on that the paper's claims are about; others (DDCL) are shown too, but not pooled."""
 WORDS_OF_CLAIMS = {
@@ -30,13 +35,14 @@ WORDS_OF_CLAIMS = {
     "d": "Stable under complex augmentation",
     "e": "IR and EF together are better than IR alone",
     "f": "The EF encodes the transformation",
+    "g": "The EF is equivariant, the IR invariant",
 }
 _Seeds = dict[int, float]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One difference that is above 0 according to a claim. ``unit`` is ``points`` or ``R²``."""
+    """One difference that is above 0 according to a claim. ``unit`` is ``points``, ``R²`` or ``share``."""
 
     key: str
     claim: str
@@ -47,7 +53,7 @@ class Statement:
     @property
     def margin(self) -> float:
         """Differences within this margin count as none."""
-        return MARGIN_R2 if self.unit == "R²" else MARGIN_POINTS
+        return {"R²": MARGIN_R2, SHARE: MARGIN_SHARE}.get(self.unit, MARGIN_POINTS)
 
     @property
     def claimed(self) -> list[Comparison]:
@@ -202,6 +208,12 @@ def ef_and_ir(parts: set[str]) -> tuple[str, str] | None:
     return ef, ir
 
 
+def ir_and_ef(parts: set[str]) -> tuple[str, str] | None:
+    """As `ef_and_ir`, the other way round."""
+    found = ef_and_ir(parts)
+    return found and (found[1], found[0])
+
+
 def statements(numbers: Numbers, parameters: Mapping[str, float]) -> list[Statement]:
     """Every statement, measured or not; ``parameters`` maps each backbone of known size to its parameter count."""
     plain = gains(numbers, "orig")
@@ -223,7 +235,7 @@ def statements(numbers: Numbers, parameters: Mapping[str, float]) -> list[Statem
     for number, name in enumerate(("orig", "cj_rot"), start=1):
         pairs = between_parts(numbers, "linear", "top1", name, whole_and_ir)
         found.append(Statement(f"e{number}", "e", f"top-1 on {name} of ALL is higher than that of IR", tuple(pairs)))
-    return [*found, *_of_parameters(numbers)]
+    return [*found, *_of_parameters(numbers), *_of_equivariance(numbers)]
 
 
 def _of_parameters(numbers: Numbers) -> list[Statement]:
@@ -239,6 +251,67 @@ def _of_parameters(numbers: Numbers) -> list[Statement]:
         text = f"the whole vector predicts the angle better than the baseline's{where}"
         found.append(Statement(f"f{number + 1}", "f", text, tuple(whole), "R²"))
     return found
+
+
+def _of_equivariance(numbers: Numbers) -> list[Statement]:
+    """Claim g, on rotations, by the protocol ``equivariance``. All four were stated before any of them was measured."""
+    distance, error = ("relative_distance", "rotation"), ("equivariance_error", "rotation")
+    return [
+        Statement(
+            "g1",
+            "g",
+            "under rotation, the EF moves farther than an equally wide slice of the IR",
+            tuple(between_parts(numbers, "equivariance", *distance, ef_and_ir)),
+            SHARE,
+        ),
+        Statement(
+            "g2",
+            "g",
+            "under rotation, the IR moves less than the baseline's whole vector",
+            tuple(_below_baseline(numbers, ("IR", *distance), ("ALL", *distance))),
+            SHARE,
+        ),
+        Statement(
+            "g3",
+            "g",
+            "a linear map expresses rotations of the EF with less error than of an equally wide slice of the IR",
+            tuple(between_parts(numbers, "equivariance", *error, ir_and_ef)),
+            SHARE,
+        ),
+        Statement(
+            "g4",
+            "g",
+            "IR and EF are less similar (linear CKA) than two random groups of the baseline's columns",
+            tuple(_below_baseline(numbers, ("ALL", "cka_ir_ef", "orig"), ("ALL", "cka_random", "orig"))),
+            SHARE,
+        ),
+    ]
+
+
+def _below_baseline(numbers: Numbers, ours: tuple[str, str, str], theirs: tuple[str, str, str]) -> list[Comparison]:
+    """A measure of the baseline alone minus a measure of the method; both are part, metric and perturbation."""
+    found = []
+    for where in numbers.trained:
+        data, backbone, method, augmentation = where
+        alone = (data, backbone, reference_of(method), augmentation)
+        if alone == where:
+            continue
+        low, high = (
+            numbers.values(run, ("equivariance", metric, part, perturbation))
+            for run, (part, metric, perturbation) in ((where, ours), (alone, theirs))
+        )
+        by_seed = _minus(high, low)
+        if by_seed:
+            runs = frozenset(_runs(where, by_seed) | _runs(alone, by_seed))
+            pair = f"{method}: {_label(theirs)} of {alone[2]} − {_label(ours)}"
+            found.append(Comparison(data, backbone, augmentation, pair, by_seed, runs, _is_claimed(method)))
+    return found
+
+
+def _label(measure: tuple[str, str, str]) -> str:
+    """The part, or the similarity of parts."""
+    part, metric, _ = measure
+    return {"cka_ir_ef": "IR and EF", "cka_random": "random groups"}.get(metric, part)
 
 
 def other_parameters(numbers: Numbers) -> dict[tuple[str, str], list[Comparison]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import style
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
-from claims import Numbers, PublishedDifference, published_differences, statements
+from claims import SHARE, Numbers, PublishedDifference, published_differences, statements
 from differences import CONFIDENCE
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +22,11 @@ from verdicts import Finding, find
 from clever.results.records import read_records
 from clever.results.run_description import read_runs, unhealthy_runs
 
-AXIS_LABELS = {"points": "difference in top-1 accuracy (points)", "R²": "difference in R² of the rotation angle"}
+AXIS_LABELS = {
+    "points": "difference in top-1 accuracy (points)",
+    "R²": "difference in R² of the rotation angle",
+    SHARE: "difference in relative distance (g1, g2), relative error (g3) or CKA (g4)",
+}
 LABEL_WIDTH = 52
 """Characters per line of a statement."""
 BAND = "#ececec"

@@ -9,13 +9,17 @@ import numpy as np
 import style
 from arguments import check_suffixes, make_parser, run_script
 from matplotlib.figure import Figure
-from names import method_label, part_rank
+from names import SEGMENTERS, method_label, part_rank
 from picture_files import Shown, add_pictures, missing_figure, of_one_augmentation, read_shown, show_image
 
-SEGMENTERS = ("tokencut_bs", "tokencut", "lost")
-"""In the order of preference: the paper's figure shows TokenCut."""
+PREFERRED = ("tokencut_bs", "tokencut", "lost")
+"""Methods of segmentation, the first that a study has: the paper's figure shows TokenCut."""
 CELL = 1.05
 """Inches of one picture's width."""
+HIGHEST = 0.92
+"""Inches of the height of a row of pictures; higher photographs become narrower."""
+HEADS = 0.34
+"""Inches of a block's names."""
 
 
 class Column(NamedTuple):
@@ -41,9 +45,9 @@ def columns(shown: Sequence[Shown], segmenter: str) -> list[Column]:
 
 
 def segmenter_of(shown: Sequence[Shown], wanted: str | None) -> str:
-    """The method of segmentation to show: ``wanted``, else the first of ``SEGMENTERS`` that there is."""
+    """The method of segmentation to show: ``wanted``, else the first of ``PREFERRED`` that there is."""
     there = {key.rsplit("/", 1)[-1] for each in shown for key in each.pictures.arrays}
-    return wanted or next((name for name in SEGMENTERS if name in there), SEGMENTERS[0])
+    return wanted or next((name for name in PREFERRED if name in there), PREFERRED[0])
 
 
 def draw(shown: Sequence[Shown], augmentation: str, segmenter: str, photographs: int) -> Figure:
@@ -52,7 +56,7 @@ def draw(shown: Sequence[Shown], augmentation: str, segmenter: str, photographs:
     Args:
         shown: of one data set and one protocol, in the order of the columns.
         augmentation: named in the title.
-        segmenter: one of ``SEGMENTERS``.
+        segmenter: one of ``PREFERRED``.
         photographs: at most so many are shown.
     """
     names = list(shown[0].pictures.facts["photographs"])[:photographs]
@@ -62,13 +66,16 @@ def draw(shown: Sequence[Shown], augmentation: str, segmenter: str, photographs:
     }
     across = 2 + max(len(each) for each in by_block.values())
     images = [shown[0].pictures.arrays[f"{place}/image"] for place in range(len(names))]
-    # A row is as high as its photograph, of the width of a column, and holds the IoU below.
-    rows = [CELL * image.shape[0] / image.shape[1] + 0.19 for image in images]
-    width, height = CELL * across, 0.3 + len(blocks) * (0.42 + sum(rows))
+    pictures = [min(HIGHEST, CELL * image.shape[0] / image.shape[1]) for image in images]
+    # The IoU is below each picture.
+    rows = [picture + 0.19 for picture in pictures]
+    width, height = CELL * across, 0.3 + len(blocks) * (HEADS + sum(rows))
     with style.house_style():
         figure = style.new_figure(width, height)
         figure.set_layout_engine("none")
-        title = f"{shown[0].run.data}, {shown[0].protocol}: {segmenter}, methods trained with {augmentation}"
+        title = (
+            f"{shown[0].run.data}, {shown[0].protocol}: {SEGMENTERS[segmenter]}, methods trained with {augmentation}"
+        )
         figure.text(0.04 / width, 1 - 0.06 / height, title, va="top", fontsize=9, fontweight="bold")
         top = 0.3
         for backbone in blocks:
@@ -76,10 +83,10 @@ def draw(shown: Sequence[Shown], augmentation: str, segmenter: str, photographs:
             heads = ["photograph", "ground truth", *(column.label for column in by_block[backbone])]
             for place, head in enumerate(heads):
                 centre = (place + 0.5) * CELL / width
-                figure.text(centre, 1 - (top + 0.39) / height, head, ha="center", va="bottom", fontsize=7)
-            top += 0.42
+                figure.text(centre, 1 - (top + HEADS - 0.03) / height, head, ha="center", va="bottom", fontsize=7)
+            top += HEADS
             for place, image in enumerate(images):
-                picture = CELL * image.shape[0] / image.shape[1]
+                picture = pictures[place]
                 pictured = [image, shown[0].pictures.arrays[f"{place}/truth"]]
                 pictured += [column.shown.pictures.arrays[f"{place}/{column.key}"] for column in by_block[backbone]]
                 for number, pixels in enumerate(pictured):
@@ -104,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(str(__doc__), style.SUFFIXES)
     add_pictures(parser)
     parser.add_argument("--photographs", type=int, default=4, help="photographs to show at most (default: 4)")
-    parser.add_argument("--segmenter", choices=SEGMENTERS, help="masks to show (default: the first that there is)")
+    parser.add_argument("--segmenter", choices=PREFERRED, help="masks to show (default: the first that there is)")
     arguments = parser.parse_args(argv)
     check_suffixes(arguments.output, style.SUFFIXES)
     everything = read_shown(arguments.pictures)

@@ -25,6 +25,7 @@ from baseline_checks import (
 from claims import (
     MARGIN_POINTS,
     MARGIN_R2,
+    MARGIN_SHARE,
     WORDS_OF_CLAIMS,
     Numbers,
     PublishedDifference,
@@ -114,6 +115,7 @@ def render(
         confidence=f"{100 * CONFIDENCE:.0f}",
         margin_points=MARGIN_POINTS,
         margin_r2=MARGIN_R2,
+        margin_share=MARGIN_SHARE,
         summary=_summary(findings, bool(unhealthy)),
         tests_corrected=sum(not math.isnan(finding.p_holm) for finding in findings),
         claims=claims,
@@ -159,7 +161,7 @@ def _summary(findings: Sequence[Finding], with_healthy: bool) -> str:
             str(len(finding.pooled.comparisons)),
             str(difference.seeds if difference else 0),
             format_difference(difference, unit) + (f" {unit}" if difference else ""),
-            _p_value(finding.p_holm),
+            p_value(finding.p_holm),
             finding.shown,
         ]
         if with_healthy:
@@ -170,7 +172,8 @@ def _summary(findings: Sequence[Finding], with_healthy: bool) -> str:
     return markdown_grid(("", "statement"), heads, rows)
 
 
-def _p_value(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p-value as text; a dash if there is none."""
     if math.isnan(value):
         return NOTHING
     return f"{value:.3f}" if value >= 0.001 else "below 0.001"

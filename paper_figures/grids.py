@@ -83,6 +83,9 @@ class Grid:
     lines: tuple[Line, ...]
     compared: str = ""
     notes: tuple[str, ...] = ()
+    decimals: int = 1
+    unit: str = "in points"
+    """Of the differences, in words."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,11 @@ def render(grid: Grid, numbers: Numbers) -> Table:
         marked |= here
         cells: list[str] = []
         for key, reference in zip(line.keys, line.references, strict=True):
-            cells.append(format_seeds(numbers.measured.get(key, {})))
+            cells.append(format_seeds(numbers.measured.get(key, {}), grid.decimals))
             if grid.compared:
                 difference = numbers.difference(key, reference)
                 intervals += difference is not None and difference.seeds > 1
-                cells.append(format_change(difference))
+                cells.append(format_change(difference, grid.decimals))
         rows.append(Row((*line.labels, _values_label(line, runs, numbers, bool(here))), tuple(cells), line.kind))
         printed = [numbers.printed.get(key) for key in line.keys]
         if any(printed):
@@ -208,7 +211,7 @@ def _notes(
     notes = list(grid.notes)
     cells = [cell for row in rows for cell in row.cells]
     if grid.compared:
-        notes += difference_notes(intervals, "in points", grid.compared)
+        notes += difference_notes(intervals, grid.unit, grid.compared)
     if NOTHING in cells:
         notes.append(f"{NOTHING} : not measured, or nothing to compare with.")
     notes += unhealthy_notes(marked)
@@ -236,19 +239,20 @@ def _printed_label(values: Sequence[Printed], sources: Sequence[str]) -> str:
     return f"published{trained} ({','.join(map(str, numbers))})"
 
 
-def format_seeds(seeds: Seeds) -> str:
+def format_seeds(seeds: Seeds, decimals: int = 1) -> str:
     """``71.3 ± 0.4``; without ± for a single seed, ``–`` if nothing was measured."""
     values = list(seeds.values())
     if not values:
         return NOTHING
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+    spread = f" ± {np.std(values, ddof=1):.{decimals}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{decimals}f}{spread}"
 
 
-def format_change(difference: Difference | None) -> str:
+def format_change(difference: Difference | None, decimals: int = 1) -> str:
     """``+1.2 [+0.3, +2.1] *``; without an interval for a single seed."""
     if difference is None:
         return NOTHING
-    mean, low, high = (f"{value:+.1f}" for value in (difference.mean, difference.low, difference.high))
+    mean, low, high = (f"{value:+.{decimals}f}" for value in (difference.mean, difference.low, difference.high))
     if math.isnan(difference.low):
         return mean
     return f"{mean} [{low}, {high}]" + ("" if difference.verdict == "undecided" else " *")

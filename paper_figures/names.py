@@ -38,6 +38,12 @@ PROTOCOLS = {
     "relative_colour": "Relative colour",
     "retrieval": "Retrieval",
 }
+SEGMENTERS = {
+    "tokencut": "TokenCut",
+    "tokencut_bs": "TokenCut + bilateral solver",
+    "lost": "LOST",
+    "random": "random masks",
+}
 NOT_PUBLISHED = "not published in the sources we have"
 
 

@@ -121,7 +121,7 @@ def format_difference(difference: Difference | None, unit: str) -> str:
     """``+1.20 [+0.31, +2.09]``, with an asterisk if the interval excludes 0; one seed has no interval."""
     if difference is None:
         return "–"
-    decimals = 3 if unit == "R²" else 2
+    decimals = 2 if unit == "points" else 3
     mean, low, high = (f"{value:+.{decimals}f}" for value in (difference.mean, difference.low, difference.high))
     if np.isnan(difference.low):
         return mean

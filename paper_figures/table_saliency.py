@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arguments import run_script
+from names import SEGMENTERS
 from protocol_tables import Block, Layout, draw
 
-METHODS = {
-    "tokencut": "TokenCut",
-    "tokencut_bs": "TokenCut + bilateral solver",
-    "lost": "LOST",
-    "random": "random masks",
-}
 SCORES = {"max_f": "max F", "iou": "IoU", "accuracy": "accuracy"}
 LAYOUT = Layout(
     protocol="saliency",
     blocks=tuple(
-        Block(title, {f"{method}_{score}": head for score, head in SCORES.items()}) for method, title in METHODS.items()
+        Block(title, {f"{method}_{score}": head for score, head in SCORES.items()})
+        for method, title in SEGMENTERS.items()
     ),
     caption="Maximal F-measure (β² = 0.3), intersection over union and accuracy in percent, over {n}.",
     counted="photographs",

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,33 +17,20 @@ from clever.data import Store
 from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
 from clever.pretraining.options import ExecutionOptions
 
+from .miniature import RUN, miniature
+
 COMMANDS = (
     "check", "prepare", "pretrain", "evaluate", "collect", "describe", "methods", "schema", "doctor", "provenance",
 )  # fmt: skip
-RUN = "digits/tiny/dino+clever/baug/seed3"
-STUDY = """
-study: by_hand
-data:
-  digits: {source: digits, image_size: 32, train_limit: 60, test_limit: 40}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 32}
-augmentations:
-  baug: {name: baug, global_size: 32, local_size: 16, local_views: 0}
-methods:
-  dino+clever:
-    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8}
-    equivariance: {name: clever}
-pretrainings:
-  - data: digits
-    backbones: [tiny]
-    methods: [dino+clever]
-    augmentations: [baug]
-    seeds: [3]
-    optimisation: {epochs: 1, batch_size: 30, warmup_epochs: 0}
-paper: [report]
-evaluations:
-  knn: {perturbations: [orig], neighbours: [5]}
-"""
+BY_HAND: dict[str, Any] = {
+    "study": "by_hand",
+    "paper": ["report"],
+    "evaluations": {"linear": None, "knn": {"perturbations": ["orig"], "neighbours": [5]}},
+}
+STUDY = miniature(**BY_HAND)
+
+
+MOVED = miniature(**BY_HAND, data={"digits": {"source": "arrays", "root": "pictures"}})
 
 
 @pytest.fixture(scope="module")
@@ -117,18 +105,21 @@ def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.Cap
         ("prepare --options {} --output OUT", "--options: source: this key is missing"),
         ("pretrain --store STORE --output OUT", "pretrain needs --study and --run, or --recipe"),
         (
-            "pretrain --study STUDY --run digits/tiny/dino/baug/seed3 --store STORE --output OUT",
+            "pretrain --study STUDY --run digits/tiny/dino/caug/seed0 --store STORE --output OUT",
             f"did you mean '{RUN}'?",
         ),
         ("pretrain --recipe [ --store STORE --output OUT", "--recipe: not valid JSON"),
         ("pretrain --study STUDY --run RUN --store STORE --output OUT --device gpu", "device 'gpu' is unknown"),
         ("pretrain --study STUDY --run RUN --store STORE --output OUT --threads 0", "threads: input should be greater"),
-        ("evaluate --protocol knn --run OUT --store STORE --output OUT.json", "evaluate needs --study or --options"),
+        ("evaluate --protocol linear --run OUT --store STORE --output OUT.json", "evaluate needs --study or --options"),
         (
             "evaluate --protocol linear --study STUDY --run OUT --store STORE --output O.json",
             "evaluations has no linear",
         ),
-        ("evaluate --protocol knn --study STUDY --run OUT --store STORE --output O.json", "the run has not finished"),
+        (
+            "evaluate --protocol knn --study STUDY --run OUT --store STORE --output O.json",
+            "the run has not finished",
+        ),
         ("check ABSENT", "cannot be read"),
         ("describe --backbone resnet19", "resnet19"),
     ],
@@ -156,7 +147,7 @@ def test_check_lists_the_runs(study: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_data_root_moves_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = tmp_path / "study.yaml"
-    moved.write_text(STUDY.replace("{source: digits, ", "{source: arrays, root: pictures, "))
+    moved.write_text(MOVED)
     command = ["prepare", "--study", str(moved), "--data", "digits", "--output", str(tmp_path / "store")]
     assert main([*command, "--data-root", str(tmp_path / "elsewhere")]) == 2
     assert str(tmp_path / "elsewhere" / "pictures") in capsys.readouterr().err
@@ -164,7 +155,7 @@ def test_data_root_moves_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_check_looks_for_the_data_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = tmp_path / "study.yaml"
-    moved.write_text(STUDY.replace("{source: digits, ", "{source: arrays, root: pictures, "))
+    moved.write_text(MOVED)
     assert main(["check", str(moved)]) == 0
     assert main(["check", str(moved), "--data-root", str(tmp_path)]) == 2
     missing = f"error: {moved}: data.digits: there is no folder {tmp_path / 'pictures'}; "
@@ -175,7 +166,7 @@ def test_check_looks_for_the_data_where_it_is_told(tmp_path: Path, capsys: pytes
 
 def test_a_setting_of_the_call_is_refused_in_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = tmp_path / "study.yaml"
-    wrong.write_text(STUDY + "\ndata_root: pictures\n")
+    wrong.write_text(miniature(**BY_HAND, data_root="pictures"))
     assert main(["check", str(wrong)]) == 2
     line = f"error: {wrong}: data_root belongs on the command line: --config data_root=FOLDER for snakemake, "
     assert capsys.readouterr().err.startswith(line)
@@ -256,7 +247,7 @@ def test_describe_without_a_backbone_lists_the_five_of_the_paper(capsys: pytest.
     assert described == {"vit_tiny": 153, "vit_small": 307, "resnet18": 409, "vmamba_tiny": 614, "resnet50": 1638}
 
 
-@pytest.mark.parametrize(("run_id", "device"), [(RUN, "auto"), ("digits/tiny/untrained/none/seed3", "cpu")])
+@pytest.mark.parametrize(("run_id", "device"), [(RUN, "auto"), ("digits/tiny/untrained/none/seed0", "cpu")])
 def test_processes_of_a_run_share_the_threads_and_a_control_needs_no_gpu(
     study: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_id: str, device: str
 ) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,36 +34,33 @@ from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
+from .miniature import changed, miniature
+
 RecipeMaker = Callable[..., RunRecipe]
 
-STUDY = """
-study: examined
-data:
-  pictures: {source: arrays, root: pictures}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 16}
-augmentations:
-  baug: {name: baug, global_size: 16, local_size: 8, local_views: 2}
-methods:
-  dino:
-    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8}
-pretrainings:
-  - data: pictures
-    backbones: [tiny]
-    methods: [dino]
-    augmentations: [baug]
-    seeds: [0, 1]
-    optimisation: {epochs: 1, batch_size: 4, warmup_epochs: 0}
-paper: [report]
-evaluations:
-  knn: {perturbations: [orig], neighbours: [5]}
-"""
+EXAMINED: dict[str, Any] = {
+    "study": "examined",
+    "data": {"digits": None, "pictures": {"source": "arrays", "root": "pictures"}},
+    "methods": {
+        "dino+clever": None,
+        "dino": {"baseline": {"name": "dino", "out_dim": 16, "hidden_dim": 16, "bottleneck_dim": 8}},
+    },
+    "pretraining": {"data": "pictures", "methods": ["dino"], "seeds": [0, 1], "optimisation": {"batch_size": 4}},
+    "controls": None,
+    "paper": ["report"],
+    "evaluations": {"linear": None, "knn": {"perturbations": ["orig"], "neighbours": [5]}},
+}
+
+
+def examined(**changes: Any) -> str:
+    """The study that the doctor examines, with changes."""
+    return miniature(small=True, **changed(EXAMINED, changes))
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a study and its data."""
-    (tmp_path / "study.yaml").write_text(STUDY)
+    (tmp_path / "study.yaml").write_text(examined())
     pictures = tmp_path / "data" / "pictures"
     pictures.mkdir(parents=True)
     draw = np.random.default_rng(0)
@@ -123,7 +121,7 @@ def test_a_missing_root_fails_until_it_is_given(place: Path, capsys: pytest.Capt
 
 
 def test_a_wrong_study_is_a_finding(place: Path) -> None:
-    (place / "study.yaml").write_text(STUDY.replace("methods: [dino]", "methods: [dyno]"))
+    (place / "study.yaml").write_text(examined(pretraining={"methods": ["dyno"]}))
     found = _examine()
     assert found["study"].state == "FAIL"
     assert "did you mean 'dino'?" in found["study"].text
@@ -150,11 +148,11 @@ def test_a_damaged_store_fails_where_it_is_read(place: Path) -> None:
 def test_a_study_is_compared_with_its_prepared_store(place: Path) -> None:
     folder = place / "results" / "examined" / "data" / "pictures"
     prepare(DataOptions(source="arrays", root="data/pictures"), folder, progress=False)
-    Path("study.yaml").write_text(STUDY.replace("batch_size: 4", "batch_size: 13"))
+    Path("study.yaml").write_text(examined(pretraining={"optimisation": {"batch_size": 13}}))
     found = _examine()["data pictures"]
     assert found.state == "FAIL"
     assert "batch_size: 13 exceeds the 12 training images of the store of data.pictures" in found.text
-    Path("study.yaml").write_text(STUDY.replace("root: pictures", "root: pictures, image_size: 16, subset_seed: 3"))
+    Path("study.yaml").write_text(examined(data={"pictures": {"image_size": 16, "subset_seed": 3}}))
     found = _examine()["data pictures"]
     assert found.state == "warning"
     assert "prepared with options other than the study's; it will be prepared again" in found.text
@@ -168,8 +166,8 @@ def test_the_padding_of_a_batch_is_counted(tmp_path: Path, monkeypatch: pytest.M
             target.mkdir(parents=True)
             for number in range(2):
                 Image.fromarray(np.full((*shape, 3), 60 + number, dtype=np.uint8)).save(target / f"{number}.png")
-    text = STUDY.replace("source: arrays, root: pictures", "source: image_folder, root: pictures, format: encoded")
-    Path("study.yaml").write_text(text.replace("knn: {", "knn: {image_size: 16, "))
+    encoded = {"pictures": {"source": "image_folder", "format": "encoded"}}
+    Path("study.yaml").write_text(examined(data=encoded, evaluations={"knn": {"image_size": 16}}))
     options = DataOptions(source="image_folder", root="data/pictures", format="encoded")
     prepare(options, tmp_path / "results" / "examined" / "data" / "pictures", progress=False)
     found = _examine()["data pictures"]
@@ -213,7 +211,7 @@ def test_what_is_there_already_needs_no_room(place: Path) -> None:
 def _study() -> Study:
     import yaml
 
-    return parse_study(yaml.safe_load(STUDY), "STUDY")
+    return parse_study(yaml.safe_load(examined()), "STUDY")
 
 
 def test_too_little_memory_warns_and_fails_where_the_weights_alone_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

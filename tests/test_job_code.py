@@ -29,6 +29,8 @@ from clever.job_code import (
     training_code,
 )
 
+from .miniature import miniature
+
 PACKAGE = SOURCE / "clever"
 FIGURES = SOURCE.parent / "paper_figures"
 METHODS = [*((name, "none") for name in BASELINES), *(("vicreg", name) for name in EQUIVARIANCES)]
@@ -51,27 +53,18 @@ print("USED " + json.dumps(sorted(used)))
 sys.exit(status)
 """
 
-STUDY = """
-study: trace
-data:
-  digits: {source: digits, image_size: 16, train_limit: 24, test_limit: 12}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 16}
-augmentations:
-  caug: {name: caug, global_size: 16, local_size: 8, local_views: 0}
-methods:
-  vicreg+sie:
-    baseline: {name: vicreg, out_dim: 16, hidden_dim: 16}
-    equivariance: {name: sie}
-pretrainings:
-  - data: digits
-    backbones: [tiny]
-    methods: [vicreg+sie]
-    augmentations: [caug]
-    optimisation: {epochs: 1, batch_size: 12, warmup_epochs: 0}
-evaluations:
-  linear: {perturbations: [orig, cj], epochs: 1}
-"""
+STUDY = miniature(
+    small=True,
+    methods={
+        "dino+clever": None,
+        "vicreg+sie": {
+            "baseline": {"name": "vicreg", "out_dim": 16, "hidden_dim": 16},
+            "equivariance": {"name": "sie"},
+        },
+    },
+    pretraining={"methods": ["vicreg+sie"]},
+    evaluations={"linear": {"perturbations": ["orig", "cj"], "training_views": "fresh", "epochs": 1}},
+)
 
 
 def names(files: tuple[Path, ...]) -> set[str]:

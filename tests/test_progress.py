@@ -14,30 +14,20 @@ from clever.cli import main
 from clever.config import Study, load_study
 from clever.progress import Started, shown, survey
 
-STUDY = """
-study: halfway
-data:
-  digits: {source: digits, image_size: 16}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 16}
-augmentations:
-  baug: {name: baug, global_size: 16, local_size: 8, local_views: 0}
-methods:
-  byol: {baseline: {name: byol}}
-  simsiam: {baseline: {name: simsiam}}
-pretrainings:
-  - data: digits
-    backbones: [tiny]
-    methods: [byol, simsiam]
-    augmentations: [baug]
-    seeds: [0, 1]
-    optimisation: {epochs: 10, warmup_epochs: 0}
-controls: [untrained]
-paper: [report]
-evaluations:
-  knn: {}
-"""
-BYOL, SIMSIAM, UNTRAINED = (f"digits/tiny/{name}" for name in ("byol/baug", "simsiam/baug", "untrained/none"))
+from .miniature import miniature
+
+HALFWAY = {
+    "study": "halfway",
+    "paper": ["report"],
+    "methods": {
+        "dino+clever": None,
+        "byol": {"baseline": {"name": "byol"}},
+        "simsiam": {"baseline": {"name": "simsiam"}},
+    },
+    "pretraining": {"methods": ["byol", "simsiam"], "seeds": [0, 1], "optimisation": {"epochs": 10, "batch_size": 30}},
+    "evaluations": {"linear": None, "knn": {}},
+}
+BYOL, SIMSIAM, UNTRAINED = (f"digits/tiny/{name}" for name in ("byol/caug", "simsiam/caug", "untrained/none"))
 
 
 class End(Protocol):
@@ -49,7 +39,7 @@ class End(Protocol):
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
     path = tmp_path / "study.yaml"
-    path.write_text(STUDY)
+    path.write_text(miniature(small=True, **HALFWAY))
     return path
 
 
@@ -127,7 +117,7 @@ def test_a_methods_own_speed_counts_before_its_backbones(study: Study, results: 
 
 
 def test_an_evaluation_job_takes_time_by_the_protocol(study_file: Path, results: Path, end: End) -> None:
-    study_file.write_text(STUDY.replace("knn: {}", "knn: {}\n  linear: {}"))
+    study_file.write_text(miniature(small=True, **HALFWAY | {"evaluations": {"linear": {}, "knn": {}}}))
     study = load_study(study_file)
     end(f"{BYOL}/seed0", 0.0, 100.0)
     for protocol in ("knn", "linear"):  # of one job

@@ -15,30 +15,15 @@ import pytest
 from clever.cli import main
 from clever.config import load_study
 
-RUN = "digits/tiny/dino+clever/baug/seed3"
-STUDY = """
-study: chained
-data:
-  digits: {source: digits, image_size: 16, train_limit: 40, test_limit: 20}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 16}
-augmentations:
-  baug: {name: baug, global_size: 16, local_size: 8, local_views: 0}
-methods:
-  dino+clever:
-    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8}
-    equivariance: {name: clever}
-pretrainings:
-  - data: digits
-    backbones: [tiny]
-    methods: [dino+clever]
-    augmentations: [baug]
-    seeds: [3]
-    optimisation: {epochs: 1, batch_size: 20, warmup_epochs: 0}
-paper: [report]
-evaluations:
-  knn: {perturbations: [orig], neighbours: [3, 5]}
-"""
+from .miniature import RUN, miniature
+
+STUDY = miniature(
+    small=True,
+    study="chained",
+    controls=[],
+    paper=["report"],
+    evaluations={"linear": None, "knn": {"perturbations": ["orig"], "neighbours": [3, 5]}},
+)
 MEASURED = Path(__file__).resolve().parents[1] / "paper_figures" / "measured" / "cifar10_cpu"
 
 
@@ -114,10 +99,10 @@ def test_a_chain_that_holds_leads_from_the_record_to_the_data(
     }
     facts = {link["what"]: link["facts"] for link in chain["links"]}
     run = json.loads(files["run.json"].read_text())
-    assert facts["run"]["seed"] == 3
+    assert facts["run"]["seed"] == 0
     assert facts["run"]["trained_by"] == run["trained_by"] != []
     assert facts["evaluation"]["options"]["neighbours"] == [3, 5]
-    assert facts["store"]["counts"] == {"train": 40, "test": 20}
+    assert facts["store"]["counts"] == {"train": 60, "test": 40}
     # Two numbers of neighbours for each of three parts.
     assert {(r["protocol"], r["part"]) for r in chain["records"]} == {
         (name, part) for name in ("knn3", "knn5") for part in ("ALL", "IR", "EF")
@@ -173,7 +158,7 @@ Damage = Callable[[dict[str, Path]], None]
         (
             lambda f: _change(f["run.json"], "recipe", "seed", to=4),
             "run.json",
-            ["run id", RUN, "digits/tiny/dino+clever/baug/seed4"],
+            ["run id", RUN, "digits/tiny/dino+clever/caug/seed4"],
         ),
         (
             lambda f: _change(f["run.json"], "data_checksum", to="0" * 64),
@@ -237,7 +222,7 @@ def test_a_broken_link_is_one_line_with_both_sides(
 
 
 def test_an_evaluation_in_the_wrong_place_is_told(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    elsewhere = results / "evaluations" / RUN.replace("seed3", "seed4") / "knn.json"
+    elsewhere = results / "evaluations" / RUN.replace("seed0", "seed4") / "knn.json"
     elsewhere.parent.mkdir()
     shutil.copy(_files(results)["knn.json"], elsewhere)
     assert main(["provenance", str(elsewhere)]) == 2

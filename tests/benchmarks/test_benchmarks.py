@@ -59,13 +59,11 @@ def test_epoch() -> None:
     assert found["speed-up of an epoch, resnet10t_half, 8 images of 32 px, batch 4, fp32"] == pytest.approx(ratio)
 
 
-@pytest.mark.slow
 def test_augmentation() -> None:
     report = run("augmentation", "--case", "small_caug", "--rounds", "1", "--threads", "1", "--no-kornia")
     assert {result["contender"] for result in report["results"]} == {"ours", "pillow"}
 
 
-@pytest.mark.slow
 def test_backbones() -> None:
     report = run("backbones", "--rounds", "1")
     assert all(comparison["ratio"] > 0 for comparison in report["comparisons"])

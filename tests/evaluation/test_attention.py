@@ -104,7 +104,7 @@ def test_what_is_kept_is_small_and_may_be_nothing(store: Store, photographs: Pat
         subject = subject_of(Looks(), store)
         evaluate(subject, AttentionOptions(root=str(photographs), image_size=320, pictures=pictures))
         assert len(subject.picture_facts.get("photographs", [])) == count
-        assert {p.shape for name, p in subject.pictures.items() if name.endswith("image")} <= {(160, 160, 3)}
+        assert {p.shape for name, p in subject.pictures.items() if name.endswith("image")} <= {(112, 112, 3)}
 
 
 @pytest.mark.parametrize(("count", "pictures", "kept"), [(10, 4, [0, 3, 6, 9]), (3, 4, [0, 1, 2]), (5, 1, [0])])

@@ -7,12 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.slow
 def test_files_made_to_harm(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "faults.run", "--only", "10", "--tries", "1", "--at-once", "1"]
     done = subprocess.run(

@@ -33,7 +33,6 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_the_rehearsal_runs_every_step_and_leaves_few_whole_files(tmp_path: Path) -> None:
     done = call("--rehearse", "--output", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr

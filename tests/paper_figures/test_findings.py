@@ -35,11 +35,18 @@ BESIDE = published_differences(PUBLISHED)
 
 
 def make_records(
-    gain: float = 0.0, noise: float = 0.0, seeds: int = 3, small: float = 0.0, parameters: bool = False
+    gain: float = 0.0,
+    noise: float = 0.0,
+    seeds: int = 3,
+    small: float = 0.0,
+    parameters: bool = False,
+    equivariance: bool = False,
 ) -> pd.DataFrame:
     """CLeVER and DDCL gain ``gain`` points over their baseline, ``small`` more with vit_micro; IR has 1 less than ALL.
 
-    The EF predicts the angle with an R² of 0.4, the equally wide slice of the IR with 0.3.
+    The EF predicts the angle with an R² of 0.4, the equally wide slice of the IR with 0.3. Under rotation EF moves by
+    0.9, the slice by 0.5, IR by 0.6 and the baseline by 0.64; errors of their maps are 0.2 and 0.17; CKA is 0.3 of IR
+    and EF and 0.8 of the baseline's random groups.
     """
     draw = np.random.default_rng(7)
     rows: list[dict[str, Any]] = []
@@ -69,6 +76,15 @@ def make_records(
                 for part, value in {"IR": 0.45, "IR_cut": 0.3, "EF": 0.4}.items():
                     add(where, ("parameters", part, "views", "r2_angle"), value + 0.001 * seed)
                     add(where, ("parameters", part, "views", "r2_hue"), value / 2)
+        if equivariance:
+            moved, error = ("rotation", "relative_distance"), ("rotation", "equivariance_error")
+            add(where, ("equivariance", "ALL", *moved), 0.64 - 0.001 * seed)
+            add(where, ("equivariance", "ALL", "orig", "cka_random"), 0.8 + 0.001 * seed)
+            if "+" in method:
+                for part, values in {"IR": (0.6, 0.1), "IR_cut": (0.5, 0.17), "EF": (0.9, 0.2)}.items():
+                    add(where, ("equivariance", part, *moved), values[0] + 0.001 * seed)
+                    add(where, ("equivariance", part, *error), values[1])
+                add(where, ("equivariance", "ALL", "orig", "cka_ir_ef"), 0.3)
     for backbone, seed in itertools.product(BACKBONES, range(seeds)):
         add((backbone, "untrained", "none", seed), ("linear", "ALL", "orig", "top1"), 41.0 + 0.1 * seed)
     add(("pixels", "untrained", "none", 0), ("linear", "ALL", "orig", "top1"), 35.8)
@@ -209,6 +225,30 @@ def test_parts_and_parameters() -> None:
     assert "| parameters | cifar10 | vit_micro | dino+clever | caug | 0.500 | 0.451 | 0.301 | 0.401 | – |" in squeezed
 
 
+def test_equivariance_of_parts_and_of_the_baseline() -> None:
+    records = make_records(equivariance=True)
+    found = by_key(records)
+    # EF against the slice of its width, 0.9 - 0.5, not against the whole IR.
+    check_against_scipy(found["g1"], np.full(3, 0.4))
+    check_against_scipy(found["g2"], np.array([0.04, 0.038, 0.036]))
+    check_against_scipy(found["g3"], np.full(3, -0.03))
+    check_against_scipy(found["g4"], np.array([0.5, 0.501, 0.502]))
+    assert [found[f"g{number}"].verdict for number in (1, 2, 3, 4)] == [SUPPORTED, SUPPORTED, LOWER, SUPPORTED]
+    assert {one.pair for one in found["g2"].statement.claimed} == {
+        "dino+clever: ALL of dino − IR",
+        "simsiam+clever: ALL of simsiam − IR",
+    }
+    assert {one.method for one in found["g4"].statement.claimed} == set(CLAIMED)
+    noisy = records["value"] + 0.01 * (records["perturbation"] == "rotation") * (records["seed"] - 1)
+    level = records.assign(value=noisy.where(records["part"] != "EF", noisy - 0.4))
+    assert by_key(level)["g1"].verdict == WITHIN
+    page = page_of(records, make_runs(records))
+    assert "it needs the protocol `equivariance`" not in page
+    assert "±0.05 in claim g" in page
+    assert "-0.030 " in next(line for line in page.splitlines() if line.startswith("| g3 "))
+    assert not [key for key in BESIDE if key.startswith("g")]
+
+
 def test_what_was_not_measured_is_said() -> None:
     """No parts, no parameters, one backbone, one augmentation, no elastic transform, no runs.json."""
     records = make_records(gain=2.0, noise=0.5)
@@ -219,16 +259,16 @@ def test_what_was_not_measured_is_said() -> None:
         & (records["perturbation"] != "cj_rot_et")
     ]
     found = by_key(records)
-    for key in ("b2", "b4", "c1", "c2", "d1", "e1", "e2", "f1", "f2"):
+    for key in ("b2", "b4", "c1", "c2", "d1", "e1", "e2", "f1", "f2", "g1", "g2", "g3", "g4"):
         assert found[key].verdict == NOT_MEASURED
     page = page_of(records, [])
     assert "no records of the protocol `parameters`" in page
     assert "There is no `runs.json`" in page
-    assert page.count("This study has no records for it") == 9
+    assert page.count("This study has no records for it") == 13
 
 
 def test_one_seed_is_undecided_and_has_no_interval() -> None:
-    records = make_records(gain=2.0, seeds=1, parameters=True)
+    records = make_records(gain=2.0, seeds=1, parameters=True, equivariance=True)
     assert {one.verdict for one in by_key(records).values()} == {ONE_SEED}
     page = page_of(records, make_runs(records))
     assert "0 statements have an interval" in page

@@ -215,7 +215,6 @@ def pretrain_command(recipe: RunRecipe, store: Store, folder: Path) -> list[str]
     return ["-m", "clever.cli", "pretrain", *options, "--device", "cpu", "--threads", "1", "--log-every", "2"]
 
 
-@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_and_torchrun_resumes(
     make_recipe: Any, digits_store: Store, tmp_path: Path
 ) -> None:
@@ -248,7 +247,6 @@ def test_a_signal_to_one_process_stops_all_and_torchrun_resumes(
     assert [row["loss"] for row in finished[: len(rows)]] == [row["loss"] for row in rows]
 
 
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_all(make_recipe: Any, digits_store: Store, tmp_path: Path) -> None:
     recipe = make_recipe(backbone=VIT, optimisation=STEPS | {"learning_rate": 1e30, "clip_gradient": None})
     outcomes = finish(launch(*pretrain_command(recipe, digits_store, tmp_path / "run")))

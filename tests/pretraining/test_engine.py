@@ -193,7 +193,6 @@ def stopped_in_the_middle(
     raise AssertionError(f"three runs ended before the signal: {said}")
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_a_random_step_resumes_to_the_same_bits(
     uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path
 ) -> None:
@@ -209,7 +208,6 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_bits(
     assert_same_result(folder, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_warned_run_saves_its_state_and_asks_to_be_started_again(
     uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path
 ) -> None:
@@ -222,7 +220,6 @@ def test_a_warned_run_saves_its_state_and_asks_to_be_started_again(
     assert_same_result(folder, uninterrupted)
 
 
-@pytest.mark.slow
 def test_ctrl_c_saves_the_state_as_sigterm_does(
     uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ..miniature import MINIATURE
+
 pytest.importorskip("snakemake", reason="the workflow needs the extra [workflow]")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,29 +20,6 @@ PARTS = (
     *("Snakefile", "config.yaml", "environment.yml", "environment.post-deploy.sh"),
     *("profiles", "workflow", "src", "paper_figures"),
 )
-
-MINIATURE = """
-study: mini
-data:
-  digits: {source: digits, image_size: 32, train_limit: 60, test_limit: 40}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 32}
-augmentations:
-  caug: {name: caug, global_size: 32, local_size: 16, local_views: 1}
-methods:
-  dino+clever:
-    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8}
-    equivariance: {name: clever}
-pretrainings:
-  - data: digits
-    backbones: [tiny]
-    methods: [dino+clever]
-    augmentations: [caug]
-    optimisation: {epochs: 1, batch_size: 20, warmup_epochs: 0}
-controls: [untrained]
-evaluations:
-  linear: {perturbations: [orig, rot180], training_views: plain, epochs: 2}
-"""
 
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from .conftest import MINIATURE, planned_jobs
+from ..miniature import MINIATURE
+from .conftest import planned_jobs
 
 OUTER = """
 configfile: "config.yaml"

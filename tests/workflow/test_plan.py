@@ -11,9 +11,10 @@ import yaml
 from clever.augmentation import AugmentationOptions
 from clever.config import load_study
 
-from .conftest import MINIATURE, ROOT, Snakemake, planned_jobs
+from ..miniature import MINIATURE
+from .conftest import ROOT, Snakemake, planned_jobs
 
-DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
+DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "figure_claims": 1, "report": 1}
 STUDIES = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
 PROFILES = [*sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml")), ROOT / "profiles/default/config.yaml"]
 

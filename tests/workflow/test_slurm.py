@@ -23,37 +23,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+
+from ..miniature import changed, miniature
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo")
 # Debian keeps daemons where only root looks.
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
-STUDY = """
-study: NAME
-data:
-  digits: {source: digits, image_size: 32, train_limit: 60, test_limit: 20}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 32}
-augmentations:
-  caug: {name: caug, global_size: 32, local_size: 16, local_views: 1}
-methods:
-  dino: &dino
-    baseline: {name: dino, out_dim: 16, hidden_dim: 16, bottleneck_dim: 8}
-  dino+clever: {<<: *dino, equivariance: {name: clever}}
-pretrainings:
-  - &tiny
-    data: digits
-    backbones: [tiny]
-    methods: [dino]
-    augmentations: [caug]
-    optimisation: {epochs: 1, batch_size: 20, warmup_epochs: 0}
-  - <<: *tiny
-    methods: [dino+clever]
-    optimisation: {epochs: 60, batch_size: 20, warmup_epochs: 0}
-controls: []
-evaluations:
-  linear: {perturbations: [orig, rot180], training_views: plain, epochs: 2}
-"""
+HEAD = {"name": "dino", "out_dim": 16, "hidden_dim": 16, "bottleneck_dim": 8}
+
+
+def study_of(name: str, epochs: int = 60) -> str:
+    """The miniature study without controls, with a second, long run of another method."""
+    study = yaml.safe_load(miniature(study=name, controls=[], methods={"dino": {"baseline": HEAD}}))
+    (block,) = study["pretrainings"]
+    study["pretrainings"] = [block | {"methods": ["dino"]}, changed(block, {"optimisation": {"epochs": epochs}})]
+    return yaml.safe_dump(study)
+
+
 LONG_RUN = "digits/tiny/dino+clever/caug/seed0"
 
 CONFIGURATION = """
@@ -232,7 +220,7 @@ def limited(cluster: Cluster, project: Path) -> Limited:
     folder = project / "limited"
     folder.mkdir()
     study = folder / "study.yaml"
-    study.write_text(STUDY.replace("NAME", "limited").replace("epochs: 60,", "epochs: 100000,"))
+    study.write_text(study_of("limited", epochs=100_000))
     clever = str(Path(sys.executable).parent / "clever")
     store = ["--study", str(study), "--data", "digits", "--output", str(folder / "store")]
     subprocess.run([clever, "prepare", *store], env=environment, check=True, capture_output=True, timeout=120)
@@ -247,12 +235,11 @@ def limited(cluster: Cluster, project: Path) -> Limited:
     return Limited(folder, command, environment)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("limited")
 def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(project: Path, cluster: Cluster) -> None:
     environment = cluster.environment | {"PYTHONPATH": str(project / "src")}
-    (project / "here.yaml").write_text(STUDY.replace("NAME", "here"))
-    (project / "cluster.yaml").write_text(STUDY.replace("NAME", "cluster"))
+    (project / "here.yaml").write_text(study_of("here"))
+    (project / "cluster.yaml").write_text(study_of("cluster"))
     results = project / "results"
 
     def start(study: str, *arguments: str) -> subprocess.Popen[bytes]:

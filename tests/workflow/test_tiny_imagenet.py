@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 from PIL import Image
 
@@ -39,7 +38,6 @@ def draw(root: Path, classes: list[str]) -> list[str]:
     return [order[number] for number in sorted(range(len(order)), key=lambda number: f"val_{number}.JPEG")]
 
 
-@pytest.mark.slow
 def test_from_the_downloaded_folder_to_the_report(snakemake: Snakemake, project: Path, tmp_path: Path) -> None:
     classes = sorted(yaml.safe_load((project / STUDY).read_text())["data"]["tiny"]["classes"])
     order = draw(tmp_path / "tiny-imagenet-200", classes)

@@ -32,7 +32,7 @@ ROTATION = 45.0
 """Degrees; within the training range of the paper, ±90."""
 ELASTIC_ALPHA, ELASTIC_SIGMA, ELASTIC_REFERENCE = 100.0, 5.0, 224.0
 """The paper's distortion of images of 224 px, scaled to the size of the photographs."""
-PICTURE = 160
+PICTURE = 112
 """Side in pixels of the photographs that are kept."""
 
 

@@ -74,7 +74,6 @@ def test_a_frozen_backbone_keeps_every_bit_and_a_free_one_does_not(data: CocoSet
     assert not any("running" in name for name in backbone)
 
 
-@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bits(data: CocoSet, tmp_path: Path) -> None:
     whole = detector()
     expected = train_detector(whole, data, STEP, seed=3, run="run")

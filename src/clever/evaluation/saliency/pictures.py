@@ -13,7 +13,7 @@ from clever.evaluation.saliency.datasets import Photograph
 from clever.evaluation.saliency.scores import intersection_over_union
 from clever.evaluation.subject import Subject
 
-LONGEST = 200
+LONGEST = 144
 """Longer side in pixels of what is kept."""
 
 
