@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from clever.invocation import command
 from clever.results.run_id import AXIS_PATTERN, VARIED_PATTERN
 from clever.workflow_setup import default_study, set_up
 
@@ -29,6 +30,8 @@ if not workflow.overwrite_configfiles:
 study_files = [] if as_module else workflow.overwrite_configfiles or [default_study(source)]
 setup = set_up(config, study_files, sys.argv)
 study, protocols, urgency = setup.study, setup.protocols, setup.urgency
+# Quoted by the report; another workflow has its own command.
+made_by = "" if as_module else command(workflow.overwrite_configfiles, workflow.config_settings.config)
 
 run_id = "{data}/{backbone}/{method}/{augmentation}/seed{seed}"
 

@@ -161,7 +161,7 @@ def _summary(findings: Sequence[Finding], with_healthy: bool) -> str:
             str(len(finding.pooled.comparisons)),
             str(difference.seeds if difference else 0),
             format_difference(difference, unit) + (f" {unit}" if difference else ""),
-            _p_value(finding.p_holm),
+            p_value(finding.p_holm),
             finding.shown,
         ]
         if with_healthy:
@@ -172,7 +172,8 @@ def _summary(findings: Sequence[Finding], with_healthy: bool) -> str:
     return markdown_grid(("", "statement"), heads, rows)
 
 
-def _p_value(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p-value as text; a dash if there is none."""
     if math.isnan(value):
         return NOTHING
     return f"{value:.3f}" if value >= 0.001 else "below 0.001"

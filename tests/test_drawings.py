@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from clever.config import parse_study
-from clever.drawings import DRAWINGS
+from clever.drawings import DRAWINGS, FILES, contained_items
 from clever.evaluation import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,9 +27,10 @@ def test_captions_and_lines_match() -> None:
 def test_a_line_names_what_there_is(item: str) -> None:
     drawing, scripts = DRAWINGS[item], ROOT / "paper_figures"
     assert (scripts / f"{item}.py").is_file()
-    assert drawing.template is None or (scripts / drawing.template).is_file()
+    assert all((scripts / template).is_file() for template in drawing.templates)
     assert drawing.shows is None or drawing.shows in PROTOCOLS
-    assert all(".png" in DRAWINGS[figure].suffixes for figure in drawing.figures)
+    assert set(drawing.optional) <= set(drawing.reads) <= set(FILES)
+    assert drawing.embeds or drawing.embedded in drawing.suffixes, "no file that the report could contain"
 
 
 @pytest.mark.parametrize("item", DRAWINGS)
@@ -39,19 +40,23 @@ def test_a_script_has_every_option_of_its_command(item: str) -> None:
         [sys.executable, str(ROOT / "paper_figures" / f"{item}.py"), "--help"], capture_output=True, text=True
     )
     drawing = DRAWINGS[item]
-    options = {f"--{name}" for name in (*drawing.inputs, *drawing.options, *drawing.uncommitted, "output")}
+    inputs = drawing.inputs(parse_study(yaml.safe_load(STUDY), "config.yaml"))
+    options = {f"--{name}" for name in (*inputs, *drawing.options, *drawing.uncommitted, "output")}
+    options |= {"--command"} if drawing.embeds else set()
     assert options <= set(shown.stdout.replace(",", " ").split())
 
 
 def test_arguments_are_inputs_and_values_of_the_study() -> None:
     study = parse_study(yaml.safe_load(STUDY), "config.yaml")
-    inputs = SimpleNamespace(records="r.csv", runs="r.json", curves="c.csv", figures=["a.png", "b.png"], code=["x.py"])
+    inputs = SimpleNamespace(records="r.csv", runs="r.json", curves="c.csv", drawn=["a.svg", "b.md"], code=["x.py"])
     both = ["--records", "r.csv", "--runs", "r.json"]
     assert DRAWINGS["table_1"].arguments(study, inputs) == both
     assert DRAWINGS["figure_robustness"].arguments(study, inputs) == both[:2]
-    figures = ["--curves", "c.csv", "--figures", "a.png", "b.png"]
-    assert DRAWINGS["report"].arguments(study, inputs) == [*both, *figures, "--title", "CLeVER, study demo"]
-    assert DRAWINGS["findings"].arguments(study, inputs) == [*both, "--study", "demo", "--figure", ""]
+    page, rest = DRAWINGS["report"], ["--drawn", "a.svg", "b.md", "--study", "demo", "--command", "make it"]
+    assert page.arguments(study, inputs, command="make it") == [*both, "--curves", "c.csv", *rest]
+    assert page.arguments(study, inputs, {"curves"}, "make it") == [*both, *rest]
+    without_claims = study.model_copy(update={"paper": ["findings"]})
+    assert DRAWINGS["findings"].arguments(without_claims, inputs) == [*both, "--study", "demo", "--figure", ""]
     with_claims = study.model_copy(update={"paper": ["findings", "figure_claims"]})
     assert DRAWINGS["findings"].arguments(with_claims, inputs)[-2:] == ["--figure", "figure_claims.png"]
 
@@ -78,3 +83,17 @@ def test_pictures_are_those_of_the_first_seed_of_each_configuration() -> None:
     assert not any("/pixels/" in run for run in runs)
     assert drawing.uncommitted_arguments(SimpleNamespace(pictures=["a", "b"])) == ["--pictures", "a", "b"]
     assert drawing.uncommitted_arguments(SimpleNamespace(pictures=[])) == ["--pictures"]
+
+
+def test_the_report_contains_every_other_item_of_the_study() -> None:
+    """In the study's order, each once, whatever they are; curves that were not committed are done without."""
+    items = ["report", *(name for name in DRAWINGS if name != "report"), "table_1"]
+    study = parse_study(yaml.safe_load(STUDY), "config.yaml").model_copy(update={"paper": items})
+    assert contained_items(study) == items[1:-1]
+    inputs = DRAWINGS["report"].inputs(study)
+    assert inputs["drawn"] == [
+        f"<results>/paper/{name}{'.svg' if name.startswith('figure') else '.md'}" for name in items[1:-1]
+    ]
+    assert inputs.keys() - DRAWINGS["report"].inputs(study, {"curves"}).keys() == {"curves"}
+    # What cannot be drawn without a file is not offered without it.
+    assert "curves" in DRAWINGS["figure_loss_terms"].inputs(study, {"curves"})

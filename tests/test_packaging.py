@@ -174,7 +174,7 @@ def test_every_package_that_the_scripts_import_is_asked_for() -> None:
     asked = {
         "paper_figures": [*project["dependencies"], *extras["paper"]],
     }
-    imports = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
+    imports = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "markdown_it": "markdown-it-py"}
     for folder, requirements in asked.items():
         files = list((ROOT / folder).rglob("*.py"))
         own = {"clever", "snakemake", *(file.stem for file in files), *sys.stdlib_module_names}
@@ -192,6 +192,8 @@ def test_every_package_that_the_scripts_import_is_asked_for() -> None:
         }
         named = {canonicalize_name(Requirement(text).name) for text in requirements}
         assert {canonicalize_name(imports.get(name, name)) for name in found - own} <= named, folder
+    module = {package: name for name, package in imports.items()}
     text = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "paper_figures").rglob("*.py"))
     for requirement in extras["paper"]:
-        assert f"import {Requirement(requirement).name}" in text or f"from {Requirement(requirement).name}" in text
+        name = module.get(Requirement(requirement).name, Requirement(requirement).name)
+        assert f"import {name}" in text or f"from {name}" in text

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from clever.drawings import DRAWINGS
+from clever.invocation import command
 from clever.workflow_setup import default_study, set_up
 
 CONTENT = yaml.safe_load("""
@@ -159,3 +160,12 @@ def test_committed_records_are_drawn_with_the_pictures_that_are_here() -> None:
     here.parent.mkdir(parents=True)
     here.write_bytes(b"")
     assert set_up(measured, [study], ["snakemake"]).uncommitted(drawing) == {"pictures": [str(here)]}
+
+
+def test_the_quoted_command_is_the_same_on_every_machine() -> None:
+    study = Path.cwd() / "workflow" / "my study.yaml"
+    settings = {"from_measured": True, "data_root": "/srv/images"}
+    assert command([study], settings) == (
+        "snakemake --cores all --configfile 'workflow/my study.yaml' --config data_root=FOLDER from_measured=true"
+    )
+    assert command([], {}) == "snakemake --cores all"

@@ -55,11 +55,13 @@ class Study(Options):
     """Control rows of every table."""
     evaluations: EvaluationOptions
     """The protocols that evaluate every run and control."""
-    paper: list[PaperItem] = Field(default=["table_1", "figure_robustness", "figure_loss_terms", "report"])
+    paper: list[PaperItem] = Field(
+        default=["table_1", "figure_robustness", "figure_loss_terms", "figure_claims", "report"]
+    )
     """The tables and figures to draw. Add table_matrix if several methods share a baseline and there are enough
-    seeds for confidence intervals; findings and figure_claims for a verdict on each claim of the paper from the same
-    records; table_latents for the protocol latents; and table_references if others have published accuracies for the
-    baseline and data."""
+    seeds for confidence intervals; findings for every comparison behind the verdict on each claim of the paper;
+    table_latents for the protocol latents; and table_references if others have published accuracies for the baseline
+    and data."""
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:

@@ -7,7 +7,7 @@ outputs have its name, and a study lists it under ``paper``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,12 @@ class Drawing:
     """Which of the study's ``records``, ``runs`` and ``curves`` its script reads, each as an option of that name."""
     published: bool = True
     """Whether its script reads the values that others have published."""
-    template: str | None = None
-    """A template of paper_figures that its script fills in."""
-    figures: tuple[str, ...] = ()
-    """Other items that it embeds, as PNG."""
+    templates: tuple[str, ...] = ()
+    """Files of paper_figures that its script fills in or includes."""
+    optional: tuple[str, ...] = ()
+    """Those of ``reads`` without which it is drawn if the committed records lack them."""
+    embeds: bool = False
+    """Whether it contains the study's other items, and the command that made it."""
     options: Mapping[str, Callable[[Study], str]] = field(default_factory=dict)
     """Further options of its script, from the study."""
     uncommitted: Mapping[str, Callable[[Study], list[str]]] = field(default_factory=dict)
@@ -44,27 +46,39 @@ class Drawing:
     """What else it requires of a study: a function that returns what is missing and how to add it, None if nothing."""
 
     @property
-    def inputs(self) -> dict[str, object]:
-        """Its inputs other than code and published values, by their names in the rule."""
-        files: dict[str, object] = {name: f"<results>/{_FILES[name]}" for name in self.reads}
-        if self.figures:
-            files["figures"] = [f"<results>/paper/{figure}.png" for figure in self.figures]
+    def embedded(self) -> str:
+        """Suffix of its file that another page can contain: the vector graphic of a figure, else Markdown."""
+        return ".svg" if ".svg" in self.suffixes else ".md"
+
+    def inputs(self, study: Study, lacking: Collection[str] = ()) -> dict[str, object]:
+        """Its inputs other than code and published values, by their names in the rule.
+
+        Args:
+            study: the study whose items it may contain.
+            lacking: which of ``FILES`` do not exist.
+        """
+        left_out = set(lacking) & set(self.optional)
+        files: dict[str, object] = {name: f"<results>/{FILES[name]}" for name in self.reads if name not in left_out}
+        if self.embeds:
+            files["drawn"] = [f"<results>/paper/{item}{DRAWINGS[item].embedded}" for item in contained_items(study)]
         return files
 
-    def arguments(self, study: Study, inputs: object) -> list[str]:
+    def arguments(self, study: Study, inputs: object, lacking: Collection[str] = (), command: str = "") -> list[str]:
         """Its script's arguments, without the output.
 
         Args:
             study: the study that sets the options.
             inputs: an attribute for each name of ``self.inputs``: a path, or a sequence of paths.
+            lacking: as in ``self.inputs``.
+            command: the command that draws the study, for a page that quotes it.
         """
         found = []
-        for name in self.inputs:
+        for name in self.inputs(study, lacking):
             paths = getattr(inputs, name)
             found += [f"--{name}", *([paths] if isinstance(paths, str) else map(str, paths))]
         for name, value in self.options.items():
             found += [f"--{name}", value(study)]
-        return found
+        return [*found, "--command", command] if self.embeds else found
 
     def uncommitted_inputs(self, study: Study) -> dict[str, list[str]]:
         """The inputs that are never committed, below the study's results, by their names in the rule."""
@@ -73,6 +87,11 @@ class Drawing:
     def uncommitted_arguments(self, inputs: object) -> list[str]:
         """Its script's arguments for these inputs; ``inputs`` has a sequence of paths for each name."""
         return [word for name in self.uncommitted for word in (f"--{name}", *map(str, getattr(inputs, name)))]
+
+
+def contained_items(study: Study) -> list[str]:
+    """The study's items in its order, without those that contain others."""
+    return [item for item in dict.fromkeys(study.paper) if not DRAWINGS[item].embeds]
 
 
 def pictures_of(protocol: str) -> Callable[[Study], list[str]]:
@@ -119,10 +138,6 @@ def _methods(study: Study) -> str:
 
 def _name(study: Study) -> str:
     return study.study
-
-
-def _title(study: Study) -> str:
-    return f"CLeVER, study {study.study}"
 
 
 def _claims(study: Study) -> str:
@@ -178,7 +193,8 @@ def _schedules(study: Study) -> str | None:
     )
 
 
-_FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
+FILES = {"records": "records.csv", "runs": "runs.json", "curves": "curves.csv"}
+"""The files of a study's measurements, by the names that ``Drawing.reads`` uses."""
 _TABLE = ("Tables", (".md", ".csv", ".tex"))
 _FIGURE = ("Figures", (".pdf", ".png", ".svg"))
 _BOTH = ("records", "runs")
@@ -219,15 +235,16 @@ DRAWINGS: dict[str, Drawing] = {
         "Report",
         (".html",),
         ("records", "runs", "curves"),
-        template="report.html.jinja",
-        figures=("figure_robustness", "figure_loss_terms"),
-        options={"title": _title},
+        templates=("report.html.jinja", "report.css", "report.js"),
+        optional=("curves",),
+        embeds=True,
+        options={"study": _name},
     ),
     "findings": Drawing(
         "Report",
         (".md",),
         _BOTH,
-        template="findings.md.jinja",
+        templates=("findings.md.jinja",),
         options={"study": _name, "figure": _claims},
         shows="linear",
     ),

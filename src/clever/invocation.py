@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from clever.errors import UserError
 from clever.options import Options, parse
@@ -51,3 +55,21 @@ def separate(config: Mapping[str, object]) -> tuple[Invocation, dict[str, object
     settings = {key: value for key, value in config.items() if key in ADVICE}
     study = {key: value for key, value in config.items() if key not in ADVICE}
     return parse(Invocation, settings, "--config"), study
+
+
+def command(files: Sequence[str | Path], settings: Mapping[str, object]) -> str:
+    """The command that runs or draws the study again, for a page that quotes it.
+
+    Args:
+        files: the study files; none for the default study. They are named relative to the working folder.
+        settings: what ``--config`` gave. The folder of the data differs between machines, so it becomes FOLDER.
+    """
+    words = ["snakemake", "--cores", "all"]
+    if files:
+        words += ["--configfile", *(os.path.relpath(file) for file in files)]
+    if settings:
+        words.append("--config")
+        for key, value in sorted(settings.items()):
+            text = value if isinstance(value, str) else json.dumps(value)
+            words.append(f"{key}={'FOLDER' if key == 'data_root' else text}")
+    return shlex.join(words)

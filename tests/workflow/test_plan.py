@@ -14,7 +14,7 @@ from clever.config import load_study
 from ..miniature import MINIATURE
 from .conftest import ROOT, Snakemake, planned_jobs
 
-DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
+DRAWINGS = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "figure_claims": 1, "report": 1}
 STUDIES = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
 PROFILES = [*sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml")), ROOT / "profiles/default/config.yaml"]
 

@@ -24,7 +24,7 @@ from .conftest import Snakemake, planned_jobs
 
 RUN = "digits/tiny/dino+clever/caug/seed0"
 CONTROL = "digits/tiny/untrained/none/seed0"
-LATER = {"collect": 1, "table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
+LATER = {"collect": 1, "table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "figure_claims": 1, "report": 1}
 
 
 def plan(snakemake: Snakemake, *arguments: str, study: str = "mini.yaml") -> dict[str, int]:
@@ -205,7 +205,7 @@ def test_committed_records_are_drawn_without_data_or_training(project: Path, sna
     arguments = ("--configfile", "workflow/studies/cifar10_cpu.yaml", "--config", "from_measured=true")
     planned = snakemake("--dry-run", "--quiet", "rules", *arguments)
     assert planned.returncode == 0, planned.stdout
-    drawn = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "report": 1}
+    drawn = {"table_1": 1, "figure_robustness": 1, "figure_loss_terms": 1, "figure_claims": 1, "report": 1}
     assert planned_jobs(planned.stdout) == {"committed": 3, "committed_sums": 1, **drawn}
     folder = project / "results" / "cifar10_cpu" / "measured"
     # A long file may be committed compressed.

@@ -1,11 +1,14 @@
 # One rule per table or figure of the paper, each redrawn alone on request: an item of clever.drawings has the script
 # paper_figures/<item>.py and the caption workflow/report/<item>.rst.
 
-from clever.drawings import DRAWINGS
+from clever.drawings import DRAWINGS, FILES, contained_items
 from clever.job_code import drawing_code
 
 figures = source / "paper_figures"
+captions = source / "workflow" / "report"
 published = sorted(str(file) for file in (figures / "published").glob("*.csv"))
+# Committed records may lack the curves, which are large.
+lacking = {name for name, file in FILES.items() if setup.invocation.from_measured and file not in committed_files}
 
 for item, drawing in DRAWINGS.items():
 
@@ -13,10 +16,11 @@ for item, drawing in DRAWINGS.items():
         name:
             item
         input:
-            **drawing.inputs,
+            **drawing.inputs(study, lacking),
             **setup.uncommitted(drawing),
             script=figures / f"{item}.py",
-            template=figures / drawing.template if drawing.template else [],
+            templates=[figures / name for name in drawing.templates],
+            captions=[captions / f"{name}.rst" for name in contained_items(study)] if drawing.embeds else [],
             published=published if drawing.published else [],
             code=drawing_code(figures / f"{item}.py", package.parent),
         output:
@@ -35,7 +39,7 @@ for item, drawing in DRAWINGS.items():
             # `drawing` is bound here because Snakemake calls this after the loop. `shell` is evaluated then too, so it must
             # not use a loop variable.
             arguments=lambda wildcards, input, drawing=drawing: [
-                *drawing.arguments(study, input),
+                *drawing.arguments(study, input, lacking, made_by),
                 *drawing.uncommitted_arguments(input),
             ],
         message:
