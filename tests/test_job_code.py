@@ -220,7 +220,8 @@ def test_an_evaluation_depends_on_its_own_protocol(name: str) -> None:
     assert {own.relative_to(PACKAGE).as_posix(), "evaluation/job.py"} <= found
     assert name not in ("linear", "knn", "latents") or "evaluation/features.py" in found
     others = {f"evaluation/{other}.py" for other in PROTOCOLS if other != name}
-    assert found & others <= ({"evaluation/linear.py"} if name == "semi" else set())  # semi trains linear probes
+    used = {"semi": {"linear"}, "transfer": {"linear", "logistic"}}  # semi shares the learning rate of linear probes
+    assert found & others <= {f"evaluation/{other}.py" for other in used.get(name, ())}
 
 
 def test_tables_and_figures_depend_on_what_reads_the_records() -> None:

@@ -299,6 +299,13 @@ def _add_evaluate(commands: _Commands) -> None:
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="folder of a finished run")
     parser.add_argument("--store", type=Path, required=True, metavar="FOLDER", help="prepared store to evaluate on")
     parser.add_argument(
+        "--other-store",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="prepared store of another data set that transfer names; may be given several times",
+    )
+    parser.add_argument(
         "--output-folder",
         type=Path,
         required=True,
@@ -322,11 +329,23 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         run_folder=arguments.run,
         store_folder=arguments.store,
         output_folder=arguments.output_folder,
+        other_stores=_other_stores(arguments.other_store),
         device=arguments.device,
         threads=arguments.threads,
         again=arguments.again,
     )
     drop_finished_state(arguments.run)
+
+
+def _other_stores(given: Sequence[str]) -> dict[str, Path]:
+    """Folders by name, from NAME=FOLDER."""
+    found = {}
+    for text in given:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise UserError(f"--other-store {text}: expected NAME=FOLDER, as in pets=results/study/data/pets")
+        found[name] = Path(folder)
+    return found
 
 
 def _evaluations(arguments: argparse.Namespace) -> dict[str, object]:

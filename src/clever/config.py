@@ -13,11 +13,13 @@ from clever.backbones.options import OWN_NAMES
 from clever.baselines import BASELINES
 from clever.blocks import Block, PretrainingOptions, expand
 from clever.crosschecks import refuse_contradictions
+from clever.crosschecks.data_needs import measured_on, needs_classes
 from clever.data import DataOptions
 from clever.drawings import DRAWINGS
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
+from clever.evaluation.options import ProtocolOptions
 from clever.invocation import DATA_ROOT, refuse_settings
 from clever.options import Options, nearest, parse
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe
@@ -95,6 +97,10 @@ class Study(Options):
                         f"{where}: augmentations.{augmentation} needs the source {needed}, but data.{block.data} "
                         f"has source {given}"
                     )
+        for name, settings in self.evaluation_options().items():
+            other = settings.evaluation_data()
+            if other is not None:
+                _require(f"evaluations.{name.partition('+')[0]}.data", other, self.data)
         for section, reserved in (
             ("methods", UNTRAINED),
             ("backbones", PIXELS),
@@ -130,13 +136,12 @@ class Study(Options):
 
     @model_validator(mode="after")
     def _labels_suffice(self) -> Self:
-        used = {block.data for block in self.pretrainings}
-        unlabelled = sorted(name for name, options in self.data.items() if name in used and not options.labelled)
-        for name, protocol in PROTOCOLS.items():
-            if unlabelled and protocol.needs_labels and getattr(self.evaluations, name) is not None:
-                raise ValueError(
-                    f"evaluations.{name}: needs labels, but data.{unlabelled[0]} has `labelled: false`; leave it out"
-                )
+        for name in self.evaluation_options():
+            for data in measured_on(self, name) if needs_classes(name) else ():
+                if not self.data[data].labelled:
+                    raise ValueError(
+                        f"evaluations.{name}: needs labels, but data.{data} has `labelled: false`; leave it out"
+                    )
         return self
 
     def blocks(self) -> list[Block]:
@@ -219,19 +224,23 @@ class Study(Options):
             return options
         return options.model_copy(update={"root": str(Path(data_root) / options.root)})
 
-    def evaluation_options(self, data_root: str = DATA_ROOT) -> dict[str, Options]:
-        """The protocols of the study and their options; a variant of a protocol is named <protocol>+<variant>.
+    def evaluation_options(self, data_root: str = DATA_ROOT) -> dict[str, ProtocolOptions]:
+        """The evaluations of the study and their options: <protocol>, <protocol>+<variant>, transfer+<data>.
 
         The root of a protocol's data set is joined to ``data_root``.
         """
-        found: dict[str, Options] = {}
-        for name in PROTOCOLS:
-            options = getattr(self.evaluations, name)
-            for variant, settings in ({} if options is None else options.expanded()).items():
+        found: dict[str, ProtocolOptions] = {}
+        for protocol in PROTOCOLS:
+            options: ProtocolOptions | None = getattr(self.evaluations, protocol)
+            for name, settings in ({} if options is None else options.named(protocol)).items():
                 if isinstance(settings, ExternalOptions):
                     settings = settings.model_copy(update={"root": str(Path(data_root) / settings.root)})
-                found[name if variant is None else f"{name}+{variant}"] = settings
+                found[name] = settings
         return found
+
+    def evaluation_data(self) -> list[str]:
+        """The data sets that runs are evaluated on besides their own, sorted."""
+        return sorted({name for options in self.evaluation_options().values() if (name := options.evaluation_data())})
 
 
 def _runs(block: Block) -> Iterator[RunRecipe]:

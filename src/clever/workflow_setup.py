@@ -14,8 +14,8 @@ from clever.crosschecks.missing_data import missing_data
 from clever.drawings import Drawing
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
+from clever.evaluation.options import ProtocolOptions
 from clever.invocation import Invocation, refuse_settings, separate
-from clever.options import Options
 from clever.pretraining.recipe import RunRecipe
 from clever.study_file import read_study
 
@@ -33,7 +33,7 @@ class Setup:
     recipes: dict[str, RunRecipe]
     """Recipe of every run by its id, computed once: Snakemake asks for each of them."""
     invocation: Invocation
-    protocols: dict[str, Options]
+    protocols: dict[str, ProtocolOptions]
     """Options of every protocol, with its data under ``data_root``. A variant, ``<protocol>+<name>``, is the same code
     with other options."""
     results: str

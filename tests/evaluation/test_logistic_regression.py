@@ -12,13 +12,8 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
 from clever.errors import UserError
-from clever.evaluation.logistic_regression import (
-    PENALTIES,
-    accuracy,
-    fit,
-    mean_class_accuracy,
-    search_penalty,
-)
+from clever.evaluation.accuracies import accuracy, mean_class_accuracy
+from clever.evaluation.logistic_regression import PENALTIES, fit, search_penalty
 
 
 def digits(n: int | None = None) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from clever.evaluation import semi
+from clever.evaluation import fine_tuned
 from clever.evaluation.labelled_subset import stratified_subset
 from clever.evaluation.linear import LinearOptions
 from clever.evaluation.linear import evaluate as evaluate_linear
@@ -52,15 +52,15 @@ def test_shares_are_protocols_and_the_chosen_rows_are_noted(tmp_path: Path) -> N
 def test_only_the_labelled_images_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = coloured(tmp_path, classes=3)
     seen: list[int] = []
-    original = semi.Batches.epoch
+    original = fine_tuned.Batches.epoch
 
-    def epoch(self: semi.Batches, number: int, start: int = 0) -> Any:
+    def epoch(self: fine_tuned.Batches, number: int, start: int = 0) -> Any:
         for batch in original(self, number, start):
             if self.shuffle:
                 seen.extend(batch.indices.tolist())
             yield batch
 
-    monkeypatch.setattr(semi.Batches, "epoch", epoch)
+    monkeypatch.setattr(fine_tuned.Batches, "epoch", epoch)
     evaluate(subject_of(TwoParts(), store), SemiOptions(shares=[0.2], parts=["ALL"], **{**QUICK, "epochs": 2}))
     rows = stratified_subset(store.split("train").labels.numpy(), 0.2, 0)
     assert np.array_equal(np.unique(seen), rows)
@@ -75,18 +75,18 @@ def test_a_killed_evaluation_ends_with_the_same_records(tmp_path: Path, monkeypa
     class KilledError(Exception):
         pass
 
-    original = semi.Pace.reached
+    original = fine_tuned.Pace.reached
 
-    def reached(self: semi.Pace, done: int, more: str = "") -> None:
+    def reached(self: fine_tuned.Pace, done: int, more: str = "") -> None:
         original(self, done, more)
         if done == 2:
             raise KilledError
 
-    monkeypatch.setattr(semi.Pace, "reached", reached)
+    monkeypatch.setattr(fine_tuned.Pace, "reached", reached)
     with pytest.raises(KilledError):
         evaluate(subject_of(build("resnet10t_half", 8), store, state_folder=tmp_path / "state"), options)
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["semi30_ALL.pt"]
-    monkeypatch.setattr(semi.Pace, "reached", original)
+    monkeypatch.setattr(fine_tuned.Pace, "reached", original)
     assert evaluate(subject_of(build("resnet10t_half", 8), store, state_folder=tmp_path / "state"), options) == expected
     assert list((tmp_path / "state").iterdir()) == []
 

@@ -45,6 +45,7 @@ DECLARED: dict[str, dict[str, str]] = {
         "evaluation/linear.py:SoftmaxRegression.initial": "weights that were drawn on the host",
         "evaluation/linear.py:train_epoch": "the order of an epoch",
         "evaluation/linear.py:_hits": "the accuracy of an epoch",
+        "evaluation/accuracies.py:rank_accuracies": "scores",
     },
     "knn": {
         "evaluation/knn.py:evaluate": "features go to the device; how many are right",
@@ -80,13 +81,13 @@ DECLARED: dict[str, dict[str, str]] = {
         "evaluation/logistic_regression.py:search_penalty": "rows that are held out",
         "evaluation/logistic_regression.py:fit": "the solution",
         "evaluation/logistic_regression.py:fit.<locals>.objective": "L-BFGS of SciPy reads each loss",
-        "evaluation/logistic_regression.py:accuracy": "a score",
-        "evaluation/logistic_regression.py:mean_class_accuracy": "a score",
+        "evaluation/accuracies.py:accuracy": "a score",
+        "evaluation/accuracies.py:mean_class_accuracy": "a score",
     },
     "semi": {
-        "evaluation/semi.py:_FineTuning.__init__": "the network goes to the device",
+        "evaluation/fine_tuned.py:FineTuning.__init__": "the network goes to the device",
         "evaluation/finetuning.py:_epoch": "the loss of an epoch",
-        "evaluation/semi.py:_FineTuning._test": "how many are right",
+        "evaluation/fine_tuned.py:FineTuning._test": "how many are right",
     },
     "relative_rotation": {
         "evaluation/relative.py:_Pairs.draw": "the pairs of an epoch",
@@ -100,6 +101,10 @@ DECLARED: dict[str, dict[str, str]] = {
         "evaluation/relative_colour.py:_scores": "scores",
     },
 }
+DECLARED["transfer"] = {
+    **{place: why for mode in ("linear", "logistic", "semi") for place, why in DECLARED[mode].items()},
+    "evaluation/accuracies.py:rank_accuracies": "scores",
+}
 """Where each protocol waits beyond ``FEATURES``, and for what: but for ``logistic``, never once a step."""
 
 ON_OBJECTS = ("latents", "relative_rotation", "relative_colour")
@@ -112,6 +117,9 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("parameters", "resnet10t_half", {"with_original": True}),
     ("logistic", "resnet10t_half", {"penalties": 3, "perturbations": ["orig"], "max_iterations": 20}),
     ("semi", "resnet10t_half", {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"]}),
+    # Not in one case: copying a network that is on the pretended device already keeps the original's stream.
+    ("transfer", "resnet10t_half", {"data": ["other"], "modes": ["linear"], "linear": {"epochs": 2}}),
+    ("transfer", "resnet10t_half", {"data": ["other"], "modes": ["finetune"], "finetune": {"epochs": 1}}),
     ("latents", "resnet10t_half", {}),
     ("equivariance", "resnet10t_half", {"angle_step": 60, "shifts": 2, "penalties": [1e-2, 1.0], "random_groups": 1}),
     ("quality", "resnet10t_half", {"views": 3, "alpha_last": 20}),

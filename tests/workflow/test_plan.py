@@ -141,6 +141,21 @@ def test_a_wrong_study_ends_in_one_line_before_any_job(
     assert not (project / "results" / "wrong").exists()
 
 
+def test_stores_that_runs_are_evaluated_on_are_inputs_of_the_evaluation(project: Path, snakemake: Snakemake) -> None:
+    content = yaml.safe_load(MINIATURE)
+    content["study"] = "transferred"
+    content["data"] |= {name: {"source": "digits", "image_size": 32, "test_limit": 50} for name in ("more", "unused")}
+    content["evaluations"]["transfer"] = {"data": ["more"], "modes": ["linear"]}
+    (project / "transferred.yaml").write_text(yaml.safe_dump(content))
+    planned = snakemake("--dry-run", "--printshellcmds", "--configfile", "transferred.yaml")
+    assert planned.returncode == 0, planned.stdout
+    assert planned_jobs(planned.stdout)["prepare"] == 2
+    commands = [line for line in planned.stdout.splitlines() if "clever evaluate" in line]
+    assert len(commands) == 2
+    assert all(" --other-store more=results/transferred/data/more " in command for command in commands)
+    assert "evaluations/digits/tiny/dino+clever/caug/seed0/transfer+more.json" in planned.stdout
+
+
 def test_a_run_that_no_study_has_is_refused(snakemake: Snakemake) -> None:
     target = "results/mini/runs/digits/tiny/dino/caug/seed0/run.json"
     refused = snakemake("--dry-run", target, "--configfile", "mini.yaml")

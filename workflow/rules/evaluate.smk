@@ -15,6 +15,8 @@ if protocols:
             backbone=f"<results>/runs/{run_id}/backbone.safetensors",
             description=f"<results>/runs/{run_id}/run.json",
             store="<results>/data/{data}/store.json",
+            # Data sets that the protocol transfer evaluates on.
+            others=[f"<results>/data/{name}/store.json" for name in study.evaluation_data()],
             code=sorted(
                 {
                     file
@@ -45,9 +47,14 @@ if protocols:
             ),
             run=lambda wildcards, input: Path(input.description).parent,
             store=lambda wildcards, input: Path(input.store).parent,
+            others=lambda wildcards, input: [
+                word
+                for name, store in zip(study.evaluation_data(), input.others, strict=True)
+                for word in ("--other-store", f"{name}={Path(store).parent}")
+            ],
             folder=lambda wildcards, output: Path(output[0]).parent,
         message:
             "evaluate {params.run}; log: {log}"
         shell:
             "clever evaluate --options {params.options:q} --run {params.run:q} --store {params.store:q}"
-            " --output-folder {params.folder:q} --threads {threads} >> {log:q} 2>&1"
+            " {params.others:q} --output-folder {params.folder:q} --threads {threads} >> {log:q} 2>&1"

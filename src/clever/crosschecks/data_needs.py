@@ -20,12 +20,23 @@ NEED_LATENTS = ("latents",)
 NEED_OBJECTS = ("relative_rotation", "relative_colour", "retrieval")
 
 
+def measured_on(study: Study, evaluation: str) -> list[str]:
+    """The data sets of the study whose images an evaluation uses, sorted: those of the runs, or the one that it names.
+
+    Args:
+        evaluation: a name from ``study.evaluation_options()``.
+    """
+    options = study.evaluation_options()[evaluation]
+    if isinstance(options, ExternalOptions):
+        return []
+    other = options.evaluation_data()
+    return sorted({block.data for block in study.blocks()}) if other is None else [other]
+
+
 def lacking_test_images(study: Study, name: str) -> Iterator[str]:
-    """Yield the evaluations that measure on a run's own data set, for a data set without test images."""
-    if not any(block.data == name for block in study.pretrainings):
-        return
-    for protocol, options in study.evaluation_options().items():
-        if not isinstance(options, ExternalOptions):
+    """Yield the evaluations that measure on a data set, one without test images."""
+    for protocol in study.evaluation_options():
+        if name in measured_on(study, protocol):
             yield (
                 f"evaluations.{protocol}: data.{name} has no test images, on which {protocol} measures; add the "
                 f"folder val, or leave {protocol} out"
@@ -39,11 +50,13 @@ def needs_classes(protocol: str) -> bool:
 
 def data_faults(study: Study) -> Iterator[str]:
     """Yield a fault for everything that a protocol needs and the data set of a run lacks."""
-    used = {block.data: study.data[block.data] for block in study.pretrainings}
+    runs_data = {block.data for block in study.blocks()}
     for protocol, options in study.evaluation_options().items():
         kind, where = protocol.partition("+")[0], f"evaluations.{protocol}"
         averaging = getattr(options, "averaging", None)
-        for name, data in used.items():
+        # The options of a protocol with its own images are compared with the runs' data all the same.
+        for name in measured_on(study, protocol) or sorted(runs_data):
+            data = study.data[name]
             known = LATENTS.get(data.source, ())
             if kind in NEED_LATENTS and not known:
                 yield (

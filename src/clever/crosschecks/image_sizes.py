@@ -47,7 +47,9 @@ def _evaluation_faults(study: Study, trained: list[RunRecipe]) -> Iterator[str]:
     pairs = {(recipe.data, recipe.backbone_name): recipe.backbone for recipe in trained}
     for protocol, options in study.evaluation_options().items():
         given: int | None = getattr(options, "image_size", None)
-        for (data, name), backbone in pairs.items():
+        other = options.evaluation_data()
+        for (own, name), backbone in pairs.items():
+            data = other or own
             # A protocol with its own images never sees the stored ones.
             size = given if isinstance(options, ExternalOptions) else given or stored_side(study.data[data])
             reason = None if size is None else refusal(backbone, size)
@@ -57,7 +59,7 @@ def _evaluation_faults(study: Study, trained: list[RunRecipe]) -> Iterator[str]:
                     f"evaluations.{protocol}.image_size: images of {size} px{said} do not fit backbones.{name}: "
                     f"{reason}"
                 )
-            last, blocks = getattr(options, "last_blocks", None), facts(backbone).blocks
+            last, blocks = options.most_last_blocks(), facts(backbone).blocks
             if last is not None and blocks is not None and last > blocks:
                 yield (
                     f"evaluations.{protocol}.last_blocks: {last} blocks were requested, but backbones.{name} "

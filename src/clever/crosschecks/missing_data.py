@@ -16,12 +16,19 @@ from clever.invocation import GIVE_PARENT
 
 if TYPE_CHECKING:
     from clever.config import Study
+    from clever.data import DataOptions
 
 
 def lacking(source: str, root: Path) -> str | None:
     """One line on what an existing folder lacks to be the source's, or None."""
     missing = SOURCES[source].missing
     return None if missing is None else missing(root)
+
+
+def _only_train(options: DataOptions) -> bool:
+    """Whether an image folder has training images only."""
+    root = expanded(options.root or "")
+    return find_split(root, "test") is None and (not options.labelled or find_split(root, "train") is not None)
 
 
 def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
@@ -42,7 +49,7 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
             yield f"data.{name}: there is no folder {options.root}; {GIVE_PARENT}"
         elif options.root and not needless and (line := lacking(options.source, expanded(options.root))) is not None:
             yield f"data.{name}: {line}"
-        elif not (options.labelled or needless) and find_split(expanded(options.root or ""), "test") is None:
+        elif options.source == "image_folder" and not needless and _only_train(options):
             yield from lacking_test_images(study, name)
     for name, settings in study.evaluation_options(data_root).items():
         if isinstance(settings, ExternalOptions):

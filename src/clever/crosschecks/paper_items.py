@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def paper_faults(study: Study) -> Iterator[str]:
     """Yield a fault for a study without protocols or items, and for each item that lacks its protocol
     or its runs."""
-    protocols = study.evaluation_options()
+    protocols = {name.partition("+")[0] for name in study.evaluation_options()}
     if not protocols:
         yield "evaluations: lists no protocol, so nothing would be measured; add one, for example linear: {}"
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clever.crosschecks.data_needs import lacking_test_images, needs_classes
+from clever.crosschecks.data_needs import lacking_test_images, measured_on, needs_classes
 from clever.crosschecks.online_probe import stored_probe_faults
 from clever.data.padding import padding_refusal
 from clever.errors import UserError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def prepared_faults(study: Study, folder: Path) -> Iterator[str]:
     """Yield the faults found in the descriptions of the stores in ``folder``. Stores with other options and damaged
     stores are skipped: they are prepared again, or rejected when they are opened."""
-    for name in sorted({block.data for block in study.pretrainings}):
+    for name in sorted({*study.evaluation_data(), *(block.data for block in study.blocks())}):
         info = _description(folder / name / "store.json")
         if info is None or not same_options(info, study.data[name]):
             continue
@@ -41,7 +41,7 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
     yield from stored_probe_faults(study, name, info)
     if classes < 2:
         for protocol in study.evaluation_options():
-            if needs_classes(protocol):
+            if needs_classes(protocol) and name in measured_on(study, protocol):
                 yield (
                     f"evaluations.{protocol}: the store of data.{name} has {classes} class, but {protocol} needs at "
                     f"least two; leave {protocol} out, or prepare more classes"
@@ -59,7 +59,7 @@ def store_faults(study: Study, name: str, info: Mapping[str, Any]) -> Iterator[s
         reason = padding_refusal(size * (2 if paired else 1), height, width, machine_memory()[1])
         if info.get("layout") == "encoded" and reason is not None:
             yield f"{block.where}.optimisation.batch_size: {reason} (data.{name})"
-    padding = _evaluation_padding(study, info, (height, width))
+    padding = _evaluation_padding(study, name, info, (height, width))
     if padding is not None:
         yield padding
 
@@ -75,11 +75,11 @@ def stored_training_images(options: DataOptions, store: Path) -> int | None:
         return None
 
 
-def _evaluation_padding(study: Study, info: Mapping[str, Any], train: tuple[int, int]) -> str | None:
+def _evaluation_padding(study: Study, name: str, info: Mapping[str, Any], train: tuple[int, int]) -> str | None:
     if info.get("layout") != "encoded":
         return None
     for protocol, options in study.evaluation_options().items():
-        images = getattr(options, "extraction_batch", None)
+        images = getattr(options, "extraction_batch", None) if name in measured_on(study, protocol) else None
         reason = None if images is None else padding_refusal(images, *train, machine_memory()[1])
         if reason is not None:
             return f"evaluations.{protocol}.extraction_batch: {reason}"

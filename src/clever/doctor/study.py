@@ -12,6 +12,7 @@ import torch
 
 from clever.baselines import BASELINES
 from clever.config import Study
+from clever.crosschecks.data_needs import measured_on
 from clever.crosschecks.missing_data import lacking
 from clever.crosschecks.prepared import same_options, store_faults
 from clever.crosschecks.teachers import teacher_warnings
@@ -24,6 +25,7 @@ from clever.doctor.machine import existing, usable_cores
 from clever.doctor.needs import Need, activation_bytes, run_need
 from clever.doctor.stores import store_bytes
 from clever.errors import UserError
+from clever.evaluation.options import ProtocolOptions
 from clever.files import expanded
 from clever.invocation import DATA_ROOT
 from clever.memory import machine_memory
@@ -48,13 +50,23 @@ MARGIN = 1.2
 def check_study(study: Study, verify: bool, data_root: str = DATA_ROOT) -> Iterator[Finding]:
     """Check data sets, then the protocols' needs, then disk, then memory. ``verify`` reads prepared stores in full."""
     results = Path("results") / study.study
-    for name in sorted({recipe.data for recipe in study.recipes().values()}):
+    for name in _data_sets(study):
         yield check_data(study, name, results, verify, data_root)
     yield from check_evaluations(study, data_root)
     yield from check_teachers(study, results)
     needs = _of_every_run(study, run_need, _weights)
     yield check_disk(study, needs, results, data_root)
     yield check_memory(needs, _of_every_run(study, activation_bytes, _views))
+
+
+def _data_sets(study: Study) -> list[str]:
+    """The data sets that runs are trained or evaluated on."""
+    return sorted({*study.evaluation_data(), *(recipe.data for recipe in study.recipes().values())})
+
+
+def _evaluating(study: Study, name: str) -> list[ProtocolOptions]:
+    """The options of the evaluations that measure on a data set."""
+    return [options for key, options in study.evaluation_options().items() if name in measured_on(study, key)]
 
 
 def check_data(study: Study, name: str, results: Path, verify: bool, data_root: str = DATA_ROOT) -> Finding:
@@ -116,7 +128,8 @@ def _compare_store(study: Study, name: str, folder: Path, store: Store, verified
     padded = ""
     if store.info["layout"] == "encoded":
         height, width = store.info["splits"]["train"]["largest"]
-        batch = max(block.optimisation.batch_size for block in study.blocks() if block.data == name)
+        batches = [block.optimisation.batch_size for block in study.blocks() if block.data == name]
+        batch = max(batches or [getattr(options, "extraction_batch", 1) for options in _evaluating(study, name)])
         size = gigabytes(3 * batch * height * width)
         padded = f", a batch of {batch} padded to at most {height} x {width} pixels ({size})"
     return Finding(subject, "ok", f"prepared in {folder}, checksum {store.checksum[:12]}, {how}{padded}")
@@ -127,7 +140,7 @@ def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root
     open_runs = [run for run in study.recipes() if not (results / "runs" / run / "run.json").exists()]
     unprepared = {
         name: store_bytes(study.data_options(name, data_root))
-        for name in sorted({recipe.data for recipe in study.recipes().values()})
+        for name in _data_sets(study)
         if not (results / "data" / name / DESCRIPTION).exists()
     }
     stores = sum(size or 0 for size in unprepared.values())

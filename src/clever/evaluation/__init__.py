@@ -18,6 +18,7 @@ from clever.evaluation import (
     relative_rotation,
     retrieval,
     semi,
+    transfer,
 )
 from clever.evaluation.detection import protocol as detection
 from clever.evaluation.equivariance import protocol as equivariance
@@ -57,6 +58,7 @@ PROTOCOLS: dict[str, Protocol[Any]] = {
     "knn": Protocol(knn.KnnOptions, knn.evaluate, needs_labels=True),
     "logistic": Protocol(logistic.LogisticOptions, logistic.evaluate, needs_labels=True),
     "semi": Protocol(semi.SemiOptions, semi.evaluate, needs_labels=True),
+    "transfer": Protocol(transfer.TransferOptions, transfer.evaluate, needs_labels=True),
     "corruption": Protocol(
         corruption.CorruptionOptions,
         corruption.evaluate,

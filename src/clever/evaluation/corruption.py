@@ -17,6 +17,7 @@ from torch import Tensor
 from clever.augmentation import PerturbationOptions, perturb
 from clever.data import ImageBatch
 from clever.errors import UserError
+from clever.evaluation.accuracies import accuracy
 from clever.evaluation.corruptions import CORRUPTIONS, SMALLEST, check, corrupt, relative_accuracy
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor
 from clever.evaluation.parts import part_selections
@@ -68,7 +69,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
         UserError: the images are too small, classes are missing from the training images, features are not finite, or
             the package that draws corruptions is not installed.
     """
-    from clever.evaluation.logistic_regression import accuracy, fit  # scipy's optimiser
+    from clever.evaluation.logistic_regression import fit  # scipy's optimiser
 
     backbone, store = subject.backbone, subject.store
     blocks = options.last_blocks if backbone.has_blocks else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 
 from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
+from clever.data.source import SPLITS
 from clever.data.verification import file_sha256
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS, Protocol
@@ -81,6 +82,7 @@ def evaluate_run(
     run_folder: Path,
     store_folder: Path,
     output_folder: Path,
+    other_stores: Mapping[str, Path] | None = None,
     device: str = "auto",
     threads: int | None = None,
     again: bool = False,
@@ -97,6 +99,7 @@ def evaluate_run(
         evaluations: options by protocol, as :func:`parse_evaluations` takes them.
         run_folder: holds run.json and backbone.safetensors, and predictor.safetensors where the run has a predictor.
         store_folder: the prepared store of the run's data set.
+        other_stores: the prepared stores of other data sets that evaluations name (``transfer``), by name.
         output_folder: where the JSON files go, and ``state/``.
         device: as ``held_device`` takes it; a GPU that ``auto`` chose is held until the records are written.
         threads: CPU threads of torch; None leaves torch's choice.
@@ -104,29 +107,33 @@ def evaluate_run(
 
     Raises:
         UserError: before anything is measured, where a protocol is unknown, its options are wrong, the run is
-            unfinished, the store is not the one that the run was trained on, or a file is not the one that was written
-            (see ``Store.verify``). A protocol that fails is reported at once; the others are still measured, and the
-            failure is raised at the end.
+            unfinished, the store is not the one that the run was trained on, another data set's store is not given, or
+            a file is not the one that was written (see ``Store.verify``). A protocol that fails is reported at once;
+            the others are still measured, and the failure is raised at the end.
     """
     chosen = parse_evaluations(evaluations, "evaluations")
     if threads:
         torch.set_num_threads(threads)
     run = read_run(run_folder / "run.json")
     subject = _subject(run, run_folder, store_folder)
+    others = _other_stores(chosen, other_stores or {})
     failures: dict[str, Exception] = {}
     waiting = []
     for evaluation in chosen:
-        if not again and _restored(evaluation, run, output_folder):
+        if not again and _restored(evaluation, run, output_folder, others):
             print(f"{evaluation.name}: up to date", file=sys.stderr, flush=True)
         else:
             waiting.append(evaluation)
     if not waiting:
         return
+    for name in sorted({data for evaluation in waiting if (data := evaluation.options.evaluation_data())}):
+        others[name].verify(remember=True)
     with held_device(device) as held:
         for evaluation in waiting:
             started = time.monotonic()
             try:
-                _evaluate(evaluation, replace(subject, device=held), run, run_folder, output_folder)
+                measured = replace(_on_its_data(evaluation, subject, others), device=held)
+                _evaluate(evaluation, measured, run, run_folder, output_folder, _evaluated(evaluation, others))
             except Exception as error:
                 failures[evaluation.name] = error
                 if len(chosen) > 1:
@@ -169,8 +176,50 @@ def _subject(run: Mapping[str, Any], run_folder: Path, store_folder: Path) -> Su
     return Subject(backbone, run["ir_dim"], store, identity, torch.device("cpu"), 0, features=features)
 
 
+def _other_stores(evaluations: Sequence[Evaluation], folders: Mapping[str, Path]) -> dict[str, Store]:
+    """The stores, not verified yet, of the data sets that evaluations name."""
+    found: dict[str, Store] = {}
+    for evaluation in evaluations:
+        name = evaluation.options.evaluation_data()
+        if name is None or name in found:
+            continue
+        if name not in folders:
+            raise UserError(
+                f"{evaluation.name}: needs the prepared store of the data set {name}: --other-store {name}=FOLDER"
+            )
+        found[name] = Store.open(folders[name])
+        for split in SPLITS:
+            if not found[name].info["splits"][split]["count"]:
+                raise UserError(f"{folders[name]}: has no {split} images, which {evaluation.name} needs")
+    return found
+
+
+def _evaluated(evaluation: Evaluation, others: Mapping[str, Store]) -> dict[str, Any]:
+    """What an evaluation file says of the data set that it was measured on, if that is not the run's."""
+    name = evaluation.options.evaluation_data()
+    return {} if name is None else {"evaluated": {"data": name, "checksum": others[name].checksum}}
+
+
+def _on_its_data(evaluation: Evaluation, subject: Subject, others: Mapping[str, Store]) -> Subject:
+    """The subject on the data set that the evaluation names; images are normalised as in pre-training."""
+    name = evaluation.options.evaluation_data()
+    if name is None:
+        return subject
+    return replace(
+        subject,
+        store=replace(others[name], mean=subject.store.mean, std=subject.store.std),
+        identity=replace(subject.identity, data_checksum=others[name].checksum),
+        features=SharedFeatures(subject.backbone),
+    )
+
+
 def _evaluate(
-    evaluation: Evaluation, shared: Subject, run: Mapping[str, Any], run_folder: Path, output_folder: Path
+    evaluation: Evaluation,
+    shared: Subject,
+    run: Mapping[str, Any],
+    run_folder: Path,
+    output_folder: Path,
+    evaluated: Mapping[str, Any],
 ) -> None:
     """Measure one protocol and write its file, kept copy first."""
     known, options = evaluation.protocol, evaluation.options
@@ -198,6 +247,7 @@ def _evaluate(
         "protocol": evaluation.name,
         "options": options.model_dump(mode="json"),
         "evaluated_by": evaluation.code,
+        **evaluated,
         "git_commit": commit,
         "git_dirty": dirty,
         "versions": package_versions(),
@@ -233,19 +283,20 @@ def _copy(kept: Path, output: Path, pictures: bool) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _restored(evaluation: Evaluation, run: Mapping[str, Any], output_folder: Path) -> bool:
+def _restored(evaluation: Evaluation, run: Mapping[str, Any], output_folder: Path, others: Mapping[str, Store]) -> bool:
     """Whether the output is up to date, after it was put back from its kept copy if need be."""
     kept, output = _files(evaluation, output_folder)
-    if _fits(output, evaluation, run):
+    if _fits(output, evaluation, run, others):
         return True
-    if not _fits(kept, evaluation, run):
+    if not _fits(kept, evaluation, run, others):
         return False
     _copy(kept, output, evaluation.protocol.pictures)
     return True
 
 
-def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any]) -> bool:
-    """Whether there is an undamaged file of this run as it is now, these options and this code, with its pictures."""
+def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any], others: Mapping[str, Store]) -> bool:
+    """Whether there is an undamaged file of this run and data set as they are now, these options and this code, with
+    its pictures."""
     try:
         found = read_evaluation(path).provenance
     except UserError:
@@ -255,6 +306,7 @@ def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any]) -> bool:
         "protocol": evaluation.name,
         "options": evaluation.options.model_dump(mode="json"),
         "evaluated_by": evaluation.code,
+        **_evaluated(evaluation, others),
     }
     if {key: found.get(key) for key in expected} != expected:
         return False

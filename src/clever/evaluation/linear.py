@@ -21,6 +21,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validat
 from torch import Tensor
 
 from clever.errors import UserError
+from clever.evaluation.accuracies import rank_accuracies, right_ranks
 from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions
 from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.standardisation import Standardisation
@@ -97,10 +98,7 @@ class SoftmaxRegression:
 
     def ranks(self, features: Tensor, labels: Tensor) -> Tensor:
         """Number of classes ranked before the right one, int64 [N]. Of equal logits the lower class comes first."""
-        logits = torch.addmm(self.bias, features, self.weight.t())
-        right = logits.gather(1, labels[:, None])
-        earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
-        return ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
+        return right_ranks(torch.addmm(self.bias, features, self.weight.t()), labels)
 
 
 def cosine_rate(rate: float, epoch: int, epochs: int) -> float:
@@ -130,13 +128,14 @@ def train_epoch(
             probe.step(batch[:, parts[part]], batch_labels, rate, options.momentum, options.weight_decay)
 
 
-def evaluate(subject: Subject, options: LinearOptions) -> list[Record]:
+def evaluate(subject: Subject, options: LinearOptions, *, mean_class: bool = False) -> list[Record]:
     """Train a classifier for each part and test it under each perturbation.
 
     A backbone that was trained without a split (``subject.ir_dim`` None) has only the part ALL. Records: ``top1`` and,
     with five classes or more, ``top5``, in percent of the test images; ``last`` for every perturbation, ``best`` for
-    ``orig`` alone (the epoch with the highest top1, the earliest of equals; its top5 is that epoch's). The same seed
-    gives the same bits on the same machine.
+    ``orig`` alone (the epoch with the highest top1, the earliest of equals; its top5 is that epoch's); with
+    ``mean_class`` also the mean over classes of each class's accuracy. The same seed gives the same bits on the same
+    machine.
 
     Raises UserError when classes are missing from the training images, features are not finite or training diverges.
     """
@@ -166,17 +165,20 @@ def evaluate(subject: Subject, options: LinearOptions) -> list[Record]:
                 )
             if clean is not None:
                 ranks = probe.ranks(clean[:, parts[part]], test_labels)
-                if part not in best or _hits(ranks, 1) > _hits(best[part][0], 1):
+                if part not in best or _hits(ranks) > _hits(best[part][0]):
                     best[part] = ranks, epoch + 1
+
+    def accuracies(ranks: Tensor) -> dict[str, float]:
+        return rank_accuracies(ranks, test_labels, len(subject.store.classes), mean_class=mean_class)
 
     records: list[Record] = []
     for part, (ranks, epoch) in best.items():
-        records += _records(subject, part, "orig", ranks, len(subject.store.classes), "best", epoch)
+        records += _records(subject, part, "orig", accuracies(ranks), len(ranks), "best", epoch)
     for perturbation in options.perturbations:
         features = clean if perturbation == "orig" and clean is not None else views.test(perturbation)
         for part, probe in probes.items():
             ranks = probe.ranks(features[:, parts[part]], test_labels)
-            records += _records(subject, part, perturbation, ranks, len(subject.store.classes), "last", options.epochs)
+            records += _records(subject, part, perturbation, accuracies(ranks), len(ranks), "last", options.epochs)
     return records
 
 
@@ -217,27 +219,25 @@ def _records(
     subject: Subject,
     part: str,
     perturbation: str,
-    ranks: Tensor,
-    classes: int,
+    values: Mapping[str, float],
+    n: int,
     selection: Literal["last", "best"],
     epoch: int,
 ) -> list[Record]:
-    # Five guesses among fewer than five classes are always right.
     return [
         subject.record(
             protocol="linear",
             part=part,
             perturbation=perturbation,
             metric=metric,
-            value=100.0 * _hits(ranks, places) / len(ranks),
-            n=len(ranks),
+            value=value,
+            n=n,
             selection=selection,
             epoch=epoch,
         )
-        for metric, places in (("top1", 1), ("top5", 5))
-        if places <= classes
+        for metric, value in values.items()
     ]
 
 
-def _hits(ranks: Tensor, places: int) -> int:
-    return int((ranks < places).sum())
+def _hits(ranks: Tensor) -> int:
+    return int((ranks < 1).sum())

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
+from clever.evaluation.accuracies import accuracy, mean_class_accuracy
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import part_selections
@@ -69,12 +70,7 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
     """
     # scipy's optimiser, not needed to read a study
     from clever.evaluation.labelled_subset import stratified_subset
-    from clever.evaluation.logistic_regression import (
-        PenaltySearch,
-        accuracy,
-        mean_class_accuracy,
-        search_penalty,
-    )
+    from clever.evaluation.logistic_regression import PenaltySearch, search_penalty
 
     backbone = subject.backbone
     blocks = options.last_blocks if backbone.has_blocks else 1

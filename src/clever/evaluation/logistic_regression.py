@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from clever.errors import UserError
+from clever.evaluation.accuracies import accuracy
 
 PENALTIES: tuple[float, ...] = tuple(float(w) for w in np.logspace(-6, 5, 45))
 """The 45 penalties of Kornblith et al. (2019), ascending."""
@@ -174,20 +175,3 @@ def search_penalty(
         progress(len(ascending) + 1, len(ascending) + 1)
     unconverged = sum(not each.converged for each in [final, *(pair[0] for pair in fits.values())])
     return PenaltySearch(final, ascending, tuple(fits[w][1] for w in ascending), unconverged)
-
-
-def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Percent of predictions int64 [N] that equal the labels int64 [N]."""
-    return 100.0 * int((predictions == labels).sum()) / len(labels)
-
-
-def mean_class_accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """The mean over classes of each class's accuracy, in percent; classes without an image are skipped.
-
-    The field's metric for FGVC-Aircraft, Caltech-101, Oxford Flowers and Oxford-IIIT Pets, whose test classes differ
-    in size.
-    """
-    images = torch.bincount(labels)
-    right = torch.bincount(labels[predictions == labels], minlength=len(images))
-    present = images > 0
-    return 100.0 * float((right[present].double() / images[present]).mean())

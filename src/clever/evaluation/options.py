@@ -28,6 +28,22 @@ class ProtocolOptions(Options):
             raise ValueError(str(error)) from error
         return self
 
+    def named(self, protocol: str) -> dict[str, ProtocolOptions]:
+        """The evaluations that this block asks for, by name: ``<protocol>`` and ``<protocol>+<variant>``."""
+        found: dict[str, ProtocolOptions] = {}
+        for variant, settings in self.expanded().items():
+            found[protocol if variant is None else f"{protocol}+{variant}"] = settings
+        return found
+
+    def evaluation_data(self) -> str | None:
+        """Name of the study's data set to evaluate on; None: the run's own, or one that the protocol reads itself."""
+        return None
+
+    def most_last_blocks(self) -> int | None:
+        """The largest number of a transformer's last blocks that is used; None where there is no such setting."""
+        last: int | None = getattr(self, "last_blocks", None)
+        return last
+
     def expanded(self) -> dict[str | None, Self]:
         """The settings of the protocol itself (None) and of each of its variants by name, without further variants.
 

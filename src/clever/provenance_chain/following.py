@@ -21,12 +21,12 @@ from clever.provenance_chain.reading import (
     study_folder,
 )
 from clever.results.differing import first_difference, value_at
-from clever.results.records import KEY, Evaluation, read_evaluation, read_records
+from clever.results.records import KEY, Evaluation, evaluation_data, read_evaluation, read_records
 from clever.results.run_description import require_run
 from clever.sealed import KEY as KEY_OF_SEAL
 from clever.sealed import content_sha256
 
-_SHARED = ("commit", "recipe_digest", "data_checksum")
+_RECORDED = ("commit", "recipe_digest", "data_checksum")
 _RUN_FILES = {
     "backbone_sha256": "backbone.safetensors",
     "metrics_sha256": "metrics.csv",
@@ -116,6 +116,9 @@ def _follow_rows(path: Path, records: list[dict[str, Any]], protocol: str) -> Ch
     else:
         _compare_records(chain, records, described, str(path), str(collected))
         _follow_run(chain, described, str(collected), folder / "runs" / run, folder)
+        other = evaluation_data(protocol)
+        if other is not None:
+            _follow_store(chain, other, str(records[0]["data_checksum"]), str(path), folder)
     return chain
 
 
@@ -139,6 +142,9 @@ def _follow_evaluation(
                 f"{chain.run}: {_name(record)}: the table says {record['value']!r}, {path} has no such record"
             )
     _compare_records(chain, measured, run, str(path), embedded)
+    evaluated = origin.get("evaluated")
+    if isinstance(evaluated, dict):
+        _compare_checksums(chain, measured, str(path), (f"provenance.evaluated of {path}", evaluated.get("checksum")))
     _compare_content(chain, path, read_json(path))
     if folder is not None:
         found = path.absolute().relative_to(folder.absolute()).as_posix()
@@ -161,6 +167,8 @@ def _follow_evaluation(
             key = first_difference(run, described)
             chain.compare(f"run.{key}", (embedded, value_at(run, key)), (where, value_at(described, key)))
     _follow_run(chain, described, where, run_folder, folder)
+    if isinstance(evaluated, dict):
+        _follow_store(chain, str(evaluated.get("data")), str(evaluated.get("checksum")), str(path), folder)
     return chain
 
 
@@ -189,11 +197,12 @@ def _follow_run(chain: Chain, run: Mapping[str, Any], where: str, run_folder: Pa
                 chain.missing.append(f"{file}: not found, its content cannot be compared with {where}")
     if folder is not None:
         _compare_with_collected(chain, run, where, folder / "runs.json")
-    _follow_store(chain, run, where, folder)
+    _follow_store(chain, str(recipe.get("data")), run["data_checksum"], where, folder)
 
 
-def _follow_store(chain: Chain, run: Mapping[str, Any], where: str, folder: Path | None) -> None:
-    file = None if folder is None else folder / "data" / str(run["recipe"].get("data")) / DESCRIPTION
+def _follow_store(chain: Chain, name: str, recorded: str, where: str, folder: Path | None) -> None:
+    """Compare the checksum that ``where`` records for a data set with its store."""
+    file = None if folder is None else folder / "data" / name / DESCRIPTION
     if file is None or not file.is_file():
         chain.missing.append(f"{file or 'a results folder'}: not found; the data are known only by their checksum")
         return
@@ -205,7 +214,7 @@ def _follow_store(chain: Chain, run: Mapping[str, Any], where: str, folder: Path
         raise UserError(f"{file}: is not a description of a store ({error!r}); prepare the data set again") from None
     facts = {"checksum": checksum, "counts": counts, "origin": store.get("origin"), "options": store.get("options")}
     chain.links.append(Link("store", str(file), facts))
-    chain.compare("data checksum", (where, run["data_checksum"]), (file, checksum))
+    chain.compare("data checksum", (where, recorded), (file, checksum))
     chain.compare("data checksum", (file, checksum), ("the files listed in it", computed))
     _compare_content(chain, file, store)
 
@@ -221,10 +230,20 @@ def _compare_records(
     chain: Chain, records: Sequence[Mapping[str, Any]], run: Mapping[str, Any], records_name: str, description_name: str
 ) -> None:
     """Compare the run id, commit, recipe and data in the records with the run's description."""
-    says = {"run": run["run"], "commit": run["git_commit"]} | {key: run[key] for key in _SHARED[1:]}
+    says = {"run": run["run"], "commit": run["git_commit"], "recipe_digest": run["recipe_digest"]}
     for column, expected in says.items():
         for found in sorted({str(record[column]) for record in records}):
             chain.compare(f"records' {column}", (records_name, found), (description_name, expected))
+    own = [record for record in records if evaluation_data(str(record["protocol"])) is None]
+    _compare_checksums(chain, own, records_name, (description_name, run["data_checksum"]))
+
+
+def _compare_checksums(
+    chain: Chain, records: Sequence[Mapping[str, Any]], records_name: str, expected: tuple[str, object]
+) -> None:
+    """Compare the checksum of the data in the records with the one that is expected, named by its place."""
+    for found in sorted({str(record["data_checksum"]) for record in records}):
+        chain.compare("records' data_checksum", (records_name, found), expected)
 
 
 def _compare_with_table(chain: Chain, path: Path, measured: Sequence[Mapping[str, Any]], table: Path) -> None:
@@ -257,7 +276,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _record_link(where: str, records: Sequence[Mapping[str, Any]]) -> Link:
-    return Link("records", where, {key: "|".join(sorted({str(r[key]) for r in records})) for key in _SHARED})
+    return Link("records", where, {key: "|".join(sorted({str(r[key]) for r in records})) for key in _RECORDED})
 
 
 def _compare_with_collected(chain: Chain, run: Mapping[str, Any], where: str, collected: Path) -> None:

@@ -81,6 +81,8 @@ class Record:
     ``top5``, ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` except ``penalty`` and the protocols
     ``equivariance`` and ``quality``, whose units are stated there; a fraction, at most 1, for ``r2_*``, ``mrr``,
     ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
+    ``data`` is what the run was trained on, and ``data_checksum`` that of the store that the number was measured on:
+    another one than the run's for ``transfer``, whose ``protocol`` names it (:func:`evaluation_data`).
     ``selection`` is ``last`` for the final classifier. ``best`` is the highest value over the epochs, measured on
     the test images themselves, which is what the authors print (eval_linear.py:326,347). ``epoch`` is the number of
     epochs for which the classifier was trained; 0 where nothing is trained.
@@ -126,6 +128,15 @@ class Evaluation:
 
 
 _EVALUATION = TypeAdapter(Evaluation)
+
+
+def evaluation_data(protocol: str) -> str | None:
+    """The data set that a record of ``transfer_<mode>+<data>`` was measured on; None for other protocols.
+
+    Every other record was measured on the data set of its run, or on one that its protocol reads itself.
+    """
+    kind, _, rest = protocol.partition("+")
+    return rest.partition("+")[0] or None if kind.startswith("transfer_") else None
 
 
 def write_evaluation(path: Path, records: Sequence[Record], provenance: dict[str, Any]) -> None:
@@ -222,12 +233,16 @@ def _compare_with_run(path: Path, evaluation: Evaluation, described: Mapping[str
     run = evaluation.provenance.get("run")
     if not isinstance(run, dict):
         return
+    # transfer measures on another data set than the run's.
+    evaluated = evaluation.provenance.get("evaluated")
+    expected = run | {"data_checksum": evaluated["checksum"]} if isinstance(evaluated, dict) else run
     for record in evaluation.records:
         for column, key in _SHARED.items():
-            if key in run and getattr(record, column) != run[key]:
+            if key in expected and getattr(record, column) != expected[key]:
+                whose = "the run" if expected[key] == run.get(key) else f"the data set {evaluation_data(record.protocol)}"
                 raise UserError(
-                    f"{path}: {column} of a record is {getattr(record, column)}, but {key} of the run is {run[key]}; "
-                    "evaluate again"
+                    f"{path}: {column} of a record is {getattr(record, column)}, but {key} of {whose} is "
+                    f"{expected[key]}; evaluate again"
                 )
     current = described.get(str(run.get("run")))
     if current is not None and current != run:
