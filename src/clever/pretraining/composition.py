@@ -60,6 +60,7 @@ def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpa
         return baseline_kind(options)
 
     add_on: Equivariance = equivariance_kind(method.equivariance, feature_dim, space)  # type: ignore[arg-type, call-arg]
+    add_on.output_dim = getattr(method.baseline, "out_dim", None)
     return Objective(add_on, make_baseline)
 
 
