@@ -117,11 +117,10 @@ def correlations(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Correlati
 def draw(found: Mapping[str, Mapping[str, Mapping[str, Correlation]]]) -> Figure:
     """One panel per data set, one row per measure, one mark with its interval per group of runs.
 
-    Raises:
-        UserError: there is no correlation to draw.
+    Without a correlation, the figure says what is missing.
     """
     if not found:
-        raise UserError(f"no data set has {FEWEST} trained runs that differ in both accuracy and a measure")
+        return _nothing()
     groups = list(dict.fromkeys(group for panel in found.values() for group in panel))
     looks = dict(zip(groups, (style.Mark(style.INK, "o"), *style.SPARE_MARKS), strict=False))
     shown = [
@@ -159,6 +158,14 @@ def draw(found: Mapping[str, Mapping[str, Mapping[str, Correlation]]]) -> Figure
             title_fontsize=8,
             alignment="left",
         )
+    return figure
+
+
+def _nothing() -> Figure:
+    with style.house_style():
+        figure = style.new_figure(6.0, 1.2)
+        text = f"No data set has {FEWEST} trained runs that differ in both accuracy and a measure."
+        figure.text(0.5, 0.5, text, ha="center", va="center", color=style.MUTED)
     return figure
 
 

@@ -27,6 +27,7 @@ from tables import Kind, Row, Table, to_latex, to_markdown
 from clever.files import write_text
 from clever.results.records import read_records
 from clever.results.run_description import read_runs, unhealthy_runs
+from clever.results.run_id import setting, unvaried
 
 VALUES_HEAD = "values"
 CSV_HEADS = (
@@ -37,13 +38,12 @@ Seeds = Mapping[int, float]
 
 
 class Measurement(NamedTuple):
-    """What was measured. ``evaluated`` is the data set, empty for the one of pre-training."""
+    """What was measured."""
 
     protocol: str
     part: str = "ALL"
     perturbation: str = "orig"
     metric: str = "top1"
-    evaluated: str = ""
 
 
 Key = tuple[Configuration, Measurement]
@@ -105,6 +105,20 @@ class Numbers:
             return None
         return paired_difference(_frame(self.measured[key]), _frame(self.measured[reference]))
 
+    def recipe_of_views(self, configuration: Configuration) -> str:
+        """Which training recipe (baug, caug, caug_plus, ...) made a configuration's views, whatever its name is."""
+        prefix = "/".join(configuration) + "/"
+        recipe: Mapping[str, Any] = next(
+            (run["recipe"] for name, run in self.runs.items() if name.startswith(prefix)), {}
+        )
+        return str((recipe.get("augmentation") or {}).get("name", unvaried(configuration.augmentation)))
+
+    def printed_for(self, key: Key) -> Printed | None:
+        """The published value of a cell; an augmentation under another name counts as its recipe."""
+        if key in self.printed or setting(key[0].augmentation) is not None:
+            return self.printed.get(key)
+        return self.printed.get((key[0]._replace(augmentation=self.recipe_of_views(key[0])), key[1]))
+
     def where(self, configuration: Configuration, seeds: Iterable[int]) -> list[str]:
         """The run ids of a configuration."""
         return [f"{'/'.join(configuration)}/seed{seed}" for seed in sorted(seeds)]
@@ -127,9 +141,7 @@ def read_numbers(records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[
     order = sorted(range(len(published)), key=lambda row: not str(published["item"].iloc[row]).endswith("_readme"))
     for _, row in published.iloc[order].iterrows():
         configuration = Configuration(*(str(row[name]) for name in columns[:4]))
-        elsewhere = "" if row["evaluation_data"] == row["data"] else str(row["evaluation_data"])
-        protocol, part, perturbation, metric = (str(row[name]) for name in columns[4:])
-        what = Measurement(protocol, part, perturbation, metric, elsewhere)
+        what = published_measurement(row)
         found = Printed(float(row["value"]), float(row["std"]), float(row["epochs"]), str(row["source"]))
         earlier = printed.setdefault((configuration, what), found)
         if math.isnan(earlier.std) and not math.isnan(found.std) and earlier[::2] == (found.value, found.epochs):
@@ -137,6 +149,14 @@ def read_numbers(records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[
             source = f"{earlier.source}; standard deviation: {found.source}"
             printed[configuration, what] = Printed(found.value, found.std, found.epochs, source)
     return Numbers(measured, printed, {str(run["run"]): run for run in runs}, unhealthy_runs(runs), published)
+
+
+def published_measurement(row: pd.Series) -> Measurement:
+    """What a published value measures, named as in our records: another data set's is of the protocol transfer."""
+    protocol, part, perturbation, metric = (str(row[name]) for name in ("protocol", "part", "perturbation", "metric"))
+    if row["evaluation_data"] != row["data"]:
+        protocol = f"transfer_{protocol}+{row['evaluation_data']}"
+    return Measurement(protocol, part, perturbation, metric)
 
 
 def _frame(seeds: Seeds) -> pd.DataFrame:
@@ -169,7 +189,7 @@ def perturbation_note(names: Iterable[str]) -> str:
 def render(grid: Grid, numbers: Numbers) -> Table:
     """The grid with its numbers: a line for ours, and one below for values published for the same cells."""
     shown = {key for line in grid.lines for key in line.keys}
-    sources = sorted({numbers.printed[key].source for key in shown if key in numbers.printed})
+    sources = sorted({value.source for key in shown if (value := numbers.printed_for(key)) is not None})
     rows: list[Row] = []
     marked: dict[str, str] = {}
     intervals = 0
@@ -185,7 +205,7 @@ def render(grid: Grid, numbers: Numbers) -> Table:
                 intervals += difference is not None and difference.seeds > 1
                 cells.append(format_change(difference, grid.decimals))
         rows.append(Row((*line.labels, _values_label(line, runs, numbers, bool(here))), tuple(cells), line.kind))
-        printed = [numbers.printed.get(key) for key in line.keys]
+        printed = [numbers.printed_for(key) for key in line.keys]
         if any(printed):
             texts = [format_printed(value) for value in printed]
             spaced = [text for value in texts for text in ((value, "") if grid.compared else (value,))]
@@ -283,8 +303,7 @@ def elsewhere_table(title: str, note: str, values: pd.DataFrame, heads: Mapping[
         data, backbone, method, augmentation, part, epochs, source = key
         found: dict[str, str] = {}
         for _, row in group.iterrows():
-            evaluated = "" if row["evaluation_data"] == row["data"] else str(row["evaluation_data"])
-            what = Measurement(str(row["protocol"]), "", str(row["perturbation"]), str(row["metric"]), evaluated)
+            what = published_measurement(row)._replace(part="")
             if what in plain:
                 found[plain[what]] = format_printed(Printed(row["value"], row["std"], math.nan, ""))
         if found:
@@ -318,7 +337,7 @@ def to_csv(grids: Sequence[Grid], numbers: Numbers) -> str:
                         | _interval(difference)
                         | {"source": "this study"}
                     )
-                printed = numbers.printed.get(key)
+                printed = numbers.printed_for(key)
                 if printed is not None:
                     writer.writerow(
                         common

@@ -9,7 +9,6 @@ from grids import Grid, Line, Measurement, Numbers, baseline_of, draw, elsewhere
 from tables import Table
 
 from clever.errors import UserError
-from clever.results.run_id import unvaried
 
 PROTOCOL = "linear"
 METRICS = {"top1": "top-1", "top5": "top-5"}
@@ -31,7 +30,7 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
                 keys = tuple((row, Measurement(PROTOCOL, metric=metric)) for metric in metrics)
                 alone = tuple((baseline_of(row), what) for _, what in keys)
                 backbone, method, augmentation = labels_of(row)
-                rotated = "yes" if unvaried(augmentation) in ROTATED else "no"
+                rotated = "yes" if numbers.recipe_of_views(row) in ROTATED else "no"
                 lines.append(Line((backbone, method, augmentation, rotated), keys, alone))
         grids.append(
             Grid(

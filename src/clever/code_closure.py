@@ -154,9 +154,11 @@ def _imports(module: str, file: Path, typing: bool = False, top: bool = True) ->
             for statement in [*(node.body if typing else []), *node.orelse]:
                 yield from walk(statement, inside)
         else:
-            inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             for child in ast.iter_child_nodes(node):
-                yield from walk(child, inside)
+                # Expressions, most of a file's nodes, contain no statements.
+                if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+                    yield from walk(child, inside)
 
     yield from walk(_parse(file), False)
 

@@ -34,6 +34,10 @@ class RunReport:
         """Report the amount of work; ``images`` says where the images are held, and why."""
         self._line(f"{epochs} epochs of {steps} steps; images on {images}; {device}")
 
+    def initial_weights(self, loaded: object) -> None:
+        """Report what was loaded into the backbone before training."""
+        self._line(f"initial weights: {loaded}")
+
     def resumes(self, iteration: int, total: int) -> None:
         """Report that a state of this step was found."""
         self._line(f"resumes at step {iteration} of {total}")

@@ -33,6 +33,8 @@ TINY_ADD_ONS: dict[str, dict[str, Any]] = {
     "augself": {"hidden_dim": 12},
     "equimod": {"hidden_dim": 12, "out_dim": 8, "parameter_dim": 8},
     "sie": {"hidden_dim": 24, "out_dim": 24},
+    "care": {"images_per_chunk": 2},
+    "stl": {"transformation_dim": 4, "hidden_dim": 12, "out_dim": 8, "hypernetwork_start": "equal_length"},
 }
 TERMS = {
     "none": {"contrast"},
@@ -42,8 +44,13 @@ TERMS = {
     "essl": {"contrast", "essl"},
     "augself": {"contrast", "augself"},
     "equimod": {"contrast", "equimod"},
+    "care": {"contrast", "care"},
+    "stl": {"contrast", "equivariance", "transformation"},
+    "hallucinator": {"contrast", "hallucination"},
     "sie": {"contrast", "equivariance", "variance", "predicted_variance", "covariance"},
 }
+REFUSED = {("dino", "hallucinator"), ("swav", "hallucinator")}
+PAIRS = [(baseline, add_on) for baseline in BASELINES for add_on in EQUIVARIANCES if (baseline, add_on) not in REFUSED]
 WIDTH, ROWS = 10, 6
 
 
@@ -56,8 +63,13 @@ def test_the_terms_of_every_add_on_are_listed() -> None:
     assert list(TERMS) == sorted(EQUIVARIANCES, key=list(TERMS).index)
 
 
-@pytest.mark.parametrize("equivariance", EQUIVARIANCES)
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize(("baseline", "equivariance"), sorted(REFUSED))
+def test_pairs_that_cannot_work_are_rejected(baseline: str, equivariance: str) -> None:
+    with pytest.raises(ValueError, match=equivariance):
+        MethodOptions.model_validate(method(baseline, equivariance))
+
+
+@pytest.mark.parametrize(("baseline", "equivariance"), PAIRS)
 def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourful_store: Store) -> None:
     kind, _ = BASELINES[baseline]
     # Without weight decay, what moves has had a gradient.

@@ -97,6 +97,19 @@ def test_the_published_value_of_the_same_cell_is_below_ours(write: Write) -> Non
     assert (published["value"], published["std"], published["epochs"]) == (78.4, 0.13, 200)
 
 
+def test_an_augmentation_under_another_name_has_the_published_values_of_its_recipe(write: Write) -> None:
+    records = write({("dino", "linear", "ALL", "orig"): [70.0]}, data="imagenet100", augmentation="rotated")
+    described = {"recipe_digest": "d", "data_checksum": "c", "git_commit": "g", "health": "ok", "epochs": 9}
+    run = {"run": "imagenet100/resnet50/dino/rotated/seed0", "recipe": {"augmentation": {"name": "caug"}}} | described
+    path = records.parent / "runs.json"
+    path.write_text(json.dumps([run]), encoding="utf-8")
+    text, _ = drawn(table_methods, records, "--runs", str(path))
+    assert rows(text)[2][1:6] == ["dino", "rotated", "yes", "published, 200 epochs (1)", "78.4 ± 0.130"]
+    text, _ = drawn(table_methods, records)
+    assert rows(text)[1][3] == "no"
+    assert "published, 200 epochs (1)" not in [line[4] for line in rows(text)]
+
+
 def test_parts_are_compared_with_the_whole_vector_of_the_same_run(write: Write) -> None:
     values = {
         ("dino", "linear", "ALL", "orig"): [50.0, 50.0],

@@ -5,6 +5,7 @@ Write it again only for a change that is meant to move numbers, and name in the 
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib.metadata
 import json
@@ -130,7 +131,7 @@ def trained(recipe: RunRecipe, store: Store) -> Pin:
 def whole_run(recipe: RunRecipe, store: Store, folder: Path) -> Pin:
     """A run through the engine, from recipe to files."""
     pretrain(recipe, store, folder, ExecutionOptions(device="cpu", threads=1, log_every=2))
-    header, *rows = (line.split(",") for line in (folder / "metrics.csv").read_text(encoding="utf-8").splitlines())
+    header, *rows = csv.reader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines())
     described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     values = [dict(zip(header, row, strict=True)) for row in rows]
     for row in values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from clever.augmentation import AugmentationOptions
 from clever.config import load_study
+from clever.results.run_id import setting
 
 from ..miniature import MINIATURE
 from .conftest import ROOT, Snakemake, planned_jobs
@@ -34,9 +36,10 @@ def test_the_papers_study_on_a_cluster_is_planned_without_its_data(snakemake: Sn
     )
     assert planned.returncode == 0, planned.stdout
     assert "note: data.imagenet100: there is no folder data/imagenet;" in planned.stdout
-    # 5 backbones x 2 methods x 3 recipes and 5 untrained backbones; nothing of the demo has leaked in.
-    expected = {"prepare": 1, "pretrain": 35, "evaluate": 35, "collect": 1} | DRAWINGS
-    assert planned_jobs(planned.stdout) == expected
+    study = load_study(ROOT / "workflow" / "studies" / "imagenet100.yaml")
+    runs = len(study.recipes())
+    expected = {"prepare": len(study.data), "pretrain": runs, "evaluate": runs, "collect": 1}
+    assert planned_jobs(planned.stdout) == expected | dict.fromkeys(study.paper, 1)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -52,15 +55,27 @@ def test_every_study_is_valid_and_bears_its_file_name(path: Path) -> None:
 def test_imagenet100_is_the_papers() -> None:
     study = load_study(ROOT / "workflow" / "studies" / "imagenet100.yaml")
     trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
-    assert len(trained) == 30
-    assert {recipe.optimisation.epochs for recipe in trained if recipe.optimisation} == {200}
-    assert {recipe.optimisation.batch_size for recipe in trained if recipe.optimisation} == {512}
-    assert {recipe.method.baseline.out_dim for recipe in trained if recipe.method} == {65536}  # type: ignore[attr-defined]
+    dino = [recipe for recipe in trained if recipe.method and recipe.method.baseline.name == "dino"]
+    assert {recipe.optimisation.batch_size for recipe in dino if recipe.optimisation} == {512}
+    assert {recipe.method.baseline.out_dim for recipe in dino if recipe.method} == {65536}  # type: ignore[attr-defined]
     assert len(set(study.data["imagenet100"].classes or [])) == 100
     by_backbone = {recipe.backbone_name: recipe.backbone.drop_path for recipe in trained}
     positions = {recipe.backbone_name: recipe.backbone.position_interpolation for recipe in trained}
     assert {name for name, kind in positions.items() if kind == "authors"} == {"vit_tiny", "vit_small"}
     assert by_backbone == {"resnet18": 0, "resnet50": 0, "vit_tiny": 0.1, "vit_small": 0.1, "vmamba_tiny": 0.2}
+    # The main table: 5 backbones x 2 methods x 3 augmentations, 200 epochs each.
+    table = [recipe for recipe in dino if recipe.method_name in ("dino", "dino+clever") and "@" not in recipe.run]
+    assert len(table) == 30
+    assert {recipe.optimisation.epochs for recipe in table if recipe.optimisation} == {200}
+    # Backbones.png: 5 backbones x 2 methods x 5 schedules, of which 200 epochs are in the table, and one run with BAug.
+    epochs = Counter(recipe.optimisation.epochs for recipe in dino if recipe.optimisation and "@epochs" in recipe.run)
+    assert epochs == {100: 10, 300: 10, 400: 10, 500: 11}
+    # Figure 5.
+    axes = Counter(setting(recipe.method_name)[0] for recipe in trained if setting(recipe.method_name))  # type: ignore[index]
+    assert axes == {
+        **{"separation_ratio": 4, "orthogonality_weight": 3, "head_norm_weight": 3},
+        "ef_baseline.out_dim": 3,
+    }
 
 
 def test_the_ddcl_study_is_the_published_recipe() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -39,6 +39,44 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         self.feature_dim = feature_dim
+        self._frozen_norms: list[str] = []
+
+    def freeze(self, depth: int) -> None:
+        """Never train the first ``depth`` layers: their parameters get no gradient and their BatchNorms stay in
+        evaluation mode.
+
+        Raises:
+            UserError: the backbone cannot tell its layers apart, or has fewer.
+        """
+        layers = self._layer_numbers()
+        deepest = max(layers.values(), default=0)
+        if depth > deepest:
+            raise UserError(
+                f"backbone {self.name} has {deepest} layers that can be frozen, so frozen_depth {depth} is too large"
+            )
+        parameters = dict(self.named_parameters())
+        frozen = [name for name, number in layers.items() if number < depth]
+        for name in frozen:
+            parameters[name].requires_grad_(False)
+        self._frozen_norms = sorted(
+            {
+                owner
+                for owner in (name.rpartition(".")[0] for name in frozen)
+                if isinstance(self.get_submodule(owner), nn.modules.batchnorm._BatchNorm)
+            }
+        )
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As ``nn.Module.train``, except that frozen BatchNorms stay in evaluation mode."""
+        super().train(mode)
+        for name in self._frozen_norms:  # by name: several processes replace BatchNorms by synchronised ones
+            self.get_submodule(name).eval()
+        return self
+
+    def _layer_numbers(self) -> dict[str, int]:
+        """The number of the layer of each parameter in ``named_parameters``, ascending from the input on."""
+        self._lacks("known order of layers (frozen_depth)")
 
     def forward(self, images: Tensor) -> Tensor:
         """The representation [N, D]: a ViT's [CLS] token after the final norm, a convolutional network's pooled last

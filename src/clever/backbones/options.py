@@ -40,3 +40,12 @@ class BackboneOptions(Options):
     """How a ViT's positions are adapted to crops of another size than ``image_size``. antialiased: timm's bicubic
     filter. authors: bicubic without antialiasing, with the authors' scale of (n + 0.1) / 14 for n patches along a side;
     features of local crops then differ by up to 1.5 %. Only the paper's ViTs support it."""
+
+    init: str | None = Field(default=None, min_length=1)
+    """Initial weights: ``timm:NAME``, ``hf-hub:OWNER/NAME``, or a path (a checkpoint, or the folder of a finished run,
+    to continue it with a new schedule and new heads). Omit to start from random weights. The control ``untrained`` has
+    these weights too."""
+
+    frozen_depth: int = Field(default=0, ge=0)
+    """Number of layers that are not trained, from the input on: 1 is the stem or patch embedding, each further one a
+    block. Their BatchNorms use their running statistics. Raise it to adapt only the last blocks of initial weights."""

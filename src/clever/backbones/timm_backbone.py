@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models import group_parameters
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -80,6 +81,12 @@ class TimmBackbone(Backbone):
         own = getattr(self.network, "no_weight_decay", set)
         # timm's list includes parameters that this variant of the model does not have.
         return {f"network.{name}" for name in own()} & {name for name, _ in self.named_parameters()}
+
+    def _layer_numbers(self) -> dict[str, int]:
+        if not hasattr(self.network, "group_matcher"):
+            self._lacks("known order of layers (frozen_depth)")
+        numbers = group_parameters(self.network, self.network.group_matcher(coarse=False), reverse=True)
+        return {f"network.{name}": number for name, number in numbers.items()}
 
     def _network_state(self) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.network.state_dict()

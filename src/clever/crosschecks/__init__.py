@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from clever.crosschecks.batches import batch_faults
 from clever.crosschecks.data_needs import data_faults
 from clever.crosschecks.image_sizes import size_faults
+from clever.crosschecks.initial_weights import weight_faults
 from clever.crosschecks.magnitudes import magnitude_faults
 from clever.crosschecks.online_probe import probe_faults
 from clever.crosschecks.paper_items import paper_faults
@@ -31,6 +32,7 @@ CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     batch_faults,
     need_faults,
     probe_faults,
+    weight_faults,
 )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clever.augmentation import ParameterSpace
 from clever.baselines import Head
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.ddcl import SplitOptions, ir_and_ef, orthogonality
+from clever.equivariance.ddcl import SplitOptions, ir_and_ef, joint_entropy, orthogonality
 from clever.equivariance.equivariance import Equivariance
 
 
@@ -40,6 +40,7 @@ class Clever(Equivariance):
             contrast(batch, "IR")
             | orthogonality(batch, self.options.orthogonality_weight)
             | {"head_norm": Term(head_norm_difference(*groups), self.options.head_norm_weight)}
+            | joint_entropy(batch, self.split, self.options)
         )
 
 

@@ -5,12 +5,18 @@ Distortion-Disentangled Contrastive Learning (arXiv 2303.05066), the predecessor
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import Field
+from torch import Tensor
 
 from clever.augmentation import ParameterSpace
 from clever.backbones.representation import Rounding, Split
+from clever.baselines.contrast import scaled_products
+from clever.collectives import gather_rows
 from clever.equivariance.batch import Batch, Term, contrast
 from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 
@@ -26,6 +32,11 @@ class SplitOptions(EquivarianceOptions):
     for a ResNet-18 (410 instead of 409 of 512), not for a ResNet-50."""
     orthogonality_weight: float = Field(default=1.0, ge=0)
     """Weight of the orthogonality between the EFs of two views (the authors' sep_lambd)."""
+    joint_entropy_weight: float = Field(default=0.0, ge=0)
+    """Weight of SepCLR's joint-entropy term between IR and EF, 0 to leave it out, as in the paper. SepCLR uses 10 in
+    another setting, and on two heads' outputs; here it is an option of ours."""
+    joint_entropy_temperature: float = Field(default=0.5, gt=0)
+    """Temperature of its kernel exp(-d^2 / (2 T)): 0.5 in SepCLR."""
     ef_baseline: dict[str, int | float | bool | str] = Field(default={})
     """Baseline options to override on the EF, e.g. {out_dim: 16384} for the authors' DVR_out_dim ablation."""
 
@@ -45,7 +56,11 @@ class Ddcl(Equivariance):
         self.options = options
 
     def terms(self, batch: Batch) -> dict[str, Term]:
-        return contrast(batch, "IR") | orthogonality(batch, self.options.orthogonality_weight)
+        return (
+            contrast(batch, "IR")
+            | orthogonality(batch, self.options.orthogonality_weight)
+            | joint_entropy(batch, self.split, self.options)
+        )
 
 
 def ir_and_ef(options: SplitOptions, feature_dim: int) -> tuple[dict[str, Part], Split]:
@@ -58,3 +73,32 @@ def ir_and_ef(options: SplitOptions, feature_dim: int) -> tuple[dict[str, Part],
 def orthogonality(batch: Batch, weight: float) -> dict[str, Term]:
     """The similarity of the EFs of two views, which training drives to zero."""
     return {"orthogonality": Term(batch.parts["EF"].similarity(), weight)}
+
+
+def joint_entropy(batch: Batch, split: Split | None, options: SplitOptions) -> dict[str, Term]:
+    """``joint_entropy``, the mean over the two global views of :func:`mean_log_density`; nothing if its weight is 0.
+
+    Minimising it raises the joint entropy of IR and EF, which is largest when they are independent (SepCLR, Louiset et
+    al. 2024, arXiv 2402.11928). SepCLR normalises only the common part; here both parts are, because the EF would
+    otherwise grow without limit.
+    """
+    if not options.joint_entropy_weight:
+        return {}
+    assert split is not None
+    values = []
+    for view in batch.student.features[:2]:
+        ir, ef = (gather_rows(F.normalize(part.float(), dim=1)) for part in (split.ir(view), split.ef(view)))
+        values.append(mean_log_density(ir, ef, options.joint_entropy_temperature))
+    return {"joint_entropy": Term(torch.stack(values).mean(), options.joint_entropy_weight)}
+
+
+def mean_log_density(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Mean over i of log of the mean over j of k(a_i, a_j) k(b_i, b_j), k a Gaussian kernel of variance T.
+
+    Args:
+        first, second: rows a [N, K] and b [N, L] of the same images, float32 unit vectors.
+        temperature: T.
+    """
+    # |x - y|^2 = 2 - 2 x.y for unit vectors.
+    exponent = scaled_products(first, first, temperature) + scaled_products(second, second, temperature)
+    return torch.logsumexp(exponent - 2 / temperature, dim=1).mean() - math.log(len(first))

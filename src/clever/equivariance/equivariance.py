@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from clever.augmentation import ExtraView, View, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.backbones.representation import Split
+from clever.baselines import BaselineOptions
 from clever.equivariance.batch import Batch, Term
 from clever.options import Options
 
@@ -45,6 +46,10 @@ class EquivarianceOptions(Options):
         """
         return None
 
+    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
+        """Why the add-on cannot work with this baseline, and what would work; None if it can."""
+        return None
+
 
 @dataclass(frozen=True)
 class Part:
@@ -76,6 +81,8 @@ class Equivariance(ABC):
     feature_maps: tuple[int, ...] = ()
     """Numbers of the backbone's feature maps that the terms use (``Backbone.forward_with_maps``): the student's and the
     teacher's encodings then hold them for every view and every extra image."""
+    output_dim: int | None = None
+    """Width of the baseline's outputs, for layers that read them; set when the objective is built."""
     teacher_sees_extra: bool = False
     """Whether the teacher encodes the extra images too."""
 

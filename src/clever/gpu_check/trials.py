@@ -16,7 +16,9 @@ SIDE = 32
 _NARROW: dict[str, dict[str, Any]] = {
     "dino": {"out_dim": 1024, "hidden_dim": 256, "bottleneck_dim": 64},
     "swav": {"prototypes": 128},
+    "w_mse": {"out_dim": 4, "whitening_size": 8},
 }
+_SMALL: dict[str, dict[str, Any]] = {"care": {"images_per_chunk": 4}}
 
 
 def trial_recipe(baseline: str, equivariance: str, backbone: str, images: int, precision: str = "fp32") -> RunRecipe:
@@ -30,7 +32,7 @@ def trial_recipe(baseline: str, equivariance: str, backbone: str, images: int, p
             "method_name": f"{baseline}+{equivariance}",
             "method": {
                 "baseline": {"name": baseline} | _NARROW.get(baseline, {}),
-                "equivariance": {"name": equivariance},
+                "equivariance": {"name": equivariance} | _SMALL.get(equivariance, {}),
             },
             "augmentation_name": "caug",
             "augmentation": {"name": "caug", "global_size": SIDE, "local_size": 16, "local_views": local},
@@ -61,4 +63,10 @@ def pairs(per_baseline: int) -> list[tuple[str, str]]:
 
     first = ["none", "clever"]
     order = first + [name for name in EQUIVARIANCES if name not in first]
-    return [(baseline, add_on) for add_on in order[:per_baseline] for baseline in BASELINES]
+
+    def refused(baseline: str, add_on: str) -> bool:
+        options = EQUIVARIANCES[add_on][1].model_validate({"name": add_on})
+        return options.baseline_refusal(BASELINES[baseline][1].model_validate({"name": baseline})) is not None
+
+    found = [(baseline, add_on) for add_on in order[:per_baseline] for baseline in BASELINES]
+    return [pair for pair in found if not refused(*pair)]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clever.augmentation import ParameterSpace, parameter_space
-from clever.backbones import BackboneOptions, build_backbone
+from clever.backbones import Backbone, BackboneOptions, build_backbone
+from clever.backbones.initial_weights import InitialWeights, load_initial_weights
 from clever.baselines import BASELINES, AnyBaseline
 from clever.equivariance import EQUIVARIANCES, Equivariance, Objective
 from clever.options import parse
@@ -23,6 +24,21 @@ class Composition:
     teacher: Network | None
     """The momentum teacher; None if the baseline has none and the student is its own target."""
     objective: Objective
+    initial_weights: InitialWeights | None = None
+    """What was loaded into the backbone before training; None if it starts from random weights."""
+
+
+def initial_backbone(recipe: RunRecipe) -> tuple[Backbone, InitialWeights | None]:
+    """The backbone that a run starts from, and a control consists of, with what was loaded into it.
+
+    Raises:
+        UserError: the initial weights cannot be loaded, or more layers are to be frozen than there are.
+    """
+    backbone = build_backbone(recipe.backbone, seed=recipe.seed)
+    loaded = None if recipe.backbone.init is None else load_initial_weights(backbone, recipe.backbone.init)
+    if recipe.backbone.frozen_depth:
+        backbone.freeze(recipe.backbone.frozen_depth)
+    return backbone, loaded
 
 
 def compose(recipe: RunRecipe) -> Composition:
@@ -33,7 +49,7 @@ def compose(recipe: RunRecipe) -> Composition:
     """
     assert recipe.method is not None
     assert recipe.optimisation is not None
-    backbone = build_backbone(recipe.backbone, seed=recipe.seed)
+    backbone, initial_weights = initial_backbone(recipe)
     assert recipe.augmentation is not None
     space = parameter_space(recipe.augmentation)
     objective = build_objective(recipe.method, backbone.feature_dim, space)
@@ -44,7 +60,7 @@ def compose(recipe: RunRecipe) -> Composition:
     with seeded(derive_seed(recipe.seed, "layers")):
         layers = objective.add_on.make_layers(backbone.feature_map_widths)
     student = Network(backbone, heads, objective.parts, objective.views_apart, layers, maps)
-    return Composition(student, _momentum_teacher(recipe, student, objective), objective)
+    return Composition(student, _momentum_teacher(recipe, student, objective), objective, initial_weights)
 
 
 def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpace | None = None) -> Objective:
@@ -60,6 +76,7 @@ def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpa
         return baseline_kind(options)
 
     add_on: Equivariance = equivariance_kind(method.equivariance, feature_dim, space)  # type: ignore[arg-type, call-arg]
+    add_on.output_dim = getattr(method.baseline, "out_dim", None)
     return Objective(add_on, make_baseline)
 
 
@@ -69,8 +86,11 @@ def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Objective)
     assert recipe.optimisation is not None
     options: BackboneOptions = recipe.backbone.model_copy(update={"drop_path": recipe.optimisation.teacher_drop_path})
     heads = objective.make_heads()
+    backbone = build_backbone(options, seed=None)
+    if options.frozen_depth:
+        backbone.freeze(options.frozen_depth)
     teacher = Network(
-        build_backbone(options, seed=None),
+        backbone,
         heads,
         objective.parts,
         objective.views_apart,

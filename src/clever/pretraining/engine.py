@@ -11,13 +11,14 @@ import uuid
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from clever import __version__
-from clever.backbones import Backbone, build_backbone
+from clever.backbones import Backbone
 from clever.collectives import (
     any_process,
     gather_rows,
@@ -35,6 +36,7 @@ from clever.files import write_bytes
 from clever.loggers import LoggedRun, open_loggers
 from clever.pretraining.code_history import Entry, changed, described, extended, refuse_other_threads
 from clever.pretraining.code_history import execution as how_executed
+from clever.pretraining.composition import initial_backbone
 from clever.pretraining.diagnostics import assess
 from clever.pretraining.epoch_metrics import EpochTotals
 from clever.pretraining.interruption import Interrupted, Interruption, watch_signals
@@ -85,8 +87,10 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             store.verify(remember=True)
             metrics = MetricsFile(states.folder / METRICS)
             if recipe.method is None:
-                backbone, predictor = build_backbone(recipe.backbone, seed=recipe.seed), None
+                (backbone, loaded), predictor = initial_backbone(recipe), None
                 summary = _UNTRAINED.copy()
+                if loaded is not None:
+                    summary["initial_weights"] = asdict(loaded)
             else:
                 backbone, predictor, summary = _train(recipe, store, execution, device, states, metrics, interruption)
             if not is_main_process():
@@ -139,6 +143,7 @@ def _train(
     )
     steps = len(batches)
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
+    loaded = None if trainer.initial_weights is None else asdict(trainer.initial_weights)
     probe = _online_probe(trainer, store, execution.workers)
     totals = EpochTotals()
     iteration, seconds_before, health = 0, 0.0, HEALTHY
@@ -154,6 +159,11 @@ def _train(
         if not execution.accept_other_threads:
             refuse_other_threads(payload["trained_by"], executed, states.folder)
         trained_by = extended(payload["trained_by"], iteration, iteration // steps, executed, recipe.method)
+        if loaded is not None and payload["initial_weights"]["sha256"] != loaded["sha256"]:
+            raise UserError(
+                f"{states.folder}: the run began with other weights than {recipe.backbone.init} holds now; restore "
+                "them, or move the folder away to start again"
+            )
         _restore(trainer, payload["trainer"], states, trained_by)
         totals.load_state_dict(payload["totals"])
         if probe is not None:
@@ -164,6 +174,8 @@ def _train(
             report.code_changed(changed(*trained_by[-2:]))
     elif states.newest_iteration() is not None:
         report.no_intact_state(states.folder)
+    if saved is None and trainer.initial_weights is not None:
+        report.initial_weights(trainer.initial_weights)
     if len(set(gather_rows(torch.tensor([iteration], device=device)).tolist())) > 1:
         raise UserError(f"{states.folder}: the processes found different training states; give all the same folder")
     if is_main_process():
@@ -239,6 +251,8 @@ def _train(
                 if (epoch_ends and (rested or iteration == trainer.total_steps)) or save_due or stop:
                     seconds = seconds_before + time.monotonic() - started
                     state: dict[str, Any] = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
+                    if loaded is not None:
+                        state["initial_weights"] = loaded
                     if probe is not None:
                         state["online_probe"] = probe.state_dict()
                     if is_main_process():
@@ -264,6 +278,8 @@ def _train(
         "health": health,
         "trained_by": trained_by,
     }
+    if loaded is not None:
+        summary["initial_weights"] = loaded
     return trainer.trained_backbone(), find_predictor(trainer.student.layers), summary
 
 

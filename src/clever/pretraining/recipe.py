@@ -45,6 +45,13 @@ class MethodOptions(Options):
     """The equivariance add-on; none trains the baseline alone."""
 
     @model_validator(mode="after")
+    def _add_on_fits(self) -> Self:
+        reason = self.equivariance.baseline_refusal(self.baseline)
+        if reason is not None:
+            raise ValueError(reason)
+        return self
+
+    @model_validator(mode="after")
     def _ef_baseline_fits(self) -> Self:
         if isinstance(self.equivariance, SplitOptions):
             _, kind = BASELINES[self.baseline.name]

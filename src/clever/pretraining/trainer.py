@@ -84,6 +84,7 @@ class Trainer:
             )
         composition = compose(recipe)
         self.student, self.teacher, self.objective = composition.student, composition.teacher, composition.objective
+        self.initial_weights = composition.initial_weights
         convolutional = not self.student.backbone.has_blocks
         for name, module in self._modules().items():
             if is_distributed():

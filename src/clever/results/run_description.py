@@ -41,6 +41,9 @@ class TrainingSummary(TypedDict, total=False):
     metrics_sha256: str
     predictor_sha256: str | None
     """None if the run has no predictor."""
+    initial_weights: Mapping[str, Any]
+    """What was loaded into the backbone before training (``clever.backbones.initial_weights``), only where the recipe
+    names initial weights."""
     trained_by: list[Mapping[str, Any]]
     """The code that trained the run, one entry per change; see ``pretraining.code_history``."""
 

@@ -1,0 +1,81 @@
+"""CARE: augmentations act on the embeddings as rotations (Gupta et al., ICLR 2024, arXiv 2306.13924).
+
+All images of a chunk get the same transformation, twice; if it acts as an orthogonal map, the angles between the
+images' embeddings do not change. Details are those of the authors' code (Sharut/CARE:imagenet100/model/loss.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from clever.augmentation import ExtraView, ParameterSpace, View
+from clever.baselines.contrast import scaled_products
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
+
+COPIES = "chunk_1", "chunk_2"
+
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class CareOptions(EquivarianceOptions):
+    """CARE's settings; the defaults are the authors' for CIFAR-10 with batches of 256 images, except for
+    ``crop_scale``, which is not in the sources we have."""
+
+    name: Literal["care"] = "care"
+    care_weight: float = Field(default=0.03, ge=0)
+    """Weight of the equivariance: 0.03 on CIFAR-10, 0.001 on CIFAR-100, 0.01 on STL-10 and 0.005 on ImageNet-100. It
+    grows with the size of a chunk, because the term is a sum over the other images of a chunk."""
+    images_per_chunk: int = Field(default=16, ge=2)
+    """Consecutive images of a batch that share a transformation: the authors cut 256 images into 16 chunks on CIFAR-10,
+    4 on CIFAR-100, 8 on STL-10, and 64 images per GPU into 4 on ImageNet-100."""
+    crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
+    """Share of the image's area that the crops of the two copies cover; all other parameters are drawn as for local
+    views."""
+
+    def extra_views(self) -> tuple[ExtraView, ...]:
+        return tuple(ExtraView(name, scale=self.crop_scale, shared_draws=self.images_per_chunk) for name in COPIES)
+
+
+class Care(Equivariance):
+    """The baseline on the whole representation, and ``care``, the squared change of cosines within chunks.
+
+    The embedding is the projection of the baseline's head. The two copies are two further images for the backbone,
+    which doubles a step's cost for two-view baselines. BatchNorm normalises each copy over the batch, not over a chunk.
+    """
+
+    def __init__(self, options: CareOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options = options
+
+    def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
+        """``chunk_1`` and ``chunk_2`` [N, 3, S, S]."""
+        return {name: views[name].images for name in COPIES}
+
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        head = batch.parts["ALL"].head
+        first, second = (head(batch.student.extra[name]).projection for name in COPIES)
+        value = change_of_angles(first, second, self.options.images_per_chunk)
+        return contrast(batch) | {"care": Term(value, self.options.care_weight)}
+
+
+def change_of_angles(first: Tensor, second: Tensor, chunk: int) -> Tensor:
+    """2 / N times the sum over ordered pairs of images of a chunk of (cos in the first copy - cos in the second)^2.
+
+    Args:
+        first, second: embeddings [N, K] of the two copies of the same images, N a multiple of ``chunk``.
+    """
+    cosines = []
+    for copy in (first, second):
+        units = F.normalize(copy.float(), dim=1).reshape(-1, chunk, copy.shape[1])
+        cosines.append(scaled_products(units, units, 1.0))
+    change = (cosines[0] - cosines[1]).square()
+    # An image has no angle with itself; rounding must not count.
+    change = change.masked_fill(torch.eye(chunk, dtype=torch.bool, device=change.device), 0.0)
+    return 2 * change.sum(dim=2).mean()

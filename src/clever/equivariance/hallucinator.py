@@ -1,0 +1,85 @@
+"""Hallucinator: further positives, made in the space of the baseline's outputs (Wu et al., repository Hallucinator).
+
+A small network gets an output p of one view and a point beyond it, seen from the output k of the other view, and
+returns a positive g that is harder than p (jingwu6:models/generator.py, models/{simsiam,moco}.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from clever.augmentation import ParameterSpace
+from clever.baselines import BaselineOptions, HeadOutput
+from clever.baselines.mlp import make_mlp
+from clever.equivariance.batch import Batch, ComparedPart, Term
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
+
+
+class HallucinatorOptions(EquivarianceOptions):
+    """Hallucinator's settings; the defaults are the authors'. It learns no equivariance: it changes the baseline."""
+
+    name: Literal["hallucinator"] = "hallucinator"
+    largest_extrapolation: float = Field(default=0.1, ge=0)
+    """How far beyond p the point lies at most, as a share of the distance from k to p; drawn uniformly from 0 for every
+    image. Larger values make harder positives."""
+    hidden_dim: PositiveInt | None = None
+    """Width of the network's two hidden layers; null is twice the width of the baseline's outputs, as the authors
+    have it."""
+
+    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
+        if baseline.name in ("dino", "swav"):
+            return (
+                f"hallucinator makes positives from embeddings, but {baseline.name} compares scores of prototypes; "
+                "choose another baseline"
+            )
+        return None
+
+
+class Hallucinator(Equivariance):
+    """``contrast``, the baseline's loss on its own outputs, and ``hallucination``, the same loss with every output of a
+    view replaced by a hallucinated one, each with weight 1/2: the authors' mean over a batch of both.
+
+    p is the prediction of a baseline with a predictor, otherwise the projection. k is the prediction of the other view,
+    or the target's projection of the other view if there is no predictor; it gets no gradient. These follow the
+    authors' SimSiam and MoCo. With a baseline whose targets are the other view's own projection, only one view is
+    replaced at a time, and a hallucinated positive is not a negative of its own image; both are choices of ours, as are
+    all baselines but simsiam, simclr and moco_v2.
+    """
+
+    def __init__(self, options: HallucinatorOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options = options
+
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
+        """``generator``: [N, 2 K] to [N, K], three linear layers with ReLU between them."""
+        assert self.output_dim is not None
+        inputs = 2 * self.output_dim
+        hidden = self.options.hidden_dim or inputs
+        return nn.ModuleDict({"generator": make_mlp([inputs, hidden, hidden, self.output_dim], hidden_norm=False)})
+
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        part, generator = batch.parts["ALL"], batch.layers["generator"]
+        real = part.student[:2]
+        made = [self._hallucinated(part, number, generator) for number in range(2)]
+        if part.baseline.has_momentum_teacher or real[0].prediction is not None:
+            value = part.baseline.attract([*made, *part.student[2:]], part.teacher, part.head)
+        else:
+            halves = [[made[0], real[1]], [real[0], made[1]]]
+            losses = [part.baseline.attract([*half, *part.student[2:]], half, part.head) for half in halves]
+            value = torch.stack(losses).mean()
+        return {"contrast": Term(part.attract(), 0.5), "hallucination": Term(value, 0.5)}
+
+    def _hallucinated(self, part: ComparedPart, number: int, generator: nn.Module) -> HeadOutput:
+        """The output of a global view with its prediction, or its projection, replaced."""
+        own, other = part.student[number], part.student[1 - number]
+        predicts = own.prediction is not None
+        p = (own.prediction if own.prediction is not None else own.projection).float()
+        k = (other.prediction if other.prediction is not None else part.teacher[1 - number].projection).float().detach()
+        reach = self.options.largest_extrapolation * torch.rand(len(p), 1, device=p.device)
+        made: Tensor = generator(torch.cat([p, (1 + reach) * p - reach * k], dim=1))
+        return own._replace(prediction=made) if predicts else own._replace(projection=made)

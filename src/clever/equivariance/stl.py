@@ -1,0 +1,102 @@
+"""STL: the transformation is inferred from another pair of images (Yu et al., NeurIPS 2024, arXiv 2501.08712).
+
+Two neighbouring images share the parameters of both views. The transformation between the views of one of them, encoded
+from its features, must predict how the features of the other one change. Details are those of the authors' code
+(jaemyung-u/stl:main.py, dataset.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from clever.augmentation import ParameterSpace
+from clever.baselines import HeadOutput
+from clever.baselines.contrast import gather_projections
+from clever.baselines.mlp import make_mlp
+from clever.baselines.simclr import nt_xent
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
+from clever.equivariance.hypernetwork import Hypernetwork, Start
+
+
+class StlOptions(EquivarianceOptions):
+    """STL's settings; the defaults are the authors' for STL-10 with a ResNet-18."""
+
+    name: Literal["stl"] = "stl"
+    equivariance_weight: float = Field(default=1.0, ge=0)
+    """Weight of the prediction of the transformed features."""
+    transformation_weight: float = Field(default=0.1, ge=0)
+    """Weight of the agreement between the transformations of two images that share them."""
+    temperature: float = Field(default=0.2, gt=0)
+    """Temperature of both: it divides the cosines."""
+    transformation_dim: PositiveInt = 128
+    """Width of a transformation's code. The hypernetwork has this times the squared width of the representation
+    weights: 34 million for a ResNet-18, 537 million for a ResNet-50, for which it must be lowered."""
+    hidden_dim: PositiveInt = 512
+    """Width of the hidden layer of the projector of predicted features."""
+    out_dim: PositiveInt = 128
+    """Width of the projections that are compared."""
+    hypernetwork_start: Start = "linear"
+    """How the hypernetwork is initialised. linear: as a linear layer of torch, the authors'. equal_length: a predicted
+    feature vector starts as long as its source."""
+
+    @property
+    def shared_draws(self) -> int:
+        return 2
+
+
+class Stl(Equivariance):
+    """The baseline on the whole representation, ``equivariance`` and ``transformation``, without stopped gradients.
+
+    The authors share crop, colour jitter and grayscale between two images, and draw flip and blur for each image; here
+    the images share all parameters of a view. Contrast, the authors' first term, is the baseline's.
+    """
+
+    def __init__(self, options: StlOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options, self.feature_dim = options, feature_dim
+
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
+        """``encoder``: two views' features [N, 2 D] to a code [N, T]; ``hypernetwork``: features and a code to
+        features; ``projector`` and ``code_projector`` of features and codes."""
+        o, code = self.options, self.options.transformation_dim
+        return nn.ModuleDict(
+            {
+                "encoder": make_mlp([2 * self.feature_dim, code, code], final_bias=False),
+                "hypernetwork": Hypernetwork(code, self.feature_dim, float(code), o.hypernetwork_start),
+                "projector": make_mlp([self.feature_dim, o.hidden_dim, o.out_dim], final_bias=False),
+                "code_projector": make_mlp([code, code, o.out_dim], final_bias=False),
+            }
+        )
+
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        o, layers = self.options, batch.layers
+        first, second = (view.float() for view in batch.student.features[:2])
+        there = layers["encoder"](torch.cat([first, second], dim=1)).float()
+        back = layers["encoder"](torch.cat([second, first], dim=1)).float()
+        moved = [
+            layers["hypernetwork"](second, of_partners(back)),
+            layers["hypernetwork"](first, of_partners(there)),
+        ]
+        views = layers["projector"](torch.cat([first, second, *moved])).chunk(2)
+        codes = layers["code_projector"](torch.cat([there, back]))
+        equivariance = self._contrasted(*views)
+        transformation = self._contrasted(codes[::2], codes[1::2])
+        return contrast(batch) | {
+            "equivariance": Term(equivariance, o.equivariance_weight),
+            "transformation": Term(transformation, o.transformation_weight),
+        }
+
+    def _contrasted(self, first: Tensor, second: Tensor) -> Tensor:
+        pair = gather_projections([HeadOutput(first), HeadOutput(second)])
+        return nt_xent(pair[0], pair[1], temperature=self.options.temperature)
+
+
+def of_partners(rows: Tensor) -> Tensor:
+    """Rows [N, T] with images 2i and 2i + 1 exchanged."""
+    return rows.reshape(-1, 2, rows.shape[1]).flip(1).flatten(0, 1)
