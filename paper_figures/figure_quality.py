@@ -61,7 +61,9 @@ def pairs(records: pd.DataFrame) -> pd.DataFrame:
     quality = trained[trained["protocol"] == "quality"].pivot_table(index="run", columns="metric", values="value")
     table = probe.set_index("run")[["data", "backbone", "method", "augmentation", "value"]].join(quality, how="inner")
     if table.empty:
-        raise UserError("no trained run has records of both protocols linear and quality; add both to evaluations")
+        raise UserError(
+            "no trained run has records of both protocols, linear and quality; train one, or add both to evaluations"
+        )
     table["configuration"] = table["backbone"] + "/" + table["method"] + "/" + table["augmentation"]
     if "alpha_req" in table:
         table["alpha_req"] = (table["alpha_req"] - 1.0).abs()

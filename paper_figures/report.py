@@ -10,7 +10,6 @@ import jinja2
 import measures
 import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
-from claims import MARGIN_POINTS, MARGIN_R2
 from findings import p_value
 from parameter_counts import count_parameters
 from pooled_differences import format_difference
@@ -83,9 +82,8 @@ def render(
         checks=checks(records, runs, unhealthy),
         claims_figure=claims_figure,
         findings=[_finding(finding) for finding in measured],
-        unmeasured=[f"{one.statement.key} ({one.statement.text})" for one in findings if one not in measured],
-        margin_points=MARGIN_POINTS,
-        margin_r2=MARGIN_R2,
+        unmeasured=[f"{one.statement.key}: {one.statement.text}" for one in findings if one not in measured],
+        margins=list(dict.fromkeys(f"±{one.statement.margin} {one.statement.unit}" for one in measured)),
         main_items=[item.name for item in items if item.name in contained],
         main_tables=main_matrices(records, epochs, unhealthy, columns),
         published=_published(records, published, columns),

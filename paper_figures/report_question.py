@@ -59,7 +59,7 @@ def answer(records: pd.DataFrame, findings: Sequence[Finding]) -> Answer:
     The question is whether CLeVER raises the accuracy of its baselines, if the study measured that. Otherwise it is the
     same of whatever add-ons it has, by its main metric; otherwise whether pre-training improves on the initialisation.
     """
-    main = next((one for one in findings if one.statement.key == MAIN_STATEMENT and one.statement.claimed), None)
+    main = next((one for one in findings if one.statement.key == MAIN_STATEMENT and one.pooled.comparisons), None)
     if main is not None:
         return _of_claim(main)
     column = main_columns(records)[0]
@@ -85,12 +85,15 @@ def answer(records: pd.DataFrame, findings: Sequence[Finding]) -> Answer:
 
 def _of_claim(finding: Finding) -> Answer:
     statement, pooled = finding.statement, finding.pooled
-    alone = sorted({one.method.partition("+")[0] for one in statement.claimed})
-    data = sorted({one.data for one in statement.claimed})
+    alone = sorted({one.method.partition("+")[0] for one in pooled.comparisons})
+    data = sorted({one.data for one in pooled.comparisons})
     question = f"Does CLeVER help {_listed(alone)} on {_listed(data)}?"
     basis = (
         f"Top-1 accuracy of a linear probe on unchanged test images: CLeVER minus its baseline alone, {_pool(pooled)}."
     )
+    if pooled.left_out:
+        names = "; ".join(f"{one.pair} ({one.backbone}, {one.augmentation})" for one in pooled.left_out)
+        basis += f" Left out because a seed is missing: {names}."
     if finding.changes_without_unhealthy:
         counts = f"{len(finding.healthy.comparisons)} of {len(pooled.comparisons)}"
         numbers = _interval(finding.healthy, 2, statement.unit)

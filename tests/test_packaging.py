@@ -20,6 +20,7 @@ from clever import __version__
 from clever.catalogue import catalogue_text
 from clever.cli import main
 from clever.config import Study
+from clever.methods_page import methods_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -120,6 +121,11 @@ def test_the_schema_is_in_step() -> None:
     assert written == json.loads(json.dumps(Study.model_json_schema())), (
         "renew it: clever schema > workflow/schemas/study.schema.json"
     )
+
+
+def test_the_page_of_methods_is_in_step() -> None:
+    written = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert written == methods_page(ROOT), "renew it: python -m clever.methods_page > docs/methods.md"
 
 
 def test_the_catalogue_is_in_step() -> None:

@@ -16,26 +16,8 @@ from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 
-TINY: dict[str, dict[str, Any]] = {
-    "dino": {"out_dim": 16, "hidden_dim": 12, "bottleneck_dim": 8, "freeze_last_layer_epochs": 0, "momentum": 0.9},
-    "simsiam": {"hidden_dim": 12, "out_dim": 12, "predictor_dim": 6},
-    "byol": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
-    "moco_v3": {"hidden_dim": 12, "out_dim": 8, "momentum": 0.9},
-    "swav": {"hidden_dim": 12, "out_dim": 8, "prototypes": 6, "freeze_prototypes_epochs": 0},
-    "moco_v2": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9},
-    "mochi": {"hidden_dim": 12, "out_dim": 8, "queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0},
-    "w_mse": {"hidden_dim": 12, "out_dim": 8, "whitening_size": 2, "whitening_shrinkage": 0.2},
-}
-TINY_PROJECTOR = {"hidden_dim": 12, "out_dim": 8}
-TINY_ADD_ONS: dict[str, dict[str, Any]] = {
-    "gradient": {"draws": 3, "upper_limit": 1e6},
-    "essl": {"crop_size": 8, "hidden_dims": (12,)},
-    "augself": {"hidden_dim": 12},
-    "equimod": {"hidden_dim": 12, "out_dim": 8, "parameter_dim": 8},
-    "sie": {"hidden_dim": 24, "out_dim": 24},
-    "care": {"images_per_chunk": 2},
-    "stl": {"transformation_dim": 4, "hidden_dim": 12, "out_dim": 8, "hypernetwork_start": "equal_length"},
-}
+from ..tiny_methods import PAIRS, REJECTED, tiny_method
+
 TERMS = {
     "none": {"contrast"},
     "ddcl": {"contrast", "orthogonality"},
@@ -46,27 +28,21 @@ TERMS = {
     "equimod": {"contrast", "equimod"},
     "care": {"contrast", "care"},
     "stl": {"contrast", "equivariance", "transformation"},
+    "star": {"contrast", "star"},
     "hallucinator": {"contrast", "hallucination"},
     "sie": {"contrast", "equivariance", "variance", "predicted_variance", "covariance"},
 }
-REFUSED = {("dino", "hallucinator"), ("swav", "hallucinator")}
-PAIRS = [(baseline, add_on) for baseline in BASELINES for add_on in EQUIVARIANCES if (baseline, add_on) not in REFUSED]
 WIDTH, ROWS = 10, 6
-
-
-def method(baseline: str, equivariance: str) -> dict[str, Any]:
-    head = {"name": baseline} | TINY.get(baseline, TINY_PROJECTOR)
-    return {"baseline": head, "equivariance": {"name": equivariance} | TINY_ADD_ONS.get(equivariance, {})}
 
 
 def test_the_terms_of_every_add_on_are_listed() -> None:
     assert list(TERMS) == sorted(EQUIVARIANCES, key=list(TERMS).index)
 
 
-@pytest.mark.parametrize(("baseline", "equivariance"), sorted(REFUSED))
+@pytest.mark.parametrize(("baseline", "equivariance"), REJECTED)
 def test_pairs_that_cannot_work_are_rejected(baseline: str, equivariance: str) -> None:
     with pytest.raises(ValueError, match=equivariance):
-        MethodOptions.model_validate(method(baseline, equivariance))
+        MethodOptions.model_validate(tiny_method(baseline, equivariance))
 
 
 @pytest.mark.parametrize(("baseline", "equivariance"), PAIRS)
@@ -77,7 +53,7 @@ def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourf
         augmentation={"local_views": 2 if kind.accepts_local_views else 0},
         optimisation={"weight_decay": 0.0, "final_weight_decay": 0.0, "batch_size": 8},
     ).model_dump()
-    recipe = RunRecipe.model_validate(whole | {"method": method(baseline, equivariance)})
+    recipe = RunRecipe.model_validate(whole | {"method": tiny_method(baseline, equivariance)})
     trainer = Trainer(recipe, colourful_store.mean, colourful_store.std, 6, torch.device("cpu"))
     before = {name: p.detach().clone() for name, p in trainer.student.named_parameters()}
     targets = [] if trainer.teacher is None else [p.detach().clone() for p in trainer.teacher.parameters()]
@@ -109,7 +85,7 @@ class Batch:
     def __init__(self, baseline: str, equivariance: str) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            options = MethodOptions.model_validate(method(baseline, equivariance))
+            options = MethodOptions.model_validate(tiny_method(baseline, equivariance))
             self.objective: Objective = build_objective(options, WIDTH)
             self.heads = self.objective.make_heads()
             self.teacher_heads = self.objective.make_heads().requires_grad_(False)
@@ -230,7 +206,7 @@ def test_without_the_last_layers_the_head_norm_forgets_the_output_width(baseline
     width = "prototypes" if baseline == "swav" else "out_dim"
     values = {}
     for counted in (True, False):
-        options = method(baseline, "clever")
+        options = tiny_method(baseline, "clever")
         options["equivariance"] |= {"head_norm_last_layer": counted, "ef_baseline": {width: 512}}
         # As wide an IR as EF: the heads differ in their outputs alone.
         options["equivariance"]["separation_ratio"] = 0.5

@@ -117,7 +117,7 @@ def test_the_figure_shows_each_measure_and_group(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_said() -> None:
     records = make_records()
-    with pytest.raises(UserError, match="both protocols linear and quality"):
+    with pytest.raises(UserError, match="no trained run has records of both protocols, linear and quality"):
         pairs(records[records["protocol"] == "linear"])
 
 

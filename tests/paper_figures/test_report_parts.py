@@ -181,3 +181,15 @@ def test_the_main_table_of_a_committed_study_says_shared_facts_once(name: str) -
     assert "backbone: resnet10t_half" in matrix.facts
     assert "backbone" not in matrix.axis_heads
     assert not any("best" in head for head in matrix.value_heads)
+
+
+def test_a_comparison_that_is_left_out_is_named(make_study: MakeStudy) -> None:
+    """The question is about what the answer was measured on."""
+    records = make_study(methods=["dino", "dino+clever", "simsiam", "simsiam+clever"], seeds=3).records
+    lacking = records["method"].str.startswith("simsiam") & (records["seed"] > 0)
+    found = _answer(records[~lacking])
+    assert found.question == "Does CLeVER help dino on digits?"
+    assert "mean over 2 comparisons and 3 seeds" in found.basis
+    assert (
+        "Left out because a seed is missing: simsiam+clever − simsiam (resnet10t, baug); simsiam+clever" in found.basis
+    )

@@ -11,29 +11,9 @@ from clever.data import Store
 from clever.equivariance import EQUIVARIANCES
 from clever.pretraining.recipe import RunRecipe
 
+from ..tiny_methods import PAIRS, tiny_method
 from .rehearsal import rehearse
 from .test_studies import runs
-
-BASELINE: dict[str, dict[str, Any]] = {
-    "dino": {"out_dim": 16, "hidden_dim": 12, "bottleneck_dim": 8},
-    "simsiam": {"hidden_dim": 12, "out_dim": 12, "predictor_dim": 6},
-    "swav": {"hidden_dim": 12, "out_dim": 8, "prototypes": 6},
-    "nnclr": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64},
-    "moco_v2": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64, "key_groups": 2},
-    "mochi": {"hidden_dim": 12, "out_dim": 8, "queue_length": 64, "hardest": 4, "start_epoch": 0},
-    "w_mse": {"hidden_dim": 12, "out_dim": 8, "whitening_size": 2, "whitening_shrinkage": 0.2},
-}
-"""Small heads; one that is not named is a projector."""
-
-ADD_ON: dict[str, dict[str, Any]] = {
-    "gradient": {"draws": 3},
-    "essl": {"crop_size": 8, "hidden_dims": (12,)},
-    "augself": {"hidden_dim": 12},
-    "equimod": {"hidden_dim": 12, "out_dim": 8, "parameter_dim": 8},
-    "sie": {"hidden_dim": 24, "out_dim": 24},
-    "care": {"images_per_chunk": 2},
-    "stl": {"transformation_dim": 4, "hidden_dim": 12, "out_dim": 8, "hypernetwork_start": "equal_length"},
-}
 
 IN_THE_MATRIX = {
     (recipe.method.baseline.name, recipe.method.equivariance.name)
@@ -50,13 +30,7 @@ def recipe_of(make_recipe: Any, baseline: str, add_on: str, **blocks: Any) -> Ru
     """A run with small heads; the blocks are those of ``make_recipe``."""
     augmentation = {"name": "caug_plus", "local_views": 0} | blocks.pop("augmentation", {})
     whole = make_recipe(augmentation=augmentation, **{"backbone": RESNET} | blocks).model_dump()
-    head = {"name": baseline} | BASELINE.get(baseline, {"hidden_dim": 12, "out_dim": 8})
-    method = {"baseline": head, "equivariance": {"name": add_on} | ADD_ON.get(add_on, {})}
-    return RunRecipe.model_validate(whole | {"method": method})
-
-
-REFUSED = {("dino", "hallucinator"), ("swav", "hallucinator")}
-PAIRS = [(baseline, add_on) for baseline in BASELINES for add_on in EQUIVARIANCES if (baseline, add_on) not in REFUSED]
+    return RunRecipe.model_validate(whole | {"method": tiny_method(baseline, add_on)})
 
 
 @pytest.mark.parametrize(("baseline", "add_on"), [pair for pair in PAIRS if pair not in IN_THE_MATRIX])

@@ -16,6 +16,7 @@ from clever.equivariance.none import NoEquivariance, NoneOptions
 from clever.equivariance.objective import Objective
 from clever.equivariance.predictor import Predictor, load_predictor
 from clever.equivariance.sie import Sie, SieOptions
+from clever.equivariance.star import Star, StarOptions
 from clever.equivariance.stl import Stl, StlOptions
 
 EQUIVARIANCES: dict[str, tuple[type[Equivariance], type[EquivarianceOptions]]] = {
@@ -29,6 +30,7 @@ EQUIVARIANCES: dict[str, tuple[type[Equivariance], type[EquivarianceOptions]]] =
     "augself": (Augself, AugselfOptions),
     "care": (Care, CareOptions),
     "stl": (Stl, StlOptions),
+    "star": (Star, StarOptions),
     "hallucinator": (Hallucinator, HallucinatorOptions),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clever.augmentation import ExtraView, View, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.backbones.representation import Split
-from clever.baselines import BaselineOptions
+from clever.baselines import BaselineOptions, Head
 from clever.equivariance.batch import Batch, Term
 from clever.options import Options
 
@@ -58,6 +58,8 @@ class Part:
     columns: slice
     baseline_options: Mapping[str, object] = field(default_factory=dict)
     """Options of the baseline that differ on this part."""
+    make_head: Callable[[int], Head] | None = None
+    """Makes the head for this part's width in place of the baseline's; None for the baseline's."""
 
 
 def whole(feature_dim: int) -> dict[str, Part]:

@@ -59,9 +59,11 @@ class Objective(nn.Module):
 
     def make_heads(self) -> Heads:
         """New layers on each part, for a network to own."""
-        return Heads(
-            {part: self.baseline(part).make_head(columns.stop - columns.start) for part, columns in self.parts.items()}
-        )
+        heads = {}
+        for name, part in self.add_on.parts.items():
+            make_head = part.make_head or self.baseline(name).make_head
+            heads[name] = make_head(part.columns.stop - part.columns.start)
+        return Heads(heads)
 
     def teacher_momentum(self, progress: float) -> float | None:
         """Momentum of the teacher after a fraction ``progress`` in [0, 1] of all steps; None without a teacher."""

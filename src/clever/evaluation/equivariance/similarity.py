@@ -62,8 +62,8 @@ def _principal(features: Tensor, explained: float, most: int | None) -> Tensor:
     variance, vectors = variance.flip(0).clamp_min(0.0), vectors.flip(1)
     before = variance.cumsum(0) - variance
     keep = (before < explained * variance.sum()) & (variance > _RANK_TOLERANCE * variance[:1])
-    if most is not None:
-        keep[most:] = False
+    # A fixed width: how many components are kept is known to the device alone.
+    variance, vectors, keep = variance[:most], vectors[:, :most], keep[:most]
     left: Tensor = vectors if wide else (rows @ vectors) * torch.where(keep, variance.rsqrt(), 0.0)
     kept: Tensor = left * keep
     return kept

@@ -1,0 +1,168 @@
+"""STAR: soft task-aware routing (NeurIPS 2025, arXiv 2510.27222): the invariant and the equivariant task share experts.
+
+It replaces EquiMod's two projectors by experts, of which each task takes its own weighted mean. Details are those of
+the authors' code as it once was (YonseiML/star, 3c66752), from notes on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
+from clever.augmentation.views import FIRST, SECOND, varied_space
+from clever.backbones import BackboneOptions
+from clever.baselines import BaselineOptions, Head, HeadOutput
+from clever.baselines.contrast import gather_projections
+from clever.baselines.mlp import last_layer_parameters, make_mlp
+from clever.baselines.simclr import nt_xent
+from clever.buffers import unchanged_buffers
+from clever.equivariance.batch import Batch, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
+
+UNAUGMENTED = "unaugmented"
+
+# Their loss needs the projections alone.
+_PROJECTORS_ALONE = (
+    *("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel", "barlow_twins", "vicreg"),
+    *("w_mse", "cacr", "groco", "lejepa", "visreg", "moco_v2", "mochi"),
+)
+
+
+class StarOptions(EquivarianceOptions):
+    """STAR's settings; the defaults are the authors' for SimCLR with a ResNet-18 on STL-10."""
+
+    name: Literal["star"] = "star"
+    star_weight: float = Field(default=1.0, ge=0)
+    """Weight of the prediction."""
+    experts: PositiveInt = 16
+    """Number of experts: 16 for a ResNet-18, 8 for a ResNet-50."""
+    temperature: float = Field(default=0.2, gt=0)
+    """Temperature of the prediction's NT-Xent: it divides the cosines."""
+    predictor_dim: PositiveInt = 512
+    """Width of the predictor's two hidden layers. Lower it for small backbones."""
+
+    def extra_views(self) -> tuple[ExtraView, ...]:
+        return (ExtraView(UNAUGMENTED),)
+
+    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
+        if not views.augments:
+            return f"star predicts views from the un-augmented image, and {views.name} has none; use augmented images"
+        return None
+
+    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
+        if baseline.name not in _PROJECTORS_ALONE:
+            return (
+                f"star replaces the baseline's projector, and {baseline.name} needs further layers on top of its own; "
+                f"choose one of {', '.join(_PROJECTORS_ALONE)}"
+            )
+        return None
+
+
+class ExpertHead(Head):
+    """E projectors, each three linear layers as wide as the input, and for each task a router.
+
+    A task's embedding is the mean of all experts' outputs, weighted by the softmax of a linear layer on the features.
+    The projection is the invariant task's embedding.
+    """
+
+    def __init__(self, width: int, out_dim: int, experts: int) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(make_mlp([width, width, width, out_dim]) for _ in range(experts))
+        self.invariant_router = nn.Linear(width, experts)
+        self.equivariant_router = nn.Linear(width, experts)
+
+    def forward(self, features: Tensor) -> HeadOutput:
+        """Features [M, width] to a projection [M, K]."""
+        return HeadOutput(self._routed(features, self.invariant_router))
+
+    def equivariant(self, features: Tensor) -> Tensor:
+        """The equivariant task's embedding, [M, K]."""
+        return self._routed(features, self.equivariant_router)
+
+    def _routed(self, features: Tensor, router: nn.Module) -> Tensor:
+        outputs = torch.stack([expert(features) for expert in self.experts], dim=1)
+        shares: Tensor = router(features).softmax(dim=1)
+        return (shares.unsqueeze(2) * outputs).sum(dim=1)
+
+    def last_layer_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the experts' last layers."""
+        return [p for expert in self.experts for p in last_layer_parameters(cast(nn.Sequential, expert))]
+
+
+class Prediction(NamedTuple):
+    """Embeddings [2 N, K] of the un-augmented images twice, of both global views, and their prediction."""
+
+    source: Tensor
+    target: Tensor
+    predicted: Tensor
+
+
+class Star(Equivariance):
+    """The baseline on the invariant task's embedding, and ``star``, NT-Xent between views and their predictions.
+
+    The predicted embedding of a view is that of the un-augmented image plus a change, computed from it and the view's
+    parameters. All embeddings receive gradients. The parameters are those of the recipe, standardised over its own
+    distribution instead of the authors' constants. The equivariant embeddings of the three images are computed in one
+    pass of the experts, a choice of ours.
+
+    Raises:
+        UserError: the views have no random parameters.
+    """
+
+    def __init__(self, options: StarOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__({"ALL": Part(slice(0, feature_dim), make_head=self._make_head)})
+        self.options, self.feature_dim = options, feature_dim
+        self.space = varied_space("star", space)
+
+    def _make_head(self, width: int) -> ExpertHead:
+        assert self.output_dim is not None
+        return ExpertHead(width, self.output_dim, self.options.experts)
+
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
+        """``transformation``: a linear layer from parameters [N, P] to [N, K]; ``predictor``: [N, 2 K] to [N, K]."""
+        assert self.output_dim is not None
+        out, hidden = self.output_dim, self.options.predictor_dim
+        return nn.ModuleDict(
+            {
+                "transformation": nn.Linear(len(self.space.names), out),
+                "predictor": make_mlp([2 * out, hidden, hidden, out]),
+            }
+        )
+
+    def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
+        """``unaugmented`` [N, 3, S, S]."""
+        return {UNAUGMENTED: views[UNAUGMENTED].images}
+
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        _, target, predicted = self._predict(batch)
+        pair = gather_projections([HeadOutput(target), HeadOutput(predicted)])
+        value = nt_xent(pair[0], pair[1], temperature=self.options.temperature)
+        return contrast(batch) | {"star": Term(value, self.options.star_weight)}
+
+    @torch.no_grad()
+    def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
+        """``star_gain``, as EquiMod's: the mean of cos(y, y^) - cos(y, y0), above 0 if the prediction follows the view.
+        ``router_overlap``: how alike the two tasks weigh the experts, the mean of the sums of the smaller weights; 1 if
+        they use the same."""
+        head = cast(ExpertHead, batch.parts["ALL"].head)
+        with unchanged_buffers(batch.layers), unchanged_buffers(head):  # diagnosing must not change the run
+            source, target, predicted = self._predict(batch)
+        features = batch.student.features[0].float()
+        shares = [router(features).softmax(dim=1) for router in (head.invariant_router, head.equivariant_router)]
+        gain = F.cosine_similarity(target, predicted, dim=1) - F.cosine_similarity(target, source, dim=1)
+        return {"star_gain": gain.mean(), "router_overlap": torch.minimum(*shares).sum(dim=1).mean()}
+
+    def _predict(self, batch: Batch) -> Prediction:
+        head, layers = cast(ExpertHead, batch.parts["ALL"].head), batch.layers
+        images = [batch.student.extra[UNAUGMENTED], *batch.student.features[:2]]
+        still, first, second = head.equivariant(torch.cat(images).float()).float().chunk(3)
+        source = torch.cat([still, still])
+        parameters = torch.cat([self.space.vector(batch.views[name]) for name in (FIRST, SECOND)])
+        change: Tensor = layers["predictor"](torch.cat([source, layers["transformation"](parameters)], dim=1))
+        return Prediction(source, torch.cat([first, second]), source + change.float())
