@@ -369,7 +369,7 @@ class FeatureExtractor:
         height, width = sizes.amax(0).tolist()
         pixels = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
         for place, image in enumerate(images):
-            pixels[place, :, : image.shape[0], : image.shape[1]] = torch.from_numpy(image).permute(2, 0, 1)
+            pixels[place, :, : image.shape[0], : image.shape[1]] = torch.tensor(image).permute(2, 0, 1)
         return perturb(
             "orig",
             pixels.to(self._device),
