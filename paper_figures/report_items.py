@@ -66,9 +66,10 @@ def read_item(path: Path, present: Collection[str] = (), place: int = 0) -> Item
 
 
 def title_of(name: str) -> str:
-    """``Loss terms`` of ``figure_loss_terms``; ``Table 1`` of ``table_1``."""
+    """``Loss terms`` of ``figure_loss_terms``; ``Table of loss terms`` of ``table_loss_terms``; ``Table 1``."""
     kind, _, rest = name.partition("_")
-    words = (rest if kind in ("figure", "table") and rest and not rest.isdigit() else name).replace("_", " ")
+    words = rest if kind == "figure" else f"table of {rest}" if kind == "table" and not rest.isdigit() else name
+    words = words.replace("_", " ")
     return words[:1].upper() + words[1:]
 
 

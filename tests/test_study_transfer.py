@@ -17,6 +17,7 @@ from clever.config import Study, parse_study
 from clever.crosschecks import refuse_for_stores
 from clever.crosschecks.missing_data import missing_data
 from clever.data import DataOptions, prepare
+from clever.doctor.evaluations import check_evaluations
 from clever.doctor.study import check_disk, check_study
 from clever.errors import UserError
 
@@ -205,3 +206,25 @@ def test_its_provenance_leads_to_both_stores(tmp_path: Path, capsys: pytest.Capt
         assert len(chain["broken"]) == 1
         assert "data checksum" in chain["broken"][0]
         file.unlink(missing_ok=True)
+
+
+def test_lists_and_folders_that_protocols_name_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    content = copy.deepcopy(yaml.safe_load(RIGHT))
+    content["paper"] = ["report"]
+    lists, folder = {"simclr1": "lists/1percent.txt"}, "CIFAR-10-C"
+    content["evaluations"] = {"semi": {"lists": lists}}
+    with pytest.raises(UserError, match=r"evaluations\.semi\.lists: names image files, but data\.digits \(source"):
+        parse_study(content, "study.yaml")
+    for name in ("digits", "photos"):
+        content["data"][name] = FOLDER | {"image_size": 32}
+    content["evaluations"]["corruption"] = {"root": folder}
+    whole = parse_study(content, "study.yaml")
+    (tmp_path / "birds").mkdir()
+    lines = list(missing_data(whole, str(tmp_path), tmp_path / "stores"))
+    assert lines[0].startswith(f"evaluations.semi: {tmp_path / lists['simclr1']}: cannot be read as a list")
+    assert lines[1].startswith(f"evaluations.corruption: {tmp_path / folder}: no such folder")
+    found = {finding.subject: finding for finding in check_evaluations(whole, str(tmp_path))}
+    assert {name: finding.state for name, finding in found.items()} == {
+        "evaluation semi": "FAIL",
+        "evaluation corruption": "FAIL",
+    }

@@ -29,6 +29,7 @@ _ADD_ONS: dict[str, dict[str, Any]] = {
     "care": {"images_per_chunk": 2},
     "stl": {"transformation_dim": 4, "hidden_dim": 12, "out_dim": 8, "hypernetwork_start": "equal_length"},
     "star": {"experts": 2, "predictor_dim": 12},
+    "ser": {"images": 4, "projector_dim": 8, "feature_map": 1},
 }
 
 

@@ -18,7 +18,6 @@ from clever.data import DataOptions
 from clever.drawings import DRAWINGS
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.external import ExternalOptions
 from clever.evaluation.options import ProtocolOptions
 from clever.invocation import DATA_ROOT, refuse_settings
 from clever.options import Options, nearest, parse
@@ -233,9 +232,7 @@ class Study(Options):
         for protocol in PROTOCOLS:
             options: ProtocolOptions | None = getattr(self.evaluations, protocol)
             for name, settings in ({} if options is None else options.named(protocol)).items():
-                if isinstance(settings, ExternalOptions):
-                    settings = settings.model_copy(update={"root": str(Path(data_root) / settings.root)})
-                found[name] = settings
+                found[name] = settings.at(data_root)
         return found
 
     def evaluation_data(self) -> list[str]:

@@ -207,6 +207,7 @@ DRAWINGS: dict[str, Drawing] = {
     "table_parts": Drawing(*_TABLE, _BOTH, shows="linear", needs=_split),
     "table_simsiam": Drawing(*_TABLE, _BOTH, shows="linear", needs=_simsiam),
     "table_semi": Drawing(*_TABLE, _BOTH, shows="semi"),
+    "table_transfer": Drawing(*_TABLE, _BOTH, shows="transfer"),
     "table_loss_terms": Drawing(*_TABLE, _BOTH, shows="linear", needs=_split),
     "table_references": Drawing(*_TABLE, _BOTH, needs=_accuracies),
     "table_saliency": Drawing(*_TABLE, _BOTH, shows="saliency"),

@@ -237,3 +237,22 @@ def test_a_study_that_asks_timm_for_weights_it_lacks_is_refused() -> None:
         match=r"backbones\.tiny\.init: timm:resnet18\.nowhere: timm has no such weights; for .* resnet18\.a1_in1k",
     ):
         parse_study(study, "s.yaml")
+
+
+def test_the_files_that_a_run_waits_for(tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    for name in ("config.json", "model.safetensors", "README.md"):
+        (tmp_path / "hub" / name).touch()
+    hub = str(tmp_path / "hub")
+    for source, files in {
+        "timm:resnet18": [],
+        "hf-hub:somebody/something": [],
+        "runs/cifar10/resnet18/dino/caug/seed0": ["runs/cifar10/resnet18/dino/caug/seed0/backbone.safetensors"],
+        "runs/cifar10/resnet18/dino@momentum=0.9/caug/seed0": [
+            "runs/cifar10/resnet18/dino@momentum=0.9/caug/seed0/backbone.safetensors"
+        ],
+        "weights.pth": ["weights.pth"],
+        hub: [f"{hub}/config.json", f"{hub}/model.safetensors"],
+    }.items():
+        assert BackboneOptions(name="resnet18", image_size=32, init=source).initial_files == files
+    assert BackboneOptions(name="resnet18", image_size=32).initial_files == []

@@ -29,6 +29,7 @@ TERMS = {
     "care": {"contrast", "care"},
     "stl": {"contrast", "equivariance", "transformation"},
     "star": {"contrast", "star"},
+    "ser": {"contrast", "ser"},
     "hallucinator": {"contrast", "hallucination"},
     "sie": {"contrast", "equivariance", "variance", "predicted_variance", "covariance"},
 }

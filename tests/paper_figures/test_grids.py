@@ -14,6 +14,7 @@ import table_methods
 import table_parts
 import table_semi
 import table_simsiam
+import table_transfer
 from names import NOT_PUBLISHED
 
 from clever.errors import UserError
@@ -170,6 +171,37 @@ def test_shares_of_labels_and_parts_are_columns(write: Write) -> None:
     assert NOT_PUBLISHED in text
 
 
+def test_transfer_has_a_table_per_mode_and_metric_beside_ddcl_s_values(write: Write) -> None:
+    values = {
+        ("simsiam", "transfer_linear+cub200", "ALL", "orig"): [30.0],
+        ("simsiam+ddcl", "transfer_linear+cub200", "ALL", "orig"): [33.0],
+        ("simsiam+ddcl", "transfer_linear+cub200", "IR", "orig"): [28.0],
+        ("simsiam", "transfer_finetune+pets", "ALL", "orig"): [60.0],
+        ("simsiam", "transfer_finetune+pets+short", "ALL", "orig"): [50.0],
+    }
+    text, _ = drawn(table_transfer, write(values, data="imagenet100"))
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## Transfer, linear probe, top-1 accuracy, orig: from imagenet100",
+        "## Transfer, backbone and classifier fine-tuned, top-1 accuracy, orig: from imagenet100",
+        "## Published: Table 3 of DDCL",
+    ]
+    found = rows(text)
+    assert found[0][5:] == ["cub200", "cub200: Δ [95 %]"]
+    # CAug, 500 epochs, ImageNet-100.
+    assert [line[1:2] + line[3:] for line in found[1:7]] == [
+        ["simsiam", "ALL", "ours, 1 seed", "30.0", "–"],
+        ["simsiam", "ALL", "published, 500 epochs (1)", "34.79", ""],
+        ["simsiam+ddcl", "ALL", "ours, 1 seed", "33.0", "+3.0"],
+        ["simsiam+ddcl", "ALL", "published, 500 epochs (1)", "35.11", ""],
+        ["simsiam+ddcl", "IR", "ours, 1 seed", "28.0", "-2.0"],
+        ["simsiam+ddcl", "IR", "published, 500 epochs (1)", "34.88", ""],
+    ]
+    assert found[7][5::2] == ["pets", "pets, short"]
+    text, _ = drawn(table_transfer, write(values))
+    assert ["34.79", "78.57", "65.37"] in [line[7:] for line in rows(text) if line[2:4] == ["SimSiam", "caug"]]
+
+
 def test_loss_terms_come_from_the_recipes_of_the_runs(write: Write) -> None:
     methods = {
         "dino": {"name": "none"},
@@ -208,7 +240,9 @@ def test_loss_terms_come_from_the_recipes_of_the_runs(write: Write) -> None:
     ]
 
 
-@pytest.mark.parametrize("script", [table_methods, table_parts, table_simsiam, table_semi, table_loss_terms])
+@pytest.mark.parametrize(
+    "script", [table_methods, table_parts, table_simsiam, table_semi, table_transfer, table_loss_terms]
+)
 def test_nothing_to_show_is_one_line_and_no_file(write: Write, tmp_path: Path, script: Any) -> None:
     records = write({("dino", "knn20", "ALL", "orig"): [1.0]})
     with pytest.raises(UserError, match="no record of protocol"):

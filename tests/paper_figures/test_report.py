@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import re
 import shutil
@@ -10,21 +11,16 @@ from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
-import figure_claims
-import figure_loss_terms
-import figure_robustness
-import findings
 import pandas as pd
 import pytest
 import report
 import style
-import table_1
-import table_matrix
 from synthetic_study import COLLAPSED, SCRIPTS, MakeStudy, Study
 
 from clever.config import load_study
-from clever.drawings import DRAWINGS, contained_items
+from clever.drawings import DRAWINGS, FILES, contained_items
 from clever.errors import UserError
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -109,19 +105,16 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[st
             (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
         else:
             shutil.copy(path, folder)
-    records, runs = ["--records", str(folder / "records.csv")], ["--runs", str(folder / "runs.json")]
-    curves, named = ["--curves", str(folder / "curves.csv")], ["--study", name]
-    figure_claims.main([*records, *runs, *named, "--output", str(folder / "figure_claims.svg")])
-    figure_robustness.main([*records, "--output", str(folder / "figure_robustness.svg")])
-    figure_loss_terms.main([*curves, *runs, "--output", str(folder / "figure_loss_terms.svg")])
-    table_1.main([*records, *runs, "--output", str(folder / "table_1.md")])
-    table_matrix.main([*records, *runs, "--output", str(folder / "table_matrix.md")])
-    figure = ["--figure", "figure_claims.png"]
-    findings.main([*records, *runs, *named, *figure, "--output", str(folder / "findings.md")])
-    items = contained_items(load_study(SCRIPTS.parent / "workflow" / "studies" / f"{name}.yaml"))
+    study = load_study(SCRIPTS.parent / "workflow" / "studies" / f"{name}.yaml")
+    files = {key: str(folder / file) for key, file in FILES.items()}
+    items = contained_items(study)
     drawn = [str(folder / f"{item}{DRAWINGS[item].embedded}") for item in items]
+    for item, path in zip(items, drawn, strict=True):
+        arguments = DRAWINGS[item].arguments(study, SimpleNamespace(**files))
+        importlib.import_module(item).main([*arguments, "--output", path])
     page = folder / "report.html"
-    report.main([*records, *runs, *curves, *named, "--drawn", *drawn, "--output", str(page)])
+    arguments = DRAWINGS["report"].arguments(study, SimpleNamespace(**files, drawn=drawn))
+    report.main([*arguments, "--output", str(page)])
     return page, items
 
 

@@ -171,6 +171,26 @@ def test_stores_that_runs_are_evaluated_on_are_inputs_of_the_evaluation(project:
     assert "evaluations/digits/tiny/dino+clever/caug/seed0/transfer+more.json" in planned.stdout
 
 
+def test_a_run_waits_for_the_run_that_it_continues(project: Path, snakemake: Snakemake) -> None:
+    content = yaml.safe_load(MINIATURE)
+    content["study"] = "continued"
+    first = "results/continued/runs/digits/tiny/dino+clever/caug/seed0"
+    content["backbones"]["more"] = content["backbones"]["tiny"] | {"init": first}
+    content["pretrainings"][0]["backbones"] = ["more"]
+    (project / "continued.yaml").write_text(yaml.safe_dump(content))
+    refused = snakemake("--dry-run", "--configfile", "continued.yaml")
+    assert refused.returncode != 0
+    assert "study continued has no run digits/tiny/dino+clever/caug/seed0" in refused.stdout
+
+    content["pretrainings"][0]["backbones"] = ["more", "tiny"]
+    (project / "continued.yaml").write_text(yaml.safe_dump(content))
+    planned = snakemake("--dry-run", "--configfile", "continued.yaml")
+    assert planned.returncode == 0, planned.stdout
+    lines = iter(planned.stdout.splitlines())
+    assert any("pre-train results/continued/runs/digits/more/dino+clever/caug/seed0" in line for line in lines)
+    assert f"{first}/backbone.safetensors" in next(lines).split("Input files updated by another job")[1]
+
+
 def test_a_run_that_no_study_has_is_refused(snakemake: Snakemake) -> None:
     target = "results/mini/runs/digits/tiny/dino/caug/seed0/run.json"
     refused = snakemake("--dry-run", target, "--configfile", "mini.yaml")

@@ -17,6 +17,8 @@ if protocols:
             store="<results>/data/{data}/store.json",
             # Data sets that the protocol transfer evaluates on.
             others=[f"<results>/data/{name}/store.json" for name in study.evaluation_data()],
+            # Lists of the images that keep their labels.
+            lists=[file for options in protocols.values() for file in options.listed_files() if Path(file).exists()],
             code=sorted(
                 {
                     file

@@ -63,12 +63,17 @@ class Augmentation(ViewMaker):
     def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
         sizes, rows = sizes.cpu(), len(sizes)
         mine = slice(share * rows, (share + 1) * rows)
-        tables = []
+        tables: list[Table] = []
         for view in range(len(self.kinds)):
             uniforms, group = draw_uniforms(shares * rows, generator), self._images_that_share(view)
             if group > 1:
                 uniforms = uniforms[torch.arange(shares * rows) // group * group]
-            tables.append(make_table(uniforms[mine], sizes, self.distributions(view)))
+            table = make_table(uniforms[mine], sizes, self.distributions(view))
+            crop_of = self.extra[view - len(self.kinds)].crop_of if self.kinds[view] == "extra" else None
+            if crop_of is not None:
+                other = tables[self.names.index(crop_of)]
+                table |= {name: column for name, column in other.items() if name.startswith("crop_")}
+            tables.append(table)
         return tables
 
     def _images_that_share(self, view: int) -> int:
@@ -81,7 +86,10 @@ class Augmentation(ViewMaker):
         if self.kinds[view] != "extra":
             return distributions(self.options, view)
         extra = self.extra[view - len(self.kinds)]
-        return Distributions() if extra.scale is None else replace(distributions(self.options, 2), scale=extra.scale)
+        if extra.scale is None:
+            return Distributions()
+        drawn = replace(distributions(self.options, 2), scale=extra.scale)
+        return replace(drawn, flip=0.0, degrees=0.0, elastic=0.0) if extra.colours_only else drawn
 
     def __call__(self, pixels: Tensor, sizes: Tensor, generator: torch.Generator) -> list[View]:
         """Draw parameters and make the views: ``apply(pixels, sizes, draw(sizes, generator))``."""

@@ -81,6 +81,10 @@ class ExtraView:
     shared_draws: int = 1
     """How many consecutive images of a batch share the parameters of this view; 1: no sharing. Crops are shared as
     fractions of an image's height and width, so that images of one size get the same box."""
+    colours_only: bool = False
+    """Neither flip, rotate nor distort elastically."""
+    crop_of: str | None = None
+    """Name of an earlier extra view whose crop this one has; None: a crop of its own."""
 
 
 class ViewOptions(Options):

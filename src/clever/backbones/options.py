@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveInt
@@ -10,6 +11,9 @@ from clever.options import Options
 
 OWN_NAMES = ("resnet18", "resnet50", "vit_tiny", "vit_small", "vmamba_tiny", "resnet10t_half", "vit_micro", "pixels")
 """The keys of ``BACKBONES``, available without loading timm, which takes seconds; a test compares them."""
+
+WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
+"""Suffixes of files of weights."""
 
 
 class BackboneOptions(Options):
@@ -49,3 +53,19 @@ class BackboneOptions(Options):
     frozen_depth: int = Field(default=0, ge=0)
     """Number of layers that are not trained, from the input on: 1 is the stem or patch embedding, each further one a
     block. Their BatchNorms use their running statistics. Raise it to adapt only the last blocks of initial weights."""
+
+    @property
+    def initial_files(self) -> list[str]:
+        """The files of the initial weights; none where there are none or timm or the hub has them.
+
+        A path without a suffix of weights is a folder: in the hub's layout if it has a config.json, else of a run,
+        which need not have been trained yet.
+        """
+        if self.init is None or self.init.startswith(("timm:", "hf-hub:")):
+            return []
+        path = Path(self.init)
+        if path.suffix in WEIGHTS or path.is_file():
+            return [str(path)]
+        if (path / "config.json").is_file():
+            return sorted(str(file) for file in path.iterdir() if file.name == "config.json" or file.suffix in WEIGHTS)
+        return [str(path / "backbone.safetensors")]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from clever import spirograph, threediebench
+from clever.data.registry import SOURCES
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
 from clever.options import nearest
@@ -71,6 +72,11 @@ def data_faults(study: Study) -> Iterator[str]:
                 yield (
                     f"{where}: needs images of known objects, but data.{name} has source {data.source}; leave "
                     f"{kind} out, or use source threediebench"
+                )
+            if getattr(options, "lists", None) and not SOURCES[data.source].files:
+                yield (
+                    f"{where}.lists: names image files, but data.{name} (source {data.source}) has none; leave lists "
+                    "out, or use a source of image files"
                 )
             if needs_classes(protocol) and data.classes is not None and len(data.classes) < 2:
                 yield (

@@ -10,7 +10,6 @@ from clever.crosschecks.data_needs import lacking_test_images
 from clever.data.folder_layout import find_split
 from clever.data.registry import SOURCES
 from clever.errors import UserError
-from clever.evaluation.external import ExternalOptions
 from clever.files import expanded
 from clever.invocation import GIVE_PARENT
 
@@ -52,8 +51,7 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
         elif options.source == "image_folder" and not needless and _only_train(options):
             yield from lacking_test_images(study, name)
     for name, settings in study.evaluation_options(data_root).items():
-        if isinstance(settings, ExternalOptions):
-            try:
-                settings.check_folder()
-            except UserError as error:
-                yield f"evaluations.{name}: {error}"
+        try:
+            settings.check_folder()
+        except UserError as error:
+            yield f"evaluations.{name}: {error}"

@@ -33,6 +33,7 @@ from clever.data.store import (
     FORMAT,
     GROUPS,
     LATENTS,
+    NAMES,
     VERSION,
     Store,
     content_checksum,
@@ -203,6 +204,10 @@ class _SplitWriter:
         rows = np.asarray(kept, dtype=np.int64)
         labels = split.labels[rows]
         write_array(self.folder / f"{self.name}_labels.npy", labels)
+        if isinstance(split, FileSplit):
+            with (self.folder / NAMES.format(self.name)).open("w", encoding="utf-8") as file:
+                json.dump([split.name(row) for row in kept], file, indent=0)
+                sync(file)
         if self.latent_names:
             none = np.empty((0, len(self.latent_names)), dtype=np.float32)
             write_array(self.folder / LATENTS.format(self.name), np.concatenate([none, *latents]))
@@ -355,6 +360,10 @@ def _check_classes(classes: tuple[str, ...], reports: dict[SplitName, _Report], 
         raise UserError(f"{options.root}: no readable test image")
 
 
+def _described_file(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
 def _describe(
     options: DataOptions,
     source: Source,
@@ -398,7 +407,7 @@ def _describe(
             for name, report in reports.items()
         },
         "files": {
-            name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
+            name: _described_file(folder / name)
             for name in file_names(
                 options.format,
                 latents=bool(source.latent_names),
@@ -407,6 +416,8 @@ def _describe(
             )
         },
     }
+    if isinstance(source.train, FileSplit):
+        info["names"] = {name: _described_file(folder / name) for name in map(NAMES.format, SPLITS)}
     if options.linked:
         # Not in the checksum: the same files elsewhere are the same content.
         assert isinstance(source.train, FileSplit)

@@ -21,7 +21,7 @@ from clever.data.moments import Triple
 from clever.data.source import SPLITS, SplitName
 from clever.data.verification import verify_file
 from clever.errors import UserError
-from clever.parsing import foreign, read_json_object, require_kinds
+from clever.parsing import decode_json, foreign, read_json_object, read_text, require_kinds
 from clever.sealed import KEY, check_seal
 
 FORMAT = "clever-store"
@@ -35,6 +35,9 @@ LAYOUTS = {
 
 LATENTS = "{}_latents.npy"
 GROUPS = "{}_groups.npy"
+NAMES = "{}_names.json"
+"""The path of each image below the source's root, in the order of the split's rows; of sources of image files only.
+Not part of the content's checksum, because no training depends on it."""
 
 
 def file_names(layout: str, *, latents: bool = False, groups: bool = False, linked: bool = False) -> tuple[str, ...]:
@@ -50,6 +53,7 @@ def file_names(layout: str, *, latents: bool = False, groups: bool = False, link
 ALL_FILES = frozenset(
     {
         DESCRIPTION,
+        *(NAMES.format(split) for split in SPLITS),
         *(
             name
             for layout in LAYOUTS
@@ -271,6 +275,24 @@ class Store:
             raise UserError(f"{self.folder}: no split {name}; a store has train and test")
         return Split(self, name)
 
+    def names(self, name: SplitName) -> list[str]:
+        """The path of each image of a split below the source's root, with forward slashes, in the order of its rows.
+
+        Raises:
+            UserError: the source has no image files, the store was prepared by a version that did not keep their
+                names, or the list is damaged.
+        """
+        path = self.folder / NAMES.format(name)
+        recorded = self.info.get("names", {}).get(path.name)
+        if recorded is None:
+            raise UserError(
+                f"{self.folder}: keeps no file names; use a source of image files, or prepare the data set again"
+            )
+        verify_file(path, recorded["sha256"], remember=False)
+        with foreign(path, "damaged", "prepare the data set again"):
+            found: list[str] = decode_json(read_text(path), path)
+        return found
+
     def verify(self, *, remember: bool = False) -> None:
         """Compare the content of every file with its recorded checksum.
 
@@ -282,7 +304,7 @@ class Store:
         Raises:
             UserError: a file differs; the message names it.
         """
-        for name, recorded in self.info["files"].items():
+        for name, recorded in (self.info["files"] | self.info.get("names", {})).items():
             verify_file(self.folder / name, recorded["sha256"], remember=remember)
         if self.linked_root is not None:
             for split in SPLITS:

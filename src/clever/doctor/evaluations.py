@@ -10,6 +10,7 @@ from clever.doctor.finding import Finding
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
+from clever.evaluation.options import ProtocolOptions
 from clever.invocation import DATA_ROOT
 
 
@@ -29,5 +30,16 @@ def check_evaluations(study: Study, data_root: str = DATA_ROOT) -> Iterator[Find
                 yield Finding(f"evaluation {name}", "FAIL", str(error))
             else:
                 yield Finding(f"evaluation {name}", "ok", f"found its data in {options.root}")
+        elif (line := _lacking(options)) is not None:
+            yield Finding(f"evaluation {name}", "FAIL", line)
         elif packages:
             yield Finding(f"evaluation {name}", "ok", f"{', '.join(packages)} installed")
+
+
+def _lacking(options: ProtocolOptions) -> str | None:
+    """What the files and folders that a protocol's options name lack, or None."""
+    try:
+        options.check_folder()
+    except UserError as error:
+        return str(error)
+    return None

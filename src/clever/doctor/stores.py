@@ -21,6 +21,9 @@ from clever.files import expanded
 
 LISTING_SECONDS = 2.0
 _LABEL_BYTES = 8
+_NAME_BYTES = 40
+"""About what the name of an image file takes in the list that a store keeps."""
+
 _LINK_BYTES = 200
 """About what path and checksum of an image take in a linked store."""
 
@@ -47,7 +50,8 @@ def store_bytes(options: DataOptions) -> int | None:
     side = options.image_size or DEFAULT_SIZE
     if options.source == "arrays" and options.image_size is None:
         side = _array_shape(options, "train")[1]
-    return _limited(options, known) * (side**2 * 3 + _LABEL_BYTES)
+    name = _NAME_BYTES if SOURCES[options.source].files else 0
+    return _limited(options, known) * (side**2 * 3 + _LABEL_BYTES + name)
 
 
 def _limited(options: DataOptions, counts: tuple[int, int]) -> int:
@@ -93,7 +97,7 @@ def _of_folder(options: DataOptions) -> int | None:
             one = image + _PLACE_BYTES  # its offset, height and width
         else:
             one = 3 * (options.image_size or 0) ** 2
-        total += min(limit or count, count) * (one + _LABEL_BYTES)
+        total += min(limit or count, count) * (one + _LABEL_BYTES + _NAME_BYTES)
     return int(total) or None
 
 

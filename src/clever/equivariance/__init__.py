@@ -15,6 +15,7 @@ from clever.equivariance.hallucinator import Hallucinator, HallucinatorOptions
 from clever.equivariance.none import NoEquivariance, NoneOptions
 from clever.equivariance.objective import Objective
 from clever.equivariance.predictor import Predictor, load_predictor
+from clever.equivariance.ser import Ser, SerOptions
 from clever.equivariance.sie import Sie, SieOptions
 from clever.equivariance.star import Star, StarOptions
 from clever.equivariance.stl import Stl, StlOptions
@@ -30,6 +31,7 @@ EQUIVARIANCES: dict[str, tuple[type[Equivariance], type[EquivarianceOptions]]] =
     "augself": (Augself, AugselfOptions),
     "care": (Care, CareOptions),
     "stl": (Stl, StlOptions),
+    "ser": (Ser, SerOptions),
     "star": (Star, StarOptions),
     "hallucinator": (Hallucinator, HallucinatorOptions),
 }

@@ -7,6 +7,7 @@ ImageNet-C was made.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from clever.augmentation import PerturbationOptions, perturb
 from clever.data import ImageBatch
 from clever.errors import UserError
 from clever.evaluation.accuracies import accuracy
+from clever.evaluation.corrupted_images import CorruptedImages, require_corrupted
 from clever.evaluation.corruptions import CORRUPTIONS, SMALLEST, check, corrupt, relative_accuracy
 from clever.evaluation.features import ExtractionOptions, FeatureExtractor
 from clever.evaluation.parts import part_selections
@@ -32,12 +34,25 @@ class CorruptionOptions(ExtractionOptions):
     """Names as in ImageNet-C; fewer for a quick look."""
     severities: list[Literal[1, 2, 3, 4, 5]] = Field(default=[1, 2, 3, 4, 5], min_length=1)
     """Strengths from 1 to 5; the relative accuracy is a mean over them."""
+    root: str | None = None
+    """Folder of CIFAR-10-C or CIFAR-100-C (<corruption>.npy, labels.npy) or of ImageNet-C
+    (<corruption>/<severity>/<class>/*.JPEG), relative to data_root, to test on its images. Omit it to corrupt the test
+    images of the run's data."""
     penalty: PositiveFloat = 1.0
     """L2 penalty of the classifier, added to the sum of the cross-entropy over the training images."""
     max_iterations: PositiveInt = 1000
     """Of the classifier's L-BFGS."""
     last_blocks: PositiveInt = 1
     """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
+
+    def at(self, data_root: str) -> Self:
+        """The same block with ``root``, if there is one, joined to ``data_root``."""
+        return self if self.root is None else self.model_copy(update={"root": str(Path(data_root) / self.root)})
+
+    def require(self) -> None:
+        """Check that the folder has the corruptions and severities. Raises UserError naming the first missing one."""
+        if self.root is not None:
+            require_corrupted(Path(self.root), self.corruptions, self.severities)
 
     @field_validator("corruptions")
     @classmethod
@@ -53,7 +68,9 @@ class CorruptionOptions(ExtractionOptions):
 
     @model_validator(mode="after")
     def _images_are_large_enough(self) -> Self:
-        if self.image_size is not None and self.image_size < SMALLEST:
+        if self.root is not None and self.averaging is not None:
+            raise ValueError("averaging is not possible on the images of root; omit one of them")
+        if self.root is None and self.image_size is not None and self.image_size < SMALLEST:
             raise ValueError(f"image_size {self.image_size} is too small to corrupt: at least {SMALLEST} px are needed")
         return self
 
@@ -66,15 +83,15 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
     ``corrupted``, the mean over corruptions.
 
     Raises:
-        UserError: the images are too small, classes are missing from the training images, features are not finite, or
-            the package that draws corruptions is not installed.
+        UserError: the images are too small, classes are missing from the training images, features are not finite, the
+            package that draws corruptions is not installed, or the folder ``root`` does not fit the data.
     """
     from clever.evaluation.logistic_regression import fit  # scipy's optimiser
 
     backbone, store = subject.backbone, subject.store
     blocks = options.last_blocks if backbone.has_blocks else 1
     extractor = FeatureExtractor(subject, options, blocks=blocks)
-    if extractor.image_size < SMALLEST:
+    if options.root is None and extractor.image_size < SMALLEST:
         raise UserError(
             f"{subject.identity.run}: images of {extractor.image_size} px are too small to corrupt, at least {SMALLEST}"
             " px are needed: leave out evaluations.corruption"
@@ -88,7 +105,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
     }
     records: list[Record] = []
 
-    def record(part: str, perturbation: str, metric: str, value: float) -> None:
+    def record(part: str, perturbation: str, metric: str, value: float, n: int) -> None:
         records.append(
             subject.record(
                 protocol="corruption",
@@ -96,28 +113,35 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
                 perturbation=perturbation,
                 metric=metric,
                 value=value,
-                n=len(test_labels),
+                n=n,
             )
         )
 
-    def score(features: Tensor) -> dict[str, float]:
+    def score(features: Tensor, right: Tensor) -> dict[str, float]:
         features = features.to(subject.device)
-        return {part: accuracy(probe.predict(features[:, parts[part]]), test_labels) for part, probe in probes.items()}
+        return {part: accuracy(probe.predict(features[:, parts[part]]), right) for part, probe in probes.items()}
 
-    clean = score(extractor.perturbed("test", "orig"))
+    right = test_labels
+    clean = score(extractor.perturbed("test", "orig"), right)
     corrupted: dict[str, dict[tuple[str, int], float]] = {part: {} for part in parts}
     for part in parts:
-        record(part, "orig", "top1", clean[part])
+        record(part, "orig", "top1", clean[part], len(test_labels))
     for name in options.corruptions:
         for severity in sorted(set(options.severities)):
-            view = _Corrupted(subject, options, extractor.image_size, name, severity)
-            for part, value in score(extractor.extract("test", f"{name} {severity}", view)).items():
+            if options.root is None:
+                view = _Corrupted(subject, options, extractor.image_size, name, severity)
+                features = extractor.extract("test", f"{name} {severity}", view)
+            else:
+                found = CorruptedImages(Path(options.root), name, severity, store)
+                features = extractor.of_images(found.images, f"{name} {severity}")
+                right = found.labels.to(subject.device)
+            for part, value in score(features, right).items():
                 corrupted[part][name, severity] = value
-                record(part, f"{name}_{severity}", "top1", value)
+                record(part, f"{name}_{severity}", "top1", value, len(right))
     for part in parts:
         if clean[part] > 0.0:
             for name, value in relative_accuracy(corrupted[part], clean[part]).items():
-                record(part, "corrupted" if name == "mean" else name, "relative_top1", value)
+                record(part, "corrupted" if name == "mean" else name, "relative_top1", value, len(right))
     return records
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
@@ -23,6 +23,10 @@ class ExternalOptions(ProtocolOptions):
     """Folder of the data set as distributed by its authors; a relative one is relative to data_root."""
     limit: PositiveInt | None = None
     """Use only this many photographs or sequences, the first by name, for CPU studies; omit for all."""
+
+    def at(self, data_root: str) -> Self:
+        """The same block with ``root`` joined to ``data_root``."""
+        return self.model_copy(update={"root": str(Path(data_root) / self.root)})
 
     def first(self, items: Sequence[_Item]) -> list[_Item]:
         """The items within ``limit``."""

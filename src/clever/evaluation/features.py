@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 from torch import Tensor
 from tqdm import tqdm
@@ -22,6 +24,7 @@ from clever.data import Batches, ImageBatch, Split
 from clever.data.threads import available_cores
 from clever.errors import UserError
 from clever.evaluation.averaging import AveragingOptions, FreshViews, to_bytes
+from clever.evaluation.image_files import Images
 from clever.evaluation.options import ProtocolOptions
 from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
@@ -333,6 +336,52 @@ class FeatureExtractor:
                 f"{self._run}: the features of {bad} of {len(features)} {what} are not finite: "
                 "the backbone's weights are damaged or its training diverged"
             )
+
+    def of_images(self, images: Images, name: str) -> Tensor:
+        """Features of images that are not in the store, [N, width], float32 on the CPU.
+
+        Args:
+            images: uint8 [H, W, 3] each. The shorter side is resized to ``image_size``, then the centre is cropped.
+            name: describes them in messages.
+
+        Raises:
+            UserError: a feature is not finite.
+        """
+        features = torch.empty(len(images), self.width)
+        step = self._options.extraction_batch
+        was_training = self._backbone.training
+        self._backbone.eval()
+        try:
+            with torch.no_grad():
+                for start in range(0, len(images), step):
+                    view = self._view_of([images[place] for place in range(start, min(start + step, len(images)))])
+                    features[start : start + step] = self._forward(view).float().cpu()
+        finally:
+            self._backbone.train(was_training)
+        bad = int((~features.isfinite()).any(dim=1).sum())
+        if bad:
+            raise UserError(f"{self._run}: the features of {bad} of {len(images)} images ({name}) are not finite")
+        return features
+
+    def _view_of(self, images: list[NDArray[np.uint8]]) -> Tensor:
+        """Normalised images on the device, float32 [N, 3, image_size, image_size]."""
+        sizes = torch.tensor([image.shape[:2] for image in images])
+        height, width = sizes.amax(0).tolist()
+        pixels = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+        for place, image in enumerate(images):
+            pixels[place, :, : image.shape[0], : image.shape[1]] = torch.tensor(image).permute(2, 0, 1)
+        return perturb(
+            "orig",
+            pixels.to(self._device),
+            sizes,
+            image_size=self._image_size,
+            resize_size=self._image_size,
+            mean=self._store.mean,
+            std=self._store.std,
+            seed=self._seed,
+            indices=torch.arange(len(images)),
+            options=PERTURBATIONS["orig"],
+        )
 
     def _features(self, images: Tensor, batch: ImageBatch, split: SplitName, name: str) -> Tensor:
         """The feature of each image or, if the options say so, its mean over fresh views: float32 [N, width]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,14 @@ from PIL import Image
 from clever.parsing import foreign
 
 _FAULT, _ADVICE = "cannot be read as an image", "unpack the data set again"
+
+
+class Images(Protocol):
+    """Images uint8 [H, W, 3] by place."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> NDArray[np.uint8]: ...
 
 
 def read_image(path: Path, mode: str | None = "RGB") -> NDArray[np.uint8]:

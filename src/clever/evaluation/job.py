@@ -117,6 +117,9 @@ def evaluate_run(
     run = read_run(run_folder / "run.json")
     subject = _subject(run, run_folder, store_folder)
     others = _other_stores(chosen, other_stores or {})
+    for evaluation in chosen:
+        if evaluation.options.listed_files():
+            evaluation.options.require()
     failures: dict[str, Exception] = {}
     waiting = []
     for evaluation in chosen:
@@ -195,9 +198,16 @@ def _other_stores(evaluations: Sequence[Evaluation], folders: Mapping[str, Path]
 
 
 def _evaluated(evaluation: Evaluation, others: Mapping[str, Store]) -> dict[str, Any]:
-    """What an evaluation file says of the data set that it was measured on, if that is not the run's."""
+    """What an evaluation file says of the data set that it was measured on, if that is not the run's, and of the
+    content of files that its options name."""
     name = evaluation.options.evaluation_data()
-    return {} if name is None else {"evaluated": {"data": name, "checksum": others[name].checksum}}
+    found: dict[str, Any] = {}
+    if name is not None:
+        found["evaluated"] = {"data": name, "checksum": others[name].checksum}
+    files = evaluation.options.listed_files()
+    if files:
+        found["files"] = {file: file_sha256(Path(file)) for file in files}
+    return found
 
 
 def _on_its_data(evaluation: Evaluation, subject: Subject, others: Mapping[str, Store]) -> Subject:

@@ -63,6 +63,23 @@ def listed_subset(names: Sequence[str], listed: Iterable[str], source: str) -> N
     return np.asarray(rows, dtype=np.int64)
 
 
+def missing_names(names: Sequence[str], listed: Iterable[str], classes: Sequence[str]) -> list[str]:
+    """The listed images that a data set lacks although it has their class, in the order of the list.
+
+    ImageNet's file names begin with their class (``n04235860_14959.JPEG``). If no listed name begins with a class of
+    the data set, all that it lacks count.
+
+    Args:
+        names: the file name of each image of the data set, with or without folders.
+        listed: file names; empty lines are skipped.
+        classes: names of the data set's classes.
+    """
+    known, kinds = {_bare(name) for name in names}, frozenset(classes)
+    wanted = [name.strip() for name in listed if name.strip()]
+    of_class = [name for name in wanted if PurePosixPath(name).name.partition("_")[0] in kinds]
+    return [name for name in of_class or wanted if _bare(name) not in known]
+
+
 def read_list(path: Path) -> list[str]:
     """The non-empty lines of a file list.
 

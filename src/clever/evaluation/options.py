@@ -35,6 +35,25 @@ class ProtocolOptions(Options):
             found[protocol if variant is None else f"{protocol}+{variant}"] = settings
         return found
 
+    def at(self, data_root: str) -> Self:
+        """The same block with the paths in it joined to ``data_root``."""
+        return self
+
+    def require(self) -> None:
+        """Check that the files and folders that the block names exist, without reading data.
+
+        Raises:
+            UserError: something is missing; the message names it and its expected place.
+        """
+
+    def check_folder(self) -> None:
+        """As ``require``, with advice on how to name another folder."""
+        self.require()
+
+    def listed_files(self) -> tuple[str, ...]:
+        """Paths of the small files whose content decides the records."""
+        return ()
+
     def evaluation_data(self) -> str | None:
         """Name of the study's data set to evaluate on; None: the run's own, or one that the protocol reads itself."""
         return None

@@ -7,26 +7,56 @@ fine-tunes on all labels.
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
+import numpy as np
 import torch
-from pydantic import Field, field_validator
+from numpy.typing import NDArray
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from clever.errors import UserError
 from clever.evaluation.fine_tuned import FineTuning, FineTuningOptions
-from clever.evaluation.labelled_subset import stratified_subset
+from clever.evaluation.labelled_subset import listed_subset, missing_names, read_list, stratified_subset
+from clever.evaluation.notes import note
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
 
+ListName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.]+$")]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class SemiOptions(FineTuningOptions):
     """The share of labels, and the fine-tuning on them. The defaults are the paper's."""
 
-    shares: list[Share] = Field(default=[0.01, 0.1], min_length=1)
+    shares: list[Share] = Field(default=[0.01, 0.1])
     """Shares of each class's training images that keep their labels, one protocol each (semi1, semi10); at least one
-    image per class. 1 fine-tunes on all of them (semi100)."""
+    image per class. 1 fine-tunes on all of them (semi100). Empty if lists alone are used."""
+    lists: dict[ListName, str] = Field(default={})
+    """Text files with the names of the images that keep their labels, one per line, by the name of the protocol:
+    {simclr1: 1percent.txt} is semi_simclr1. A relative path is relative to data_root. SimCLR's lists for ImageNet suit
+    ImageNet-100 too: images of other classes are passed over. Needs a source of image files."""
+
+    @model_validator(mode="after")
+    def _something_is_labelled(self) -> Self:
+        if not self.shares and not self.lists:
+            raise ValueError("shares and lists are both empty; name a share, such as 0.1, or a list of images")
+        return self
+
+    def at(self, data_root: str) -> Self:
+        """The same block with the paths of the lists joined to ``data_root``."""
+        paths = {name: str(Path(data_root) / path) for name, path in self.lists.items()}
+        return self.model_copy(update={"lists": paths})
+
+    def require(self) -> None:
+        """Check that the lists exist and are text. Raises UserError naming the first that is not."""
+        for path in self.listed_files():
+            read_list(Path(path))
+
+    def listed_files(self) -> tuple[str, ...]:
+        """The paths of the lists."""
+        return tuple(self.lists.values())
 
     @field_validator("shares")
     @classmethod
@@ -51,11 +81,37 @@ def evaluate(subject: Subject, options: SemiOptions) -> list[Record]:
         subject.backbone.feature_dim, subject.ir_dim, options.last_blocks if subject.backbone.has_blocks else 1
     )
     labels = subject.store.split("train").labels.numpy()
-    for share in options.shares:
-        rows = stratified_subset(labels, share, subject.seed)
-        name = f"semi{100 * share:g}"
+    chosen = {f"semi{100 * share:g}": stratified_subset(labels, share, subject.seed) for share in options.shares}
+    for listed, path in options.lists.items():
+        chosen[f"semi_{listed}"] = _listed_rows(subject, Path(path))
+    for name, rows in chosen.items():
         subject.note(f"{name}: rows of the labelled training images", rows.tolist())
         for part in options.parts:
             if part in parts:
                 records += FineTuning(subject, options, name, part, parts[part], torch.from_numpy(rows)).run()
     return records
+
+
+def _listed_rows(subject: Subject, path: Path) -> NDArray[np.int64]:
+    """The rows of the training images in a list; says how many of its images the store lacks.
+
+    Raises:
+        UserError: see ``listed_subset``; or the list has no image of a class.
+    """
+    store = subject.store
+    names, listed = store.names("train"), read_list(path)
+    rows = listed_subset(names, listed, str(path))
+    absent = missing_names(names, listed, store.classes)
+    if absent:
+        note(
+            f"{path.name}: {len(absent)} of its {len(listed)} images are not in the store though their classes are "
+            f"(first: {absent[0]}); {len(rows)} images keep their labels"
+        )
+    counts = np.bincount(store.split("train").labels.numpy()[rows], minlength=len(store.classes))
+    without = [store.classes[label] for label in np.flatnonzero(counts == 0)]
+    if without:
+        raise UserError(
+            f"{path}: lists no image of {len(without)} of the {len(store.classes)} classes (first: {without[0]}); "
+            "complete the list, or raise train_limit"
+        )
+    return rows

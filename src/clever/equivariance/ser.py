@@ -1,0 +1,134 @@
+"""SER: soft equivariance regularisation of an early feature map (ICLR 2026, arXiv 2603.06693).
+
+The map of a turned image is compared, cell by cell, with the turned map of the image. Details are those of the authors'
+code (aitrics-chris/SER, dbe5e93).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
+from clever.backbones import BackboneOptions
+from clever.baselines.contrast import scaled_products
+from clever.equivariance.batch import Batch, Encoded, Term, contrast
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
+
+UPRIGHT, TURNED = "upright", "turned"
+
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class SerOptions(EquivarianceOptions):
+    """SER's settings; weight and layer are the authors' for MoCo v3 with a ViT-Small on ImageNet."""
+
+    name: Literal["ser"] = "ser"
+    ser_weight: float = Field(default=1.0, ge=0)
+    """Weight of the regulariser: 1 with MoCo v3 and Barlow Twins, 0.3 with DINO. Compare with a run at 0."""
+    feature_map: NonNegativeInt = 2
+    """Number of the map: 2 is the output of a ViT's third block (of 12), or of a ResNet's second stage."""
+    temperature: float = Field(default=0.5, gt=0)
+    """Temperature: it divides the cosines. The released commands use 0.5 with MoCo v3 and 0.4 with DINO and Barlow
+    Twins; notes on the paper give 0.3 and 0.5."""
+    images: int = Field(default=16, ge=2)
+    """How many images of each process's batch are compared; memory grows with the square of it. The authors use 1 % of
+    the batch, 3 images on each of 8 GPUs."""
+    projector_dim: PositiveInt = 512
+    """Width of the projector of a cell and of its hidden layer."""
+    crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
+    """Share of the image's area that the crop covers; colours are drawn as for local views. The authors use 0.25 to 1
+    with DINO."""
+
+    def extra_views(self) -> tuple[ExtraView, ...]:
+        upright = ExtraView(UPRIGHT, scale=self.crop_scale, colours_only=True)
+        return upright, ExtraView(TURNED, scale=self.crop_scale, colours_only=True, crop_of=UPRIGHT)
+
+    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
+        if backbone.name.startswith("vmamba") or backbone.name == "pixels":
+            return f"ser compares intermediate feature maps, and {backbone.name} has none; use a ResNet or a ViT"
+        return None
+
+
+class Ser(Equivariance):
+    """The baseline on the whole representation, and ``ser``, an InfoNCE between the cells of two maps.
+
+    Two copies of a crop have different colours, and one is turned and mirrored. A cell's positive is the cell of the
+    same image that the same action moves there; its negatives are all cells of the other images. The target is the
+    momentum teacher's map (the student's without a teacher) of either copy in turn; gradients reach the projector from
+    both sides.
+
+    Choices of ours: the i-th image of a batch is moved by the i-th of the eight symmetries of the square, in turn, and
+    the size of the grid is never changed; the compared images are in the baseline's batch too, not set apart; a ViT
+    keeps its [CLS] token in the first blocks.
+    """
+
+    teacher_sees_extra = True
+
+    def __init__(self, options: SerOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
+        super().__init__(whole(feature_dim))
+        self.options = options
+        self.feature_maps = (options.feature_map,)
+
+    def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
+        """``projector``: cells [M, C] to [M, projector_dim], two layers without biases after a LayerNorm."""
+        channels, width = map_widths[self.options.feature_map], self.options.projector_dim
+        return nn.ModuleDict(
+            {
+                "projector": nn.Sequential(
+                    nn.LayerNorm(channels),
+                    nn.Linear(channels, width, bias=False),
+                    nn.GELU(),
+                    nn.Linear(width, width, bias=False),
+                )
+            }
+        )
+
+    def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
+        """``upright`` and ``turned`` [images, 3, S, S]."""
+        count = self.options.images
+        return {UPRIGHT: views[UPRIGHT].images[:count], TURNED: moved(views[TURNED].images[:count])}
+
+    def terms(self, batch: Batch) -> dict[str, Term]:
+        student, teacher = (self._cells(encoded, batch.layers) for encoded in (batch.student, batch.teacher))
+        losses = [
+            cell_contrast(student[copy], teacher[other], self.options.temperature)
+            for copy, other in ((UPRIGHT, TURNED), (TURNED, UPRIGHT))
+        ]
+        return contrast(batch) | {"ser": Term(torch.stack(losses).mean(), self.options.ser_weight)}
+
+    def _cells(self, encoded: Encoded, layers: nn.ModuleDict) -> dict[str, Tensor]:
+        """Projected unit cells [images, cells, K] of both copies, in the positions of the turned one."""
+        maps = {name: encoded.extra_maps[name][self.options.feature_map].float() for name in (UPRIGHT, TURNED)}
+        maps[UPRIGHT] = moved(maps[UPRIGHT])
+        return {
+            name: F.normalize(layers["projector"](of_copy.flatten(2).transpose(1, 2)).float(), dim=2)
+            for name, of_copy in maps.items()
+        }
+
+
+def moved(images: Tensor) -> Tensor:
+    """Images or maps [N, C, S, S], the i-th turned by i quarters and, for every second four of them, mirrored."""
+    turned = [torch.rot90(image, number % 4, (1, 2)) for number, image in enumerate(images.unbind())]
+    return torch.stack([image.flip(2) if number // 4 % 2 else image for number, image in enumerate(turned)])
+
+
+def cell_contrast(cells: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Mean over cells of -log [exp(s.t / T) / (exp(s.t / T) + sum_n exp(s.n / T))].
+
+    Args:
+        cells: s, unit vectors float32 [N, M, K] of M cells of each image.
+        targets: of the same shape; t is the cell at the same place, n are all cells of the other images.
+    """
+    images, places, width = cells.shape
+    logits = scaled_products(cells.reshape(-1, width), targets.reshape(-1, width), temperature)
+    own = torch.arange(images * places, device=cells.device)
+    image = own // places
+    same_image = image.unsqueeze(1) == image
+    other_place = own.unsqueeze(1) != own
+    return F.cross_entropy(logits.masked_fill(same_image & other_place, -torch.inf), own)

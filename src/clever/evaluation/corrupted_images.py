@@ -1,0 +1,81 @@
+"""CIFAR-10-C, CIFAR-100-C and ImageNet-C as distributed by their authors (Hendrycks & Dietterich 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clever.data import Store
+from clever.errors import UserError
+from clever.evaluation.corruptions import find_imagenet_c, read_cifar_c
+from clever.evaluation.image_files import Images, read_image
+
+_CIFAR = ("cifar10", "cifar100", "arrays")
+"""Sources whose labels may be CIFAR's numbers."""
+
+
+def require_corrupted(root: Path, corruptions: Iterable[str], severities: Iterable[int]) -> None:
+    """Check that a folder holds some corruptions, without reading images.
+
+    Raises:
+        UserError: the folder is missing or has neither layout, or a corruption or severity is missing.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; unpack CIFAR-10-C or ImageNet-C there, or omit root")
+    cifar = (root / "labels.npy").is_file()
+    severities = list(severities)
+    for name in corruptions:
+        for severity in severities:
+            path = root / f"{name}.npy" if cifar else root / name / str(severity)
+            if not path.exists():
+                raise UserError(
+                    f"{path}: missing; expected <corruption>.npy and labels.npy (CIFAR-10-C), or "
+                    "<corruption>/<severity>/<class>/*.JPEG (ImageNet-C)"
+                )
+
+
+class CorruptedImages:
+    """The images of one corruption and severity, with ``labels`` int64 [N].
+
+    The labels are CIFAR's own numbers, or those of the store's classes by the name of ImageNet-C's folders; classes
+    that the store lacks are passed over.
+
+    Raises:
+        UserError: a file is missing or damaged, or the data set is not the store's.
+    """
+
+    images: Images
+    labels: Tensor
+
+    def __init__(self, root: Path, name: str, severity: int, store: Store) -> None:
+        if (root / "labels.npy").is_file():
+            source = store.info["options"]["source"]
+            images, labels = read_cifar_c(root, name, severity)
+            if source not in _CIFAR or int(labels.max()) + 1 != len(store.classes):
+                raise UserError(
+                    f"{root}: holds CIFAR images of {int(labels.max()) + 1} classes, but the run's data have source "
+                    f"{source} with {len(store.classes)} classes"
+                )
+            self.images, self.labels = images, torch.from_numpy(labels)
+        else:
+            found = find_imagenet_c(root, name, severity, store.classes)
+            self.images = _Files([path for path, _ in found])
+            self.labels = torch.tensor([label for _, label in found])
+
+
+class _Files:
+    """Image files, read when they are needed."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, place: int, /) -> NDArray[np.uint8]:
+        return read_image(self._paths[place])
