@@ -46,7 +46,7 @@ def _picture(
 
 
 def _draw_objects(root: Path, rng: np.random.Generator) -> None:
-    """3DIEBench: two classes, which differ in colour; the bar's angle is the third latent."""
+    """3DIEBench: two classes, which differ slightly in colour; the bar's angle is the third latent."""
     high = np.array([math.pi / 2] * 3 + [1, math.pi / 4, 2 * math.pi, 1])
     low = np.array([-math.pi / 2] * 3 + [0.0] * 4)
     for label, synset in enumerate(("02691156", "03001627")):
@@ -55,7 +55,7 @@ def _draw_objects(root: Path, rng: np.random.Generator) -> None:
             folder.mkdir(parents=True)
             for view in range(VIEWS):
                 latent = rng.uniform(low, high)
-                image, _ = _picture(rng, (32, 32), latent[2], 0.2 + 0.6 * label)
+                image, _ = _picture(rng, (32, 32), latent[2], 0.47 + 0.06 * label)
                 image.save(folder / f"image_{view}.jpg", quality=95)
                 np.save(folder / f"latent_{view}.npy", latent)
 
