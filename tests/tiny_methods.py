@@ -34,7 +34,7 @@ _ADD_ONS: dict[str, dict[str, Any]] = {
 
 
 _WELL_CONDITIONED: dict[tuple[str, str], dict[str, Any]] = {("moco_v2", "stl"): {"key_groups": 1}}
-"""Settings of a pair's baseline. BatchNorm over groups of two keys is nearly a sign: on the CPU and on the pretended GPU,
+"""Settings of a pair's baseline. BatchNorm over groups of two keys is nearly a sign: on the CPU and the pretended GPU,
 the first steps of moco_v2 with stl agree to 1e-6, but rounding then changes the second step's gradient norm by 4 %."""
 
 
