@@ -183,7 +183,7 @@ def _matrix(
         rows.append(
             MatrixRow(label, _small(heads, axes), tuple(axes), cells, where.is_control, bool(runs[place] & unhealthy))
         )
-    counts = sorted({int(count) for count in records["n"]})
+    counts = sorted({int(count) for group in groups.values() for count in group["n"]})
     tested = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     facts = [f"Data: {data}", f"tested on n = {tested}"]
     facts += [f"{axis}: {value}" for axis, value in shared.items()]

@@ -245,6 +245,16 @@ def test_every_run_is_a_row_and_shared_facts_are_said_once(make_study: MakeStudy
     assert "Health: " not in page.text
 
 
+def test_the_main_table_counts_the_test_images_of_its_own_columns(make_study: MakeStudy) -> None:
+    study = make_study()
+    changed = study.records
+    (own,) = set(changed[changed["protocol"] == "linear"]["n"])
+    changed.loc[changed["protocol"] != "linear", "n"] = 17
+    changed.to_csv(study.records_path, index=False)
+    text = Page(_render(study)).text
+    assert f"tested on n = {own:,};" in text[text.index("Main table Linear") :][:400]
+
+
 def test_the_main_table_holds_means_differences_and_marks(make_study: MakeStudy) -> None:
     study = make_study(seeds=3)
     text = _render(study)

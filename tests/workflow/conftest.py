@@ -41,7 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def snakemake(project: Path) -> Snakemake:
     """Run Snakemake in the copied project, as a user does, and hand back its exit status and output."""
 
-    def run(*arguments: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, path: Sequence[Path] = (), timeout: float = 300) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
             "PYTHONPATH": str(project / "src"),
             "PATH": os.pathsep.join([*map(str, path), os.environ["PATH"]]),
@@ -53,7 +53,7 @@ def snakemake(project: Path) -> Snakemake:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=timeout,
         )
 
     return run

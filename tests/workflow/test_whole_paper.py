@@ -41,7 +41,7 @@ def test_the_study_of_photographs_has_every_protocol_and_item_for_photographs() 
 def test_every_protocol_runs_and_every_item_is_drawn(snakemake: Snakemake, project: Path, tmp_path: Path) -> None:
     draw_all(tmp_path)
     shutil.copy2(DRAWN, project / DRAWN.name)
-    done = snakemake("--cores", "1", "--configfile", DRAWN.name, "--config", f"data_root={tmp_path}")
+    done = snakemake("--cores", "1", "--configfile", DRAWN.name, "--config", f"data_root={tmp_path}", timeout=1800)
     assert done.returncode == 0, done.stdout
     results = project / "results" / "paper_drawn"
     measured = {name.partition("+")[0] for name in pd.read_csv(results / "records.csv")["protocol"]}
