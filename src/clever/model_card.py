@@ -76,7 +76,10 @@ def numbers_of(run: Mapping[str, Any], records: Path) -> Numbers:
         over_seeds = same[(same[list(keys)] == [getattr(row, key) for key in keys]).all(axis=1)]["value"].to_numpy()
         found.append(
             Number(
-                *(str(getattr(row, key)) for key in keys),
+                protocol=str(row.protocol),
+                part=str(row.part),
+                perturbation=str(row.perturbation),
+                metric=str(row.metric),
                 value=float(row.value),
                 n=int(row.n),
                 of_images=wilson(row.value, row.n) if row.metric == "top1" else None,
