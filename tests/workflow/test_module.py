@@ -71,17 +71,6 @@ def test_another_workflow_plans_a_study(project: Path, tmp_path: Path, snakefile
     assert planned_jobs(planned.stdout) == expected
 
 
-def test_the_catalogs_snakefile_plans_the_same_jobs(project: Path) -> None:
-    """Snakemake's workflow catalog and snakedeploy look for workflow/Snakefile."""
-    plans = []
-    for snakefile in ("Snakefile", "workflow/Snakefile"):
-        planned = _plan(project, project, "--snakefile", snakefile, "--configfile", "mini.yaml", "--directory", "fresh")
-        assert planned.returncode == 0, planned.stdout
-        plans.append(planned_jobs(planned.stdout))
-    assert plans[0] | {"default": 1} == plans[1]
-    assert plans[0]["pretrain"] == 2
-
-
 def test_its_own_configuration_file_on_the_command_line_is_no_study(project: Path, tmp_path: Path) -> None:
     _outer(tmp_path, project, yaml.safe_load(MINIATURE))
     (tmp_path / "other.yaml").write_text("{other: 2}")
