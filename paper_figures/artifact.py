@@ -1,4 +1,4 @@
-"""The page for artifact reviewers: claims with commands, cost, expected values and tolerances; compute totals; check lists.
+"""The page for artifact reviewers: claims with commands, cost, expected values and tolerances; compute; check lists.
 
 ``python paper_figures/artifact.py > docs/artifact.md`` writes it. Expected values, tolerances, times and energies are
 computed from ``paper_figures/measured``; the rest is in ``artifact.md.jinja``.
