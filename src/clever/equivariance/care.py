@@ -17,7 +17,7 @@ from torch import Tensor
 from clever.augmentation import ExtraView, ParameterSpace, View
 from clever.baselines.contrast import scaled_products
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
+from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
 
 COPIES = "chunk_1", "chunk_2"
 
@@ -50,6 +50,11 @@ class Care(Equivariance):
     which doubles a step's cost for two-view baselines. BatchNorm normalises each copy over the batch, not over a chunk.
     """
 
+    wordings = (
+        CONTRAST,
+        Wording("care", "change of angles under a shared transformation", "care_weight", parts=("ALL",)),
+    )
+
     def __init__(self, options: CareOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))
         self.options = options
@@ -70,6 +75,13 @@ def change_of_angles(first: Tensor, second: Tensor, chunk: int) -> Tensor:
 
     Args:
         first, second: embeddings [N, K] of the two copies of the same images, N a multiple of ``chunk``.
+
+    >>> import torch
+    >>> first = torch.eye(2)
+    >>> change_of_angles(first, first.flip(1), chunk=2).item()  # a shared rotation keeps the angles
+    0.0
+    >>> round(change_of_angles(first, torch.ones(2, 2), chunk=2).item(), 4)  # from 90 to 0 degrees
+    2.0
     """
     cosines = []
     for copy in (first, second):

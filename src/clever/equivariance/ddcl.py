@@ -18,7 +18,7 @@ from clever.backbones.representation import Rounding, Split
 from clever.baselines.contrast import scaled_products
 from clever.collectives import gather_rows
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
+from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Part, Wording
 
 
 class SplitOptions(EquivarianceOptions):
@@ -47,9 +47,19 @@ class DdclOptions(SplitOptions):
     name: Literal["ddcl"] = "ddcl"
 
 
+ORTHOGONALITY = Wording(
+    "orthogonality", "similarity of the views' EF, driven to 0", "orthogonality_weight", parts=("EF",)
+)
+JOINT_ENTROPY = Wording(
+    "joint_entropy", "density of IR and EF together, lowered", "joint_entropy_weight", optional=True
+)
+
+
 class Ddcl(Equivariance):
     """Attraction on the IR (``contrast``), and the same baseline's similarity on the EF, minimised to zero
     (``orthogonality``)."""
+
+    wordings = (CONTRAST, ORTHOGONALITY, JOINT_ENTROPY)
 
     def __init__(self, options: DdclOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(*ir_and_ef(options, feature_dim))
@@ -98,6 +108,11 @@ def mean_log_density(first: Tensor, second: Tensor, temperature: float) -> Tenso
     Args:
         first, second: rows a [N, K] and b [N, L] of the same images, float32 unit vectors.
         temperature: T.
+
+    >>> import torch
+    >>> one = torch.tensor([[1.0, 0.0]] * 3)  # three equal images: the kernel is 1 everywhere
+    >>> mean_log_density(one, one, 0.5).item()
+    0.0
     """
     # |x - y|^2 = 2 - 2 x.y for unit vectors.
     exponent = scaled_products(first, first, temperature) + scaled_products(second, second, temperature)

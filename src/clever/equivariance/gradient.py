@@ -19,7 +19,7 @@ from clever.augmentation import ParameterSpace, ViewOptions
 from clever.augmentation.views import FIRST
 from clever.backbones import BackboneOptions
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
+from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
 
 
 class GradientOptions(EquivarianceOptions):
@@ -54,6 +54,11 @@ class GradientOptions(EquivarianceOptions):
 class Gradient(Equivariance):
     """The baseline on the whole representation, and ``gradient`` on the features of the first view."""
 
+    wordings = (
+        CONTRAST,
+        Wording("gradient", "change of the features with the view's colours", "gradient_weight"),
+    )
+
     def __init__(self, options: GradientOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))
         self.options = options
@@ -79,6 +84,12 @@ def first_order_change(features: Tensor, leaf: Tensor, signs: Tensor, redrawn: T
         leaf: [N, A], the parameters a of each image.
         signs: [N, D], each -1 or 1 with equal chance.
         redrawn: [K, N, A], the draws a'.
+
+    >>> import torch
+    >>> leaf = torch.zeros(2, 1, requires_grad=True)
+    >>> features = 3 * leaf
+    >>> first_order_change(features, leaf, signs=torch.ones(2, 1), redrawn=torch.ones(1, 2, 1)).item()  # 3^2
+    9.0
     """
     (gradient,) = torch.autograd.grad((features * signs).sum(), leaf, create_graph=True)
     return ((redrawn - leaf.detach()) * gradient).sum(-1).square().mean()

@@ -18,7 +18,7 @@ from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.baselines.contrast import scaled_products
 from clever.equivariance.batch import Batch, Encoded, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
+from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
 
 UPRIGHT, TURNED = "upright", "turned"
 
@@ -69,6 +69,10 @@ class Ser(Equivariance):
     """
 
     teacher_sees_extra = True
+    wordings = (
+        CONTRAST,
+        Wording("ser", "cells of a turned map", "ser_weight"),
+    )
 
     def __init__(self, options: SerOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))
@@ -124,6 +128,11 @@ def cell_contrast(cells: Tensor, targets: Tensor, temperature: float) -> Tensor:
     Args:
         cells: s, unit vectors float32 [N, M, K] of M cells of each image.
         targets: of the same shape; t is the cell at the same place, n are all cells of the other images.
+
+    >>> import torch
+    >>> cells = torch.eye(4).reshape(2, 2, 4)  # two images of two cells
+    >>> round(cell_contrast(cells, cells, 1.0).item(), 4)  # log(1 + 2 / e)
+    0.5514
     """
     images, places, width = cells.shape
     logits = scaled_products(cells.reshape(-1, width), targets.reshape(-1, width), temperature)
