@@ -27,6 +27,10 @@ TOLERANCES = {"fp32": ((1e-4, 1e-5), (2e-2, 1e-3)), "bf16": ((5e-2, 1e-2), None)
 magnifies that where a gradient is near 0; for bfloat16 autocast has other lists of operations on CUDA than on the CPU,
 so that the second step is not compared."""
 
+GRADIENT_TOLERANCE = 1e-3
+"""Relative, of the gradient norm in the first step: BatchNorm over a few values costs gradients about a digit more than
+losses. Of all pairs, the largest deviation seen is 2e-4 (groco with care, whose sorting is steep)."""
+
 ONLY_IN_FP32 = ("gradient_norm", "loss_gradient")
 """What bfloat16 makes too rough to compare: squares of gradients; some of the CPU's own convolutions in bfloat16 even
 have wrong gradients on 1x1 maps."""
@@ -57,6 +61,8 @@ def rehearse(recipe: RunRecipe, store: Store, placement: Any = "device") -> dict
                 if tolerance is None or (compared == 1 and name in ONLY_IN_FP32):
                     continue
                 rtol, atol = tolerance
+                if name == "gradient_norm":
+                    rtol = max(rtol, GRADIENT_TOLERANCE)
                 torch.testing.assert_close(
                     value.value, second[name], rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
                 )

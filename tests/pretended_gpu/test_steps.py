@@ -23,6 +23,9 @@ IN_THE_MATRIX = {
 """The pairs that test_studies.py rehearses on the same ResNet."""
 
 RESNET = {"name": "resnet10t_half", "image_size": 16}
+SMALL_STEPS = {"optimiser": "sgd", "learning_rate": 1e-4}
+"""AdamW's first step is the sign of the gradient, so that where a gradient is near 0, rounding moves a weight by the
+whole learning rate; BatchNorm over a few images then changes the second step's gradient norm by several percent."""
 VIT = {"name": "test_vit", "image_size": 16, "patch_size": 8}
 
 
@@ -35,7 +38,8 @@ def recipe_of(make_recipe: Any, baseline: str, add_on: str, **blocks: Any) -> Ru
 
 @pytest.mark.parametrize(("baseline", "add_on"), [pair for pair in PAIRS if pair not in IN_THE_MATRIX])
 def test_every_further_pair_on_a_resnet(baseline: str, add_on: str, make_recipe: Any, digits_store: Store) -> None:
-    assert rehearse(recipe_of(make_recipe, baseline, add_on), digits_store)["loss_contrast"]
+    recipe = recipe_of(make_recipe, baseline, add_on, optimisation=SMALL_STEPS)
+    assert rehearse(recipe, digits_store)["loss_contrast"]
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
