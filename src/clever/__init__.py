@@ -1,3 +1,22 @@
-"""CLeVER: contrastive learning via equivariant representation (arXiv 2406.00262), as a reproducible artifact."""
+"""CLeVER: contrastive learning via equivariant representation (arXiv 2406.00262), as a reproducible artifact.
+
+``from clever import load`` reads a trained backbone. PyTorch is imported with it, not with the package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clever.pretrained import load
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        return importlib.import_module("clever.pretrained").load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

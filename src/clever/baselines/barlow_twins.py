@@ -41,6 +41,17 @@ class BarlowTwins(Baseline[ProjectionHead]):
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/barlow_twins.yaml, solo-learn's. The authors' recipe for ImageNet is
     not in the sources we have.
+
+    >>> import torch
+    >>> from clever.baselines.barlow_twins import BarlowTwins, BarlowTwinsOptions
+    >>> _ = torch.manual_seed(0)
+    >>> barlow_twins = BarlowTwins(BarlowTwinsOptions(hidden_dim=32, out_dim=8))
+    >>> head = barlow_twins.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = barlow_twins.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    9.2
     """
 
     has_momentum_teacher = False
@@ -75,6 +86,13 @@ def barlow_twins(first: Tensor, second: Tensor, *, redundancy_weight: float) -> 
     Args:
         first, second: [N, D] float32, not normalised; equal rows belong to the same image.
         redundancy_weight: lambda.
+
+    >>> import torch
+    >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # uncorrelated columns
+    >>> round(barlow_twins(z, z, redundancy_weight=0.005).item(), 3)
+    0.0
+    >>> round(barlow_twins(z, -z, redundancy_weight=0.005).item(), 3)  # (1 + 1)^2 for each of two columns
+    8.0
     """
     first, second = standardise(first), standardise(second)
     count = len(first)

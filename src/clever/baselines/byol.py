@@ -37,6 +37,18 @@ class Byol(Baseline[PredictionHead]):
     absolute value of the batch mean of the signed cosine, averaged over both orders.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/byol.yaml, solo-learn's. The student's backbone is evaluated.
+
+    >>> import torch
+    >>> from clever.baselines.byol import Byol, ByolOptions
+    >>> _ = torch.manual_seed(0)
+    >>> byol = Byol(ByolOptions(hidden_dim=32, out_dim=8, predictor_dim=8))
+    >>> head = byol.make_head(16)  # for 16 features
+    >>> features = torch.randn(2, 32, 16)  # two views of 32 images
+    >>> teacher = [head(view) for view in features]  # in training from a momentum copy of the head
+    >>> loss = byol.attract([head(view) for view in features], teacher, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    3.7
     """
 
     has_momentum_teacher = True

@@ -42,6 +42,13 @@ def mean_absolute_cosine(views: Sequence[Tensor]) -> Tensor:
 
     Args:
         views: V >= 2 tensors [N, K]; both sides of each pair receive gradients.
+
+    >>> import torch
+    >>> first, second = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    >>> mean_absolute_cosine([first, second]).item()
+    0.0
+    >>> mean_absolute_cosine([first, -first]).item()
+    1.0
     """
     return torch.stack([mean_cosine(first, second).abs() for first, second in combinations(views, 2)]).mean()
 

@@ -84,7 +84,20 @@ class DinoHead(Head):
 
 
 class Dino(Baseline[DinoHead]):
-    """Cross-entropy between the centred, sharpened teacher and the student over all pairs of different views."""
+    """Cross-entropy between the centred, sharpened teacher and the student over all pairs of different views.
+
+    >>> import torch
+    >>> from clever.baselines.dino import Dino, DinoOptions
+    >>> _ = torch.manual_seed(0)
+    >>> dino = Dino(DinoOptions(hidden_dim=32, out_dim=8, bottleneck_dim=8))
+    >>> head = dino.make_head(16)  # for 16 features
+    >>> features = torch.randn(2, 32, 16)  # two views of 32 images
+    >>> teacher = [head(view) for view in features]  # in training from a momentum copy of the head
+    >>> loss = dino.attract([head(view) for view in features], teacher, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    5.6
+    """
 
     has_momentum_teacher = True
     accepts_local_views = True

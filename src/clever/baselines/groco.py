@@ -43,6 +43,17 @@ class Groco(Projected):
 
     Global and local views are treated alike: an image's positives are all of its other views. Positives and negatives
     are cosines with targets that receive no gradient.
+
+    >>> import torch
+    >>> from clever.baselines.groco import Groco, GrocoOptions
+    >>> _ = torch.manual_seed(0)
+    >>> groco = Groco(GrocoOptions(hidden_dim=32, out_dim=8))
+    >>> head = groco.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = groco.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    0.2
     """
 
     accepts_local_views = True

@@ -80,6 +80,17 @@ class Lejepa(Gaussian):
     SIGReg integrates the squared difference between the characteristic functions of each direction's values and of a
     standard Gaussian, weighted by the latter, over frequencies in both directions, times the number of images (an
     Epps-Pulley statistic); it is averaged over directions and views.
+
+    >>> import torch
+    >>> from clever.baselines.lejepa import Lejepa, LejepaOptions
+    >>> _ = torch.manual_seed(0)
+    >>> lejepa = Lejepa(LejepaOptions(hidden_dim=32, out_dim=8))
+    >>> head = lejepa.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = lejepa.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    0.5
     """
 
     def __init__(self, options: LejepaOptions) -> None:

@@ -40,6 +40,18 @@ class Mochi(Queue):
     With n_i, n_j two of the hardest negatives, drawn with replacement, they are a n_i + (1 - a) n_j for a ~ U(0, 1),
     and b q + (1 - b) n_i for b ~ U(0, 1/2), both normalised. They are drawn again for every query and step, and the
     queries of both views have them.
+
+    >>> import torch
+    >>> from clever.baselines.mochi import Mochi, MochiOptions
+    >>> _ = torch.manual_seed(0)
+    >>> mochi = Mochi(MochiOptions(hidden_dim=32, out_dim=8, queue_length=64))
+    >>> head = mochi.make_head(16)  # for 16 features
+    >>> features = torch.randn(2, 32, 16)  # two views of 32 images
+    >>> teacher = [head(view) for view in features]  # in training from a momentum copy of the head
+    >>> loss = mochi.attract([head(view) for view in features], teacher, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    4.3
     """
 
     def __init__(self, options: MochiOptions) -> None:

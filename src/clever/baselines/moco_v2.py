@@ -140,7 +140,20 @@ class Queue(Baseline[ProjectionHead]):
 
 class MocoV2(Queue):
     """MoCo v2. Recipes: workflow/recipes/{cifar10,imagenet100}/moco_v2.yaml, solo-learn's MoCo V2+. The student's
-    backbone is evaluated."""
+    backbone is evaluated.
+
+    >>> import torch
+    >>> from clever.baselines.moco_v2 import MocoV2, MocoV2Options
+    >>> _ = torch.manual_seed(0)
+    >>> moco_v2 = MocoV2(MocoV2Options(hidden_dim=32, out_dim=8, queue_length=64))
+    >>> head = moco_v2.make_head(16)  # for 16 features
+    >>> features = torch.randn(2, 32, 16)  # two views of 32 images
+    >>> teacher = [head(view) for view in features]  # in training from a momentum copy of the head
+    >>> loss = moco_v2.attract([head(view) for view in features], teacher, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    4.3
+    """
 
     def __init__(self, options: MocoV2Options) -> None:
         super().__init__(options)

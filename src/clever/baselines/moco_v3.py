@@ -46,6 +46,18 @@ class MocoV3(Baseline[PredictionHead]):
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/moco_v3.yaml, solo-learn's. The authors' recipe for a ViT is not in
     the sources we have; its frozen patch embedding is not implemented. The student's backbone is evaluated.
+
+    >>> import torch
+    >>> from clever.baselines.moco_v3 import MocoV3, MocoV3Options
+    >>> _ = torch.manual_seed(0)
+    >>> moco_v3 = MocoV3(MocoV3Options(hidden_dim=32, out_dim=8))
+    >>> head = moco_v3.make_head(16)  # for 16 features
+    >>> features = torch.randn(2, 32, 16)  # two views of 32 images
+    >>> teacher = [head(view) for view in features]  # in training from a momentum copy of the head
+    >>> loss = moco_v3.attract([head(view) for view in features], teacher, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    3.5
     """
 
     has_momentum_teacher = True
@@ -94,6 +106,10 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
 
     Raises:
         UserError: there is only one key in all processes, so there are no negatives.
+
+    >>> import torch
+    >>> round(info_nce(torch.eye(4), torch.eye(4), 1.0).item(), 4)  # log(e + 3) - 1
+    0.7437
     """
     everyone = gather_rows(F.normalize(keys.detach().float(), dim=-1))
     if len(everyone) < 2:

@@ -27,6 +27,17 @@ class MvDhel(Contrastive):
 
     Global and local views are treated alike, and there may be any number of local views. Recipes:
     workflow/recipes/{cifar10,imagenet100}/ mv_dhel.yaml, the authors', which use plain SGD.
+
+    >>> import torch
+    >>> from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
+    >>> _ = torch.manual_seed(0)
+    >>> mv_dhel = MvDhel(MvDhelOptions(hidden_dim=32, out_dim=8))
+    >>> head = mv_dhel.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = mv_dhel.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    7.2
     """
 
     accepts_local_views = True

@@ -33,6 +33,17 @@ class MvInfonce(Contrastive):
 
     Global and local views are treated alike, and there may be any number of local views. Recipes:
     workflow/recipes/{cifar10,imagenet100}/ mv_infonce.yaml, the authors', which use plain SGD.
+
+    >>> import torch
+    >>> from clever.baselines.mv_infonce import MvInfonce, MvInfonceOptions
+    >>> _ = torch.manual_seed(0)
+    >>> mv_infonce = MvInfonce(MvInfonceOptions(hidden_dim=32, out_dim=8))
+    >>> head = mv_infonce.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = mv_infonce.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    4.3
     """
 
     accepts_local_views = True

@@ -34,6 +34,17 @@ class Simclr(Contrastive):
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/simclr.yaml, solo-learn's. On ImageNet, E-SSL's SimCLR uses batches
     of 4096 images and LARS with learning rate 4.8 for this batch size.
+
+    >>> import torch
+    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> _ = torch.manual_seed(0)
+    >>> simclr = Simclr(SimclrOptions(hidden_dim=32, out_dim=8))
+    >>> head = simclr.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = simclr.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    8.2
     """
 
     def __init__(self, options: SimclrOptions) -> None:
@@ -52,6 +63,11 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float, negatives: Neg
         first, second: [N, K] float32 unit vectors; equal rows belong to the same image.
         temperature: T > 0.
         negatives: whether k runs over all 2N views except i itself, or over the N images of the other view.
+
+    >>> import torch
+    >>> z = torch.eye(4)  # four images, orthogonal to each other, each view like the other
+    >>> round(nt_xent(z, z, temperature=1.0).item(), 4)  # log(e + 6) - 1
+    1.1654
     """
     count = len(first)
     targets = torch.arange(count, device=first.device)

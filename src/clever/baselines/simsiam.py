@@ -37,6 +37,17 @@ class Simsiam(Baseline[PredictionHead]):
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/simsiam.yaml, solo-learn's. DDCL on ImageNet-100: SGD, learning rate
     0.05 for a batch of 256, weight decay 1e-4, 30 extra epochs of warm-up (its run_train.sh, main_simsiam.py).
+
+    >>> import torch
+    >>> from clever.baselines.simsiam import Simsiam, SimsiamOptions
+    >>> _ = torch.manual_seed(0)
+    >>> simsiam = Simsiam(SimsiamOptions(hidden_dim=32, out_dim=8, predictor_dim=8))
+    >>> head = simsiam.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = simsiam.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    -0.1
     """
 
     has_momentum_teacher = False

@@ -90,6 +90,17 @@ class Swav(Baseline[SwavHead]):
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/swav.yaml, solo-learn's, two views. The authors' recipe for ImageNet
     is not in the sources we have.
+
+    >>> import torch
+    >>> from clever.baselines.swav import Swav, SwavOptions
+    >>> _ = torch.manual_seed(0)
+    >>> swav = Swav(SwavOptions(hidden_dim=32, out_dim=8, prototypes=16, queue_length=64))
+    >>> head = swav.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = swav.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    7.0
     """
 
     has_momentum_teacher = False

@@ -47,6 +47,17 @@ class Vicreg(Baseline[ProjectionHead]):
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/vicreg.yaml, solo-learn's. The authors' recipe for ImageNet is not
     in the sources we have.
+
+    >>> import torch
+    >>> from clever.baselines.vicreg import Vicreg, VicregOptions
+    >>> _ = torch.manual_seed(0)
+    >>> vicreg = Vicreg(VicregOptions(hidden_dim=32, out_dim=8))
+    >>> head = vicreg.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = vicreg.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    22.6
     """
 
     has_momentum_teacher = False
@@ -88,7 +99,12 @@ class Vicreg(Baseline[ProjectionHead]):
 
 
 def variance_hinge(vectors: Tensor) -> Tensor:
-    """Mean over the columns of [N, D] of max(0, 1 - sqrt(Var + 1e-4)), with the unbiased variance; N >= 2."""
+    """Mean over the columns of [N, D] of max(0, 1 - sqrt(Var + 1e-4)), with the unbiased variance; N >= 2.
+
+    >>> import torch
+    >>> round(variance_hinge(torch.zeros(8, 3)).item(), 2)  # 1 - sqrt(1e-4)
+    0.99
+    """
     return F.relu(1 - torch.sqrt(vectors.var(dim=0) + 1e-4)).mean()
 
 

@@ -36,6 +36,17 @@ class Visreg(Gaussian):
 
     The shape term divides columns by their standard deviation without gradient, so that it does not act on the scale.
     In several processes, the statistics cover the images of all; the authors' are each process's own.
+
+    >>> import torch
+    >>> from clever.baselines.visreg import Visreg, VisregOptions
+    >>> _ = torch.manual_seed(0)
+    >>> visreg = Visreg(VisregOptions(hidden_dim=32, out_dim=8))
+    >>> head = visreg.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = visreg.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    0.5
     """
 
     def __init__(self, options: VisregOptions) -> None:

@@ -67,6 +67,17 @@ class WMse(Projected):
     orthogonality term is the absolute value of the batch mean of the cosine of the projections, which are not whitened.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/w_mse.yaml, solo-learn's.
+
+    >>> import torch
+    >>> from clever.baselines.w_mse import WMse, WMseOptions
+    >>> _ = torch.manual_seed(0)
+    >>> w_mse = WMse(WMseOptions(hidden_dim=32, out_dim=8, whitening_size=16))
+    >>> head = w_mse.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> loss = w_mse.attract(views, views, head)
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    2.1
     """
 
     accepts_local_views = True

@@ -41,7 +41,7 @@ def decode(data: bytes) -> tuple[NDArray[np.uint8], int | None]:
             _refuse_bomb(image.height, image.width, "the image")
             image.load()
             brightest = int(np.asarray(image).max()) if _is_sixteen_bit(image) else None
-            return np.asarray(_to_rgb(image)), brightest
+            return np.asarray(to_rgb(image)), brightest
     except (UnreadableError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -78,7 +78,12 @@ def _is_sixteen_bit(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in mode RGB, converted as :func:`decode_rgb` says.
+
+    Raises:
+        UnreadableError: pixels of 32 bits, whose range is unknown.
+    """
     if _is_sixteen_bit(image):
         grey = np.asarray(image).astype(np.int64)
         return Image.fromarray(((grey + 128) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -70,6 +70,13 @@ def change_of_angles(first: Tensor, second: Tensor, chunk: int) -> Tensor:
 
     Args:
         first, second: embeddings [N, K] of the two copies of the same images, N a multiple of ``chunk``.
+
+    >>> import torch
+    >>> first = torch.eye(2)
+    >>> change_of_angles(first, first.flip(1), chunk=2).item()  # a shared rotation keeps the angles
+    0.0
+    >>> round(change_of_angles(first, torch.ones(2, 2), chunk=2).item(), 4)  # from 90 to 0 degrees
+    2.0
     """
     cosines = []
     for copy in (first, second):

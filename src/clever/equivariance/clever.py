@@ -28,7 +28,24 @@ class CleverOptions(SplitOptions):
 
 
 class Clever(Equivariance):
-    """DDCL's two terms and ``head_norm``."""
+    """DDCL's two terms and ``head_norm``.
+
+    >>> import torch
+    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.equivariance import Encoded, Objective
+    >>> from clever.equivariance.clever import Clever, CleverOptions
+    >>> _ = torch.manual_seed(0)
+    >>> make_baseline = lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8))
+    >>> objective = Objective(Clever(CleverOptions(), feature_dim=20), make_baseline)
+    >>> heads = objective.make_heads()
+    >>> features = list(torch.randn(2, 32, 20))  # two views of 32 images
+    >>> outputs = {part: [heads[part](view[:, cut]) for view in features] for part, cut in objective.parts.items()}
+    >>> encoded = Encoded(features, outputs, heads)
+    >>> terms = objective.terms(objective.batch(encoded, encoded))
+    >>> sum(term.weight * term.value for term in terms.values()).backward()
+    >>> sorted(terms)
+    ['contrast', 'head_norm', 'orthogonality']
+    """
 
     def __init__(self, options: CleverOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(*ir_and_ef(options, feature_dim))
@@ -58,6 +75,13 @@ def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Seque
     From the authors' main_dino.py:404-416. Only the student's heads are included. Frozen parameters are counted, as in
     the authors' code, and cancel when both heads have the same number of them. The sums and their difference are
     float64; the result is a float32 scalar.
+
+    >>> import torch
+    >>> ir_head, ef_head = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    >>> loss = head_norm_difference([list(ir_head.parameters())], [list(ef_head.parameters())])
+    >>> loss.backward()
+    >>> head_norm_difference([[torch.ones(4)]], [[torch.ones(9)]]).item()
+    5.0
     """
     differences = [
         (_SquaredNorm.apply(*ir) - _SquaredNorm.apply(*ef)).abs() for ir, ef in zip(ir_groups, ef_groups, strict=True)

@@ -98,6 +98,11 @@ def mean_log_density(first: Tensor, second: Tensor, temperature: float) -> Tenso
     Args:
         first, second: rows a [N, K] and b [N, L] of the same images, float32 unit vectors.
         temperature: T.
+
+    >>> import torch
+    >>> one = torch.tensor([[1.0, 0.0]] * 3)  # three equal images: the kernel is 1 everywhere
+    >>> mean_log_density(one, one, 0.5).item()
+    0.0
     """
     # |x - y|^2 = 2 - 2 x.y for unit vectors.
     exponent = scaled_products(first, first, temperature) + scaled_products(second, second, temperature)

@@ -79,6 +79,12 @@ def first_order_change(features: Tensor, leaf: Tensor, signs: Tensor, redrawn: T
         leaf: [N, A], the parameters a of each image.
         signs: [N, D], each -1 or 1 with equal chance.
         redrawn: [K, N, A], the draws a'.
+
+    >>> import torch
+    >>> leaf = torch.zeros(2, 1, requires_grad=True)
+    >>> features = 3 * leaf
+    >>> first_order_change(features, leaf, signs=torch.ones(2, 1), redrawn=torch.ones(1, 2, 1)).item()  # 3^2
+    9.0
     """
     (gradient,) = torch.autograd.grad((features * signs).sum(), leaf, create_graph=True)
     return ((redrawn - leaf.detach()) * gradient).sum(-1).square().mean()

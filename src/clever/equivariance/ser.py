@@ -124,6 +124,11 @@ def cell_contrast(cells: Tensor, targets: Tensor, temperature: float) -> Tensor:
     Args:
         cells: s, unit vectors float32 [N, M, K] of M cells of each image.
         targets: of the same shape; t is the cell at the same place, n are all cells of the other images.
+
+    >>> import torch
+    >>> cells = torch.eye(4).reshape(2, 2, 4)  # two images of two cells
+    >>> round(cell_contrast(cells, cells, 1.0).item(), 4)  # log(1 + 2 / e)
+    0.5514
     """
     images, places, width = cells.shape
     logits = scaled_products(cells.reshape(-1, width), targets.reshape(-1, width), temperature)

@@ -359,6 +359,7 @@ def _describe_run(
         "versions": package_versions(),
         "hardware": hardware(device) | {"processes": process_count()},
         "data_checksum": store.checksum,
+        "images": {"size": store.info["image_size"], "mean": list(store.mean), "std": list(store.std)},
         **summary,
     }
 

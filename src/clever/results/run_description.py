@@ -68,6 +68,9 @@ class RunDescription(TrainingSummary):
     """Versions of Python and of the packages, by name."""
     hardware: NotRequired[dict[str, str | int]]
     feature_dim: NotRequired[int]
+    images: NotRequired[dict[str, Any]]
+    """What the network was given: ``size``, side in pixels of the prepared images (null if they keep their sizes), and
+    ``mean`` and ``std`` of the three channels, for pixels in [0, 1]."""
 
 
 _REMEDY = "restore the file, or train the run again"
@@ -207,9 +210,11 @@ def warn_of_unsealed(paths: Sequence[Path], what: str) -> None:
 def _ir_dim(recipe: Mapping[str, Any], feature_dim: int) -> int | None:
     method = recipe.get("method")
     equivariance = method.get("equivariance") if isinstance(method, dict) else None
-    ratio = equivariance.get("separation_ratio") if isinstance(equivariance, dict) else None
-    # The same arithmetic as Split's. Only methods that split the representation have such a ratio.
-    return int(feature_dim * ratio) if isinstance(ratio, float | int) else None
+    if not isinstance(equivariance, dict) or not isinstance(ratio := equivariance.get("separation_ratio"), float | int):
+        return None  # only methods that split the representation have such a ratio
+    # The same arithmetic as Split's.
+    share = feature_dim * ratio
+    return round(share) if equivariance.get("split_rounding") == "nearest" else int(share)
 
 
 def _compare(path: Path, key: str, found: object, expected: object) -> None:
