@@ -65,6 +65,19 @@ class Supremix(Contrastive):
     where positives are the other embeddings with the same target and the hard positives, and m are all other
     embeddings and all mixtures. The loss is the mean over embeddings. The sources leave three details open, which are
     our choices: a is drawn for every pair (i, k), mixtures are normalised, and hard positives are in the denominator.
+
+    >>> import torch
+    >>> from clever.baselines.samples import Samples
+    >>> from clever.baselines.supremix import Supremix, SupremixOptions
+    >>> _ = torch.manual_seed(0)
+    >>> supremix = Supremix(SupremixOptions(hidden_dim=32, out_dim=8))
+    >>> head = supremix.make_head(16)  # for 16 features
+    >>> views = [head(features) for features in torch.randn(2, 32, 16)]  # two views of 32 images
+    >>> rows = torch.arange(32).expand(2, -1)
+    >>> loss = supremix.attract_samples(views, views, head, Samples(rows, labels=rows % 10))
+    >>> loss.backward()
+    >>> round(loss.item(), 1)
+    7.6
     """
 
     reads_samples = True

@@ -192,10 +192,11 @@ class Trainer:
         if not self.objective.reads_samples:
             return None
         assert self.recipe.augmentation is not None
+        pairs = self.recipe.augmentation.pairs
 
         def of_views(values: Tensor) -> Tensor:
             # Pairs: the first photographs of all objects, then the second ones.
-            return values.unflatten(0, (2, -1)) if self.recipe.augmentation.pairs else torch.stack([values, values])  # type: ignore[union-attr]
+            return torch.stack(values.chunk(2) if pairs else (values, values))
 
         latents = None if batch.latents is None else of_views(batch.latents)
         return Samples(of_views(batch.indices), of_views(batch.labels), latents)
