@@ -1,7 +1,7 @@
 """What a method consists of, read off its own objects: parts, heads, layers and the terms of its objective.
 
-Only the words of the terms are written here, one line for each; a test compares their names and weights with the terms
-that training computes.
+An add-on's file holds the words for its terms (``Equivariance.wordings``); a test compares their names and weights with
+the terms that training computes.
 """
 
 from __future__ import annotations
@@ -49,49 +49,6 @@ class Description:
     terms: tuple[Term, ...]
 
 
-_WORDS: dict[str, tuple[str | None, tuple[str, ...] | None, str]] = {
-    # term: the option that weighs it, the parts that it reads (None: the baseline's own), words
-    "contrast": (None, None, "loss of {baseline} between the views"),
-    "orthogonality": ("orthogonality_weight", ("EF",), "similarity of the views' EF, driven to 0"),
-    "head_norm": ("head_norm_weight", ("IR", "EF"), "difference of the heads' squared norms"),
-    "gradient": ("gradient_weight", (), "change of the features with the view's colours"),
-    "essl": ("essl_weight", (), "which transformation was applied to the crop"),
-    "augself": ("augself_weight", (), "transformation between the two views"),
-    "equimod": ("equimod_weight", (), "a view's embedding, predicted from its parameters"),
-    "equivariance": ("equivariance_weight", (), "error of the EF predicted for the other view"),
-    "variance": ("variance_weight", (), "spread of the EF's embedding, kept above 1"),
-    "predicted_variance": ("predicted_variance_weight", (), "spread of the prediction, kept above 1"),
-    "covariance": ("covariance_weight", (), "covariances of the EF's embedding"),
-    "joint_entropy": ("joint_entropy_weight", (), "density of IR and EF together, lowered"),
-    "care": ("care_weight", ("ALL",), "change of angles under a shared transformation"),
-    "stl": ("equivariance_weight", (), "features, moved as another image's were"),
-    "transformation": ("transformation_weight", (), "one transformation, seen on two images"),
-    "ser": ("ser_weight", (), "cells of a turned map"),
-    "star": ("star_weight", ("ALL",), "a view's embedding, predicted from its parameters"),
-    "hallucination": (None, None, "the same loss on hallucinated positives"),
-}
-_TERMS = {
-    "none": ("contrast",),
-    "ddcl": ("contrast", "orthogonality"),
-    "clever": ("contrast", "orthogonality", "head_norm"),
-    "gradient": ("contrast", "gradient"),
-    "essl": ("contrast", "essl"),
-    "augself": ("contrast", "augself"),
-    "equimod": ("contrast", "equimod"),
-    "sie": ("contrast", "equivariance", "variance", "predicted_variance", "covariance"),
-    "care": ("contrast", "care"),
-    "stl": ("contrast", "stl", "transformation"),
-    "ser": ("contrast", "ser"),
-    "star": ("contrast", "star"),
-    "hallucinator": ("contrast", "hallucination"),
-}
-"""The terms of each add-on, in the order of its code."""
-_OPTIONAL = ("joint_entropy",)
-"""Terms that a split add-on has if their weight is above 0."""
-_FIXED_WEIGHT = {"hallucinator": 0.5}
-"""Weight of an add-on's terms that no option weighs, where it is not 1."""
-
-
 def describe(name: str, options: Mapping[str, Any]) -> Description:
     """Describe a method by building its objective, without allocating its heads.
 
@@ -119,13 +76,12 @@ def describe(name: str, options: Mapping[str, Any]) -> Description:
     first = next(iter(objective.parts))
     settings = method.equivariance
     terms = []
-    optional = [term for term in _OPTIONAL if getattr(settings, str(_WORDS[term][0]), 0)]
-    for term in (*_TERMS[settings.name], *optional):
-        option, parts, words = _WORDS[term]
-        weight = _FIXED_WEIGHT.get(settings.name, 1.0) if option is None else float(getattr(settings, option))
-        terms.append(
-            Term(term, weight, (first,) if parts is None else parts, words.format(baseline=method.baseline.name))
-        )
+    for wording in objective.add_on.wordings:
+        weight = float(getattr(settings, wording.weight) if isinstance(wording.weight, str) else wording.weight)
+        if weight == 0 and wording.optional:
+            continue
+        parts = (first,) if wording.parts is None else wording.parts
+        terms.append(Term(wording.name, weight, parts, wording.words.format(baseline=method.baseline.name)))
     return Description(
         name=name,
         baseline=method.baseline.name,

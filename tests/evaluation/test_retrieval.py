@@ -21,10 +21,10 @@ from clever.evaluation.retrieval import (
     ROTATION_AND_COLOUR,
     Photographs,
     RetrievalOptions,
-    asked,
     evaluate,
     nearest_rows,
     photographs,
+    query_rows,
     retrieval_error,
     view_ranks,
 )
@@ -158,7 +158,7 @@ def test_objects_need_not_stand_together_nor_have_two_photographs() -> None:
     views = table([7, 2, 7, 9, 2, 7])
     assert views.first.tolist() == [0, 1, 0, 3, 1, 0]
     assert views.views.tolist() == [3, 2, 3, 1, 2, 3]
-    assert asked(views).tolist() == [0, 1, 2, 4, 5]
+    assert query_rows(views).tolist() == [0, 1, 2, 4, 5]
     ranks = view_ranks(views, unmoved)
     # Every prediction is the first photograph's own embedding, so that one is found and no other can come before it.
     assert len(ranks) == 5

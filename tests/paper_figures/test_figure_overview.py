@@ -18,31 +18,22 @@ from clever.errors import UserError
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
-SMALL: dict[str, dict[str, Any]] = {
-    "essl": {"crop_size": 8, "hidden_dims": [8], "essl_weight": 0.25},
-    "equimod": {"hidden_dim": 8, "out_dim": 8, "parameter_dim": 8, "equimod_weight": 0.5},
-    "sie": {"hidden_dim": 8, "out_dim": 8, "covariance_weight": 0.125, "separation_ratio": 0.75},
-    "augself": {"hidden_dim": 8, "augself_weight": 3.0},
-    "gradient": {"draws": 2, "gradient_weight": 0.0625},
-    "clever": {"separation_ratio": 0.7, "orthogonality_weight": 2.0, "head_norm_weight": 0.01},
-    "ddcl": {"orthogonality_weight": 0.5, "joint_entropy_weight": 0.75},
-    "care": {"images_per_chunk": 2, "care_weight": 0.25},
-    "stl": {"transformation_dim": 4, "hidden_dim": 8, "out_dim": 8, "equivariance_weight": 0.5},
-    "ser": {"images": 4, "projector_dim": 8, "feature_map": 1, "ser_weight": 0.5},
-    "star": {"experts": 2, "predictor_dim": 8, "star_weight": 0.25},
-    "hallucinator": {},
-    "none": {},
-}
+from ..tiny_methods import tiny_method
+
+
+def weighed(equivariance: str) -> dict[str, Any]:
+    """Small options with simclr, in which every term that has a weight has another one."""
+    options = tiny_method("simclr", equivariance)
+    named = [w.weight for w in EQUIVARIANCES[equivariance][0].wordings if isinstance(w.weight, str)]
+    options["equivariance"] |= {option: 0.375 + 0.25 * number for number, option in enumerate(named)}
+    return options
 
 
 @pytest.mark.parametrize("equivariance", EQUIVARIANCES)
 def test_terms_and_weights_are_those_of_a_training_step(
     equivariance: str, make_recipe: Any, colourful_store: Store
 ) -> None:
-    options = {
-        "baseline": {"name": "simclr", "hidden_dim": 8, "out_dim": 8},
-        "equivariance": {"name": equivariance} | SMALL[equivariance],
-    }
+    options = weighed(equivariance)
     whole = make_recipe(augmentation={"local_views": 0}, optimisation={"batch_size": 8}).model_dump()
     recipe = RunRecipe.model_validate(whole | {"method": options})
     trainer = Trainer(recipe, colourful_store.mean, colourful_store.std, 2, torch.device("cpu"))

@@ -41,12 +41,10 @@ def in_chunks(work: Callable[[Tensor], None], rows: Tensor, row_bytes: int, devi
         # Several chunks per core, but of a size that does not depend on the number of cores: that could change the last
         # bit.
         limit = min(limit, math.ceil(len(rows) / _CPU_CHUNKS))
-    parts = math.ceil(len(rows) / max(1, limit))
-    if device.type == "cpu":
-        chunks = torch.split(rows, max(1, limit))
     else:
         # As even as possible: a small remainder costs as many launches, and a compiler needs few sizes.
-        chunks = torch.split(rows, math.ceil(len(rows) / max(1, parts)))
+        limit = math.ceil(len(rows) / max(1, math.ceil(len(rows) / max(1, limit))))
+    chunks = torch.split(rows, max(1, limit))
 
     def quietly(chunk: Tensor) -> None:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):

@@ -20,7 +20,7 @@ class Pace:
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
-        self._start = self._told = time.monotonic()
+        self._start = self._reported = time.monotonic()
 
     def step(self, done: int, _total: int) -> None:
         """As :meth:`reached`, for callers that also pass the number of steps."""
@@ -29,9 +29,9 @@ class Pace:
     def reached(self, done: int, more: str = "") -> None:
         """Report that ``done`` steps are done, with the text ``more``, unless the last line is too recent."""
         now = time.monotonic()
-        if done not in (1, self._total) and now - self._told < SECONDS:
+        if done not in (1, self._total) and now - self._reported < SECONDS:
             return
-        self._told = now
+        self._reported = now
         tail = f", {more}" if more else ""
         line = f"{self._what}: {done} of {self._total} {self._unit}, {now - self._start:.1f} s{tail}"
         print(line, file=sys.stderr, flush=True)

@@ -100,12 +100,12 @@ def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
         raise UserError(f"{subject.identity.run}: embeddings are not finite: the predictor's weights are damaged")
     ranks = view_ranks(test, predictor).double()
     values = {
-        "pre_train_train": (retrieval_error(train, [train], predictor), asked(train)),
-        "pre_val_val": (retrieval_error(test, [test], predictor), asked(test)),
-        "pre_val_all": (retrieval_error(test, [train, test], predictor), asked(test)),
-        "mrr": (float((1.0 / ranks).mean()), asked(test)),
+        "pre_train_train": (retrieval_error(train, [train], predictor), query_rows(train)),
+        "pre_val_val": (retrieval_error(test, [test], predictor), query_rows(test)),
+        "pre_val_all": (retrieval_error(test, [train, test], predictor), query_rows(test)),
+        "mrr": (float((1.0 / ranks).mean()), query_rows(test)),
     }
-    values |= {f"hit_at_{k}": (float((ranks <= k).double().mean()), asked(test)) for k in options.hits}
+    values |= {f"hit_at_{k}": (float((ranks <= k).double().mean()), query_rows(test)) for k in options.hits}
     return [
         subject.record(
             protocol="retrieval",
@@ -144,8 +144,8 @@ def photographs(
     )
 
 
-def asked(views: Photographs) -> Tensor:
-    """The rows that are asked for, int64 [M]: those of objects with at least two photographs."""
+def query_rows(views: Photographs) -> Tensor:
+    """The queries, int64 [M]: those of objects with at least two photographs."""
     return (views.views > 1).nonzero()[:, 0]
 
 
@@ -162,7 +162,7 @@ def retrieval_error(views: Photographs, among: list[Photographs], predictor: Pre
     """PRE of the photographs of one split, looked for among those of some splits."""
     gallery = torch.cat([split.embeddings for split in among])
     rotations = torch.cat([split.rotations for split in among]).double()
-    rows = asked(views)
+    rows = query_rows(views)
     total = 0.0
     for chunk in torch.split(rows, _TILE):
         nearest = nearest_rows(predict(views, chunk, predictor), gallery)
@@ -186,10 +186,10 @@ def nearest_rows(queries: Tensor, gallery: Tensor) -> Tensor:
 def view_ranks(views: Photographs, predictor: PredictorFunction) -> Tensor:
     """The rank, from 1, that each prediction gives to the right photograph of its object: int64 [M].
 
-    In the order of :func:`asked`, grouped by object. Of equally similar photographs the earlier row comes first.
+    In the order of :func:`query_rows`, grouped by object. Of equally similar photographs the earlier row comes first.
     """
     ranks: list[Tensor] = []
-    rows = asked(views)
+    rows = query_rows(views)
     rows = rows[views.first[rows].argsort(stable=True)]
     sizes = torch.unique_consecutive(views.first[rows], return_counts=True)[1].tolist()
     for members in torch.split(rows, sizes):
