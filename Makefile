@@ -3,7 +3,7 @@
 # from a different lock.
 PYTHON ?= python3
 
-.PHONY: demo test lint faults gpu gpu-rehearsal environment
+.PHONY: demo test lint docs faults gpu gpu-rehearsal environment
 
 demo: environment
 	@.venv/bin/snakemake --cores all
@@ -16,6 +16,14 @@ demo: environment
 
 test: environment
 	@OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+# The documentation site, build/site/index.html, from an environment without PyTorch. Only the installation needs a network.
+docs:
+	@cmp -s docs/requirements.txt build/docs_env/installed.txt || { \
+	  $(PYTHON) -m venv --clear build/docs_env \
+	  && build/docs_env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt \
+	  && cp docs/requirements.txt build/docs_env/installed.txt; }
+	@NO_MKDOCS_2_WARNING=1 build/docs_env/bin/mkdocs build --strict --quiet
 
 faults: environment
 	@OMP_NUM_THREADS=1 .venv/bin/python -m faults.run --output docs/faults.md

@@ -3,7 +3,6 @@
 #   prepare -> pretrain -> evaluate -> collect -> table_1, figure_robustness, figure_loss_terms -> report
 #
 # `snakemake --cores all` runs the demo of config.yaml; `--configfile workflow/studies/cifar10.yaml` runs another study.
-import os
 import sys
 from pathlib import Path
 
@@ -11,14 +10,14 @@ from snakemake.utils import min_version
 
 from clever.invocation import command
 from clever.results.run_id import AXIS_PATTERN, VARIED_PATTERN
-from clever.workflow_setup import default_study, set_up
+from clever.workflow_setup import default_study, set_up, source_folder
 
 min_version("9.27")
 
 # Another workflow may load this one as a module, with the study as `config`.
 as_module = not workflow.modifier.is_main_snakefile()
 # The source, relative to the working folder: inputs keep their names when the checkout is moved.
-source = Path(os.path.relpath(workflow.current_basedir))
+source = source_folder(workflow.current_basedir)
 package = source / "src" / "clever"
 
 # A study given on the command line replaces the default one; merged, every study would contain the demo's methods.

@@ -31,7 +31,7 @@ def compute_facts(runs: Sequence[Mapping[str, Any]], parameters: Mapping[str, in
     facts = [("trained runs", f"{len(trained)}")]
     if timed:
         lacking = f"; of {len(trained) - len(timed)} not recorded" if len(timed) < len(trained) else ""
-        total = sum(map(_seconds, timed))
+        total = training_seconds(timed)
         text = f"{duration(total)} ({total / 3600:.2f} hours), evaluations not included{lacking}"
         facts.append(("training time", text))
     images = [count for run in trained if (count := _images(run))]
@@ -45,15 +45,23 @@ def compute_facts(runs: Sequence[Mapping[str, Any]], parameters: Mapping[str, in
     return tuple(facts)
 
 
+def training_seconds(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Training time summed over runs, in seconds; a run without a time counts as 0."""
+    return sum(map(_seconds, runs))
+
+
+def energy(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Estimated energy of training, in kWh, from the rated power of what each run used."""
+    return sum(_watts(run.get("hardware") or {})[0] * _seconds(run) for run in runs) / 3.6e6
+
+
 def _energy(runs: Sequence[Mapping[str, Any]]) -> str:
-    joules = 0.0
     assumed: dict[str, float] = defaultdict(float)
     for run in runs:
-        watts, how = _watts(run.get("hardware") or {})
-        joules += watts * _seconds(run)
+        _, how = _watts(run.get("hardware") or {})
         assumed[how] += _seconds(run)
     how = "; ".join(f"{text} for {seconds / 3600:.2f} hours" for text, seconds in sorted(assumed.items()))
-    return f"{joules / 3.6e6:.3g} kWh of training. Not measured: it assumes {how}, at full load, without cooling."
+    return f"{energy(runs):.3g} kWh of training. Not measured: it assumes {how}, at full load, without cooling."
 
 
 def _watts(hardware: Mapping[str, Any]) -> tuple[float, str]:

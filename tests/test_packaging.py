@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -163,11 +164,62 @@ def test_the_citation_names_this_version_and_the_paper() -> None:
     assert paper["identifiers"][0]["value"] == "arXiv:2406.00262"
 
 
-def test_every_link_of_the_readme_leads_somewhere() -> None:
-    for name in ("README.md", "CONTRIBUTING.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-            assert (ROOT / target).exists(), f"{name}: {target}"
+def test_the_archive_gets_the_same_metadata() -> None:
+    archive = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (archive["title"], archive["version"]) == (citation["title"], __version__)
+    assert archive["license"] == citation["license"] == project["license"]
+    names = [author["name"] for author in citation["authors"]]
+    assert [creator["name"] for creator in archive["creators"]] == names
+    assert [author["name"] for author in project["authors"]] == names
+    (related,) = archive["related_identifiers"]
+    assert related["identifier"] == citation["references"][0]["identifiers"][0]["value"]
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_continuous_integration_runs_the_one_script() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_hooks_run_commands_of_this_environment() -> None:
+    """Local hooks download nothing; the files that they are for exist."""
+    content = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repository["repo"] for repository in content["repos"]] == ["local"]
+    dev = {Requirement(text).name for text in _extras()["dev"]}
+    for hook in content["repos"][0]["hooks"]:
+        folder, _, command = hook["entry"].split()[0].rpartition("/")
+        assert folder == ".venv/bin"
+        assert command in dev
+        assert hook["language"] == "system"
+
+
+def test_the_workflow_catalog_finds_what_it_looks_for() -> None:
+    catalog = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))
+    assert set(catalog["usage"]) == {"mandatory-flags", "software-stack-deployment", "report"}
+    assert set(catalog["usage"]["software-stack-deployment"]) == {"conda", "apptainer", "apptainer+conda"}
+    for name in ("workflow/Snakefile", "config/README.md", "README.md"):
+        assert (ROOT / name).is_file()
+    text = (ROOT / "README.md").read_text(encoding="utf-8").lower()
+    assert "snakemake" in text
+    assert "workflow" in text
+
+
+def _extras() -> dict[str, list[str]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    return extras
+
+
+def test_every_link_of_a_page_leads_somewhere() -> None:
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "config/README.md")]
+    for page in [*pages, *sorted((ROOT / "docs").glob("*.md"))]:
+        name, text = page.relative_to(ROOT), page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
+            assert (page.parent / target).exists(), f"{name}: {target}"
         for target in re.findall(r"`((?:workflow|src|tests|paper_figures)/[\w./]+\.(?:yaml|json|py))`", text):
             if "simsiam" not in target:  # the example of a method to come
                 assert (ROOT / target).exists(), f"{name}: {target}"

@@ -12,7 +12,7 @@ import yaml
 
 from clever.drawings import DRAWINGS
 from clever.invocation import command
-from clever.workflow_setup import default_study, set_up
+from clever.workflow_setup import default_study, set_up, source_folder
 
 CONTENT = yaml.safe_load("""
 study: trial
@@ -169,3 +169,15 @@ def test_the_quoted_command_is_the_same_on_every_machine() -> None:
         "snakemake --cores all --configfile 'workflow/my study.yaml' --config data_root=FOLDER from_measured=true"
     )
     assert command([], {}) == "snakemake --cores all"
+
+
+def test_a_hosted_snakefile_is_rejected_in_one_line(tmp_path: Path) -> None:
+    """The rules read the scripts of a checkout; ``github(...)`` brings only the Snakefile."""
+    assert source_folder(str(tmp_path)) == Path()
+
+    class Hosted:
+        def __str__(self) -> str:
+            return "github:owner/clever"
+
+    with pytest.raises(SystemExit, match=r"^error: github:owner/clever: .*clone the repository[^\n]*$"):
+        source_folder(Hosted())

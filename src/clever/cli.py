@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_checksums(commands)
     _add_collect(commands)
     _add_describe(commands)
+    _add_export(commands)
     _add_methods(commands)
     _add_schema(commands)
     _add_doctor(commands)
@@ -436,6 +437,49 @@ def _describe(arguments: argparse.Namespace) -> None:
         print(json.dumps([describe(name, size, ratio) for name in SPLITS], indent=2))
     else:
         print(backbone_table())
+
+
+def _add_export(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "export",
+        "export a run's backbone for timm, the Hugging Face hub and clever.load",
+        "Writes config.json, model.safetensors, clever.json and a model card, README.md. A backbone that timm cannot "
+        "build is exported for clever.load alone.",
+    )
+    parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="folder of a finished run")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="folder to write; new or empty")
+    parser.add_argument(
+        "--records",
+        type=Path,
+        metavar="FILE",
+        help="records.csv with the numbers for the card (default: that of the run's study, if it is there)",
+    )
+    parser.add_argument("--licence", metavar="ID", help="licence of the weights, for the card: mit, cc-by-nc-4.0")
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx, and compare its features")
+    parser.add_argument(
+        "--store", type=Path, metavar="FOLDER", help="prepared store of the data, for runs of earlier versions"
+    )
+    parser.set_defaults(command=_export)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from clever.export import export_run
+
+    done = export_run(
+        arguments.run,
+        arguments.to,
+        store=arguments.store,
+        records=arguments.records,
+        licence=arguments.licence,
+        onnx=arguments.onnx,
+    )
+    if done.by_timm:
+        print(f'{done.folder}: timm.create_model("local-dir:{done.folder}", pretrained=True) loads it', file=sys.stderr)
+    else:
+        print(f"{done.folder}: timm cannot build this backbone by its name; clever.load reads it", file=sys.stderr)
+    if done.onnx_difference is not None:
+        print(f"model.onnx: features differ by at most {done.onnx_difference:.1e} of the largest", file=sys.stderr)
 
 
 def _add_methods(commands: _Commands) -> None:

@@ -6,6 +6,7 @@ A test keeps the page in step with registries, recipes and committed records.
 from __future__ import annotations
 
 import csv
+import gzip
 import re
 import sys
 from pathlib import Path
@@ -90,8 +91,9 @@ def _add_on_needs(options: EquivarianceOptions) -> str:
 def _studies(name: str, root: Path) -> list[str]:
     """The studies whose committed records have a method with this part in its name."""
     found = []
-    for path in sorted(root.glob("paper_figures/measured/*/records.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
+    for path in sorted(root.glob("paper_figures/measured/*/records.csv*")):
+        opened = gzip.open if path.suffix == ".gz" else Path.open
+        with opened(path, "rt", encoding="utf-8", newline="") as file:
             methods = {row["method"] for row in csv.DictReader(file)}
         if any(name in method.split("+") or (name == "none" and "+" not in method) for method in methods):
             found.append(path.parent.name)

@@ -67,6 +67,23 @@ class Setup:
         return self.recipes[run] if run in self.recipes else self.study.recipe(run)
 
 
+def source_folder(basedir: object) -> Path:
+    """Folder of the Snakefile, relative to the working folder.
+
+    Args:
+        basedir: what Snakemake says about it: a path, or an address if the file is read from a hosted repository.
+
+    Raises:
+        SystemExit: it is no local folder. The rules need the package and the scripts of a checkout.
+    """
+    if not isinstance(basedir, str | os.PathLike):
+        sys.exit(
+            f"error: {basedir}: this workflow runs the package and the scripts of its checkout, so a hosted Snakefile "
+            'is not enough; clone the repository and give the local path, for example snakefile: "../clever/Snakefile"'
+        )
+    return Path(os.path.relpath(basedir))
+
+
 def default_study(source: Path, module: bool = False) -> str:
     """The study file to read when the command line names none: the working folder's config.yaml, else the demo.
 

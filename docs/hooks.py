@@ -1,0 +1,82 @@
+"""MkDocs hook: pages that are elsewhere in the repository, and links that leave ``docs``.
+
+GitHub shows the Markdown files where they are; the site shows the same files. A link to a page of the site leads to the
+page. A link to any other file leads to a copy of it under ``files/``. A link to a folder without a page becomes text.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {
+    "index.md": "README.md",
+    "changelog.md": "CHANGELOG.md",
+    "configuration.md": "config/README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "recipes.md": "workflow/recipes/README.md",
+    "records.md": "paper_figures/measured/README.md",
+    "speed.md": "benchmarks/README.md",
+}
+"""Page of the site: its file in the repository."""
+LINK = re.compile(r"(!?)\[((?:[^\[\]\\]|\\.|\[[^\[\]]*\])*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def source_of(page: str) -> str:
+    """The file in the repository that a page is made from."""
+    return PAGES.get(page, f"docs/{page}")
+
+
+def site_path(source: str) -> str | None:
+    """Where a file of the repository is in the site's sources; None for a folder without a page."""
+    by_source = {file: page for page, file in PAGES.items()}
+    for candidate in (source, posixpath.join(source, "README.md")):
+        if candidate in by_source:
+            return by_source[candidate]
+    if not (ROOT / source).is_file():
+        return None
+    return source.removeprefix("docs/") if source.startswith("docs/") else f"files/{source}"
+
+
+def targets(page: str, text: str) -> set[str]:
+    """Files of the repository that a page links to."""
+    folder = posixpath.dirname(source_of(page))
+    return {posixpath.normpath(posixpath.join(folder, match[3])) for match in LINK.finditer(text)}
+
+
+def rewrite(page: str, text: str) -> str:
+    """The page's text with links that hold in the site."""
+    folder = posixpath.dirname(source_of(page))
+
+    def replaced(match: re.Match[str]) -> str:
+        target = site_path(posixpath.normpath(posixpath.join(folder, match[3])))
+        if target is None:
+            return match[2]
+        return f"{match[1]}[{match[2]}]({posixpath.relpath(target, posixpath.dirname(page) or '.')}{match[4] or ''})"
+
+    # Markdown inside <details>: GitHub reads it as such, Python-Markdown only where asked to.
+    return LINK.sub(replaced, text).replace("<details>", '<details markdown="1">')
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages and the linked files from outside ``docs``."""
+    for page, source in PAGES.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    wanted: set[str] = set()
+    for file in files.documentation_pages():
+        wanted |= targets(file.src_uri, Path(str(file.abs_src_path)).read_text(encoding="utf-8"))
+    for source in sorted(wanted):
+        path = site_path(source)
+        if path is not None and path.startswith("files/") and path not in files.src_uris:
+            files.append(File.generated(config, path, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Rewrite the links of one page."""
+    return rewrite(page.file.src_uri, markdown)

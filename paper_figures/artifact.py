@@ -1,0 +1,193 @@
+"""The page for artifact reviewers: claims with commands, cost, expected values and tolerances; compute; check lists.
+
+``python paper_figures/artifact.py > docs/artifact.md`` writes it. Expected values, tolerances, times and energies are
+computed from ``paper_figures/measured``; the rest is in ``artifact.md.jinja``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from report_compute import energy, training_seconds
+from scipy import stats
+from table_provenance import duration
+from tables import Row, markdown_grid
+
+from clever.results.run_description import read_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURED = ROOT / "paper_figures" / "measured"
+CONFIDENCE = 0.95
+PAIRED = ["data", "backbone", "augmentation", "seed"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One number to check: a mean accuracy, or a mean difference paired by seed. Top-1 of the linear probe, last epoch.
+
+    ``method`` may be ``*+clever``: every method that ends in it, minus its own baseline (``minus="*"``). ``part`` and
+    ``minus_part`` select the columns of the representation.
+    """
+
+    text: str
+    method: str
+    perturbation: str
+    minus: str = ""
+    part: str = "ALL"
+    minus_part: str = "ALL"
+    augmentation: str = ""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A committed study with its claims; ``cost`` is the measured elapsed time at the top of the study's file."""
+
+    name: str
+    cores: str
+    cost: str
+    claims: tuple[Claim, ...]
+
+
+CLEVER = "*+clever"
+STUDIES = (
+    Committed(
+        "cifar10_simclr",
+        "2",
+        "5 minutes on one NVIDIA H100 with 16 cores, ten runs at a time",
+        (
+            Claim("the baseline has learned: SimCLR, unchanged images", "simclr", "orig"),
+            Claim("SimCLR, rotated images", "simclr", "cj_rot"),
+            Claim("CLeVER minus SimCLR, unchanged images", CLEVER, "orig", "*"),
+            Claim("CLeVER minus SimCLR, rotated images", CLEVER, "cj_rot", "*"),
+            Claim("CLeVER: IR and EF minus IR alone", "simclr+clever", "orig", "simclr+clever", minus_part="IR"),
+        ),
+    ),
+    Committed(
+        "photographs_cpu",
+        "2",
+        "2 h 26 min on 2 cores",
+        (
+            Claim("CLeVER minus its baselines, unchanged images", CLEVER, "orig", "*"),
+            Claim("CLeVER minus its baselines, rotated images", CLEVER, "cj_rot", "*"),
+        ),
+    ),
+    Committed(
+        "cifar10_gpu_short",
+        "2",
+        "5 minutes on one NVIDIA H100, two runs at a time",
+        (
+            Claim("SimCLR, unchanged images", "simclr", "orig"),
+            Claim("SimCLR+CLeVER, unchanged images", "simclr+clever", "orig"),
+        ),
+    ),
+    Committed(
+        "cifar10_cpu",
+        "2",
+        "11 minutes on 2 cores",
+        (
+            Claim("DINO trained with rotations, rotated images", "dino", "cj_rot", augmentation="caug"),
+            Claim("DINO trained without, rotated images", "dino", "cj_rot", augmentation="baug"),
+        ),
+    ),
+    Committed(
+        "matrix_cpu",
+        "2",
+        "40 minutes on 2 cores",
+        (
+            Claim("SimCLR on digits, unchanged images", "simclr", "orig"),
+            Claim("SimCLR+CLeVER on digits, rotated images", "simclr+clever", "cj_rot"),
+        ),
+    ),
+)
+
+
+def records_file(study: str) -> Path:
+    """``records.csv``, or ``records.csv.gz`` where the records are committed packed."""
+    plain = MEASURED / study / "records.csv"
+    return plain if plain.is_file() else plain.with_name("records.csv.gz")
+
+
+def per_seed(claim: Claim, records: pd.DataFrame) -> pd.Series:
+    """The claim's number for every seed that has it, averaged over data, backbones, augmentations and baselines."""
+    chosen = records.query("protocol == 'linear' and metric == 'top1' and selection == 'last'")
+    chosen = chosen[chosen["perturbation"] == claim.perturbation]
+    if claim.augmentation:
+        chosen = chosen[chosen["augmentation"] == claim.augmentation]
+    if claim.method == CLEVER:
+        left = chosen[chosen["method"].str.endswith("+clever") & (chosen["part"] == claim.part)]
+        left = left.assign(method=left["method"].str.removesuffix("+clever"))
+    else:
+        left = chosen[(chosen["method"] == claim.method) & (chosen["part"] == claim.part)]
+    if not claim.minus:
+        return left.groupby("seed")["value"].mean()
+    right = chosen[chosen["part"] == claim.minus_part]
+    pairs = left.merge(right, on=[*PAIRED, "method"], suffixes=("", "_right"), validate="one_to_one")
+    return (pairs["value"] - pairs["value_right"]).groupby(pairs["seed"]).mean()
+
+
+def expected(values: pd.Series) -> tuple[float, float | None]:
+    """Mean over seeds, and the tolerance for the mean of a second run of the same design; None for a single seed."""
+    count = len(values)
+    if count < 2:
+        return float(values.mean()), None
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    return float(values.mean()), quantile * float(np.std(values, ddof=1)) * math.sqrt(2 / count)
+
+
+def render() -> str:
+    """The page's text."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.trim_blocks = True
+    studies = []
+    for study in STUDIES:
+        records = pd.read_csv(records_file(study.name))
+        peak = max(run["peak_memory_bytes"] or 0 for run in read_runs(MEASURED / study.name / "runs.json"))
+        studies.append(
+            {
+                "name": study.name,
+                "cores": study.cores,
+                "cost": study.cost,
+                "memory": f"{peak / 1e9:.1f} GB",
+                "records": records_file(study.name).name,
+                "claims": _claims(study, records),
+            }
+        )
+    return environment.get_template("artifact.md.jinja").render(studies=studies, compute=_compute())
+
+
+def _claims(study: Committed, records: pd.DataFrame) -> str:
+    rows = []
+    for claim in study.claims:
+        values = per_seed(claim, records)
+        mean, tolerance = expected(values)
+        sign = "+" if claim.minus else ""
+        within = "one seed: none" if tolerance is None else f"±{tolerance:.1f}"
+        unit = "points" if claim.minus else "%"
+        rows.append(Row((claim.text, f"{mean:{sign}.1f} {unit}", within, str(len(values))), (), "ours"))
+    return markdown_grid(("claim: top-1 of the linear probe", "expected", "tolerance", "seeds"), (), rows)
+
+
+def _compute() -> str:
+    rows = []
+    for path in sorted(MEASURED.glob("*/runs.json")):
+        trained = [run for run in read_runs(path) if run["epochs"]]
+        devices = sorted({str(run["hardware"].get("gpu", "CPU")) for run in trained})
+        cells = (path.parent.name, str(len(trained)), ", ".join(devices), duration(training_seconds(trained)))
+        rows.append(Row((*cells, f"{energy(trained):.2g}"), (), "ours"))
+    return markdown_grid(("study", "trained runs", "device", "time, summed over runs", "kWh, estimated"), (), rows)
+
+
+def main() -> None:
+    """Print the page."""
+    sys.stdout.write(render())
+
+
+if __name__ == "__main__":
+    main()
