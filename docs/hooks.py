@@ -26,6 +26,9 @@ PAGES = {
 """Page of the site: its file in the repository."""
 LINK = re.compile(r"(!?)\[((?:[^\[\]\\]|\\.|\[[^\[\]]*\])*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
+FENCED = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
+"""A block of code, in which ``losses[name](z)`` is no link."""
+
 
 def source_of(page: str) -> str:
     """The file in the repository that a page is made from."""
@@ -46,7 +49,7 @@ def site_path(source: str) -> str | None:
 def targets(page: str, text: str) -> set[str]:
     """Files of the repository that a page links to."""
     folder = posixpath.dirname(source_of(page))
-    return {posixpath.normpath(posixpath.join(folder, match[3])) for match in LINK.finditer(text)}
+    return {posixpath.normpath(posixpath.join(folder, match[3])) for match in LINK.finditer(FENCED.sub("", text))}
 
 
 def rewrite(page: str, text: str) -> str:
@@ -60,7 +63,8 @@ def rewrite(page: str, text: str) -> str:
         return f"{match[1]}[{match[2]}]({posixpath.relpath(target, posixpath.dirname(page) or '.')}{match[4] or ''})"
 
     # Markdown inside <details>: GitHub reads it as such, Python-Markdown only where asked to.
-    return LINK.sub(replaced, text).replace("<details>", '<details markdown="1">')
+    parts = [part if part.startswith("```") else LINK.sub(replaced, part) for part in FENCED.split(text)]
+    return "".join(parts).replace("<details>", '<details markdown="1">')
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -27,7 +27,7 @@ float64 form, a few training steps, and a rehearsal on a pretended GPU.
 _LEFT_OUT = """\
 ## Not implemented
 
-OBoW, InterCLR, SER, MCL's stages, SupReMix and Core-tuning.
+OBoW, InterCLR, MCL's stages and Core-tuning.
 
 ## Left out, and why
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clever.baselines import BASELINES
+from clever.baselines import BASELINES, Samples
 from clever.baselines.mlp import PredictionHead
 from clever.data import Batches, Store
 from clever.equivariance import EQUIVARIANCES, Encoded, Heads, Objective
@@ -19,6 +19,7 @@ from clever.pretraining.trainer import Trainer
 from ..tiny_methods import PAIRS, REJECTED, tiny_method
 
 WIDTH, ROWS = 10, 6
+SAMPLES = Samples(torch.arange(ROWS).repeat(2, 1), torch.arange(ROWS).repeat(2, 1) % 4)
 
 
 @pytest.mark.parametrize(("baseline", "equivariance"), REJECTED)
@@ -85,7 +86,8 @@ class Batch:
     def terms(self) -> dict[str, Tensor]:
         student = self._encode(self.student, self.heads)
         targets = self._encode(self.teacher, self.teacher_heads) if self.has_teacher else student
-        return {name: term.value for name, term in self.objective.terms(self.objective.batch(student, targets)).items()}
+        batch = self.objective.batch(student, targets, samples=SAMPLES)
+        return {name: term.value for name, term in self.objective.terms(batch).items()}
 
     def _encode(self, views: list[Tensor], heads: Heads) -> Encoded:
         outputs = {
@@ -177,7 +179,9 @@ CONTRASTIVE_LAST_LAYER = {"projector.3.weight", "projector.4.weight", "projector
 LAST_LAYERS["groco"] = {"projector.6.weight", "projector.6.bias"}
 LAST_LAYERS |= dict.fromkeys(("lejepa", "visreg"), LAST_LAYERS["groco"])
 LAST_LAYERS["w_mse"] = {"projector.3.weight", "projector.3.bias"}
-LAST_LAYERS |= dict.fromkeys(("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel", "cacr"), CONTRASTIVE_LAST_LAYER)
+LAST_LAYERS |= dict.fromkeys(
+    ("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel", "cacr", "supremix"), CONTRASTIVE_LAST_LAYER
+)
 
 
 @pytest.mark.parametrize("baseline", LAST_LAYERS)
@@ -205,6 +209,6 @@ def test_without_the_last_layers_the_head_norm_forgets_the_output_width(baseline
             views = [torch.randn(ROWS, WIDTH) for _ in range(2)]
         outputs = {part: [heads[part](v[:, columns]) for v in views] for part, columns in objective.parts.items()}
         encoded = Encoded(views, outputs, heads)
-        values[counted] = objective.terms(objective.batch(encoded, encoded))["head_norm"].value.item()
+        values[counted] = objective.terms(objective.batch(encoded, encoded, samples=SAMPLES))["head_norm"].value.item()
     assert values[True] > 100
     assert values[False] < 0.05 * values[True]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from clever.baselines import BASELINES, HeadOutput
+from clever.baselines import BASELINES, HeadOutput, Samples
 from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
 from clever.execution.processes import joined_processes
 
@@ -43,10 +43,18 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
         drawn = [common + torch.randn(2, ROWS, WIDTH, generator=generator) for _ in range(VIEWS)]
         return [HeadOutput(*(rows[mine].clone().requires_grad_() for rows in view)) for view in drawn]
 
+    samples = None
+    if kind.reads_samples:
+        rows = torch.arange(ROWS)[mine].repeat(2, 1)
+        samples = Samples(rows, rows % 4)
     for _ in range(3):
-        baseline.observe(views())
+        baseline.observe_samples(views(), samples)
     student, teacher = views(), views()
-    value = getattr(baseline, quantity)(student, teacher if kind.has_momentum_teacher else student, head)
+    targets = teacher if kind.has_momentum_teacher else student
+    if quantity == "attract":
+        value = baseline.attract_samples(student, targets, head, samples)
+    else:
+        value = baseline.similarity(student, targets, head)
     value.backward()
     found = {"value": average_over_processes(value.detach())}
     for number, view in enumerate(student):

@@ -21,8 +21,10 @@ from clever.baselines.moco_v3 import MocoV3, MocoV3Options
 from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
 from clever.baselines.mv_infonce import MvInfonce, MvInfonceOptions
 from clever.baselines.nnclr import Nnclr, NnclrOptions
+from clever.baselines.samples import Samples
 from clever.baselines.simclr import Simclr, SimclrOptions
 from clever.baselines.simsiam import Simsiam, SimsiamOptions
+from clever.baselines.supremix import Supremix, SupremixOptions
 from clever.baselines.swav import Swav, SwavOptions
 from clever.baselines.vicreg import Vicreg, VicregOptions
 from clever.baselines.visreg import Visreg, VisregOptions
@@ -49,6 +51,7 @@ BASELINES: dict[str, tuple[type[AnyBaseline], type[BaselineOptions]]] = {
     "groco": (Groco, GrocoOptions),
     "lejepa": (Lejepa, LejepaOptions),
     "visreg": (Visreg, VisregOptions),
+    "supremix": (Supremix, SupremixOptions),
 }
 
-__all__ = ["BASELINES", "AnyBaseline", "Baseline", "BaselineOptions", "Head", "HeadOutput"]
+__all__ = ["BASELINES", "AnyBaseline", "Baseline", "BaselineOptions", "Head", "HeadOutput", "Samples"]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
+from clever.baselines.samples import Samples
 from clever.errors import UserError
 from clever.options import Options
 
@@ -87,6 +88,10 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     evaluates_teacher: ClassVar[bool] = True
     """With a momentum teacher: whether the teacher's backbone is evaluated (DINO) or the student's (BYOL, MoCo v3)."""
 
+    reads_samples: ClassVar[bool] = False
+    """True: the loss depends on which images are compared (labels, latents, rows of the training split), and the
+    baseline implements ``attract_samples`` or ``observe_samples``."""
+
     teacher_groups: int = 1
     """With a momentum teacher: into how many random groups of images its passes are divided, each with its own
     BatchNorm statistics (MoCo's shuffled BatchNorm); 1: one pass of all images."""
@@ -105,6 +110,12 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
             head: the student's head, for losses that need more than its outputs (SwAV's prototypes).
         """
 
+    def attract_samples(
+        self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind, samples: Samples | None
+    ) -> Tensor:
+        """As :meth:`attract`, for a loss that depends on the images; ``samples`` is None unless ``reads_samples``."""
+        return self.attract(student, teacher, head)
+
     @abstractmethod
     def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
         """The similarity of the views of one image, a scalar >= 0 that is 0 when they are orthogonal.
@@ -114,6 +125,10 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
 
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
         """Update running state (a centre, a queue) from this step's teacher outputs, after the losses."""
+
+    def observe_samples(self, teacher: Sequence[HeadOutput], samples: Samples | None) -> None:
+        """As :meth:`observe`, for a state that depends on the images; ``samples`` is None unless ``reads_samples``."""
+        self.observe(teacher)
 
     def start_epoch(self, epoch: int) -> None:
         """Update the baseline's per-epoch schedules (a temperature); ``epoch`` counts from 0."""

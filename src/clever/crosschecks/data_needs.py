@@ -99,7 +99,29 @@ def data_faults(study: Study) -> Iterator[str]:
                         f"{where}.image_size: averaging.recipe {averaging.recipe.name} renders images of "
                         f"{averaging.recipe.global_size} px; omit image_size or set it to that"
                     )
+    yield from _target_faults(study)
     yield from _retrieval_faults(study)
+
+
+def _target_faults(study: Study) -> Iterator[str]:
+    """Yield a fault where a supervised baseline would regress what the data lack, or what the views redraw."""
+    for block in study.blocks():
+        source = study.data[block.data].source
+        known = LATENTS.get(source, ())
+        for name, method in block.methods.items():
+            target = getattr(method.baseline, "target", None)
+            if target is None:
+                continue
+            where = f"methods.{name}.baseline.target"
+            if target not in known:
+                cure = f"choose one of {', '.join(known)}" if known else f"use source {' or '.join(LATENTS)}"
+                yield f"{where}: data.{block.data} (source {source}) has no latent {target!r}; {cure}"
+            for augmentation, views in block.augmentations.items():
+                if target in getattr(views, "nuisances", ()):
+                    yield (
+                        f"{where}: {target} is a nuisance of augmentations.{augmentation}, so every view has another "
+                        "value than its image; choose a latent that the views keep"
+                    )
 
 
 def _retrieval_faults(study: Study) -> Iterator[str]:

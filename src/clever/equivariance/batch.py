@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 
 from clever.augmentation import View
-from clever.baselines import AnyBaseline, Head, HeadOutput
+from clever.baselines import AnyBaseline, Head, HeadOutput, Samples
 
 
 class Term(NamedTuple):
@@ -58,10 +58,12 @@ class ComparedPart:
     """One output per view of the recipe, the two global views first."""
     teacher: list[HeadOutput]
     """One output per global view, from the momentum teacher or, without one, from the student itself."""
+    samples: Samples | None = None
+    """Which images they are of; None unless the baseline reads it."""
 
     def attract(self) -> Tensor:
         """The baseline's own loss, a scalar."""
-        return self.baseline.attract(self.student, self.teacher, self.head)
+        return self.baseline.attract_samples(self.student, self.teacher, self.head, self.samples)
 
     def similarity(self) -> Tensor:
         """The similarity of an image's views, a scalar >= 0."""

@@ -33,6 +33,11 @@ class HallucinatorOptions(EquivarianceOptions):
     have it."""
 
     def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
+        if baseline.name == "supremix":
+            return (
+                "hallucinator makes positives of single images, but supremix compares images by their targets; choose "
+                "another baseline"
+            )
         if baseline.name in ("dino", "swav"):
             return (
                 f"hallucinator makes positives from embeddings, but {baseline.name} compares scores of prototypes; "

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clever.augmentation import View
 from clever.backbones.representation import Split
-from clever.baselines import AnyBaseline, HeadOutput
+from clever.baselines import AnyBaseline, HeadOutput, Samples
 from clever.equivariance.batch import Batch, ComparedPart, Encoded, Heads, Term
 from clever.equivariance.equivariance import Equivariance
 
@@ -42,6 +42,7 @@ class Objective(nn.Module):
         """Whether the momentum teacher's backbone is the one that is evaluated."""
         self.views_apart: bool = leading.views_apart
         self.teacher_groups: int = leading.teacher_groups
+        self.reads_samples: bool = leading.reads_samples
 
     @property
     def parts(self) -> dict[str, slice]:
@@ -69,10 +70,16 @@ class Objective(nn.Module):
         """Momentum of the teacher after a fraction ``progress`` in [0, 1] of all steps; None without a teacher."""
         return self._leading[0].teacher_momentum(progress) if self.has_momentum_teacher else None
 
-    def batch(self, student: Encoded, teacher: Encoded, views: Mapping[str, View] | None = None) -> Batch:
+    def batch(
+        self,
+        student: Encoded,
+        teacher: Encoded,
+        views: Mapping[str, View] | None = None,
+        samples: Samples | None = None,
+    ) -> Batch:
         """A step's encodings with the baselines that compare them; see :class:`Batch`."""
         parts = {
-            part: ComparedPart(self.baseline(part), student.heads[part], outputs, teacher.outputs[part])
+            part: ComparedPart(self.baseline(part), student.heads[part], outputs, teacher.outputs[part], samples)
             for part, outputs in student.outputs.items()
         }
         return Batch(views or {}, student, teacher, parts)
@@ -86,15 +93,16 @@ class Objective(nn.Module):
         part = next(iter(batch.parts.values()))
         return {**part.baseline.diagnose(part.student, part.teacher), **self.add_on.diagnose(batch)}
 
-    def observe(self, teachers: Sequence[Encoded]) -> None:
+    def observe(self, teachers: Sequence[Encoded], samples: Samples | None = None) -> None:
         """Update every baseline's running state, after the step's losses are computed.
 
         Args:
             teachers: the teacher's encodings of each part of an accumulated batch, or of the whole batch.
+            samples: the images of the whole batch; None unless ``reads_samples``.
         """
         for part in self.parts:
             views = zip(*(teacher.outputs[part] for teacher in teachers), strict=True)
-            self.baseline(part).observe([joined(view) for view in views])
+            self.baseline(part).observe_samples([joined(view) for view in views], samples)
 
     def start_epoch(self, epoch: int) -> None:
         """Update every baseline's per-epoch schedules."""

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from clever.augmentation import View, chunk_views, make_view_maker
 from clever.augmentation.tables import upload
 from clever.backbones import Backbone
+from clever.baselines import Samples
 from clever.collectives import average_over_processes, gather_rows, is_distributed, process_count, process_rank
 from clever.data import ImageBatch
 from clever.equivariance import Batch, Encoded
@@ -176,13 +177,29 @@ class Trainer:
         chunks = chunk_views(self.make_views(batch, iteration), parts)
         values: dict[str, Tensor] = {}
         targets: list[Encoded] = []
-        for number, views in enumerate(chunks, start=1):
-            terms, teacher = self._forward_backward(views, share_gradients=number == parts)
+        samples = self._samples(batch)
+        sampled = [None] * parts if samples is None else samples.chunk(parts)
+        for number, (views, part) in enumerate(zip(chunks, sampled, strict=True), start=1):
+            terms, teacher = self._forward_backward(views, part, share_gradients=number == parts)
             targets.append(teacher)
             for name, value in terms.items():
                 values[name] = values[name] + value if name in values else value
-        self.objective.observe(targets)
+        self.objective.observe(targets, samples)
         return values
+
+    def _samples(self, batch: ImageBatch) -> Samples | None:
+        """The images of both global views, for a baseline that reads them."""
+        if not self.objective.reads_samples:
+            return None
+        assert self.recipe.augmentation is not None
+        pairs = self.recipe.augmentation.pairs
+
+        def of_views(values: Tensor) -> Tensor:
+            # Pairs: the first photographs of all objects, then the second ones.
+            return torch.stack(values.chunk(2) if pairs else (values, values))
+
+        latents = None if batch.latents is None else of_views(batch.latents)
+        return Samples(of_views(batch.indices), of_views(batch.labels), latents)
 
     def make_views(self, batch: ImageBatch, iteration: int) -> list[View]:
         """The views of this process's images.
@@ -207,7 +224,9 @@ class Trainer:
             views[0] = replace(views[0], redrawn=upload(redrawn, self.device))
         return views
 
-    def _forward_backward(self, views: list[View], share_gradients: bool) -> tuple[dict[str, Tensor], Encoded]:
+    def _forward_backward(
+        self, views: list[View], samples: Samples | None, share_gradients: bool
+    ) -> tuple[dict[str, Tensor], Encoded]:
         share = 1.0 / self.options.accumulate
         named = dict(zip(self.view_maker.names, views, strict=True))
         images = [view.images for view in views if view.kind != "extra"]
@@ -223,7 +242,7 @@ class Trainer:
                 extra = self.objective.add_on.extra_images(named)
                 student: Encoded = network(images, extra)
                 teacher = self._encode_targets(images[:2], extra, student)
-                batch = self.objective.batch(student, teacher, named)
+                batch = self.objective.batch(student, teacher, named, samples)
                 terms = self.objective.terms(batch)
             loss: Tensor = sum(
                 (term.weight * term.value for term in terms.values()), torch.zeros((), device=self.device)

@@ -1,0 +1,34 @@
+"""What a baseline may know about the images that it compares, in addition to the outputs of its head."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from clever.collectives import gather_rows
+
+
+class Samples(NamedTuple):
+    """The images behind the two global views; row i of a view's outputs is entry [v, i].
+
+    The two views of an augmented image have equal entries; those of an object have the entries of two photographs.
+    """
+
+    indices: Tensor
+    """int64 [2, N], rows of the training split."""
+    labels: Tensor
+    """int64 [2, N]."""
+    latents: Tensor | None = None
+    """float32 [2, N, L], in the order of the data source; None if it has none."""
+
+    def chunk(self, parts: int) -> list[Samples]:
+        """The samples in ``parts`` equal parts, in order."""
+        latents = [None] * parts if self.latents is None else self.latents.chunk(parts, dim=1)
+        rows = zip(self.indices.chunk(parts, dim=1), self.labels.chunk(parts, dim=1), latents, strict=True)
+        return [Samples(*part) for part in rows]
+
+
+def gather_samples(values: Tensor) -> Tensor:
+    """The entries [2, N, ...] of all processes, [2, N of all, ...], in the order of ``gather_rows``."""
+    return gather_rows(values.transpose(0, 1)).transpose(0, 1)
