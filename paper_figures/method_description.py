@@ -62,6 +62,13 @@ _WORDS: dict[str, tuple[str | None, tuple[str, ...] | None, str]] = {
     "variance": ("variance_weight", (), "spread of the EF's embedding, kept above 1"),
     "predicted_variance": ("predicted_variance_weight", (), "spread of the prediction, kept above 1"),
     "covariance": ("covariance_weight", (), "covariances of the EF's embedding"),
+    "joint_entropy": ("joint_entropy_weight", (), "density of IR and EF together, lowered"),
+    "care": ("care_weight", ("ALL",), "change of angles under a shared transformation"),
+    "stl": ("equivariance_weight", (), "features, moved as another image's were"),
+    "transformation": ("transformation_weight", (), "one transformation, seen on two images"),
+    "ser": ("ser_weight", (), "cells of a turned map"),
+    "star": ("star_weight", ("ALL",), "a view's embedding, predicted from its parameters"),
+    "hallucination": (None, None, "the same loss on hallucinated positives"),
 }
 _TERMS = {
     "none": ("contrast",),
@@ -72,8 +79,17 @@ _TERMS = {
     "augself": ("contrast", "augself"),
     "equimod": ("contrast", "equimod"),
     "sie": ("contrast", "equivariance", "variance", "predicted_variance", "covariance"),
+    "care": ("contrast", "care"),
+    "stl": ("contrast", "stl", "transformation"),
+    "ser": ("contrast", "ser"),
+    "star": ("contrast", "star"),
+    "hallucinator": ("contrast", "hallucination"),
 }
 """The terms of each add-on, in the order of its code."""
+_OPTIONAL = ("joint_entropy",)
+"""Terms that a split add-on has if their weight is above 0."""
+_FIXED_WEIGHT = {"hallucinator": 0.5}
+"""Weight of an add-on's terms that no option weighs, where it is not 1."""
 
 
 def describe(name: str, options: Mapping[str, Any]) -> Description:
@@ -97,15 +113,16 @@ def describe(name: str, options: Mapping[str, Any]) -> Description:
     objective = build_objective(method, WIDTH, parameter_space(AugmentationOptions()))
     with torch.device("meta"):
         heads = objective.make_heads()
-        layers = objective.add_on.make_layers([1] * len(objective.add_on.feature_maps))
+        layers = objective.add_on.make_layers([1] * (1 + max(objective.add_on.feature_maps, default=-1)))
     split = objective.split
     shares = {"ALL": 1.0} if split is None else {"IR": split.ir_dim / WIDTH, "EF": split.ef_dim / WIDTH}
     first = next(iter(objective.parts))
     settings = method.equivariance
     terms = []
-    for term in _TERMS[settings.name]:
+    optional = [term for term in _OPTIONAL if getattr(settings, str(_WORDS[term][0]), 0)]
+    for term in (*_TERMS[settings.name], *optional):
         option, parts, words = _WORDS[term]
-        weight = 1.0 if option is None else float(getattr(settings, option))
+        weight = _FIXED_WEIGHT.get(settings.name, 1.0) if option is None else float(getattr(settings, option))
         terms.append(
             Term(term, weight, (first,) if parts is None else parts, words.format(baseline=method.baseline.name))
         )

@@ -35,6 +35,7 @@ from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 from .miniature import changed, miniature
+from .tiny_methods import tiny_method
 
 RecipeMaker = Callable[..., RunRecipe]
 
@@ -547,10 +548,12 @@ def test_it_starts_where_torch_does_not() -> None:
 
 @pytest.mark.parametrize("name", sorted(EQUIVARIANCES))
 def test_every_addon_is_counted(make_recipe: RecipeMaker, name: str) -> None:
-    views = {"local_size": 16, "local_views": 4} if name == "essl" else {}
-    recipe = make_recipe(equivariance=name, augmentation=views, backbone={"image_size": 16})
-    alone = run_need(make_recipe(equivariance="none"))
-    need = run_need(recipe)
+    whole = make_recipe(augmentation={"local_views": 0}).model_dump()
+    recipe, plain = (
+        RunRecipe.model_validate(whole | {"method": tiny_method("simclr", add_on)}) for add_on in (name, "none")
+    )
+    need, alone = run_need(recipe), run_need(plain)
     assert need.backbone == alone.backbone
-    assert (need.state == alone.state) == (name in ("none", "gradient"))
+    # These have no layers.
+    assert (need.state == alone.state) == (name in ("none", "gradient", "care"))
     assert activation_bytes(recipe)

@@ -27,7 +27,7 @@ TERMS = {
     "augself": {"contrast", "augself"},
     "equimod": {"contrast", "equimod"},
     "care": {"contrast", "care"},
-    "stl": {"contrast", "equivariance", "transformation"},
+    "stl": {"contrast", "stl", "transformation"},
     "star": {"contrast", "star"},
     "ser": {"contrast", "ser"},
     "hallucinator": {"contrast", "hallucination"},

@@ -63,12 +63,12 @@ def test_terms_and_gradients() -> None:
     outputs: dict[str, list[HeadOutput]] = {"ALL": [heads["ALL"](view) for view in views]}
     terms = terms_of(objective, Encoded(views, outputs, heads, layers))
     assert {name: term.weight for name, term in terms.items()} == {
-        **{"contrast": 1.0, "equivariance": 1.0},
+        **{"contrast": 1.0, "stl": 1.0},
         "transformation": 0.25,
     }
     weights = {name: value.detach().double().requires_grad_() for name, value in layers.named_parameters()}
     doubles = [view.detach().double().requires_grad_() for view in views]
-    for name, expected in zip(("equivariance", "transformation"), reference(weights, doubles), strict=True):
+    for name, expected in zip(("stl", "transformation"), reference(weights, doubles), strict=True):
         torch.testing.assert_close(terms[name].value.double(), expected, rtol=1e-4, atol=1e-6)
         mine = torch.autograd.grad(
             terms[name].value, [*views, *layers.parameters()], retain_graph=True, allow_unused=True

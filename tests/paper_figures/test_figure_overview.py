@@ -25,7 +25,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "augself": {"hidden_dim": 8, "augself_weight": 3.0},
     "gradient": {"draws": 2, "gradient_weight": 0.0625},
     "clever": {"separation_ratio": 0.7, "orthogonality_weight": 2.0, "head_norm_weight": 0.01},
-    "ddcl": {"orthogonality_weight": 0.5},
+    "ddcl": {"orthogonality_weight": 0.5, "joint_entropy_weight": 0.75},
+    "care": {"images_per_chunk": 2, "care_weight": 0.25},
+    "stl": {"transformation_dim": 4, "hidden_dim": 8, "out_dim": 8, "equivariance_weight": 0.5},
+    "ser": {"images": 4, "projector_dim": 8, "feature_map": 1, "ser_weight": 0.5},
+    "star": {"experts": 2, "predictor_dim": 8, "star_weight": 0.25},
+    "hallucinator": {},
     "none": {},
 }
 

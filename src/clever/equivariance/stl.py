@@ -51,7 +51,7 @@ class StlOptions(EquivarianceOptions):
 
 
 class Stl(Equivariance):
-    """The baseline on the whole representation, ``equivariance`` and ``transformation``, without stopped gradients.
+    """The baseline on the whole representation, ``stl`` and ``transformation``, without stopped gradients.
 
     The authors share crop, colour jitter and grayscale between two images, and draw flip and blur for each image; here
     the images share all parameters of a view. Contrast, the authors' first term, is the baseline's.
@@ -88,7 +88,7 @@ class Stl(Equivariance):
         equivariance = self._contrasted(*views)
         transformation = self._contrasted(codes[::2], codes[1::2])
         return contrast(batch) | {
-            "equivariance": Term(equivariance, o.equivariance_weight),
+            "stl": Term(equivariance, o.equivariance_weight),
             "transformation": Term(transformation, o.transformation_weight),
         }
 
