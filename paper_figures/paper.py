@@ -157,7 +157,7 @@ def read_studies(root: Path = ROOT) -> Studies:
     """The studies of a checkout."""
     files = [*sorted((root / "workflow" / "studies").glob("*.yaml")), root / DEMO]
     loaded = [load_study(path) for path in files]
-    measured = {path.parent.name for path in (root / "paper_figures" / "measured").glob("*/records.csv")}
+    measured = {path.parent.name for path in (root / "paper_figures" / "measured").glob("*/records.csv*")}
     return Studies({study.study: study.paper for study in loaded}, frozenset(measured))
 
 
