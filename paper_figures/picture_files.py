@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from names import AUGMENTATIONS, configuration_rank
 
 from clever.results.pictures import Pictures, read_pictures
-from clever.results.run_id import UNTRAINED, RunId
+from clever.results.run_id import UNTRAINED, RunId, setting
 
 MISSING = (
     "No pictures here: images of a data set are not committed with the records. Run the study, and they are drawn from "
@@ -49,7 +49,7 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
 
 
 def read_shown(paths: Iterable[Path]) -> list[Shown]:
-    """All files that hold a picture, in the order of a table's rows.
+    """All files that hold a picture, in the order of a table's rows; without the runs of an ablation's axis.
 
     Raises:
         UserError: a file is damaged or holds something else.
@@ -61,7 +61,7 @@ def read_shown(paths: Iterable[Path]) -> list[Shown]:
         if each.facts.get("photographs")
     ]
     return sorted(
-        shown,
+        (each for each in shown if setting(each.run.method) is None and setting(each.run.augmentation) is None),
         key=lambda each: (
             each.run.data,
             each.protocol,

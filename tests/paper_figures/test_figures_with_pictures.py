@@ -59,6 +59,16 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 
 
+def test_runs_of_an_axis_are_left_to_their_own_figure(tmp_path: Path) -> None:
+    runs = [
+        "d/v/dino+clever/caug/seed0",
+        "d/v/dino+clever@separation_ratio=0.5/caug/seed0",
+        "d/v/dino/caug@epochs=2/seed0",
+    ]
+    shown = read_shown([bundle(tmp_path, "saliency", run) for run in runs])
+    assert [str(each.run.method) for each in shown] == ["dino+clever"]
+
+
 def test_attention_has_a_row_for_each_method_and_part(tmp_path: Path, runs: list[str]) -> None:
     parts = {run: ("EF", "ALL", "IR") if "clever" in run and "resnet" in run else ("ALL",) for run in runs}
     paths = [
