@@ -327,4 +327,4 @@ def test_results_that_were_copied_without_snakemakes_notes_are_taken_as_they_are
 def test_another_working_folder_without_a_study_plans_the_demo(snakemake: Snakemake, tmp_path: Path) -> None:
     planned = snakemake("--dry-run", "--quiet", "rules", "--directory", str(tmp_path))
     assert planned.returncode == 0, planned.stdout
-    assert planned_jobs(planned.stdout)["pretrain"] == 6
+    assert planned_jobs(planned.stdout)["pretrain"] == 11  # 8 runs and 3 controls
