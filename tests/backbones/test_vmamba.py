@@ -141,9 +141,9 @@ def test_drop_path_grows_linearly() -> None:
     assert torch.equal(backbone.eval()(x), backbone(x))
 
 
-@pytest.mark.parametrize("settings", [{"patch_size": 4}, {"stem": "small"}])
+@pytest.mark.parametrize("settings", [{"patch_size": 4}, {"stem": "small"}, {"position_interpolation": "authors"}])
 def test_options_it_does_not_have(settings: dict[str, object]) -> None:
-    with pytest.raises(UserError, match="vmamba_tiny has neither patch_size nor a small stem"):
+    with pytest.raises(UserError, match="vmamba_tiny has no patch_size, small stem or position_interpolation"):
         build(**settings)
 
 
