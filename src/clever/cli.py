@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_debug(parser)
     parser.add_argument("--version", action="version", version=f"clever {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_study_new(commands)
     _add_check(commands)
     _add_prepare(commands)
     _add_pretrain(commands)
@@ -118,6 +119,36 @@ def _add_data_root(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
         "--data-root", metavar="FOLDER", help=f"folder that the study's relative data roots start from (data){more}"
     )
+
+
+def _add_study_new(commands: _Commands) -> None:
+    actions = _add(commands, "study", "write a study").add_subparsers(required=True, metavar="ACTION")
+    parser = _add(actions, "new", "write a commented study for a folder of images", "See docs/own_images.md.")
+    parser.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="holds train and val")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="study to write (default: <folder>.yaml)")
+    parser.add_argument("--name", dest="study_name", help="name of the study and its data (default: the folder's)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "gpu"),
+        help="where it will run (default: on a GPU if any)",
+    )
+    parser.set_defaults(command=_study_new)
+
+
+def _study_new(arguments: argparse.Namespace) -> None:
+    from clever.new_study import name_of, write_study
+
+    device = arguments.device
+    if device == "auto":
+        import torch
+
+        device = "gpu" if torch.cuda.is_available() else "cpu"
+    name = arguments.study_name or name_of(arguments.images)
+    file = arguments.to or Path(f"{name}.yaml")
+    folder = write_study(arguments.images, file, device, name)
+    labels = f"{folder.classes} classes" if folder.classes else "without labels"
+    print(f"{file}: {folder.training} training and {folder.test} test images, {labels}", file=sys.stderr)
 
 
 def _add_check(commands: _Commands) -> None:

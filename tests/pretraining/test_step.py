@@ -87,7 +87,7 @@ def test_the_centres_move_to_the_mean_of_the_teacher_s_outputs(trainer: Trainer,
     batch = batches(digits_store, 1)[0]
     seen: list[Any] = []
     observe = trainer.objective.observe
-    trainer.objective.observe = lambda teachers: (seen.extend(teachers), observe(teachers))[1]  # type: ignore[method-assign]
+    trainer.objective.observe = lambda teachers, *more: (seen.extend(teachers), observe(teachers, *more))[1]  # type: ignore[method-assign]
     trainer.step(batch, 0)
     (teacher,) = seen
     for part in ("IR", "EF"):

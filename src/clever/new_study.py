@@ -1,0 +1,285 @@
+"""Write a commented study for a folder of the user's own images: ``clever study new``.
+
+Every choice depends on the number of images, their size and the device, and the study says why. The recipe is that of
+``workflow/studies/cifar10_simclr.yaml``, SimCLR alone and with CLeVER: it needs no large batch and no teacher, so that
+it works on a few hundred images.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from clever.data.decoding import UnreadableError, decode_rgb
+from clever.data.folder_layout import find_split, folders_in
+from clever.data.image_files import EXTENSIONS, list_images
+from clever.errors import UserError
+from clever.files import expanded, replacing
+
+FEWEST_IMAGES = 64
+"""Fewer training images are refused: two batches of 32 show nothing about a method."""
+
+BUDGET = {"cpu": 30_000, "gpu": 4_000_000}
+"""Images that a run trains on: minutes of a CPU core at 64 px, half an hour of a GPU (estimates)."""
+
+EPOCHS = {"cpu": (5, 200), "gpu": (50, 800)}
+"""Fewest and most epochs."""
+
+Device = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of images, as far as a study depends on it."""
+
+    root: Path
+    training: int
+    """Training images."""
+    test: int
+    """Test images."""
+    classes: int
+    """0: the images have no labels."""
+    side: int
+    """Median of the shorter sides of some images, in pixels."""
+
+
+def inspect(folder: Path) -> Folder:
+    """Count the images of a folder and measure some of them.
+
+    Labels are used only if training and test images are sorted into the same classes.
+
+    Raises:
+        UserError: the folder does not exist, has fewer than ``FEWEST_IMAGES`` training images or no second split, or
+            none of the inspected images can be read.
+    """
+    root = expanded(folder)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder of images")
+    train, test = find_split(root, "train"), find_split(root, "test")
+    if train is None and test is not None:
+        raise UserError(f"{root}: has {test.name} but no train; put the training images into train, or all into {root}")
+    found = list_images(train or root)
+    if len(found.images) < FEWEST_IMAGES:
+        raise UserError(
+            f"{train or root}: {len(found.images)} images there or below, but pre-training needs at least "
+            f"{FEWEST_IMAGES}; images end in {', '.join(EXTENSIONS)}"
+        )
+    if train is None or test is None:
+        raise UserError(
+            f"{root}: has no train and val, but a study is evaluated on images that were not trained on; move most "
+            f"images to {root / 'train'} and some to {root / 'val'}"
+        )
+    tests = list_images(test).images
+    names = folders_in(train)
+    labelled = len(names) > 1 and names == folders_in(test)
+    return Folder(root, len(found.images), len(tests), len(names) if labelled else 0, _side(found.images))
+
+
+def _side(images: Sequence[Path], sample: int = 25) -> int:
+    """Median of the shorter sides of up to ``sample`` images, spread evenly."""
+    sides, broken = [], ""
+    for path in images[:: max(len(images) // sample, 1)][:sample]:
+        try:
+            sides.append(min(decode_rgb(path.read_bytes()).shape[:2]))
+        except (OSError, UnreadableError) as error:
+            broken = f"{path}: {error}"
+    if not sides:
+        raise UserError(f"none of {min(sample, len(images))} images can be read, the last is {broken}")
+    return int(sorted(sides)[len(sides) // 2])
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The values of a study that depend on the folder and the device."""
+
+    image_size: int
+    backbone: str
+    batch_size: int
+    epochs: int
+    warmup_epochs: int
+    seeds: int
+
+
+def choose(folder: Folder, device: Device) -> Choices:
+    """Sizes, batch and length for a folder; the study's comments repeat the reasons."""
+    wanted = 64 if device == "cpu" else 224
+    sizes = [size for size in (32, 64, 96, 128, 224) if size <= wanted]
+    image_size = max((size for size in sizes if size <= folder.side), default=sizes[0])
+    largest = 64 if device == "cpu" else 256
+    batch = largest
+    # At least eight steps an epoch.
+    while batch > 16 and folder.training // batch < 8:
+        batch //= 2
+    fewest, most = EPOCHS[device]
+    epochs = min(max(BUDGET[device] // folder.training, fewest), most)
+    backbone = "resnet10t_half" if device == "cpu" else "resnet18" if folder.training < 50_000 else "resnet50"
+    return Choices(image_size, backbone, batch, epochs, max(1, epochs // 10), 2 if device == "cpu" else 3)
+
+
+def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
+    """The study as commented YAML.
+
+    Args:
+        folder: what was found.
+        device: what it will be trained on.
+        name: of the study and its data set.
+        file: the study's own path, for the commands in its head.
+    """
+    c = choose(folder, device)
+    steps = c.epochs * (folder.training // c.batch_size)
+    root = str(folder.root.absolute())
+    labelled = folder.classes > 0
+    what = f"{folder.training} training and {folder.test} test images"
+    classes = f" of {folder.classes} classes" if labelled else ", used without labels"
+    lines = [
+        f"# CLeVER on the images of {folder.root.name}: {what}{classes}. Written by `clever study new` for a "
+        f"{'CPU' if device == 'cpu' else 'GPU'}.",
+        "#",
+        f"#   clever check {file}",
+        f"#   snakemake --cores all --configfile {file}",
+        "#",
+        "# Every value may be changed; `clever check` says what does not fit together. More: docs/own_images.md.",
+        f"study: {name}",
+        "",
+        "data:",
+        f"  {name}:",
+        "    source: image_folder",
+        f"    root: {_quoted(root)}",
+        "    # The shorter side is resized to this, then the centre is cropped. Half of the images have "
+        f"at least {folder.side} px;",
+        f"    # {'a CPU affords 64 px' if device == 'cpu' else 'the paper uses 224 px'} at most.",
+        f"    image_size: {c.image_size}",
+    ]
+    if not labelled:
+        lines += [
+            "    # train and val have no common class folders. Pre-training and the protocols below need no labels.",
+            "    # For a linear probe, sort the images into train/<class>/ and val/<class>/, and remove this line.",
+            "    labelled: false",
+        ]
+    reason = {
+        "resnet10t_half": "1.2 million parameters: a minute or two a run on two CPU cores. Larger ones are for a GPU.",
+        "resnet18": "11 million parameters; resnet50 pays from about 50,000 images on.",
+        "resnet50": "23 million parameters, for 50,000 images and more.",
+    }[c.backbone]
+    lines += [
+        "",
+        "backbones:",
+        f"  # {reason}",
+        "  # With few images, start from released weights: init: timm:NAME (docs/studies.md).",
+        f"  {c.backbone}: {{name: {c.backbone}, image_size: {c.image_size}}}",
+        "",
+        "# Two views of each image. Crops cover at least 20 % of it, as in SimSiam's paper: smaller ones often miss",
+        "# the object. caug rotates by up to 90 degrees, which CLeVER's equivariant factor should encode. Use baug (no",
+        "# rotation) if the orientation of your images matters.",
+        "augmentations:",
+        "  caug:",
+        "    name: caug",
+        f"    global_size: {c.image_size}",
+        "    local_views: 0",
+        "    global_scale: [0.2, 1.0]",
+    ]
+    if c.image_size <= 64:
+        lines += [
+            "    # Blur and solarisation remove too much of such a small image.",
+            "    blur_probability_global_1: 0.0",
+            "    blur_probability_global_2: 0.0",
+            "    solarise_probability: 0.0",
+        ]
+    lines += [
+        "",
+        "# SimCLR works with small batches and has no momentum teacher, which few steps would hardly move. The same",
+        "# with CLeVER shows what the equivariant factor adds.",
+        "methods:",
+        "  simclr:",
+        "    # solo-learn's temperature for small data sets. A higher one treats all negatives alike.",
+        f"    baseline: &simclr {{name: simclr, hidden_dim: {512 if device == 'cpu' else 2048}, "
+        f"out_dim: {64 if device == 'cpu' else 256}, temperature: 0.2}}",
+        "  simclr+clever:",
+        "    baseline: *simclr",
+        "    equivariance: {name: clever}",
+        "",
+        "pretrainings:",
+        f"  - data: {name}",
+        f"    backbones: [{c.backbone}]",
+        "    methods: [simclr, simclr+clever]",
+        "    augmentations: [caug]",
+        "    # Seeds show the spread; a claim about methods needs five or so.",
+        f"    seeds: {list(range(c.seeds))}",
+        "    optimisation:",
+        f"      # {c.epochs} x {folder.training} images: {BUDGET[device]:,} if that is between {EPOCHS[device][0]} and "
+        f"{EPOCHS[device][1]} epochs. {steps} steps.",
+        f"      epochs: {c.epochs}",
+        "      # A tenth of the epochs.",
+        f"      warmup_epochs: {c.warmup_epochs}",
+        f"      # {64 if device == 'cpu' else 256}, halved until an epoch has eight steps. "
+        "The images of a batch are each other's negatives.",
+        f"      batch_size: {c.batch_size}",
+        "      # For AdamW, a small network and 256 images; scaled with the batch."
+        if device == "cpu"
+        else "      # For 256 images; scaled with the batch.",
+        f"      learning_rate: {0.008 if device == 'cpu' else 0.002}",
+        "      weight_decay: 0.01",
+        "      final_weight_decay: null",
+    ]
+    if device == "gpu":
+        lines += ["      # Half the memory and time of fp32 on a GPU.", "      precision: bf16"]
+    lines += ["", "# The network as initialised: what training added.", "controls: [untrained]", ""]
+    lines += _evaluations(folder)
+    return "\n".join(lines) + "\n"
+
+
+def _evaluations(folder: Folder) -> list[str]:
+    if folder.classes:
+        neighbours = min(20, max(folder.training // folder.classes, 1))
+        return [
+            "# On unchanged and on rotated test images.",
+            "evaluations:",
+            "  linear: {perturbations: [orig, cj_rot], training_views: plain, standardise: true, epochs: 50}",
+            f"  # At most the images of a class, {folder.training // folder.classes} on average.",
+            f"  knn: {{perturbations: [orig, cj_rot], neighbours: [{neighbours}]}}",
+        ]
+    return [
+        "# Without labels: do the features hold the augmentation's parameters (the EF should, the IR should not)?",
+        "evaluations:",
+        "  parameters: {}",
+        "",
+        "paper: [figure_loss_terms, report]",
+    ]
+
+
+def name_of(images: Path) -> str:
+    """A name for a study: the folder's, in lower case, with underscores for what a name may not contain."""
+    return re.sub(r"[^a-z0-9]+", "_", expanded(images).absolute().name.lower()).strip("_") or "images"
+
+
+def write_study(images: Path, output: Path, device: Device, name: str) -> Folder:
+    """Write a study for a folder of images, after checking that it is valid.
+
+    Args:
+        images: the folder.
+        output: the file to write; it must not exist.
+        device: what it will be trained on.
+        name: of the study and its data.
+
+    Raises:
+        UserError: as :func:`inspect`, or the file exists or cannot be written.
+    """
+    from clever.config import load_study
+
+    if output.exists():
+        raise UserError(f"{output}: exists; name another file, or delete it")
+    folder = inspect(images)
+    text = study_text(folder, device, name, str(output))
+    with replacing(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        load_study(temporary)
+    return folder
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
