@@ -10,7 +10,15 @@ import style
 from arguments import check_suffixes, make_parser, run_script
 from matplotlib.figure import Figure
 from names import method_label, part_rank
-from picture_files import Shown, add_pictures, missing_figure, of_one_augmentation, read_shown, show_image
+from picture_files import (
+    Shown,
+    add_pictures,
+    missing_figure,
+    of_first_data,
+    of_one_augmentation,
+    read_shown,
+    show_image,
+)
 
 VIEWS = {"orig": "unchanged", "rotation": "rotated by 45°", "elastic": "elastic"}
 CELL = 0.88
@@ -110,12 +118,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--photographs", type=int, default=3, help="photographs to show at most (default: 3)")
     arguments = parser.parse_args(argv)
     check_suffixes(arguments.output, style.SUFFIXES)
-    everything = read_shown(arguments.pictures)
-    if everything:
-        first = everything[0].run.data, everything[0].protocol
-        chosen, augmentation = of_one_augmentation(
-            [each for each in everything if (each.run.data, each.protocol) == first], arguments.augmentation
-        )
+    if shown := of_first_data(read_shown(arguments.pictures)):
+        chosen, augmentation = of_one_augmentation(shown, arguments.augmentation)
         figure = draw(chosen, augmentation, arguments.photographs)
     else:
         figure = missing_figure()

@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 10.4, 5.3
 """Inches of the figure, which are also its coordinates."""
 LAYERS = "layers"
 BAR = 1.15
-"""Height of the bar that stands for the representation."""
+"""Height of the bar that shows the representation."""
 STUDENT, TARGET = 4.0, 2.35
 """Heights of the two encoders' centres."""
 

@@ -165,19 +165,7 @@ def _draw_values(panels: Panels, row: Configuration, shift: float, axes: Axes) -
     heights = [_mean(panels, row, name) for name in panels.perturbations]
     spreads = [_spread(panels, row, name) for name in panels.perturbations]
     places = [place + shift for place in range(len(panels.perturbations))]
-    axes.errorbar(
-        places,
-        heights,
-        yerr=spreads if any(spreads) else None,
-        color=look.colour,
-        marker=look.marker,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        linestyle="none",
-        capsize=2.2,
-        elinewidth=1.2,
-        zorder=4,
-    )
+    _draw_points(axes, places, heights, spreads, look)
     printed = [panels.numbers.printed.get((row, panels.at(name))) for name in panels.perturbations]
     if any(printed):
         axes.plot(
@@ -201,9 +189,17 @@ def _draw_differences(panels: Panels, row: Configuration, shift: float, axes: Ax
     if not any(found):
         return
     reach = [0.0 if one is None or math.isnan(one.low) else one.mean - one.low for one in found]
+    places = [place + shift for place in range(len(found))]
+    _draw_points(axes, places, [math.nan if one is None else one.mean for one in found], reach, look)
+
+
+def _draw_points(
+    axes: Axes, places: Sequence[float], heights: Sequence[float], reach: Sequence[float], look: style.Mark
+) -> None:
+    """A method's points, with bars of ``reach`` to either side unless all are 0."""
     axes.errorbar(
-        [place + shift for place in range(len(found))],
-        [math.nan if one is None else one.mean for one in found],
+        places,
+        heights,
         yerr=reach if any(reach) else None,
         color=look.colour,
         marker=look.marker,

@@ -10,7 +10,15 @@ import style
 from arguments import check_suffixes, make_parser, run_script
 from matplotlib.figure import Figure
 from names import SEGMENTERS, method_label, part_rank
-from picture_files import Shown, add_pictures, missing_figure, of_one_augmentation, read_shown, show_image
+from picture_files import (
+    Shown,
+    add_pictures,
+    missing_figure,
+    of_first_data,
+    of_one_augmentation,
+    read_shown,
+    show_image,
+)
 
 PREFERRED = ("tokencut_bs", "tokencut", "lost")
 """Methods of segmentation, the first that a study has: the paper's figure shows TokenCut."""
@@ -114,12 +122,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--segmenter", choices=PREFERRED, help="masks to show (default: the first that there is)")
     arguments = parser.parse_args(argv)
     check_suffixes(arguments.output, style.SUFFIXES)
-    everything = read_shown(arguments.pictures)
-    if everything:
-        first = everything[0].run.data, everything[0].protocol
-        chosen, augmentation = of_one_augmentation(
-            [each for each in everything if (each.run.data, each.protocol) == first], arguments.augmentation
-        )
+    if shown := of_first_data(read_shown(arguments.pictures)):
+        chosen, augmentation = of_one_augmentation(shown, arguments.augmentation)
         figure = draw(chosen, augmentation, segmenter_of(chosen, arguments.segmenter), arguments.photographs)
     else:
         figure = missing_figure()

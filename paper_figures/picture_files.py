@@ -70,6 +70,11 @@ def read_shown(paths: Iterable[Path]) -> list[Shown]:
     )
 
 
+def of_first_data(shown: Sequence[Shown]) -> list[Shown]:
+    """Those of the first data set and protocol; none of none."""
+    return [each for each in shown if (each.run.data, each.protocol) == (shown[0].run.data, shown[0].protocol)]
+
+
 def of_one_augmentation(shown: Sequence[Shown], augmentation: str | None = None) -> tuple[list[Shown], str]:
     """The controls and the methods that were trained with one augmentation, and its name.
 

@@ -8,6 +8,7 @@ augmentation's, because a schedule is part of how a run is trained and is shared
 from __future__ import annotations
 
 import copy
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
@@ -26,7 +27,7 @@ SCHEDULE = "optimisation"
 """The section of a block's optimiser and schedules."""
 SECTIONS = ("baseline", "equivariance", SCHEDULE)
 """What an axis may vary: a method's baseline or add-on, or the block's optimisation."""
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-")
+_LETTERS = frozenset(string.ascii_letters + string.digits + "_.+-")
 
 AxisValue = Annotated[Any, WithJsonSchema({"type": ["number", "string", "boolean", "null"]})]
 
