@@ -84,9 +84,9 @@ def numbers(folder: Path) -> dict[tuple[str, int], float]:
 
 
 def shown(folder: Path) -> dict[tuple[str, int], float]:
-    """The scalars that TensorBoard shows, by name and step: a file that starts later replaces steps from there on."""
+    """The scalars that TensorBoard shows, by name and step: it reads files by name, and a later one replaces steps."""
     found: dict[tuple[str, int], float] = {}
-    for path in sorted(folder.rglob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(folder.rglob("events.out.tfevents.*")):
         content = path.read_bytes()
         while content:
             (length,) = struct.unpack("<Q", content[:8])
@@ -113,6 +113,20 @@ def test_tensorboard_shows_the_numbers_of_metrics_csv_after_a_resume(
     assert (tmp_path / "backbone.safetensors").read_bytes() == (plain / "backbone.safetensors").read_bytes()
     kept = {key: value for key, value in expected.items() if key[0] != "images_per_second"}
     assert kept == {key: value for key, value in numbers(plain).items() if key[0] != "images_per_second"}
+
+
+def test_a_resume_within_the_same_second_keeps_the_first_event_file(
+    recipe: RunRecipe, digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboardX import event_file_writer
+
+    monkeypatch.setattr(event_file_writer.time, "time", lambda: 1_800_000_000.5)
+    interrupted(recipe, digits_store, tmp_path, monkeypatch, 8, log_to=["tensorboard"])
+    (place,) = (tmp_path / "tensorboard").iterdir()
+    first, second = sorted(file.name for file in place.iterdir())
+    assert first.endswith(".0000")
+    assert second.endswith(".0001")
+    assert set(shown(tmp_path / "tensorboard")) == set(numbers(tmp_path))
 
 
 def test_epochs_that_are_trained_again_are_shown_once(

@@ -37,5 +37,8 @@ def open_tensorboard(run: LoggedRun) -> TensorBoard:
     target = place / run.id
     if place.is_dir() and not target.exists():
         shutil.rmtree(place)
-    # A resumed run writes a second file, which tells TensorBoard to forget these epochs of the first.
-    return TensorBoard(SummaryWriter(str(target), purge_step=run.first_epoch))
+    # A resumed run writes a second file, which tells TensorBoard to forget these epochs of the first. tensorboardX
+    # names files by second and host, so a run that resumes within the same second would overwrite the first file.
+    # TensorBoard reads the files in the order of their names.
+    earlier = len(list(target.iterdir())) if target.is_dir() else 0
+    return TensorBoard(SummaryWriter(str(target), purge_step=run.first_epoch, filename_suffix=f".{earlier:04d}"))
