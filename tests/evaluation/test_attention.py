@@ -19,6 +19,8 @@ from clever.evaluation.attention import VIEWS, AttentionOptions, evaluate
 from .subjects import build, by_axes, subject_of
 from .toys import coloured
 
+NOT_REHEARSED = "it needs a data set of its own"
+
 BICUBIC = InterpolationMode.BICUBIC
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clever.crosschecks.prepared import stored_training_images
-from clever.data.counts import OBJECT_VIEWS, most_training_images
+from clever.data.counts import in_groups, most_training_images
 
 if TYPE_CHECKING:
     from clever.config import Study
@@ -27,13 +27,12 @@ def teacher_warnings(study: Study, stores: Path) -> Iterator[str]:
         options = study.data[block.data]
         images = stored_training_images(options, stores / block.data)
         images = most_training_images(options) if images is None else images
-        if images is None:
-            continue
         # Pairs take one step per batch of objects.
         paired = any(views.pairs for views in block.augmentations.values())
-        steps = block.optimisation.epochs * (
-            (images // OBJECT_VIEWS if paired else images) // block.optimisation.batch_size
-        )
+        groups = in_groups(options, images, paired)
+        if groups is None:
+            continue
+        steps = block.optimisation.epochs * (groups // block.optimisation.batch_size)
         for name, method in block.methods.items():
             line = unmoved_teacher(method, steps) if steps else None
             if line is not None:

@@ -14,6 +14,8 @@ from ..subjects import build, by_axes, subject_of
 from ..toys import coloured
 from .toys import write_coco
 
+NOT_REHEARSED = "it needs a data set of its own"
+
 
 def options(root: Path, **changed: object) -> DetectionOptions:
     return DetectionOptions.model_validate(
