@@ -18,6 +18,10 @@ _HEADS: dict[str, dict[str, Any]] = {
     "nnclr": {"queue_length": 64},
     "moco_v2": {"queue_length": 16, "momentum": 0.9, "key_groups": 2},
     "mochi": {"queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0},
+    "interclr": {
+        **{"queue_length": 16, "momentum": 0.9, "images_per_cluster": 6, "min_cluster": 2, "clustering_epoch": 0},
+        **{"pool_share": 0.5, "negatives": 4},
+    },
     "supremix": {"window": 3.0},
     "w_mse": {"whitening_size": 2, "whitening_shrinkage": 0.2},
 }

@@ -43,7 +43,9 @@ def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourf
         for wording in EQUIVARIANCES[equivariance][0].wordings
         if not (wording.optional and getattr(kept, str(wording.weight)) == 0)
     }
-    trainer = Trainer(recipe, colourful_store.mean, colourful_store.std, 6, torch.device("cpu"))
+    data, images = (colourful_store.mean, colourful_store.std), len(colourful_store.split("train"))
+    trainer = Trainer(recipe, *data, 6, torch.device("cpu"), training_images=images)
+    trainer.objective.start_epoch(0)
     before = {name: p.detach().clone() for name, p in trainer.student.named_parameters()}
     targets = [] if trainer.teacher is None else [p.detach().clone() for p in trainer.teacher.parameters()]
 
@@ -76,6 +78,7 @@ class Batch:
             torch.default_generator.manual_seed(0)
             options = MethodOptions.model_validate(tiny_method(baseline, equivariance))
             self.objective: Objective = build_objective(options, WIDTH)
+            self.objective.prepare(training_images=ROWS)
             self.heads = self.objective.make_heads()
             self.teacher_heads = self.objective.make_heads().requires_grad_(False)
             first = torch.randn(ROWS, WIDTH)
@@ -171,6 +174,7 @@ LAST_LAYERS = {
     "moco_v3": {"projector.3.weight", "predictor.3.weight"},
     "moco_v2": {"projector.2.weight", "projector.2.bias"},
     "mochi": {"projector.2.weight", "projector.2.bias"},
+    "interclr": {"projector.2.weight", "projector.2.bias"},
     "barlow_twins": {"projector.6.weight"},
     "vicreg": {"projector.6.weight"},
     "swav": {"prototypes.weight"},
@@ -205,6 +209,7 @@ def test_without_the_last_layers_the_head_norm_forgets_the_output_width(baseline
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             objective = build_objective(MethodOptions.model_validate(options), WIDTH)
+            objective.prepare(training_images=ROWS)
             heads = objective.make_heads()
             views = [torch.randn(ROWS, WIDTH) for _ in range(2)]
         outputs = {part: [heads[part](v[:, columns]) for v in views] for part, columns in objective.parts.items()}

@@ -23,6 +23,7 @@ ROWS, WIDTH, VIEWS = 8, 6, 2
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"queue_length": 4 * ROWS},
     "mochi": {"queue_length": 4 * ROWS, "hardest": ROWS, "start_epoch": 0},
+    "interclr": {"queue_length": 4 * ROWS, "images_per_cluster": ROWS // 2, "min_cluster": 1, "clustering_epoch": 0},
     "w_mse": {"whitening_size": ROWS},
     "swav": {"prototypes": WIDTH, "queue_length": 2 * ROWS, "queue_start_epoch": 0},
 }
@@ -33,6 +34,8 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     kind, options = BASELINES[name]
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
     baseline = kind(options.model_validate({"out_dim": WIDTH} | SETTINGS.get(name, {})))  # type: ignore[call-arg]
+    baseline.prepare(training_images=2 * ROWS)
+    baseline.start_epoch(0)
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     head = baseline.make_head(4)
