@@ -6,6 +6,7 @@ from typing import Any
 
 from clever.baselines import BASELINES
 from clever.equivariance import EQUIVARIANCES
+from clever.options import Options
 
 _HEAD = {"hidden_dim": 12, "out_dim": 8}
 
@@ -18,6 +19,7 @@ _HEADS: dict[str, dict[str, Any]] = {
     "nnclr": {"queue_length": 64},
     "moco_v2": {"queue_length": 16, "momentum": 0.9, "key_groups": 2},
     "mochi": {"queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0},
+    "obow": {"feature_maps": (0, 1), "vocabulary": 16, "hidden_dim": 12, "momentum": 0.9},
     "interclr": {
         **{"queue_length": 16, "momentum": 0.9, "images_per_cluster": 6, "min_cluster": 2, "clustering_epoch": 0},
         **{"pool_share": 0.5, "negatives": 4},
@@ -38,10 +40,15 @@ _ADD_ONS: dict[str, dict[str, Any]] = {
 }
 
 
+def _fitting(settings: dict[str, Any], options: type[Options]) -> dict[str, Any]:
+    """The settings that these options have."""
+    return {name: value for name, value in settings.items() if name in options.model_fields}
+
+
 def tiny_method(baseline: str, add_on: str) -> dict[str, Any]:
     """The method's options as plain mappings."""
     return {
-        "baseline": {"name": baseline} | _HEAD | _HEADS.get(baseline, {}),
+        "baseline": {"name": baseline} | _fitting(_HEAD, BASELINES[baseline][1]) | _HEADS.get(baseline, {}),
         "equivariance": {"name": add_on} | _ADD_ONS.get(add_on, {}),
     }
 

@@ -17,7 +17,7 @@ from ..tiny_methods import tiny_method
 STEPS_PER_EPOCH = 2
 PAIRS = [
     *(("moco_v2", "star"), ("mochi", "hallucinator"), ("w_mse", "ser"), ("visreg", "care"), ("lejepa", "stl")),
-    ("interclr", "clever"),
+    *(("interclr", "clever"), ("obow", "ser")),
 ]
 
 
