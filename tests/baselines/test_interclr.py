@@ -39,7 +39,7 @@ def samples(rows: list[int]) -> Samples:
     return Samples(indices, indices % 2)
 
 
-def contrast(query: Tensor, positive: Tensor, negatives: list[Tensor]) -> Tensor:
+def contrast(positive: Tensor, negatives: list[Tensor]) -> Tensor:
     logits = torch.stack([positive, *negatives]) / T
     return torch.logsumexp(logits, 0) - logits[0]
 
@@ -51,10 +51,10 @@ def between(baseline: Interclr, queries: Tensor, rows: list[int], draws: Tensor)
         q = queries[i] / queries[i].norm()
         alike = [image for image in range(IMAGES) if labels[image] == labels[row]]
         positive = q @ memory[alike[int(float(draws[i, 0]) * len(alike))]] - MARGIN
-        pool = sorted(range(IMAGES), key=lambda image, q=q: -float(q @ memory[image]))[:POOL]
+        pool = sorted(range(IMAGES), key=lambda image, q=q: -float(q.detach() @ memory[image]))[:POOL]
         keys = {image: float(draws[i, 1 + place]) for place, image in enumerate(pool) if labels[image] != labels[row]}
         chosen = sorted(keys, key=lambda image, keys=keys: -keys[image])[:NEGATIVES]
-        total = total + contrast(q, positive, [q @ memory[image] for image in chosen]) / len(rows)
+        total = total + contrast(positive, [q @ memory[image] for image in chosen]) / len(rows)
     return total
 
 
@@ -70,7 +70,7 @@ def test_loss_and_gradient(symmetric: bool, draw: Any, agree: Any) -> None:
         total = torch.zeros((), dtype=torch.float64)
         for i in range(ROWS):
             q, k = queries[i] / queries[i].norm(), keys[of][i] / keys[of][i].norm()
-            total = total + contrast(q, q @ k, [q @ row for row in queues[of]]) / ROWS
+            total = total + contrast(q @ k, [q @ row for row in queues[of]]) / ROWS
         return total
 
     def reference(t: list[Tensor]) -> Tensor:

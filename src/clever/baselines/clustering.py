@@ -37,7 +37,7 @@ def nearest(vectors: Tensor, centroids: Tensor) -> Tensor:
         centroids: float32 [C, K], at least one of which is not zero.
     """
     unused = ~centroids.any(dim=1)
-    parts = vectors.split(max(1, _ELEMENTS // len(centroids)))
+    parts = torch.split(vectors, max(1, _ELEMENTS // len(centroids)))
     return torch.cat([(part @ centroids.T).masked_fill(unused, -torch.inf).argmax(dim=1) for part in parts])
 
 

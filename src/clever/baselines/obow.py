@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.contrast import scaled_products
-from clever.baselines.cosine import diagnose_cosines
+from clever.baselines.cosine import diagnose_cosines, mean_cosine
 from clever.baselines.mlp import last_layer_parameters, make_mlp
 from clever.baselines.momentum import rising_momentum
 from clever.baselines.samples import Samples
@@ -161,16 +161,14 @@ class Obow(Baseline[WordHead]):
     def describe(self, level: int, maps: Tensor) -> Tensor:
         """Bags of words float32 [N, vocabulary], each with sum 1, of maps [N, C, H, W]."""
         sharpness = self.options.sharpness / self.mean_distance[level]
-        bags = [
-            torch.softmax(-sharpness * distances, dim=2).amax(dim=1) for distances in self._distances(level, maps)
-        ]
+        bags = [torch.softmax(-sharpness * distances, dim=2).amax(dim=1) for distances in self._distances(level, maps)]
         return F.normalize(torch.cat(bags), p=1, dim=1)
 
     def _distances(self, level: int, maps: Tensor) -> Iterator[Tensor]:
         """Squared distances of every cell to every word, [n, cells, vocabulary], a few images at a time."""
         cells, words = _inner(maps.float()).flatten(2).transpose(1, 2), self.words(level)
         few = max(1, _ELEMENTS // (cells.shape[1] * len(words)))
-        for part in cells.split(few):
+        for part in torch.split(cells, few):
             lengths = part.square().sum(dim=2, keepdim=True) + words.square().sum(dim=1)
             yield (lengths - 2 * scaled_products(part, words, 1.0)).clamp_min(0)
 
@@ -209,7 +207,7 @@ class Obow(Baseline[WordHead]):
             weights = head.weights(level, self.words(level))
             for view, other in zip(student[:2], reversed(teacher), strict=True):
                 target = _scores(other, weights).detach()
-                cosines.append(F.cosine_similarity(_scores(view, weights), target, dim=1).mean())
+                cosines.append(mean_cosine(_scores(view, weights), target))
         return torch.stack(cosines).mean().abs()
 
     def teacher_momentum(self, progress: float) -> float:

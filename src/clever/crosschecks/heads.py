@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from clever.pretraining.recipe import MethodOptions
 
 _FEATURES = 256
-"""Width of the representation, and of feature maps, that the heads are built for; the narrowest backbone of the paper has 192."""
+"""Width of the representation and of feature maps that the heads are built for; the narrowest backbone of the paper has
+192."""
 
 
 def has_batch_norm(method: MethodOptions) -> bool:

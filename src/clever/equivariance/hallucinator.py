@@ -32,10 +32,10 @@ class HallucinatorOptions(EquivarianceOptions):
     have it."""
 
     def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
-        if baseline.name == "supremix":
+        if baseline.name in ("supremix", "interclr", "obow"):
             return (
-                "hallucinator makes positives of single images, but supremix compares images by their targets; choose "
-                "another baseline"
+                f"hallucinator makes positives from outputs alone, but the loss of {baseline.name} also depends on "
+                "which images they are of; choose another baseline"
             )
         if baseline.name in ("dino", "swav"):
             return (

@@ -111,7 +111,9 @@ class Objective(nn.Module):
             samples: the images of the whole batch; None unless ``reads_samples``.
         """
         if samples is not None and self.feature_maps:
-            samples = samples._replace(maps=[joined_maps(view) for view in zip(*(t.maps for t in teachers), strict=True)])
+            samples = samples._replace(
+                maps=[joined_maps(view) for view in zip(*(t.maps for t in teachers), strict=True)]
+            )
         for part in self.parts:
             views = zip(*(teacher.outputs[part] for teacher in teachers), strict=True)
             self.baseline(part).observe_samples([joined(view) for view in views], samples)

@@ -30,7 +30,7 @@ UNAUGMENTED = "unaugmented"
 # Their loss needs the projections alone.
 _PROJECTORS_ALONE = (
     *("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel", "barlow_twins", "vicreg"),
-    *("w_mse", "cacr", "groco", "lejepa", "visreg", "moco_v2", "mochi"),
+    *("w_mse", "cacr", "groco", "lejepa", "visreg", "moco_v2", "mochi", "interclr"),
 )
 
 
