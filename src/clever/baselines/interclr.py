@@ -62,6 +62,9 @@ class Interclr(Queue):
     never divided; the pool is searched for negatives without a draw that has to be repeated; where an image has two
     keys in a step, the second view's counts.
 
+    The authors' recipe is known for ImageNet alone: ResNet-50, 200 epochs, MoCo v2 in the paper's form with a queue of
+    65,536, 128 outputs and temperature 0.2; 68.04 linear top-1 (mmselfsup's README, on the fifth stage's map).
+
     >>> import torch
     >>> from clever.baselines.interclr import Interclr, InterclrOptions
     >>> from clever.baselines.samples import Samples

@@ -90,6 +90,10 @@ class Obow(Baseline[WordHead]):
     map is cut off where the map is at least 5 cells wide, and pooling is left out below 3. The student's backbone is
     evaluated.
 
+    The authors' recipe is known for ImageNet alone: ResNet-50, 200 epochs of SGD at 0.03 for a batch of 256 with 10
+    epochs of warm-up and a cosine to 3e-5, weight decay 1e-4, crops of 160 px (scale 0.08 to 0.6) and 5 patches of 96
+    px; 73.8 linear top-1 (README).
+
     >>> import torch
     >>> from clever.baselines.obow import Obow, ObowOptions
     >>> from clever.baselines.samples import Samples
