@@ -18,6 +18,11 @@ from clever.pretraining.trainer import Trainer
 
 from ..tiny_methods import tiny_method
 
+TINY = {
+    **{"queue_length": 16, "momentum": 0.9, "images_per_cluster": 6, "min_cluster": 2, "clustering_epoch": 0},
+    **{"pool_share": 0.5, "negatives": 4},
+}
+
 ROWS, WIDTH, LENGTH, IMAGES = 4, 6, 20, 24
 POOL, NEGATIVES, T, MARGIN = 12, 5, 0.3, -0.4
 SETTINGS = {

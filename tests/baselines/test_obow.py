@@ -17,6 +17,8 @@ from clever.pretraining.trainer import Trainer
 
 from ..tiny_methods import tiny_method
 
+TINY = {"feature_maps": (0, 1), "vocabulary": 16, "hidden_dim": 12, "momentum": 0.9}
+
 ROWS, WIDTH, WORDS, SHARPNESS, KAPPA = 4, 6, 9, 7.0, 3.0
 WIDTHS = 5, 3
 SIDES = 6, 2  # one map has a border, the other is too small for one
@@ -172,6 +174,13 @@ def test_the_mean_distance_follows_the_distances_to_the_nearest_words() -> None:
         expected.append(0.99 * float(baseline.mean_distance[level]) + 0.01 * sum(near) / len(near))
     baseline.observe_samples([], known)
     assert baseline.mean_distance.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_last_layers_make_the_weights() -> None:
+    head = make_head(obow())
+    names = {id(p): name for name, p in head.named_parameters()}
+    expected = {f"generators.{level}.3.{name}" for level in range(2) for name in ("weight", "bias")}
+    assert {names[id(p)] for p in head.last_layer_parameters()} == expected
 
 
 def test_maps_are_needed(draw: Any) -> None:

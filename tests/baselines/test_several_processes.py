@@ -1,6 +1,6 @@
 """Two processes over gloo against one: every baseline's loss, similarity and gradients are those of the whole batch.
 
-The file is also the program that the processes run: ``python test_several_processes.py RESULT``.
+The file is also the program that the processes run: ``python -m tests.baselines.test_several_processes RESULT``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from clever.baselines import BASELINES, HeadOutput, Samples
 from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
 from clever.execution.processes import joined_processes
 
+from ..tiny_methods import tiny_method
+
 ROWS, WIDTH, VIEWS = 8, 6, 2
 MAP_WIDTHS = 3, 4
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"queue_length": 4 * ROWS},
     "mochi": {"queue_length": 4 * ROWS, "hardest": ROWS, "start_epoch": 0},
     "interclr": {"queue_length": 4 * ROWS, "images_per_cluster": ROWS // 2, "min_cluster": 1, "clustering_epoch": 0},
-    "obow": {"feature_maps": (0, 1), "vocabulary": 2 * ROWS, "hidden_dim": WIDTH},
     "w_mse": {"whitening_size": ROWS},
     "swav": {"prototypes": WIDTH, "queue_length": 2 * ROWS, "queue_start_epoch": 0},
 }
@@ -36,7 +37,9 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     kind, options = BASELINES[name]
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
     width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
-    baseline = kind(options.model_validate(width | SETTINGS.get(name, {})))  # type: ignore[call-arg]
+    baseline = kind(
+        options.model_validate(tiny_method(name, "none")["baseline"] | width | SETTINGS.get(name, {}))
+    )  # type: ignore[call-arg]
     baseline.prepare(2 * ROWS, MAP_WIDTHS)
     baseline.start_epoch(0)
     generator = torch.Generator().manual_seed(0)
@@ -88,7 +91,8 @@ def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torc
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
-            [sys.executable, __file__, str(result)],
+            [sys.executable, "-m", "tests.baselines.test_several_processes", str(result)],
+            cwd=Path(__file__).parents[2],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

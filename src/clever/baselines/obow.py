@@ -111,6 +111,7 @@ class Obow(Baseline[WordHead]):
     """
 
     has_momentum_teacher = True
+    compares = "scores"
     accepts_local_views = True
     evaluates_teacher = False
     reads_samples = True
