@@ -19,8 +19,13 @@ from clever.pretraining.trainer import Trainer
 from ..tiny_methods import tiny_method
 
 TINY = {
-    **{"queue_length": 16, "momentum": 0.9, "images_per_cluster": 6, "min_cluster": 2, "clustering_epoch": 0},
-    **{"pool_share": 0.5, "negatives": 4},
+    "queue_length": 16,
+    "momentum": 0.9,
+    "images_per_cluster": 6,
+    "min_cluster": 2,
+    "clustering_epoch": 0,
+    "pool_share": 0.5,
+    "negatives": 4,
 }
 
 ROWS, WIDTH, LENGTH, IMAGES = 4, 6, 20, 24

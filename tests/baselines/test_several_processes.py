@@ -37,9 +37,7 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     kind, options = BASELINES[name]
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
     width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
-    baseline = kind(
-        options.model_validate(tiny_method(name, "none")["baseline"] | width | SETTINGS.get(name, {}))
-    )  # type: ignore[call-arg]
+    baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | SETTINGS.get(name, {})))  # type: ignore[call-arg]
     baseline.prepare(2 * ROWS, MAP_WIDTHS)
     baseline.start_epoch(0)
     generator = torch.Generator().manual_seed(0)
