@@ -161,15 +161,18 @@ def _add_check(commands: _Commands) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
     from clever.crosschecks import refuse_for_stores
-    from clever.crosschecks.missing_data import missing_data
+    from clever.crosschecks.missing_data import folder_faults, missing_data
+    from clever.crosschecks.steps import step_warnings
     from clever.crosschecks.teachers import teacher_warnings
 
-    study, results = load_study(arguments.study), Path("results")
+    study, results, root = load_study(arguments.study), Path("results"), _data_root(arguments)
+    stores = results / study.study / "data"
     refuse_for_stores(study, results, str(arguments.study))
-    if arguments.data_root is not None:
-        for line in missing_data(study, arguments.data_root, results / study.study / "data"):
-            raise UserError(f"{arguments.study}: {line}")
-    for line in dict.fromkeys(teacher_warnings(study, results / study.study / "data")):
+    missing = [] if arguments.data_root is None else missing_data(study, root, stores)
+    for line in (*missing, *folder_faults(study, root, stores)):
+        raise UserError(f"{arguments.study}: {line}")
+    warnings = [*teacher_warnings(study, stores, root), *step_warnings(study, stores, root)]
+    for line in dict.fromkeys(warnings):
         print(f"WARNING, {arguments.study}: {line}", file=sys.stderr)
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
