@@ -124,7 +124,9 @@ def _add_data_root(parser: argparse.ArgumentParser, more: str = "") -> None:
 def _add_study_new(commands: _Commands) -> None:
     actions = _add(commands, "study", "write a study").add_subparsers(required=True, metavar="ACTION")
     parser = _add(actions, "new", "write a commented study for a folder of images", "See docs/own_images.md.")
-    parser.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="holds train and val")
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="FOLDER", help="holds train and val, or just images"
+    )
     parser.add_argument("--to", type=Path, metavar="FILE", help="study to write (default: <folder>.yaml)")
     parser.add_argument("--name", dest="study_name", help="name of the study and its data (default: the folder's)")
     parser.add_argument(
@@ -137,7 +139,7 @@ def _add_study_new(commands: _Commands) -> None:
 
 
 def _study_new(arguments: argparse.Namespace) -> None:
-    from clever.new_study import name_of, write_study
+    from clever.new_study import described, name_of, unlabelled_note, write_study
 
     device = arguments.device
     if device == "auto":
@@ -147,8 +149,10 @@ def _study_new(arguments: argparse.Namespace) -> None:
     name = arguments.study_name or name_of(arguments.images)
     file = arguments.to or Path(f"{name}.yaml")
     folder = write_study(arguments.images, file, device, name)
-    labels = f"{folder.classes} classes" if folder.classes else "without labels"
-    print(f"{file}: {folder.training} training and {folder.test} test images, {labels}", file=sys.stderr)
+    print(f"{file}: {described(folder)}", file=sys.stderr)
+    note = unlabelled_note(folder)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _add_check(commands: _Commands) -> None:

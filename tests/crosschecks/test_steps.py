@@ -127,7 +127,8 @@ def test_a_batch_larger_than_the_folder_is_rejected_before_preparation(capsys: p
 
 def test_the_threshold_agrees_with_the_committed_records() -> None:
     """Mean gain of linear accuracy (ALL, orig) on the untrained network, by method and number of steps."""
-    short, long = [], []
+    short: list[float] = []
+    long: list[float] = []
     for file in sorted(MEASURED.glob("*/runs.json")):
         steps = {run["run"]: run["iterations"] for run in read_runs(file)}
         (table,) = file.parent.glob("records.csv*")  # some are compressed
@@ -135,13 +136,16 @@ def test_the_threshold_agrees_with_the_committed_records() -> None:
         wanted = {"protocol": "linear", "part": "ALL", "perturbation": "orig", "metric": "top1", "selection": "last"}
         for column, value in wanted.items():
             records = records[records[column] == value]
-        means = records.assign(steps=records["run"].map(steps)).groupby(["data", "backbone", "method", "steps"])
-        values = means["value"].mean().reset_index()
-        untrained = values[values["method"] == "untrained"].set_index(["data", "backbone"])["value"]
-        for row in values[values["method"] != "untrained"].itertuples():
-            if (row.data, row.backbone) in untrained.index:
-                gain = row.value - untrained[row.data, row.backbone]
-                (short if row.steps < FEWEST_STEPS else long).append(gain)
+        values: dict[tuple[str, str, str, int], float] = (
+            records.assign(steps=records["run"].map(steps))
+            .groupby(["data", "backbone", "method", "steps"])["value"]
+            .mean()
+            .to_dict()
+        )
+        untrained = {key[:2]: value for key, value in values.items() if key[2] == "untrained"}
+        for (data, backbone, method, taken), value in values.items():
+            if method != "untrained" and (data, backbone) in untrained:
+                (short if taken < FEWEST_STEPS else long).append(value - untrained[data, backbone])
     assert short
     assert max(short) <= 0
     assert sum(gain > 0 for gain in long) > len(long) / 2
