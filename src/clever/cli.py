@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_collect(commands)
     _add_describe(commands)
     _add_export(commands)
+    _add_release(commands)
+    _add_fetch(commands)
     _add_methods(commands)
     _add_schema(commands)
     _add_doctor(commands)
@@ -518,6 +520,65 @@ def _export(arguments: argparse.Namespace) -> None:
         print(f"{done.folder}: timm cannot build this backbone by its name; clever.load reads it", file=sys.stderr)
     if done.onnx_difference is not None:
         print(f"model.onnx: features differ by at most {done.onnx_difference:.1e} of the largest", file=sys.stderr)
+
+
+def _add_release(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "release",
+        "gather the exported backbones of a study into a folder of release assets",
+        "Writes an archive per backbone and manifest.json with name, size, SHA-256, run, commit and recipe of each. "
+        "`clever fetch` reads the folder wherever it is published.",
+    )
+    parser.add_argument(
+        "--results", type=Path, required=True, metavar="FOLDER", help="a study's results, as in results/demo"
+    )
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="folder to write; new or empty")
+    parser.add_argument(
+        "--run", action="append", metavar="ID", help="only this run; may be given several times (default: all trained)"
+    )
+    parser.add_argument("--licence", metavar="ID", help="licence of the weights, for the cards: mit, cc-by-nc-4.0")
+    parser.set_defaults(command=_release)
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from clever.release.gathering import gather
+
+    manifest = gather(arguments.results, arguments.to, runs=arguments.run, licence=arguments.licence)
+    for asset in manifest.assets:
+        print(f"{asset.name}  {asset.sha256}  {asset.bytes}")
+
+
+def _add_fetch(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "fetch",
+        "download a backbone of a release and check its SHA-256",
+        "Without NAME, lists the backbones of the release.",
+    )
+    parser.add_argument("backbone", nargs="?", metavar="NAME", help="the backbone, or the id of its run")
+    parser.add_argument(
+        "--from",
+        dest="place",
+        metavar="PLACE",
+        help="folder, file:// or https:// address of the release (default: the environment variable CLEVER_RELEASE)",
+    )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="folder to write; new or empty (default: NAME)")
+    parser.set_defaults(command=_fetch)
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from clever.release.fetching import RELEASE, fetch, read_manifest
+
+    place = arguments.place or os.environ.get(RELEASE)
+    if not place:
+        raise UserError(f"fetch needs --from PLACE or the environment variable {RELEASE}; no release is built in")
+    if arguments.backbone is None:
+        for asset in read_manifest(place).assets:
+            print(f"{asset.name}  {asset.run}  {asset.bytes}")
+        return
+    folder = fetch(arguments.backbone, place, arguments.to)
+    print(f'{folder}: clever.load("{folder}") reads it', file=sys.stderr)
 
 
 def _add_methods(commands: _Commands) -> None:

@@ -28,8 +28,9 @@ FEWEST_IMAGES = 64
 BUDGET = {"cpu": 30_000, "gpu": 4_000_000}
 """Images that a run trains on.
 
-On a CPU two minutes of one core at 64 px (121 s measured with 600 images of Caltech-101). On a GPU not measured: an H100
-makes the views of 1,800 to 6,000 images of 256 px a second, so 10 to 40 minutes.
+On a CPU two minutes of one core at 64 px (121 s measured with 600 images of Caltech-101). On a GPU an estimate: tens of
+minutes at 224 px. An H100 makes ten views of 3,655 images of 256 px a second, 18 minutes for these; the network is not
+measured.
 """
 
 EPOCHS = {"cpu": (5, 200), "gpu": (50, 800)}
@@ -165,7 +166,7 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
             "    labelled: false",
         ]
     reason = {
-        "resnet10t_half": "1.2 million parameters: two minutes of one CPU core a run at 64 px. Larger ones are for a GPU.",
+        "resnet10t_half": "1.2 million parameters: two minutes of a CPU core a run. Larger ones are for a GPU.",
         "resnet18": "11 million parameters; resnet50 pays from about 50,000 images on.",
         "resnet50": "23 million parameters, for 50,000 images and more.",
     }[c.backbone]
