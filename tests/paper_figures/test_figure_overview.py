@@ -24,7 +24,7 @@ from ..tiny_methods import tiny_method
 def weighed(equivariance: str) -> dict[str, Any]:
     """Small options with simclr, in which every term that has a weight has another one."""
     options = tiny_method("simclr", equivariance)
-    named = [w.weight for w in EQUIVARIANCES[equivariance][0].wordings if isinstance(w.weight, str)]
+    named = [name for name in EQUIVARIANCES[equivariance][1].model_fields if name.endswith("_weight")]
     options["equivariance"] |= {option: 0.375 + 0.25 * number for number, option in enumerate(named)}
     return options
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -68,27 +67,6 @@ def whole(feature_dim: int) -> dict[str, Part]:
     return {"ALL": Part(slice(0, feature_dim))}
 
 
-@dataclass(frozen=True)
-class Wording:
-    """How figures name a term of the objective."""
-
-    name: str
-    """The term's name in ``Equivariance.terms``."""
-    words: str
-    """A few words on the quantity that the term lowers; ``{baseline}`` is replaced by the baseline's name."""
-    weight: str | float = 1.0
-    """The option that holds the term's weight, or the weight itself."""
-    parts: tuple[str, ...] | None = ()
-    """The parts of the representation whose heads the term reads; None: the first part. Empty if it reads the add-on's
-    layers or the features."""
-    optional: bool = False
-    """Whether the term is left out when its weight is 0."""
-
-
-CONTRAST = Wording("contrast", "loss of {baseline} between the views", parts=None)
-"""Wording of the baseline's own loss, as ``batch.contrast`` computes it."""
-
-
 class Equivariance(ABC):
     """Defines which parts of the representation get a head, which further layers are trained, and what is optimised.
 
@@ -102,8 +80,6 @@ class Equivariance(ABC):
         split: how the representation divides into IR and EF; None without a split.
     """
 
-    wordings: ClassVar[tuple[Wording, ...]]
-    """Every term that :meth:`terms` can return, in its order."""
     feature_maps: tuple[int, ...] = ()
     """Numbers of the backbone's feature maps that the terms use (``Backbone.forward_with_maps``): the student's and the
     teacher's encodings then hold them for every view and every extra image."""

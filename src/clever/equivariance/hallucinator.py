@@ -7,7 +7,6 @@ returns a positive g that is harder than p (jingwu6:models/generator.py, models/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -18,7 +17,7 @@ from clever.augmentation import ParameterSpace
 from clever.baselines import BaselineOptions, HeadOutput
 from clever.baselines.mlp import make_mlp
 from clever.equivariance.batch import Batch, ComparedPart, Term
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 
 class HallucinatorOptions(EquivarianceOptions):
@@ -56,11 +55,6 @@ class Hallucinator(Equivariance):
     replaced at a time, and a hallucinated positive is not a negative of its own image; both are choices of ours, as are
     all baselines but simsiam, simclr and moco_v2.
     """
-
-    wordings = (
-        replace(CONTRAST, weight=0.5),
-        Wording("hallucination", "the same loss on hallucinated positives", 0.5, parts=None),
-    )
 
     def __init__(self, options: HallucinatorOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

@@ -23,7 +23,7 @@ from clever.baselines.mlp import last_layer_parameters, make_mlp
 from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Part, Wording
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 
 UNAUGMENTED = "unaugmented"
 
@@ -114,11 +114,6 @@ class Star(Equivariance):
     Raises:
         UserError: the views have no random parameters.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("star", "a view's embedding, predicted from its parameters", "star_weight", parts=("ALL",)),
-    )
 
     def __init__(self, options: StarOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__({"ALL": Part(slice(0, feature_dim), make_head=self._make_head)})
