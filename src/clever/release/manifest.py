@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PositiveInt, StringConstraints
 
@@ -14,7 +14,7 @@ from clever.sealed import KEY, check_seal
 MANIFEST = "manifest.json"
 """Its name in the folder of a release."""
 
-FORMAT = 1
+FORMAT: Final = 1
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
