@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,8 +23,11 @@ class Samples(NamedTuple):
     latents: Tensor | None = None
     """float32 [2, N, L], in the order of the data source; None if it has none."""
 
+    maps: Sequence[Mapping[int, Tensor]] | None = None
+    """The teacher's feature maps [N, C, H, W] of both views, by number; None unless the baseline needs some."""
+
     def chunk(self, parts: int) -> list[Samples]:
-        """The samples in ``parts`` equal parts, in order."""
+        """The samples in ``parts`` equal parts, in order, without maps."""
         latents = [None] * parts if self.latents is None else self.latents.chunk(parts, dim=1)
         rows = zip(self.indices.chunk(parts, dim=1), self.labels.chunk(parts, dim=1), latents, strict=True)
         return [Samples(*part) for part in rows]

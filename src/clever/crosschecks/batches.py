@@ -17,11 +17,11 @@ def batch_faults(study: Study) -> Iterator[str]:
     """Yield a fault for each batch larger than the training set and for each batch of one image that cannot work."""
     for block in study.blocks():
         where, options = f"{block.where}.optimisation", block.optimisation
+        most = most_training_images(study.data[block.data])
         paired = any(views.pairs for views in block.augmentations.values())
-        most = in_groups(study.data[block.data], most_training_images(study.data[block.data]), paired)
-        if most is not None and options.batch_size > most:
+        if most is not None and options.batch_size > (groups := in_groups(study.data[block.data], most, paired)):
             yield (
-                f"{where}.batch_size: {options.batch_size} exceeds the {most} "
+                f"{where}.batch_size: {options.batch_size} exceeds the {groups} "
                 f"{'objects' if paired else 'training images'} that data.{block.data} can have; lower it"
             )
         if options.batch_size // options.accumulate == 1:

@@ -16,10 +16,10 @@ def most_training_images(options: DataOptions) -> int | None:
     return min(known, default=None)
 
 
-def in_groups(options: DataOptions, images: int | None, paired: bool) -> int | None:
+def in_groups(options: DataOptions, images: int, paired: bool) -> int:
     """How many images, or objects if ``paired``, a number of images is."""
     views = SOURCES[options.source].object_views
-    return images // views if images is not None and paired and views else images
+    return images // views if paired and views else images
 
 
 def stored_side(options: DataOptions) -> int | None:

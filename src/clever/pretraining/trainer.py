@@ -55,9 +55,11 @@ class Trainer:
         steps_per_epoch: optimiser steps in an epoch.
         device: where everything is computed.
         compile_backbone: torch.compile the backbones and, on a GPU, the augmentation.
+        training_images: number of images in the training split, for a baseline that remembers each.
 
     Raises:
         UserError: the batch does not divide among processes and accumulated parts, or BatchNorm cannot be shared.
+        TypeError: ``training_images`` is missing.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Trainer:
         steps_per_epoch: int,
         device: torch.device,
         compile_backbone: bool = False,
+        training_images: int | None = None,
     ) -> None:
         assert recipe.augmentation is not None
         assert recipe.optimisation is not None
@@ -83,8 +86,10 @@ class Trainer:
                 f"{recipe.run}: batch_size {self.options.batch_size} is not a multiple of {self.processes} processes x "
                 f"accumulate {self.options.accumulate}"
             )
-        composition = compose(recipe)
+        composition = compose(recipe, training_images)
         self.student, self.teacher, self.objective = composition.student, composition.teacher, composition.objective
+        if self.objective.remembers_images and training_images is None:
+            raise TypeError(f"{recipe.run}: the baseline remembers every training image; give training_images")
         self.initial_weights = composition.initial_weights
         convolutional = not self.student.backbone.has_blocks
         for name, module in self._modules().items():
