@@ -36,7 +36,7 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
         lines = []
         for row in rows:
             if row.data == data:
-                rotated = "yes" if numbers.recipe_of_views(row) in ROTATED else "no"
+                rotated = "yes" if numbers.augmentation_of(row) in ROTATED else "no"
                 cells = [Measurement(PROTOCOL, metric=metric) for metric in metrics]
                 lines.append(line_against_baseline((*labels_of(row), rotated), row, cells))
         grids.append(

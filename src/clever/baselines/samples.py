@@ -22,11 +22,11 @@ class Samples(NamedTuple):
     latents: Tensor | None = None
     """float32 [2, N, L], in the order of the data source; None if it has none."""
 
-    def chunk(self, parts: int) -> list[Samples]:
-        """The samples in ``parts`` equal parts, in order."""
-        latents = [None] * parts if self.latents is None else self.latents.chunk(parts, dim=1)
-        rows = zip(self.indices.chunk(parts, dim=1), self.labels.chunk(parts, dim=1), latents, strict=True)
-        return [Samples(*part) for part in rows]
+    def chunk(self, chunks: int) -> list[Samples]:
+        """The samples in ``chunks`` equal chunks, in order."""
+        latents = [None] * chunks if self.latents is None else self.latents.chunk(chunks, dim=1)
+        rows = zip(self.indices.chunk(chunks, dim=1), self.labels.chunk(chunks, dim=1), latents, strict=True)
+        return [Samples(*chunk) for chunk in rows]
 
 
 def gather_samples(values: Tensor) -> Tensor:
