@@ -311,7 +311,7 @@ def elsewhere_table(title: str, note: str, values: pd.DataFrame, heads: Mapping[
 
     Args:
         title: of the table.
-        note: its caption: why the values are not beside ours.
+        note: its caption: why the values are not next to ours.
         values: rows of ``read_published``.
         heads: the columns to show, by what was measured; ``part`` is ignored, because each part has a row.
     """

@@ -26,7 +26,7 @@ ROTATED = ("caug", "caug_plus")
 
 
 def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
-    """One table per data set, then Table 8 as printed, unless all its rows are beside ours."""
+    """One table per data set, then Table 8 as printed, unless all its rows are next to ours."""
     rows = found_configurations(numbers, lambda what: what == Measurement(PROTOCOL))
     if not rows:
         raise UserError(f"no record of protocol {PROTOCOL}, part ALL, perturbation orig, metric top1")

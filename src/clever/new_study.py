@@ -21,7 +21,7 @@ from clever.errors import UserError
 from clever.files import expanded, replacing
 
 FEWEST_IMAGES = 64
-"""Fewer training images are refused: two batches of 32 show nothing about a method."""
+"""Fewer training images are rejected: two batches of 32 show nothing about a method."""
 
 BUDGET = {"cpu": 30_000, "gpu": 4_000_000}
 """Images that a run trains on: minutes of a CPU core at 64 px, half an hour of a GPU (estimates)."""

@@ -84,7 +84,7 @@ class ExtraView:
     colours_only: bool = False
     """Neither flip, rotate nor distort elastically."""
     crop_of: str | None = None
-    """Name of an earlier extra view whose crop this one has; None: a crop of its own."""
+    """Name of an earlier extra view whose crop this one has; None: a separate crop."""
 
 
 class ViewOptions(Options):

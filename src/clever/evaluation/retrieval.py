@@ -151,7 +151,7 @@ def query_rows(views: Photographs) -> Tensor:
 
 @torch.no_grad()
 def predict(views: Photographs, rows: Tensor, predictor: PredictorFunction) -> Tensor:
-    """The embeddings that the first photograph of their object foretells for these rows, float32 [M, E] of length 1."""
+    """The embeddings predicted for these rows from the first photograph of their object, float32 [M, E] of length 1."""
     sources = views.first[rows]
     rotation = threediebench.relative_quaternion(views.rotations[sources], views.rotations[rows])
     change = torch.cat([rotation, views.hues[rows] - views.hues[sources]], 1)
