@@ -63,7 +63,7 @@ def test_every_baseline_is_drawn_with_its_teacher_and_predictor(baseline: str) -
     kind = BASELINES[baseline][0]
     assert described.has_teacher == kind.has_momentum_teacher
     assert described.evaluates_teacher == (kind.has_momentum_teacher and kind.evaluates_teacher)
-    assert described.has_predictor == (baseline in ("simsiam", "byol", "moco_v3", "nnclr"))
+    assert described.has_predictor == (kind.compares == "predictions")
     words = drawn(described)
     assert ("backbone\nteacher" in words) == described.has_teacher
     assert any("+ predictor" in text for text in words) == described.has_predictor

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clever.augmentation import ExtraView, View, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.backbones.representation import Split
-from clever.baselines import BaselineOptions, Head
+from clever.baselines import AnyBaseline, BaselineOptions, Head
 from clever.equivariance.batch import Batch, Term
 from clever.options import Options
 
@@ -46,8 +46,12 @@ class EquivarianceOptions(Options):
         """
         return None
 
-    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
-        """Why the add-on cannot work with this baseline, and what would work; None if it can."""
+    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
+        """Why the add-on cannot work with this baseline, and what would work; None if it can.
+
+        Decide by what ``kind`` declares (``compares``, ``reads_samples``), not by names: a new baseline must get the
+        right answer.
+        """
         return None
 
 

@@ -14,7 +14,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
-from clever.baselines import BaselineOptions, HeadOutput
+from clever.baselines import AnyBaseline, BaselineOptions, HeadOutput
 from clever.baselines.mlp import make_mlp
 from clever.equivariance.batch import Batch, ComparedPart, Term
 from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
@@ -31,13 +31,13 @@ class HallucinatorOptions(EquivarianceOptions):
     """Width of the network's two hidden layers; null is twice the width of the baseline's outputs, as the authors
     have it."""
 
-    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
-        if baseline.name == "supremix":
+    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
+        if kind.reads_samples:
             return (
-                "hallucinator makes positives of single images, but supremix compares images by their targets; choose "
-                "another baseline"
+                f"hallucinator makes positives of single images, but {baseline.name} compares images by their targets; "
+                "choose another baseline"
             )
-        if baseline.name in ("dino", "swav"):
+        if kind.compares == "scores":
             return (
                 f"hallucinator makes positives from embeddings, but {baseline.name} compares scores of prototypes; "
                 "choose another baseline"
