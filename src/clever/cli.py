@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_collect(commands)
     _add_describe(commands)
     _add_export(commands)
+    _add_release(commands)
+    _add_fetch(commands)
     _add_methods(commands)
     _add_schema(commands)
     _add_doctor(commands)
@@ -124,7 +126,9 @@ def _add_data_root(parser: argparse.ArgumentParser, more: str = "") -> None:
 def _add_study_new(commands: _Commands) -> None:
     actions = _add(commands, "study", "write a study").add_subparsers(required=True, metavar="ACTION")
     parser = _add(actions, "new", "write a commented study for a folder of images", "See docs/own_images.md.")
-    parser.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="holds train and val")
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="FOLDER", help="holds train and val, or just images"
+    )
     parser.add_argument("--to", type=Path, metavar="FILE", help="study to write (default: <folder>.yaml)")
     parser.add_argument("--name", dest="study_name", help="name of the study and its data (default: the folder's)")
     parser.add_argument(
@@ -137,7 +141,7 @@ def _add_study_new(commands: _Commands) -> None:
 
 
 def _study_new(arguments: argparse.Namespace) -> None:
-    from clever.new_study import name_of, write_study
+    from clever.new_study import described, name_of, unlabelled_note, write_study
 
     device = arguments.device
     if device == "auto":
@@ -147,8 +151,10 @@ def _study_new(arguments: argparse.Namespace) -> None:
     name = arguments.study_name or name_of(arguments.images)
     file = arguments.to or Path(f"{name}.yaml")
     folder = write_study(arguments.images, file, device, name)
-    labels = f"{folder.classes} classes" if folder.classes else "without labels"
-    print(f"{file}: {folder.training} training and {folder.test} test images, {labels}", file=sys.stderr)
+    print(f"{file}: {described(folder)}", file=sys.stderr)
+    note = unlabelled_note(folder)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _add_check(commands: _Commands) -> None:
@@ -161,15 +167,18 @@ def _add_check(commands: _Commands) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
     from clever.crosschecks import refuse_for_stores
-    from clever.crosschecks.missing_data import missing_data
+    from clever.crosschecks.missing_data import folder_faults, missing_data
+    from clever.crosschecks.steps import step_warnings
     from clever.crosschecks.teachers import teacher_warnings
 
-    study, results = load_study(arguments.study), Path("results")
+    study, results, root = load_study(arguments.study), Path("results"), _data_root(arguments)
+    stores = results / study.study / "data"
     refuse_for_stores(study, results, str(arguments.study))
-    if arguments.data_root is not None:
-        for line in missing_data(study, arguments.data_root, results / study.study / "data"):
-            raise UserError(f"{arguments.study}: {line}")
-    for line in dict.fromkeys(teacher_warnings(study, results / study.study / "data")):
+    missing = [] if arguments.data_root is None else missing_data(study, root, stores)
+    for line in (*missing, *folder_faults(study, root, stores)):
+        raise UserError(f"{arguments.study}: {line}")
+    warnings = [*teacher_warnings(study, stores, root), *step_warnings(study, stores, root)]
+    for line in dict.fromkeys(warnings):
         print(f"WARNING, {arguments.study}: {line}", file=sys.stderr)
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
@@ -511,6 +520,65 @@ def _export(arguments: argparse.Namespace) -> None:
         print(f"{done.folder}: timm cannot build this backbone by its name; clever.load reads it", file=sys.stderr)
     if done.onnx_difference is not None:
         print(f"model.onnx: features differ by at most {done.onnx_difference:.1e} of the largest", file=sys.stderr)
+
+
+def _add_release(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "release",
+        "gather the exported backbones of a study into a folder of release assets",
+        "Writes an archive per backbone and manifest.json with name, size, SHA-256, run, commit and recipe of each. "
+        "`clever fetch` reads the folder wherever it is published.",
+    )
+    parser.add_argument(
+        "--results", type=Path, required=True, metavar="FOLDER", help="a study's results, as in results/demo"
+    )
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="folder to write; new or empty")
+    parser.add_argument(
+        "--run", action="append", metavar="ID", help="only this run; may be given several times (default: all trained)"
+    )
+    parser.add_argument("--licence", metavar="ID", help="licence of the weights, for the cards: mit, cc-by-nc-4.0")
+    parser.set_defaults(command=_release)
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from clever.release.gathering import gather
+
+    manifest = gather(arguments.results, arguments.to, runs=arguments.run, licence=arguments.licence)
+    for asset in manifest.assets:
+        print(f"{asset.name}  {asset.sha256}  {asset.bytes}")
+
+
+def _add_fetch(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "fetch",
+        "download a backbone of a release and check its SHA-256",
+        "Without NAME, lists the backbones of the release.",
+    )
+    parser.add_argument("backbone", nargs="?", metavar="NAME", help="the backbone, or the id of its run")
+    parser.add_argument(
+        "--from",
+        dest="place",
+        metavar="PLACE",
+        help="folder, file:// or https:// address of the release (default: the environment variable CLEVER_RELEASE)",
+    )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="folder to write; new or empty (default: NAME)")
+    parser.set_defaults(command=_fetch)
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from clever.release.fetching import RELEASE, fetch, read_manifest
+
+    place = arguments.place or os.environ.get(RELEASE)
+    if not place:
+        raise UserError(f"fetch needs --from PLACE or the environment variable {RELEASE}; no release is built in")
+    if arguments.backbone is None:
+        for asset in read_manifest(place).assets:
+            print(f"{asset.name}  {asset.run}  {asset.bytes}")
+        return
+    folder = fetch(arguments.backbone, place, arguments.to)
+    print(f'{folder}: clever.load("{folder}") reads it', file=sys.stderr)
 
 
 def _add_methods(commands: _Commands) -> None:

@@ -117,6 +117,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("parameters", "resnet10t_half", {"with_original": True}),
     ("logistic", "resnet10t_half", {"penalties": 3, "perturbations": ["orig"], "max_iterations": 20}),
     ("semi", "resnet10t_half", {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"]}),
+    (
+        *("semi", "resnet10t_half"),
+        {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"], "core_tuning": {}},
+    ),
     # Not in one case: copying a network that is on the pretended device already keeps the original's stream.
     ("transfer", "resnet10t_half", {"data": ["other"], "modes": ["linear"], "linear": {"epochs": 2}}),
     ("transfer", "resnet10t_half", {"data": ["other"], "modes": ["finetune"], "finetune": {"epochs": 1}}),

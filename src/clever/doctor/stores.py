@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from clever.data import DataOptions
 from clever.data.array_files import load_array
 from clever.data.digits import DEFAULT_SIZE
-from clever.data.folder_layout import find_split, folders_in, labels_file
-from clever.data.image_files import EXTENSIONS
+from clever.data.folder_files import image_files, image_folders
+from clever.data.folder_layout import find_split
 from clever.data.registry import SOURCES
 from clever.data.source import SplitName
 from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES
@@ -83,8 +80,8 @@ def _of_folder(options: DataOptions) -> int | None:
         count, sizes = 0, list[int]()
         try:
             place = find_split(root, split)
-            for folder in _image_folders(root, split, place, options):
-                files = list(_images(folder))
+            for folder in image_folders(root, split, place, options):
+                files = list(image_files(folder))
                 count += len(files)
                 if options.format == "encoded" and not options.linked:
                     sizes += [file.stat().st_size for file in islice(files, _SIZED_FILES)]
@@ -99,23 +96,3 @@ def _of_folder(options: DataOptions) -> int | None:
             one = 3 * (options.image_size or 0) ** 2
         total += min(limit or count, count) * (one + _LABEL_BYTES + _NAME_BYTES)
     return int(total) or None
-
-
-def _image_folders(root: Path, split: SplitName, place: Path | None, options: DataOptions) -> list[Path]:
-    """The folders with a split's images: its class folders, or the whole split if it has none."""
-    if place is None:
-        return [root] if split == "train" and not options.labelled else []
-    annotated = split == "test" and (options.test_labels is not None or labels_file(place) is not None)
-    if annotated or not options.labelled:
-        return [place]
-    return [place / name for name in options.classes or folders_in(place)]
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """Images in the folder or below it (Tiny-ImageNet nests them)."""
-    for parent, _, files in os.walk(folder, onerror=_raise):
-        yield from (Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS))
-
-
-def _raise(error: OSError) -> None:
-    raise error

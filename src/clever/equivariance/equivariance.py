@@ -38,6 +38,10 @@ class EquivarianceOptions(Options):
         """The views that the terms need in addition to those of the augmentation."""
         return ()
 
+    def needed_maps(self) -> tuple[int, ...]:
+        """Numbers of the backbone's feature maps that the terms need (``Equivariance.feature_maps``)."""
+        return ()
+
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
         """Why the add-on cannot work with these views or this backbone, and what would work; None if it can.
 

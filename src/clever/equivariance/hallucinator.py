@@ -34,8 +34,8 @@ class HallucinatorOptions(EquivarianceOptions):
     def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
         if kind.reads_samples:
             return (
-                f"hallucinator makes positives of single images, but {baseline.name} compares images by their targets; "
-                "choose another baseline"
+                f"hallucinator makes positives from outputs alone, but the loss of {baseline.name} also depends on "
+                "which images they are of; choose another baseline"
             )
         if kind.compares == "scores":
             return (

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from clever.backbones import Backbone
 from clever.errors import UserError
+from clever.evaluation.core_tuning import CoreTuning, CoreTuningOptions
 from clever.evaluation.linear import cosine_rate
 from clever.evaluation.parts import Selection
 from clever.evaluation.resumption import ResumableState
@@ -32,6 +33,7 @@ class FineTuningSettings:
     backbone_rate: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    nesterov: bool = False
     precision: str = "fp32"
 
 
@@ -44,9 +46,18 @@ class Classifier(nn.Module):
         blocks: number of a transformer's last blocks whose class tokens are used; 1 means the output vector.
         classes: outputs.
         seed: draws the layer's weights from N(0, 0.01); the bias is 0.
+        core_tuning: trained with its loss instead of the cross-entropy.
     """
 
-    def __init__(self, backbone: Backbone, columns: Selection, blocks: int, classes: int, seed: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        columns: Selection,
+        blocks: int,
+        classes: int,
+        seed: int,
+        core_tuning: CoreTuningOptions | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self._blocks = blocks
@@ -56,15 +67,30 @@ class Classifier(nn.Module):
         with torch.no_grad():
             self.head.weight.normal_(0.0, 0.01, generator=make_generator(seed, "fine-tuning", "weights"))
             self.head.bias.zero_()
+        self.core_tuning = None if core_tuning is None else CoreTuning(core_tuning, len(chosen), seed)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, 3, H, W] to logits [N, classes]."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Normalised images [N, 3, H, W] to the features [N, D] that the layer sees."""
         if self._blocks == 1:
             features: Tensor = self.backbone(images)
         else:
             features = torch.cat(self.backbone.last_blocks(images, self._blocks), dim=1)
-        logits: Tensor = self.head(features[:, self.get_buffer("columns")])
-        return logits
+        return features[:, self.get_buffer("columns")]
+
+    def loss(self, images: Tensor, labels: Tensor, autocast: torch.autocast) -> Tensor:
+        """What is minimised: the cross-entropy, or Core-tuning's loss in float32 on features of ``autocast``."""
+        if self.core_tuning is None:
+            with autocast:
+                logits = self(images)
+            return F.cross_entropy(logits.float(), labels)
+        with autocast:
+            features = self.features(images)
+        return self.core_tuning.loss(features.float(), labels, self.head)
 
 
 @dataclass
@@ -115,10 +141,14 @@ def fine_tune(
     frozen = settings.backbone_rate == 0.0 or not parameters
     for parameter in parameters:
         parameter.requires_grad_(not frozen)
-    groups = [{"params": list(model.head.parameters()), "peak": settings.head_rate * scale}]
+    heads = [module for module in (model.head, model.core_tuning) if module is not None]
+    of_heads = [parameter for head in heads for parameter in head.parameters()]
+    groups = [{"params": of_heads, "peak": settings.head_rate * scale}]
     if not frozen:
         groups.append({"params": parameters, "peak": settings.backbone_rate * scale})
-    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.SGD(
+        groups, lr=0.0, momentum=settings.momentum, weight_decay=settings.weight_decay, nesterov=settings.nesterov
+    )
     progress = Progress()
     saved = state.load(device) if state else None
     if saved is not None:
@@ -179,9 +209,8 @@ def _epoch(
         for images, labels in batches:
             if len(images) == 1 and images_seen:
                 continue
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                logits = model(images)
-            loss = F.cross_entropy(logits.float(), labels)
+            autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+            loss = model.loss(images, labels, autocast)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

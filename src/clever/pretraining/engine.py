@@ -142,7 +142,7 @@ def _train(
         pairs=recipe.augmentation.pairs,
     )
     steps = len(batches)
-    trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
+    trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile, len(store.split("train")))
     loaded = None if trainer.initial_weights is None else asdict(trainer.initial_weights)
     probe = _online_probe(trainer, store, execution.workers)
     totals = EpochTotals()

@@ -55,9 +55,11 @@ class Trainer:
         steps_per_epoch: optimiser steps in an epoch.
         device: where everything is computed.
         compile_backbone: torch.compile the backbones and, on a GPU, the augmentation.
+        training_images: number of images in the training split, for a baseline that remembers each.
 
     Raises:
-        UserError: the batch does not divide among processes and accumulated parts, or BatchNorm cannot be shared.
+        UserError: the batch does not divide among processes and accumulated chunks, or BatchNorm cannot be shared.
+        TypeError: ``training_images`` is missing.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Trainer:
         steps_per_epoch: int,
         device: torch.device,
         compile_backbone: bool = False,
+        training_images: int | None = None,
     ) -> None:
         assert recipe.augmentation is not None
         assert recipe.optimisation is not None
@@ -77,14 +80,16 @@ class Trainer:
         self.total_steps = self.options.epochs * steps_per_epoch
         self.device = device
         self.rank, self.processes = process_rank(), process_count()
-        parts = self.processes * self.options.accumulate
-        if self.options.batch_size % parts:
+        chunks = self.processes * self.options.accumulate
+        if self.options.batch_size % chunks:
             raise UserError(
                 f"{recipe.run}: batch_size {self.options.batch_size} is not a multiple of {self.processes} processes x "
                 f"accumulate {self.options.accumulate}"
             )
-        composition = compose(recipe)
+        composition = compose(recipe, training_images)
         self.student, self.teacher, self.objective = composition.student, composition.teacher, composition.objective
+        if self.objective.remembers_images and training_images is None:
+            raise TypeError(f"{recipe.run}: the baseline remembers every training image; give training_images")
         self.initial_weights = composition.initial_weights
         convolutional = not self.student.backbone.has_blocks
         for name, module in self._modules().items():
@@ -111,10 +116,10 @@ class Trainer:
             raise UserError(f"{recipe.run}: {add_on.name} differentiates twice, which a compiled backbone cannot")
         extra, shared = add_on.extra_views(), add_on.shared_draws
         for group in (shared, *(view.shared_draws for view in extra)):
-            if self.options.batch_size // parts % group:
+            if self.options.batch_size // chunks % group:
                 raise UserError(
                     f"{recipe.run}: {add_on.name} lets {group} images share what is drawn for a view, and "
-                    f"{self.options.batch_size // parts} images (batch_size {self.options.batch_size} over "
+                    f"{self.options.batch_size // chunks} images (batch_size {self.options.batch_size} over "
                     f"{self.processes} processes x accumulate {self.options.accumulate}) do not divide into such groups"
                 )
         self.view_maker = make_view_maker(recipe.augmentation, mean, std, convolutional, extra, shared)
