@@ -14,7 +14,7 @@ from ..subjects import build, by_axes, subject_of
 from ..toys import coloured
 from .toys import write_coco
 
-NOT_REHEARSED = "it needs a data set of its own"
+NOT_REHEARSED = "it reads its own data set"
 
 
 def options(root: Path, **changed: object) -> DetectionOptions:

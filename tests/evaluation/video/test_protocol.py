@@ -18,7 +18,7 @@ from clever.evaluation.video.protocol import VideoOptions, evaluate
 from ..subjects import by_axes, subject_of
 from ..toys import coloured
 
-NOT_REHEARSED = "it needs a data set of its own"
+NOT_REHEARSED = "it reads its own data set"
 
 
 class Colours(Backbone):
