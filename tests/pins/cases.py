@@ -138,7 +138,7 @@ PINNED_EVALUATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "linear": ("linear", "colours", {"epochs": 3, "training_views": 1, "learning_rate": 0.1, "standardise": True}),
     "linear, fresh": ("linear", "colours", {"epochs": 2, "training_views": "fresh", "learning_rate": 0.1}),
     "knn": ("knn", "colours", {"neighbours": [3, 10]}),
-    "parameters": ("parameters", "colours", {"recipe": {"global_size": SIDE}}),
+    "parameters": ("parameters", "colours", {"augmentation": {"global_size": SIDE}}),
     "latents": ("latents", "photographs", {}),
     "relative_rotation": ("relative_rotation", "photographs", {"epochs": 2, "hidden_dim": 8}),
     "relative_colour": ("relative_colour", "photographs", {"epochs": 2, "head": "linear"}),

@@ -159,10 +159,10 @@ def test_a_protocol_gives_the_cpu_s_records(
 NOT_REHEARSED = {
     "retrieval": "it needs a trained predictor",
     "corruption": "it needs images of 32 px and a further package",
-    "saliency": "it needs a data set of its own",
-    "video": "it needs a data set of its own",
-    "attention": "it needs a data set of its own",
-    "detection": "it needs a data set of its own",
+    "saliency": "it reads its own data set",
+    "video": "it reads its own data set",
+    "attention": "it reads its own data set",
+    "detection": "it reads its own data set",
 }
 
 

@@ -16,7 +16,7 @@ from clever.data import Batches
 from clever.evaluation.accuracies import rank_accuracies, right_ranks
 from clever.evaluation.core_tuning import CoreTuningOptions
 from clever.evaluation.features import FeatureExtractor, FeatureOptions
-from clever.evaluation.finetuning import Classifier, FineTuningRecipe, Progress, fine_tune
+from clever.evaluation.finetuning import Classifier, FineTuningSettings, Progress, fine_tune
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import Selection
 from clever.evaluation.resumption import ResumableState
@@ -66,9 +66,9 @@ class FineTuningOptions(FeatureOptions):
             raise ValueError(f"{values} lists a value twice")
         return values
 
-    def recipe(self) -> FineTuningRecipe:
+    def settings(self) -> FineTuningSettings:
         """The settings of the training loop."""
-        return FineTuningRecipe(
+        return FineTuningSettings(
             epochs=self.epochs,
             batch_size=self.batch_size,
             head_rate=self.learning_rate,
@@ -151,7 +151,7 @@ class FineTuning:
         progress = fine_tune(
             self._model,
             self._views,
-            options.recipe(),
+            options.settings(),
             seed=subject.seed,
             run=subject.identity.run,
             measure=self._measure if options.best_epoch and "orig" in options.perturbations else None,

@@ -1,6 +1,6 @@
 """Fine-tuning: backbone and a linear head trained together on labelled images.
 
-The paper's settings (clever's eval_linear_ds.py) are the defaults of :class:`FineTuningRecipe`: SGD with momentum 0.9
+The paper's settings (clever's eval_linear_ds.py) are the defaults of :class:`FineTuningSettings`: SGD with momentum 0.9
 on backbone and head at 0.001 for a batch of 256, weight decay 1e-4 on everything, a cosine by epoch to 0 over 200
 epochs, the network in training mode.
 """
@@ -24,7 +24,7 @@ from clever.randomness import derive_seed, make_generator
 
 
 @dataclass(frozen=True)
-class FineTuningRecipe:
+class FineTuningSettings:
     """Length and rates of fine-tuning. Rates are for a batch of 256; they are multiplied by ``batch_size`` / 256."""
 
     epochs: int = 200
@@ -105,7 +105,7 @@ class Progress:
 def fine_tune(
     model: Classifier,
     batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
-    recipe: FineTuningRecipe,
+    settings: FineTuningSettings,
     *,
     seed: int,
     run: str,
@@ -123,7 +123,7 @@ def fine_tune(
     Args:
         model: on its device; left in evaluation mode.
         batches: epoch (from 0) to batches of normalised images [N, 3, H, W] and labels int64 [N] on that device.
-        recipe: its ``batch_size`` scales the learning rates; the batches themselves come from ``batches``.
+        settings: its ``batch_size`` scales the learning rates; the batches themselves come from ``batches``.
         seed: seeds the network's random draws (stochastic depth) of each epoch.
         run: names the run in messages.
         measure: called in evaluation mode, without gradients, after each epoch; numbers to keep (test accuracy).
@@ -135,19 +135,19 @@ def fine_tune(
         UserError: the loss is no longer finite, or the state cannot be read or written.
     """
     device = next(model.head.parameters()).device
-    scale = recipe.batch_size / 256
+    scale = settings.batch_size / 256
     parameters = list(model.backbone.parameters())
     # A rate of 0 freezes the backbone: neither weight decay nor batch normalisation's running statistics change it.
-    frozen = recipe.backbone_rate == 0.0 or not parameters
+    frozen = settings.backbone_rate == 0.0 or not parameters
     for parameter in parameters:
         parameter.requires_grad_(not frozen)
     heads = [module for module in (model.head, model.core_tuning) if module is not None]
     of_heads = [parameter for head in heads for parameter in head.parameters()]
-    groups = [{"params": of_heads, "peak": recipe.head_rate * scale}]
+    groups = [{"params": of_heads, "peak": settings.head_rate * scale}]
     if not frozen:
-        groups.append({"params": parameters, "peak": recipe.backbone_rate * scale})
+        groups.append({"params": parameters, "peak": settings.backbone_rate * scale})
     optimiser = torch.optim.SGD(
-        groups, lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
+        groups, lr=0.0, momentum=settings.momentum, weight_decay=settings.weight_decay, nesterov=settings.nesterov
     )
     progress = Progress()
     saved = state.load(device) if state else None
@@ -156,18 +156,18 @@ def fine_tune(
         optimiser.load_state_dict(saved["optimiser"])
         progress = Progress(saved["epochs"], list(saved["losses"]), [dict(each) for each in saved["measured"]])
 
-    while progress.epochs < recipe.epochs:
+    while progress.epochs < settings.epochs:
         epoch = progress.epochs
         for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(group["peak"], epoch, recipe.epochs)
+            group["lr"] = cosine_rate(group["peak"], epoch, settings.epochs)
         model.train()
         if frozen:
             model.backbone.eval()
-        loss = _epoch(model, optimiser, batches(epoch), derive_seed(seed, "fine-tuning", epoch), recipe.precision)
+        loss = _epoch(model, optimiser, batches(epoch), derive_seed(seed, "fine-tuning", epoch), settings.precision)
         if not loss < float("inf"):
             raise UserError(
                 f"{run}: fine-tuning diverged in epoch {epoch + 1} (loss {loss}); lower the learning rates "
-                f"(backbone {recipe.backbone_rate}, head {recipe.head_rate})"
+                f"(backbone {settings.backbone_rate}, head {settings.head_rate})"
             )
         model.eval()
         measured: dict[str, float] = {}
@@ -177,7 +177,7 @@ def fine_tune(
         progress.epochs += 1
         progress.losses.append(loss)
         progress.measured.append(measured)
-        if state and (progress.epochs % save_every == 0 or progress.epochs == recipe.epochs):
+        if state and (progress.epochs % save_every == 0 or progress.epochs == settings.epochs):
             state.save(
                 {
                     "model": model.state_dict(),
