@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0: done. 2: something for the user to put right, said in one line. 75: interrupted with its state saved,
-        start it again. 130: stopped with Ctrl-C.
+        0: done. 2: an error that the user can fix, in one line. 75: interrupted with its state saved,
+        to be started again. 130: stopped with Ctrl-C.
     """
     parsed = _parser().parse_args(arguments)
     try:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _refuse(error, parsed.debug)
     except (MemoryError, OSError, RuntimeError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output (head) has seen enough
+        if isinstance(error, BrokenPipeError):  # the program that reads our output, such as head, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif lacks_memory(error):
             return _refuse(error, parsed.debug, f"{parsed.name}: {_MEMORY}")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _MEMORY = (
-    "the memory is not enough; raise this process's limit (ulimit -v, or the scheduler's), free some, or lower the "
+    "not enough memory; raise this process's limit (ulimit -v, or the scheduler's), free some memory, or lower the "
     "batch size"
 )
 
@@ -107,7 +107,7 @@ def _add(commands: _Commands, name: str, summary: str, details: str = "") -> arg
 
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:
-    # Before the command or behind it: a default here would undo what was given before.
+    # The flag may precede or follow the command: a default here would overwrite the one that was given first.
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="print the traceback behind an error's line"
     )
@@ -119,7 +119,7 @@ def _add_study(parser: argparse.ArgumentParser, item: str) -> None:
 
 def _add_data_root(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
-        "--data-root", metavar="FOLDER", help=f"folder that the study's relative data roots start from (data){more}"
+        "--data-root", metavar="FOLDER", help=f"folder that relative data roots are relative to (default: data){more}"
     )
 
 
@@ -135,7 +135,7 @@ def _add_study_new(commands: _Commands) -> None:
         "--device",
         default="auto",
         choices=("auto", "cpu", "gpu"),
-        help="where it will run (default: on a GPU if any)",
+        help="device to write it for (default: a GPU if there is one)",
     )
     parser.set_defaults(command=_study_new)
 
@@ -351,7 +351,7 @@ def _add_evaluate(commands: _Commands) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="where <protocol>.json goes, the records of each protocol; state/ in it holds what a next start can use",
+        help="folder for <protocol>.json, the records of each protocol, and for state/, from which a restart continues",
     )
     parser.add_argument("--again", action="store_true", help="also measure what is up to date")
     parser.add_argument("--device", default="auto", help="as `clever pretrain --device`")
@@ -599,7 +599,7 @@ def _add_completion(commands: _Commands, whole: argparse.ArgumentParser) -> None
         commands,
         "completion",
         "print a script that completes commands and options in a shell",
-        'Use it by: eval "$(clever completion bash)"',
+        'Usage: eval "$(clever completion bash)"',
     )
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     parser.set_defaults(command=lambda arguments: _complete(whole, arguments.shell))
@@ -656,8 +656,8 @@ def _add_progress(commands: _Commands) -> None:
         commands,
         "progress",
         "report the progress of a study and its remaining time",
-        "Reads the files of the jobs, during or after a run of Snakemake; a study's steps are of very unequal "
-        "length, so that Snakemake's own share of them says little. The time left is that of the jobs that have ended.",
+        "Reads the files that jobs write, during or after a run of Snakemake. Jobs differ widely in length, so "
+        "Snakemake's percentage says little. The remaining time is estimated from the jobs that have ended.",
     )
     parser.add_argument("study", type=Path, metavar="FILE", help="study file")
     parser.add_argument(
@@ -685,7 +685,7 @@ def _add_provenance(commands: _Commands) -> None:
     parser = _add(
         commands,
         "provenance",
-        "show where a number comes from, and check every link back to the data",
+        "trace a number back to the data, and check every link",
         "FILE is an evaluation's JSON, a records.csv or a run.json; the other links are searched in the same results "
         "folder. Status 2 if two of them disagree. With --crate, FILE is a study's results folder, and its records, "
         "runs, tables and figures are written as an RO-Crate. If FILE is a crate, its files are compared with their "

@@ -23,7 +23,7 @@ from clever.files import expanded, replacing
 from clever.study_file import read_study
 
 FEWEST_IMAGES = 64
-"""Fewer training images are refused: two batches of 32 show nothing about a method."""
+"""Fewer training images are rejected: two batches of 32 show nothing about a method."""
 
 BUDGET = {"cpu": 30_000, "gpu": 4_000_000}
 """Images that a run trains on.

@@ -22,9 +22,11 @@ from clever.execution.processes import joined_processes
 from ..tiny_methods import tiny_method
 
 ROWS, WIDTH, VIEWS = 8, 6, 2
+MAP_WIDTHS = 3, 4
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"queue_length": 4 * ROWS},
     "mochi": {"queue_length": 4 * ROWS, "hardest": ROWS, "start_epoch": 0},
+    "interclr": {"queue_length": 4 * ROWS, "images_per_cluster": ROWS // 2, "min_cluster": 1, "clustering_epoch": 0},
     "w_mse": {"whitening_size": ROWS},
     "swav": {"prototypes": WIDTH, "queue_length": 2 * ROWS, "queue_start_epoch": 0},
 }
@@ -34,12 +36,13 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
     kind, options = BASELINES[name]
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
-    baseline = kind(
-        options.model_validate(tiny_method(name, "none")["baseline"] | {"out_dim": WIDTH} | SETTINGS.get(name, {}))
-    )  # type: ignore[call-arg]
+    width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
+    baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | SETTINGS.get(name, {})))  # type: ignore[call-arg]
+    baseline.prepare(2 * ROWS, MAP_WIDTHS)
+    baseline.start_epoch(0)
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    head = baseline.make_head(4)
+    head = baseline.make_head(WIDTH)
     mine = slice(process_rank() * ROWS // process_count(), (process_rank() + 1) * ROWS // process_count())
 
     def views() -> list[HeadOutput]:
@@ -50,7 +53,8 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     samples = None
     if kind.reads_samples:
         rows = torch.arange(ROWS)[mine].repeat(2, 1)
-        samples = Samples(rows, rows % 4)
+        maps = [{n: torch.rand(ROWS, w, 5, 5)[mine] for n, w in enumerate(MAP_WIDTHS)} for _ in range(2)]
+        samples = Samples(rows, rows % 4, maps=maps)
     for _ in range(3):
         baseline.observe_samples(views(), samples)
     student, teacher = views(), views()

@@ -117,6 +117,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("parameters", "resnet10t_half", {"with_original": True}),
     ("logistic", "resnet10t_half", {"penalties": 3, "perturbations": ["orig"], "max_iterations": 20}),
     ("semi", "resnet10t_half", {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"]}),
+    (
+        *("semi", "resnet10t_half"),
+        {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"], "core_tuning": {}},
+    ),
     # Not in one case: copying a network that is on the pretended device already keeps the original's stream.
     ("transfer", "resnet10t_half", {"data": ["other"], "modes": ["linear"], "linear": {"epochs": 2}}),
     ("transfer", "resnet10t_half", {"data": ["other"], "modes": ["finetune"], "finetune": {"epochs": 1}}),
@@ -155,10 +159,10 @@ def test_a_protocol_gives_the_cpu_s_records(
 NOT_REHEARSED = {
     "retrieval": "it needs a trained predictor",
     "corruption": "it needs images of 32 px and a further package",
-    "saliency": "it needs a data set of its own",
-    "video": "it needs a data set of its own",
-    "attention": "it needs a data set of its own",
-    "detection": "it needs a data set of its own",
+    "saliency": "it reads its own data set",
+    "video": "it reads its own data set",
+    "attention": "it reads its own data set",
+    "detection": "it reads its own data set",
 }
 
 

@@ -15,7 +15,10 @@ from clever.pretraining.trainer import Trainer
 from ..tiny_methods import tiny_method
 
 STEPS_PER_EPOCH = 2
-PAIRS = [("moco_v2", "star"), ("mochi", "hallucinator"), ("w_mse", "ser"), ("visreg", "care"), ("lejepa", "stl")]
+PAIRS = [
+    *(("moco_v2", "star"), ("mochi", "hallucinator"), ("w_mse", "ser"), ("visreg", "care"), ("lejepa", "stl")),
+    *(("interclr", "clever"), ("obow", "ser")),
+]
 
 
 @pytest.mark.parametrize(("baseline", "add_on"), PAIRS)
@@ -25,7 +28,8 @@ def test_a_resumed_run_has_the_same_bits(baseline: str, add_on: str, make_recipe
     batches = list(Batches(colourful_store.split("train"), 8, seed=0, device="cpu").epoch(0))
 
     def fresh() -> Trainer:
-        return Trainer(recipe, colourful_store.mean, colourful_store.std, STEPS_PER_EPOCH, torch.device("cpu"))
+        data, images = (colourful_store.mean, colourful_store.std), len(colourful_store.split("train"))
+        return Trainer(recipe, *data, STEPS_PER_EPOCH, torch.device("cpu"), training_images=images)
 
     def train(trainer: Trainer, steps: range) -> list[dict[str, float]]:
         found = []

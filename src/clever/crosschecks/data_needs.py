@@ -89,15 +89,16 @@ def data_faults(study: Study) -> Iterator[str]:
                     "size; set it (paper: 224)"
                 )
             if averaging is not None and averaging.renders:
-                if averaging.recipe.source != data.source:
+                if averaging.augmentation.source != data.source:
                     yield (
-                        f"{where}.averaging.recipe: {averaging.recipe.name} renders images of source "
-                        f"{averaging.recipe.source}, but data.{name} has source {data.source}; choose another recipe"
+                        f"{where}.averaging.augmentation: {averaging.augmentation.name} renders images of source "
+                        f"{averaging.augmentation.source}, but data.{name} has source {data.source}; choose another "
+                        "augmentation"
                     )
-                if getattr(options, "image_size", None) not in (None, averaging.recipe.global_size):
+                if getattr(options, "image_size", None) not in (None, averaging.augmentation.global_size):
                     yield (
-                        f"{where}.image_size: averaging.recipe {averaging.recipe.name} renders images of "
-                        f"{averaging.recipe.global_size} px; omit image_size or set it to that"
+                        f"{where}.image_size: averaging.augmentation {averaging.augmentation.name} renders images of "
+                        f"{averaging.augmentation.global_size} px; omit image_size or set it to that"
                     )
     yield from _target_faults(study)
     yield from _retrieval_faults(study)

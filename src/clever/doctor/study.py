@@ -168,7 +168,7 @@ def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root
     if free < total:
         return Finding("disk", "FAIL", f"{text}; make room, or work in another folder")
     if free < MARGIN * total:
-        return Finding("disk", "warning", f"{text}: little is left over")
+        return Finding("disk", "warning", f"{text}: little would be left")
     return Finding("disk", "ok", text)
 
 

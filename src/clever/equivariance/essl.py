@@ -39,8 +39,8 @@ class EsslOptions(EquivarianceOptions):
     SimSiam and 8 with Barlow Twins."""
     transformations: GroupName = "rotation"
     """The group of transformations to distinguish: four-fold rotation (4 classes), a left-right flip, an upside-down
-    flip, half-period translations in both directions (4), grayscale, or colour inversion. Choose one that the recipe
-    does not apply itself: caug and caug_plus already rotate."""
+    flip, half-period translations in both directions (4), grayscale, or colour inversion. Choose one that the
+    augmentation does not apply itself: caug and caug_plus already rotate."""
     crop_size: PositiveInt = 16
     """Side in pixels of the small crop: half of the global views on CIFAR-10 (16 of 32), 96 of 224 on ImageNet. Scale
     it with the size of the images. Its four rotations then cost about one global view."""
@@ -76,7 +76,7 @@ class EsslOptions(EquivarianceOptions):
         drawn = {"horizontal_flip": "flip_probability", "grayscale": "grayscale_probability"}.get(self.transformations)
         if drawn and getattr(views, drawn) > 0:
             return (
-                f"essl cannot distinguish its {self.transformations} from that of the recipe; set the "
+                f"essl cannot distinguish its {self.transformations} from that of the augmentation; set the "
                 f"augmentation's {drawn} to 0"
             )
         return None

@@ -1,4 +1,4 @@
-"""Hallucinator: further positives, made in the space of the baseline's outputs (Wu et al., repository Hallucinator).
+"""Hallucinator: further positives, made in the space of the baseline's outputs (Wu et al. 2023, arXiv 2307.12168).
 
 A small network gets an output p of one view and a point beyond it, seen from the output k of the other view, and
 returns a positive g that is harder than p (jingwu6:models/generator.py, models/{simsiam,moco}.py).
@@ -34,8 +34,8 @@ class HallucinatorOptions(EquivarianceOptions):
     def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
         if kind.reads_samples:
             return (
-                f"hallucinator makes positives of single images, but {baseline.name} compares images by their targets; "
-                "choose another baseline"
+                f"hallucinator makes positives from outputs alone, but the loss of {baseline.name} also depends on "
+                "which images they are of; choose another baseline"
             )
         if kind.compares == "scores":
             return (

@@ -101,9 +101,9 @@ class Star(Equivariance):
     """The baseline on the invariant task's embedding, and ``star``, NT-Xent between views and their predictions.
 
     The predicted embedding of a view is that of the un-augmented image plus a change, computed from it and the view's
-    parameters. All embeddings receive gradients. The parameters are those of the recipe, standardised over its own
-    distribution instead of the authors' constants. The equivariant embeddings of the three images are computed in one
-    pass of the experts, a choice of ours.
+    parameters. All embeddings receive gradients. The parameters are those of the augmentation, standardised over its
+    own distribution instead of the authors' constants. The equivariant embeddings of the three images are computed in
+    one pass of the experts, a choice of ours.
 
     >>> import torch
     >>> from clever.augmentation import Augmentation, AugmentationOptions

@@ -67,9 +67,9 @@ def test_views_of_an_image_are_aligned_where_nothing_is_changed(patterns: Store)
         "grayscale_probability": 0.0,
         "blur_probability_global_1": 0.0,
     }
-    still = run(TwoParts(), patterns, recipe=nothing)
+    still = run(TwoParts(), patterns, augmentation=nothing)
     assert still["ALL", "views", "alignment"] == pytest.approx(0.0, abs=1e-9)
-    flipped = run(TwoParts(), patterns, recipe=nothing | {"flip_probability": 0.5})
+    flipped = run(TwoParts(), patterns, augmentation=nothing | {"flip_probability": 0.5})
     assert flipped["ALL", "views", "alignment"] > 0.1
     # An odd number of views, which are made two at a time.
     assert run(TwoParts(), patterns, views=3)["ALL", "views", "lidar"] > 1.0
