@@ -157,6 +157,7 @@ def test_a_protocol_gives_the_cpu_s_records(
 
 
 NOT_REHEARSED = {
+    "stages": "it is the protocol linear on other features",
     "retrieval": "it needs a trained predictor",
     "corruption": "it needs images of 32 px and a further package",
     "saliency": "it reads its own data set",

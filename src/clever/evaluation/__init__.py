@@ -18,6 +18,7 @@ from clever.evaluation import (
     relative_rotation,
     retrieval,
     semi,
+    stages,
     transfer,
 )
 from clever.evaluation.detection import protocol as detection
@@ -55,6 +56,7 @@ class Protocol(Generic[_Options]):
 
 PROTOCOLS: dict[str, Protocol[Any]] = {
     "linear": Protocol(linear.LinearOptions, linear.evaluate, needs_labels=True),
+    "stages": Protocol(stages.StagesOptions, stages.evaluate, needs_labels=True),
     "knn": Protocol(knn.KnnOptions, knn.evaluate, needs_labels=True),
     "logistic": Protocol(logistic.LogisticOptions, logistic.evaluate, needs_labels=True),
     "semi": Protocol(semi.SemiOptions, semi.evaluate, needs_labels=True),

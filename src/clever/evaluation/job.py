@@ -17,6 +17,7 @@ from clever.backbones import BackboneOptions, load_backbone
 from clever.data import Store
 from clever.data.source import SPLITS
 from clever.data.verification import file_sha256
+from clever.earlier_runs import open_earlier
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS, Protocol
 from clever.evaluation.notes import collected_notes
@@ -176,7 +177,11 @@ def _subject(run: Mapping[str, Any], run_folder: Path, store_folder: Path) -> Su
         data_checksum=store.checksum,
     )
     features = SharedFeatures(backbone)
-    return Subject(backbone, run["ir_dim"], store, identity, torch.device("cpu"), 0, features=features)
+    earlier = tuple(
+        open_earlier(entry["folder"], store.checksum, entry["backbone_sha256"]).backbone
+        for entry in run.get("stage", {}).get("runs", [])
+    )
+    return Subject(backbone, run["ir_dim"], store, identity, torch.device("cpu"), 0, features=features, earlier=earlier)
 
 
 def _other_stores(evaluations: Sequence[Evaluation], folders: Mapping[str, Path]) -> dict[str, Store]:
