@@ -20,7 +20,7 @@ from clever.config import load_study
 from clever.data import Batches, Store
 from clever.earlier_runs import open_earlier
 from clever.errors import UserError
-from clever.evaluation.job import _subject
+from clever.evaluation.job import _subject, earlier_backbones
 from clever.evaluation.linear import LinearOptions
 from clever.evaluation.linear import evaluate as evaluate_linear
 from clever.evaluation.stages import StagesOptions, evaluate
@@ -191,7 +191,11 @@ def test_other_runs_than_before_are_rejected(chain: Any, digits_store: Store, tm
 def test_the_protocol_probes_all_stages_together(chain: Any, digits_store: Store) -> None:
     folder, _ = chain
     settings: dict[str, Any] = {"epochs": 3, "training_views": "plain", "perturbations": ["orig"], "learning_rate": 1.0}
-    subjects = [_subject(read_run(folder / n / "run.json"), folder / n, digits_store.folder) for n in ("0", "2")]
+    subjects = []
+    for number in ("0", "2"):
+        run = read_run(folder / number / "run.json")
+        subject = _subject(run, folder / number, digits_store.folder)
+        subjects.append(replace(subject, earlier=earlier_backbones(run)))
     assert [len(subject.earlier) for subject in subjects] == [0, 2]
 
     class Whole(type(subjects[1].backbone)):  # type: ignore[misc]
