@@ -16,6 +16,7 @@ from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions, RunRecipe
 from clever.pretraining.trainer import Trainer
 
+from ..declared import declared
 from ..tiny_methods import PAIRS, REJECTED, tiny_method
 
 WIDTH, ROWS = 10, 6
@@ -184,9 +185,8 @@ def width_option(baseline: str) -> str:
     raise AssertionError(f"no option of {baseline} sets the width of its outputs")
 
 
-AS_WIDE_AS_ITS_INPUT = ("obow",)
-"""Baselines whose head returns the representation itself; their own test names their last layers."""
-OF_A_CHOSEN_WIDTH = [name for name in BASELINES if name not in AS_WIDE_AS_ITS_INPUT]
+OF_A_CHOSEN_WIDTH = [name for name in BASELINES if not declared("baselines", name, "AS_WIDE_AS_ITS_INPUT")]
+"""The others' heads return the representation itself; their own tests say so, and name their last layers."""
 
 
 @pytest.mark.parametrize("baseline", OF_A_CHOSEN_WIDTH)

@@ -27,6 +27,7 @@ TINY = {
     "pool_share": 0.5,
     "negatives": 4,
 }
+JOINED = {"queue_length": 32, "images_per_cluster": 4, "min_cluster": 1, "clustering_epoch": 0}
 
 ROWS, WIDTH, LENGTH, IMAGES = 4, 6, 20, 24
 POOL, NEGATIVES, T, MARGIN = 12, 5, 0.3, -0.4

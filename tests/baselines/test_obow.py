@@ -18,6 +18,7 @@ from clever.pretraining.trainer import Trainer
 from ..tiny_methods import tiny_method
 
 TINY = {"feature_maps": (0, 1), "vocabulary": 16, "hidden_dim": 12, "momentum": 0.9}
+AS_WIDE_AS_ITS_INPUT = True
 
 ROWS, WIDTH, WORDS, SHARPNESS, KAPPA = 4, 6, 9, 7.0, 3.0
 WIDTHS = 5, 3

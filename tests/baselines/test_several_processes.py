@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,25 +18,21 @@ from clever.baselines import BASELINES, HeadOutput, Samples
 from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
 from clever.execution.processes import joined_processes
 
+from ..declared import declared
 from ..tiny_methods import tiny_method
 
 ROWS, WIDTH, VIEWS = 8, 6, 2
 MAP_WIDTHS = 3, 4
-SETTINGS: dict[str, dict[str, Any]] = {
-    "moco_v2": {"queue_length": 4 * ROWS},
-    "mochi": {"queue_length": 4 * ROWS, "hardest": ROWS, "start_epoch": 0},
-    "interclr": {"queue_length": 4 * ROWS, "images_per_cluster": ROWS // 2, "min_cluster": 1, "clustering_epoch": 0},
-    "w_mse": {"whitening_size": ROWS},
-    "swav": {"prototypes": WIDTH, "queue_length": 2 * ROWS, "queue_start_epoch": 0},
-}
 
 
 def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
     kind, options = BASELINES[name]
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
+    # JOINED of its own test file: what suits batches of ROWS images, WIDTH wide.
+    joined = declared("baselines", name, "JOINED") or {}
     width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
-    baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | SETTINGS.get(name, {})))  # type: ignore[call-arg]
+    baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | joined))  # type: ignore[call-arg]
     baseline.prepare(2 * ROWS, MAP_WIDTHS)
     baseline.start_epoch(0)
     generator = torch.Generator().manual_seed(0)

@@ -23,6 +23,12 @@ from clever.results.records import Record, RunIdentity
 from .subjects import subject_of
 from .toys import TwoParts, coloured
 
+REHEARSALS = [("resnet10t_half", {})]
+WAITS = {
+    "evaluation/latents.py:evaluate": "features go to the device; scores",
+    "evaluation/regression.py:ridge": "a decomposition",
+}
+
 CPU = torch.device("cpu")
 RUN = RunIdentity("spirograph", "corner", "gradient", "spirograph", 0)
 

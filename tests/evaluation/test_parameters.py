@@ -31,6 +31,16 @@ from clever.results.records import Record, RunIdentity
 from .subjects import subject_of
 from .toys import TwoParts, coloured, store_of
 
+REHEARSALS = [("resnet10t_half", {"with_original": True})]
+WAITS = {
+    "evaluation/parameters.py:evaluate": "features go to the device; scores",
+    "evaluation/parameters.py:flip_accuracy": "scikit-learn fits on the host",
+    "evaluation/parameters.py:_Views.features.<locals>.view": "which images a batch holds, to take what was drawn",
+    "evaluation/regression.py:ridge_selected": "images that are held out",
+    "evaluation/regression.py:ridge_selected.<locals>.<listcomp>": "how many rows are fitted",
+    "evaluation/regression.py:ridge": "a decomposition",
+}
+
 RUN = RunIdentity("toy", "table", "dino+clever", "caug", 0)
 SIZE = 16
 CROPS = {"name": "baug", "jitter_probability": 0.0, "global_scale": (0.2, 0.6), "interpolation": "bilinear"}

@@ -35,6 +35,8 @@ from .objects import IR_DIM, BlockColours, objects_store
 from .subjects import subject_of
 from .toys import TwoParts, coloured
 
+NOT_REHEARSED = "it needs a trained predictor"
+
 RUN = RunIdentity("objects", "blocks", "sie", "pairs", 0)
 
 

@@ -18,6 +18,19 @@ from clever.evaluation.semi import SemiOptions, evaluate
 from .subjects import build, by_axes, subject_of
 from .toys import TwoParts, coloured
 
+REHEARSALS = [
+    ("resnet10t_half", {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"]}),
+    (
+        "resnet10t_half",
+        {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"], "core_tuning": {}},
+    ),
+]
+WAITS = {
+    "evaluation/fine_tuned.py:FineTuning.__init__": "the network goes to the device",
+    "evaluation/finetuning.py:_epoch": "the loss of an epoch",
+    "evaluation/fine_tuned.py:FineTuning._test": "how many are right",
+}
+
 QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "perturbations": ["orig"]}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
@@ -20,10 +20,7 @@ from clever.config import load_study
 from clever.data import Batches, Store
 from clever.earlier_runs import open_earlier
 from clever.errors import UserError
-from clever.evaluation.job import _subject, earlier_backbones
-from clever.evaluation.linear import LinearOptions
-from clever.evaluation.linear import evaluate as evaluate_linear
-from clever.evaluation.stages import StagesOptions, evaluate
+from clever.evaluation.job import earlier_backbones
 from clever.pretraining import stages as module
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions, StageOptions
@@ -188,40 +185,13 @@ def test_other_runs_than_before_are_rejected(chain: Any, digits_store: Store, tm
         open_earlier(str(tmp_path), digits_store.checksum)
 
 
-def test_the_protocol_probes_all_stages_together(chain: Any, digits_store: Store) -> None:
+def test_an_evaluation_gets_the_earlier_backbones(chain: Any) -> None:
     folder, _ = chain
-    settings: dict[str, Any] = {"epochs": 3, "training_views": "plain", "perturbations": ["orig"], "learning_rate": 1.0}
-    subjects = []
-    for number in ("0", "2"):
-        run = read_run(folder / number / "run.json")
-        subject = _subject(run, folder / number, digits_store.folder)
-        subjects.append(replace(subject, earlier=earlier_backbones(run)))
-    assert [len(subject.earlier) for subject in subjects] == [0, 2]
-
-    class Whole(type(subjects[1].backbone)):  # type: ignore[misc]
-        """The three networks by hand."""
-
-        def __init__(self) -> None:
-            torch.nn.Module.__init__(self)
-            self.name, self.feature_dim = "whole", 3 * subjects[1].backbone.feature_dim
-            self.all = torch.nn.ModuleList([*subjects[1].earlier, subjects[1].backbone])
-
-        def forward(self, images: Tensor) -> Tensor:
-            vectors = [network(images) for network in self.all]
-            return torch.cat([vector / vector.norm(dim=1, keepdim=True) for vector in vectors], 1)
-
-        def train(self, mode: bool = True) -> Any:
-            return torch.nn.Module.train(self, mode)
-
-    found = evaluate(subjects[1], StagesOptions.model_validate(settings))
-    expected = evaluate_linear(
-        replace(subjects[1], backbone=Whole(), features=None), LinearOptions.model_validate(settings)
-    )
-    assert {record.protocol for record in found} == {"stages"}
-    assert {record.part for record in found} == {"ALL"}
-    assert [record.value for record in found] == pytest.approx([record.value for record in expected])
-    alone = evaluate(subjects[0], StagesOptions.model_validate(settings))
-    assert len(alone) == len(found)
+    runs = [read_run(folder / number / "run.json") for number in ("0", "2")]
+    assert earlier_backbones(runs[0]) == ()
+    for number, backbone in enumerate(earlier_backbones(runs[1])):
+        saved = load_file(folder / str(number) / "backbone.safetensors")
+        assert all(torch.equal(value, saved[name]) for name, value in backbone.network.state_dict().items())
 
 
 STUDY = """

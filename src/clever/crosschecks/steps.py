@@ -32,7 +32,7 @@ def step_warnings(study: Study, stores: Path, data_root: str = DATA_ROOT) -> Ite
     """
     for block in study.blocks():
         images = training_images(study, block.data, stores, data_root)
-        an_epoch = 0 if images is None else steps_per_epoch(block, images)
+        an_epoch = 0 if images is None else steps_per_epoch(study, block, images)
         steps = an_epoch * block.optimisation.epochs
         if 0 < steps < FEWEST_STEPS:
             epochs = math.ceil(FEWEST_STEPS / an_epoch)

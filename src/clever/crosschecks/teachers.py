@@ -28,7 +28,7 @@ def teacher_warnings(study: Study, stores: Path, data_root: str = DATA_ROOT) -> 
         images = training_images(study, block.data, stores, data_root)
         if images is None:
             continue
-        steps = block.optimisation.epochs * steps_per_epoch(block, images)
+        steps = block.optimisation.epochs * steps_per_epoch(study, block, images)
         for name, method in block.methods.items():
             line = unmoved_teacher(method, steps) if steps else None
             if line is not None:

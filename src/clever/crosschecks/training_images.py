@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clever.crosschecks.prepared import stored_training_images
-from clever.data.counts import OBJECT_VIEWS, most_training_images
+from clever.data.counts import in_groups, most_training_images
 from clever.data.folder_files import training_files
 from clever.invocation import DATA_ROOT
 
@@ -33,8 +33,8 @@ def training_images(study: Study, name: str, stores: Path, data_root: str = DATA
     return most_training_images(options) if images is None else images
 
 
-def steps_per_epoch(block: Block, images: int) -> int:
+def steps_per_epoch(study: Study, block: Block, images: int) -> int:
     """Optimiser steps of an epoch; 0 if there are fewer images than a batch holds."""
     # Pairs take one step per batch of objects.
     paired = any(views.pairs for views in block.augmentations.values())
-    return (images // OBJECT_VIEWS if paired else images) // block.optimisation.batch_size
+    return in_groups(study.data[block.data], images, paired) // block.optimisation.batch_size

@@ -66,6 +66,7 @@ def torchvision_source(
         missing=partial(misplaced, folder),
         mean_class=mean_class,
         definition=repr(described),
+        words=f"reads the official layout in ``{folder}`` with torchvision",
     )
 
 

@@ -20,6 +20,14 @@ from clever.evaluation.quality.spectrum import alpha_req, rankme
 from ..subjects import by_axes, subject_of
 from ..toys import TwoParts, coloured
 
+REHEARSALS = [("resnet10t_half", {"views": 3, "alpha_last": 20})]
+WAITS = {
+    "evaluation/quality/protocol.py:evaluate": "the records, once",
+    "evaluation/quality/spectrum.py:rankme": "a decomposition",
+    "evaluation/quality/spectrum.py:alpha_req": "a decomposition",
+    "evaluation/quality/spectrum.py:lidar": "a decomposition",
+}
+
 PLAIN = ("rankme", "alpha_req", "uniformity", "penalty_entropy", "tolerance")
 
 

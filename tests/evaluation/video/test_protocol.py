@@ -18,6 +18,8 @@ from clever.evaluation.video.protocol import VideoOptions, evaluate
 from ..subjects import by_axes, subject_of
 from ..toys import coloured
 
+NOT_REHEARSED = "it reads its own data set"
+
 
 class Colours(Backbone):
     """Each patch of 8 px is its mean colour, and then, as the other part, a number that says nothing."""
