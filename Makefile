@@ -4,7 +4,7 @@
 PYTHON ?= python3
 
 # The SHA-256 of every file that may be installed is checked (requirements.hashes, from PyPI). HASHES=0 leaves this out, for a
-# package index with builds of its own.
+# package index with its own builds.
 HASHES ?= 1
 
 .PHONY: demo test lint docs crate faults gpu gpu-rehearsal environment hashes

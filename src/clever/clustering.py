@@ -30,7 +30,7 @@ def cluster_means(vectors: Tensor, labels: Tensor, clusters: int) -> Tensor:
 
 
 def nearest(vectors: Tensor, centroids: Tensor) -> Tensor:
-    """The centroid with the largest inner product, int64 [N]; a centroid of zeros is nobody's.
+    """The centroid with the largest inner product, int64 [N]; a centroid of zeros is never chosen.
 
     Args:
         vectors: float32 [N, K].

@@ -1,4 +1,4 @@
-"""Which images a baseline that reads samples is told of: pairs of photographs, and parts of an accumulated batch."""
+"""The samples that a baseline receives: pairs of photographs, and chunks of an accumulated batch."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_the_study_of_photographs_is_the_paper_s_in_miniature() -> None:
     """If this fails for a protocol or item that was added to imagenet100.yaml, add it to paper_cpu.yaml."""
     assert protocols(PHOTOGRAPHS) == protocols(PAPER) >= {"linear", "knn", "semi", "transfer", "video", "detection"}
     items = set(load_study(PHOTOGRAPHS).paper)
-    # The paper's SimSiam family has a study of its own, imagenet100_ddcl.
+    # The paper's SimSiam family has a separate study, imagenet100_ddcl.
     assert items == {*load_study(PAPER).paper, *load_study(PAPER.with_name("imagenet100_ddcl.yaml")).paper}
 
 

@@ -24,7 +24,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Place:
-    """Where a release lies: a local folder, or an address below which its files are.
+    """Location of a release: a local folder, or the address of the folder that holds its files.
 
     Args:
         text: a folder, ``file:///…`` or ``https://…``; ``http://`` only on this machine. It may name the manifest.
