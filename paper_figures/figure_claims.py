@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from names import seeds_label
-from parameter_counts import count_parameters
+from parameter_counts import parameters_to_compare
 from published_values import read_published
 from verdicts import Finding, find
 
@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_suffixes(arguments.output, style.SUFFIXES)
     runs = read_runs(arguments.runs) if arguments.runs else []
     numbers = Numbers(read_records(arguments.records))
-    findings = find(statements(numbers, count_parameters(runs)), unhealthy_runs(runs))
+    findings = find(statements(numbers, parameters_to_compare(runs)), unhealthy_runs(runs))
     published = published_differences(read_published(arguments.published))
     for output in arguments.output:
         style.save(draw(findings, published, arguments.study), output)
