@@ -3,7 +3,7 @@
 # from a different lock.
 PYTHON ?= python3
 
-.PHONY: demo test lint docs faults gpu gpu-rehearsal environment
+.PHONY: demo test lint docs crate faults gpu gpu-rehearsal environment
 
 demo: environment
 	@.venv/bin/snakemake --cores all
@@ -24,6 +24,18 @@ docs:
 	  && build/docs_env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt \
 	  && cp docs/requirements.txt build/docs_env/installed.txt; }
 	@NO_MKDOCS_2_WARNING=1 build/docs_env/bin/mkdocs build --strict --quiet
+
+# RO-Crates of two committed studies, validated without a network from an environment without PyTorch.
+crate: environment
+	@cmp -s tests/research_crate/requirements.txt build/crate_env/installed.txt || { \
+	  $(PYTHON) -m venv --clear build/crate_env \
+	  && build/crate_env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	       --requirement tests/research_crate/requirements.txt \
+	  && cp tests/research_crate/requirements.txt build/crate_env/installed.txt; }
+	@for study in cifar10_simclr paper_cpu; do \
+	  .venv/bin/clever provenance --crate build/crates/$$study.zip paper_figures/measured/$$study || exit; \
+	done
+	@build/crate_env/bin/python tests/research_crate/validate.py build/crates/cifar10_simclr.zip build/crates/paper_cpu.zip
 
 faults: environment
 	@OMP_NUM_THREADS=1 .venv/bin/python -m faults.run --output docs/faults.md

@@ -13,34 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from faults.bench import Bench, newest, sha256
+import yaml
+
+from faults.bench import DATA, Bench, make_recipe, newest, sha256
 from faults.row import Row, expect
 from faults.studies import ROOT
 
-RUN = "digits/tiny/dino+clever/caug/seed0"
-STUDY = """
-study: drill
-data:
-  digits: {source: digits, image_size: 16, train_limit: 64, test_limit: 32}
-backbones:
-  tiny: {name: resnet10t_half, image_size: 16}
-augmentations:
-  caug: {name: caug, global_size: 16, local_size: 8, local_views: 2}
-methods:
-  dino+clever:
-    baseline: {name: dino, out_dim: 64, hidden_dim: 32, bottleneck_dim: 16}
-    equivariance: {name: clever}
-pretrainings:
-  - data: digits
-    backbones: [tiny]
-    methods: [dino+clever]
-    augmentations: [caug]
-    optimisation: {epochs: 3, batch_size: 16, warmup_epochs: 1, learning_rate: 0.01}
-controls: []
-evaluations:
-  knn: {perturbations: [orig]}
-paper: [figure_loss_terms, report]
-"""
+RUN = make_recipe().run
 _NAMES = ("study", "Zoë's study 数字", "another study")
 
 
@@ -57,10 +36,36 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
     ]
 
 
+def study_of_the_run() -> str:
+    """A study whose only run is the bench's, without its online probe, which does not change the weights."""
+    recipe = make_recipe().model_dump(mode="json")
+    study = {
+        "study": "drill",
+        "data": {recipe["data"]: DATA},
+        "backbones": {recipe["backbone_name"]: recipe["backbone"]},
+        "augmentations": {recipe["augmentation_name"]: recipe["augmentation"]},
+        "methods": {recipe["method_name"]: recipe["method"]},
+        "pretrainings": [
+            {
+                "data": recipe["data"],
+                "backbones": [recipe["backbone_name"]],
+                "methods": [recipe["method_name"]],
+                "augmentations": [recipe["augmentation_name"]],
+                "seeds": [recipe["seed"]],
+                "optimisation": recipe["optimisation"],
+            }
+        ],
+        "controls": [],
+        "evaluations": {"knn": {"perturbations": ["orig"]}},
+        "paper": ["figure_loss_terms", "report"],
+    }
+    return yaml.safe_dump(study)
+
+
 def _orphan(bench: Bench, name: str, folder: Path) -> str:
     home = folder / name
     home.mkdir()
-    (home / "study.yaml").write_text(STUDY, encoding="utf-8")
+    (home / "study.yaml").write_text(study_of_the_run(), encoding="utf-8")
     output = home / "results" / "drill" / "runs" / RUN
     first = _start(home)
     _wait(lambda: newest(output) > 0 or first.poll() is not None, "the first state")

@@ -180,6 +180,25 @@ def labels_of(configuration: Configuration) -> tuple[str, str, str]:
     return backbone, method_label(backbone, method), configuration.augmentation
 
 
+def line_against_baseline(labels: tuple[str, ...], row: Configuration, columns: Iterable[Measurement]) -> Line:
+    """A line with one cell per column, each compared with the whole vector of the same run with the baseline alone.
+
+    A baseline alone has no parts: its whole vector is the reference of every part.
+    """
+    columns = tuple(columns)
+    alone = baseline_of(row)
+    return Line(
+        labels, tuple((row, what) for what in columns), tuple((alone, what._replace(part="ALL")) for what in columns)
+    )
+
+
+def published_elsewhere(numbers: Numbers, item: str, rows: Iterable[Configuration]) -> pd.DataFrame:
+    """The published values of an item on other data or backbones than those of ``rows``."""
+    printed = numbers.published[numbers.published["item"] == item]
+    ours = {(row.data, row.backbone) for row in rows}
+    return printed[[pair not in ours for pair in zip(printed["data"], printed["backbone"], strict=True)]]
+
+
 def perturbation_note(names: Iterable[str]) -> str:
     """What the perturbations are."""
     known = [f"{name}: {PERTURBATIONS[name]}" for name in names if name in PERTURBATIONS]

@@ -1,14 +1,12 @@
-"""What a method consists of, read off its own objects: parts, heads, layers and the terms of its objective.
-
-An add-on's file holds the words for its terms (``Equivariance.wordings``); a test compares their names and weights with
-the terms that training computes.
-"""
+"""What a method consists of, read off its own objects: parts, heads, layers and the terms of its objective."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from term_words import wordings
 
 WIDTH = 1000
 """Width of the representation that shares are computed for."""
@@ -57,7 +55,7 @@ def describe(name: str, options: Mapping[str, Any]) -> Description:
         options: its options, ``baseline`` and ``equivariance``.
 
     Raises:
-        UserError: the options are wrong.
+        UserError: the options, or the words for the add-on's terms, are wrong.
     """
     import torch
 
@@ -76,12 +74,12 @@ def describe(name: str, options: Mapping[str, Any]) -> Description:
     first = next(iter(objective.parts))
     settings = method.equivariance
     terms = []
-    for wording in objective.add_on.wordings:
-        weight = float(getattr(settings, wording.weight) if isinstance(wording.weight, str) else wording.weight)
-        if weight == 0 and wording.optional:
+    for term, wording in wordings(settings).items():
+        weight = wording.weight_in(settings)
+        if weight is None:
             continue
-        parts = (first,) if wording.parts is None else wording.parts
-        terms.append(Term(wording.name, weight, parts, wording.words.format(baseline=method.baseline.name)))
+        parts = (first,) if wording.parts == "first" else wording.parts
+        terms.append(Term(term, weight, parts, wording.words.format(baseline=method.baseline.name)))
     return Description(
         name=name,
         baseline=method.baseline.name,

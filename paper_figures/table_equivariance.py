@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arguments import run_script
-from grids import Grid, Line, Measurement, Numbers, baseline_of, draw, found_configurations, labels_of
+from grids import Grid, Measurement, Numbers, draw, found_configurations, labels_of, line_against_baseline
 from names import part_rank
 from tables import Table
 
@@ -64,12 +64,10 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
             lines = []
             for row in [row for row in rows if row.data == data]:
                 for part in parts if columns is not SIMILARITY else ["ALL"]:
-                    keys = tuple((row, Measurement(PROTOCOL, part, *where)) for where in columns.values())
-                    if any(key in numbers.measured for key in keys):
-                        # A baseline alone has no parts: its whole vector is what they are compared with.
-                        whole = tuple((baseline_of(row), what._replace(part="ALL")) for _, what in keys)
+                    cells = [Measurement(PROTOCOL, part, *where) for where in columns.values()]
+                    if any((row, cell) in numbers.measured for cell in cells):
                         labels = labels_of(row) if columns is SIMILARITY else (*labels_of(row), part)
-                        lines.append(Line(labels, keys, whole))
+                        lines.append(line_against_baseline(labels, row, cells))
             heads = ("backbone", "method", "augmentation", *(() if columns is SIMILARITY else ("part",)))
             grids.append(
                 Grid(

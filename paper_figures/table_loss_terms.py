@@ -8,13 +8,13 @@ from typing import Any
 from arguments import run_script
 from grids import (
     Grid,
-    Line,
     Measurement,
     Numbers,
     baseline_of,
     draw,
     found_configurations,
     labels_of,
+    line_against_baseline,
     perturbation_note,
 )
 from names import perturbation_rank
@@ -74,10 +74,10 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
                 label_heads=("backbone", "method", "augmentation", "L_CL", "L_Orth", "L_PReg"),
                 columns=tuple(perturbations),
                 lines=tuple(
-                    Line(
+                    line_against_baseline(
                         (*labels_of(row), *one),
-                        tuple((row, Measurement(PROTOCOL, "ALL", name)) for name in perturbations),
-                        tuple((baseline_of(row), Measurement(PROTOCOL, "ALL", name)) for name in perturbations),
+                        row,
+                        [Measurement(PROTOCOL, perturbation=name) for name in perturbations],
                     )
                     for row, one in here
                 ),

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arguments import run_script
-from grids import Grid, Line, Measurement, Numbers, baseline_of, draw, elsewhere_table, found_configurations, labels_of
+from grids import (
+    Grid,
+    Measurement,
+    Numbers,
+    draw,
+    elsewhere_table,
+    found_configurations,
+    labels_of,
+    line_against_baseline,
+)
 from tables import Table
 
 from clever.errors import UserError
@@ -27,11 +36,9 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
         lines = []
         for row in rows:
             if row.data == data:
-                keys = tuple((row, Measurement(PROTOCOL, metric=metric)) for metric in metrics)
-                alone = tuple((baseline_of(row), what) for _, what in keys)
-                backbone, method, augmentation = labels_of(row)
                 rotated = "yes" if numbers.recipe_of_views(row) in ROTATED else "no"
-                lines.append(Line((backbone, method, augmentation, rotated), keys, alone))
+                cells = [Measurement(PROTOCOL, metric=metric) for metric in metrics]
+                lines.append(line_against_baseline((*labels_of(row), rotated), row, cells))
         grids.append(
             Grid(
                 title=f"Comparison of methods: {data}",

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from arguments import run_script
 from grids import (
     Grid,
-    Line,
     Measurement,
     Numbers,
-    baseline_of,
     draw,
     found_configurations,
     labels_of,
+    line_against_baseline,
     perturbation_note,
 )
 from names import part_rank, perturbation_rank
@@ -63,15 +62,7 @@ def _grid(data: str, rows: list[Configuration], columns: list[Measurement], pert
         ),
         label_heads=("backbone", "method", "augmentation"),
         columns=tuple(_head(what) for what in columns),
-        lines=tuple(
-            Line(
-                labels_of(row),
-                tuple((row, what) for what in columns),
-                # A baseline alone has no parts: its whole vector is what the IR is compared with.
-                tuple((baseline_of(row), what._replace(part="ALL")) for what in columns),
-            )
-            for row in rows
-        ),
+        lines=tuple(line_against_baseline(labels_of(row), row, columns) for row in rows),
         compared="the method minus its baseline alone (whole vector)",
         notes=(perturbation_note([perturbation]),),
     )

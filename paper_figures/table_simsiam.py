@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from arguments import run_script
 from grids import (
     Grid,
-    Line,
     Measurement,
     Numbers,
-    baseline_of,
     draw,
     elsewhere_table,
     found_configurations,
     labels_of,
+    line_against_baseline,
     perturbation_note,
+    published_elsewhere,
 )
 from names import perturbation_rank, reference_of
 from tables import Table
@@ -51,10 +51,8 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
                 label_heads=("backbone", "method", "augmentation"),
                 columns=tuple(perturbations),
                 lines=tuple(
-                    Line(
-                        labels_of(row),
-                        tuple((row, Measurement(PROTOCOL, "ALL", name)) for name in perturbations),
-                        tuple((baseline_of(row), Measurement(PROTOCOL, "ALL", name)) for name in perturbations),
+                    line_against_baseline(
+                        labels_of(row), row, [Measurement(PROTOCOL, perturbation=name) for name in perturbations]
                     )
                     for row in rows
                     if row.data == data
@@ -63,9 +61,7 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
                 notes=(perturbation_note(perturbations),),
             )
         )
-    printed = numbers.published[numbers.published["item"] == ITEM]
-    configured = {(row.data, row.backbone) for row in rows}
-    printed = printed[[pair not in configured for pair in zip(printed["data"], printed["backbone"], strict=True)]]
+    printed = published_elsewhere(numbers, ITEM, rows)
     names = sorted(set(printed["perturbation"]), key=perturbation_rank)
     heads = {Measurement(PROTOCOL, "", name): name for name in names}
     note = "ResNet-50 on ImageNet-100; not comparable with numbers on other data or backbones."

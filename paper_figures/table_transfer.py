@@ -11,12 +11,13 @@ from grids import (
     Line,
     Measurement,
     Numbers,
-    baseline_of,
     draw,
     elsewhere_table,
     found_configurations,
     labels_of,
+    line_against_baseline,
     perturbation_note,
+    published_elsewhere,
 )
 from names import part_rank, perturbation_rank
 from summary import Configuration
@@ -70,9 +71,7 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
                     notes=(perturbation_note([perturbation]),),
                 )
             )
-    printed = numbers.published[numbers.published["item"] == ITEM]
-    configured = {(row.data, row.backbone) for row in rows}
-    printed = printed[[pair not in configured for pair in zip(printed["data"], printed["backbone"], strict=True)]]
+    printed = published_elsewhere(numbers, ITEM, rows)
     heads = {
         Measurement(f"transfer_linear+{name}", ""): str(name) for name in dict.fromkeys(printed["evaluation_data"])
     }
@@ -110,11 +109,10 @@ def _rank(table: tuple[str, str, str]) -> tuple[object, ...]:
 def _line(
     row: Configuration, part: str, columns: Sequence[str], metric: str, perturbation: str, numbers: Numbers
 ) -> Line | None:
-    keys = tuple((row, Measurement(protocol, part, perturbation, metric)) for protocol in columns)
-    if not any(key in numbers.measured for key in keys):
+    cells = [Measurement(protocol, part, perturbation, metric) for protocol in columns]
+    if not any((row, cell) in numbers.measured for cell in cells):
         return None
-    whole = tuple((baseline_of(row), Measurement(protocol, "ALL", perturbation, metric)) for protocol in columns)
-    return Line((*labels_of(row), part), keys, whole)
+    return line_against_baseline((*labels_of(row), part), row, cells)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

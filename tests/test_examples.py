@@ -39,18 +39,18 @@ def _blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def test_the_first_example_of_the_readme_trains() -> None:
+def test_the_second_example_of_the_readme_trains() -> None:
     names: dict[str, object] = {}
-    exec(compile(_blocks()[0], "README.md", "exec"), names)
+    exec(compile(_blocks()[1], "README.md", "exec"), names)
     losses = names["losses"]
     assert isinstance(losses, list)
     assert sum(losses[-8:]) < 0.9 * sum(losses[:8]), losses
 
 
-def test_the_second_example_of_the_readme_loads_a_run(
+def test_the_first_example_of_the_readme_loads_a_run(
     digits_store: Store, make_recipe: RecipeMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block = _blocks()[1]
+    block = _blocks()[0]
     (folder,) = re.findall(r'load\("([^"]+)"\)', block)
     recipe = make_recipe(optimisation={"epochs": 1})
     pretrain(recipe, digits_store, tmp_path / folder, ExecutionOptions(device="cpu"))

@@ -91,6 +91,19 @@ def test_blocks_are_frozen() -> None:
 
 def test_a_field_s_docstring_is_its_description() -> None:
     assert Cat.model_json_schema()["properties"]["lives"]["description"] == "How often it may fall."
+    assert Zoo.model_json_schema()["$defs"]["Cat"]["properties"]["lives"]["description"] == "How often it may fall."
+
+
+def test_an_inherited_field_keeps_its_description_unless_it_is_declared_again() -> None:
+    class Kitten(Cat):
+        lives: int = 3
+        """Fewer than a cat's."""
+
+    class Lion(Cat):
+        pass
+
+    assert Lion.field_docstrings() == Cat.field_docstrings()
+    assert Kitten.field_docstrings() == {**Cat.field_docstrings(), "lives": "Fewer than a cat's."}
 
 
 def test_nearest() -> None:

@@ -307,3 +307,42 @@ def test_a_damaged_run_is_named(results: Path, capsys: pytest.CaptureFixture[str
     run.write_text(content)
     assert main(["provenance", str(_files(results)["knn.json"])]) == 2
     assert f"error: {run}" in capsys.readouterr().err
+
+
+def test_a_crate_holds_the_runs_evaluations_and_weights(
+    original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crate = tmp_path / "crate"
+    given = ["--study", str(original.parent / "study.yaml"), "--crate", str(crate)]
+    assert main(["provenance", str(original), *given, "--weights"]) == 0
+    held = {path.relative_to(crate / "results").as_posix() for path in (crate / "results").rglob("*") if path.is_file()}
+    names = ("run.json", "metrics.csv", "backbone.safetensors")
+    expected = {f"runs/{RUN}/{name}" for name in names} | {f"evaluations/{RUN}/knn.json", "data/digits/store.json"}
+    assert held == expected | {"records.csv", "runs.json", "curves.csv", "SHA256SUMS"}
+    for name in held:
+        assert (crate / "results" / name).read_bytes() == (original / name).read_bytes()
+    graph = json.loads((crate / "ro-crate-metadata.json").read_text())["@graph"]
+    entities = {entity["@id"]: entity for entity in graph}
+    folder = f"results/runs/{RUN.replace('+', '%2B')}"
+    results = entities[f"#run/{RUN}"]["result"]
+    assert results == [{"@id": f"{folder}/backbone.safetensors"}, {"@id": f"{folder}/metrics.csv"}]
+    assert entities[f"#evaluation/{RUN}"]["result"]["@id"].endswith("/knn.json")
+    assert {"@id": f"{folder}/backbone.safetensors"} in entities[f"#evaluation/{RUN}"]["object"]
+    assert main(["provenance", str(crate)]) == 0
+    # The chain of a number works inside the crate too.
+    assert main(["provenance", str(crate / "results" / "evaluations" / RUN / "knn.json")]) == 0
+    capsys.readouterr()
+
+
+def test_a_crate_needs_the_weights_that_the_runs_describe(
+    results: Path, original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = results / "runs" / RUN / "backbone.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    given = ["--study", str(original.parent / "study.yaml"), "--crate", str(tmp_path / "crate")]
+    assert main(["provenance", str(results), *given, "--weights"]) == 2
+    assert "its SHA-256 is not the one in" in capsys.readouterr().err
+    assert not (tmp_path / "crate").exists()
+    assert main(["provenance", str(results), *given]) == 0

@@ -619,20 +619,45 @@ def _add_provenance(commands: _Commands) -> None:
         "provenance",
         "show where a number comes from, and check every link back to the data",
         "FILE is an evaluation's JSON, a records.csv or a run.json; the other links are searched in the same results "
-        "folder. Status 2 if two of them disagree.",
+        "folder. Status 2 if two of them disagree. With --crate, FILE is a study's results folder, and its records, "
+        "runs, tables and figures are written as an RO-Crate. If FILE is a crate, its files are compared with their "
+        "checksums.",
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the file that holds the number")
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="the file that holds the number, a results folder or a crate",
+    )
     for column in _RECORD_FILTERS:
         parser.add_argument(f"--{column}", metavar="NAME", help=f"only records of this {column}")
     parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument("--crate", type=Path, metavar="OUT", help="RO-Crate to write: a new folder, or a .zip file")
+    parser.add_argument(
+        "--study",
+        type=Path,
+        metavar="FILE",
+        help="with --crate: the study's file (default: found by the folder's name)",
+    )
+    parser.add_argument("--weights", action="store_true", help="with --crate: include the runs' backbones")
     parser.set_defaults(command=_provenance)
 
 
 def _provenance(arguments: argparse.Namespace) -> None:
-    from clever.provenance_chain import as_mapping, follow, shown
+    from clever.research_crate.checking import is_crate
 
     named = {column: getattr(arguments, column) for column in _RECORD_FILTERS}
-    chains = follow(arguments.files, {column: value for column, value in named.items() if value is not None})
+    chosen = {column: value for column, value in named.items() if value is not None}
+    if arguments.crate is not None or any(map(is_crate, arguments.files)):
+        _crate(arguments, [*chosen, *(["json"] if arguments.json else [])])
+        return
+    for option in ("study", "weights"):
+        if getattr(arguments, option):
+            raise UserError(f"--{option}: needs --crate OUT")
+    from clever.provenance_chain import as_mapping, follow, shown
+
+    chains = follow(arguments.files, chosen)
     if arguments.json:
         print(json.dumps([as_mapping(chain) for chain in chains], indent=2))
     else:
@@ -641,6 +666,27 @@ def _provenance(arguments: argparse.Namespace) -> None:
     if broken:
         more = f" (and {len(broken) - 1} more, see above)" if len(broken) > 1 else ""
         raise UserError(f"broken link: {broken[0]}{more}")
+
+
+def _crate(arguments: argparse.Namespace, unused: list[str]) -> None:
+    """Write the crate of a study, or check crates."""
+    from clever.research_crate.checking import check_crate
+    from clever.research_crate.contents import gather
+    from clever.research_crate.packing import write_crate
+
+    if unused:
+        raise UserError(f"--{unused[0]}: does not apply to a crate, which holds a whole study")
+    if arguments.crate is None:
+        for path in arguments.files:
+            print(f"{path}: {len(check_crate(path))} files, each with the size and SHA-256 that its description states")
+        return
+    if len(arguments.files) != 1:
+        raise UserError("--crate: give one FILE, the results folder of one study")
+    contents = gather(arguments.files[0], arguments.study, arguments.weights)
+    paths = write_crate(contents, arguments.crate)
+    print(f"{arguments.crate}: {len(paths)} files, {len(contents.runs)} runs, {len(contents.records)} records")
+    if contents.left_out:
+        print(f"left out, because they show images of a data set: {', '.join(contents.left_out)}")
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:

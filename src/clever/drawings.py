@@ -30,7 +30,7 @@ class Drawing:
     published: bool = True
     """Whether its script reads the values that others have published."""
     templates: tuple[str, ...] = ()
-    """Files of paper_figures that its script fills in or includes."""
+    """Files of paper_figures that its script fills in, includes or reads, as patterns."""
     optional: tuple[str, ...] = ()
     """Those of ``reads`` without which it is drawn if the committed records lack them."""
     embeds: bool = False
@@ -224,7 +224,9 @@ DRAWINGS: dict[str, Drawing] = {
     "figure_gallery": Drawing(
         *_FIGURE, (), published=False, uncommitted={"store": _first_store}, options={"views": _views}
     ),
-    "figure_overview": Drawing(*_FIGURE, (), published=False, options={"methods": _methods}),
+    "figure_overview": Drawing(
+        *_FIGURE, (), published=False, templates=("terms/*.yaml",), options={"methods": _methods}
+    ),
     "figure_robustness": Drawing(*_FIGURE, ("records",), shows="linear"),
     "figure_epochs": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_schedules),
     "figure_hyperparameters": Drawing(*_FIGURE, _BOTH, shows="linear", needs=_axis),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from clever.errors import UserError
@@ -44,7 +49,7 @@ class Options(BaseModel):
     Every field has a docstring that says when a reader would change it; it becomes the JSON schema's description.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -52,9 +57,49 @@ class Options(BaseModel):
         schema: CoreSchema = _numbers_alone(handler(source))
         return schema
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """pydantic's JSON schema with the docstrings of the fields as their descriptions.
+
+        pydantic's ``use_attribute_docstrings`` would parse the source of every block at every import, and only the
+        schema needs the descriptions.
+        """
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in cls.field_docstrings().items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema
+
+    @classmethod
+    def field_docstrings(cls) -> dict[str, str]:
+        """The docstring of each field that has one, including inherited fields."""
+        found: dict[str, str] = {}
+        for block in reversed(cls.__mro__):
+            if issubclass(block, Options):
+                found |= _field_docstrings(block)
+        return found
+
     def canonical(self, exclude: set[str] | None = None) -> str:
         """Sorted JSON without spaces and without the keys in ``exclude``; equal blocks yield equal text."""
         return json.dumps(self.model_dump(mode="json", exclude=exclude), sort_keys=True, separators=(",", ":"))
+
+
+def _field_docstrings(block: type) -> dict[str, str]:
+    """The docstrings below the fields that a class itself declares; none for a class without source."""
+    try:
+        source = inspect.getsource(block)
+    except OSError:  # made by pydantic's create_model
+        return {}
+    (declared,) = ast.parse(textwrap.dedent(source)).body
+    assert isinstance(declared, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, below in pairwise(declared.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            text = below.value
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                found[field.target.id] = inspect.cleandoc(text.value)
+    return found
 
 
 _Kind = TypeVar("_Kind", bound=Options)

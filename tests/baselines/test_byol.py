@@ -14,6 +14,8 @@ from clever.baselines import HeadOutput
 from clever.baselines.byol import Byol, ByolOptions
 from clever.errors import UserError
 
+TINY = {"momentum": 0.9}
+
 BYOL = Byol(ByolOptions(hidden_dim=12, out_dim=10))
 
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from clever.baselines import HeadOutput
 from clever.baselines.dino import Dino, DinoHead, DinoOptions
 
+TINY = {"out_dim": 16, "bottleneck_dim": 8, "freeze_last_layer_epochs": 0, "momentum": 0.9}
+
 SMALL = {"out_dim": 40, "hidden_dim": 24, "bottleneck_dim": 12}
 
 

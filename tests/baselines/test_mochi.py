@@ -11,6 +11,8 @@ from torch import Tensor
 from clever.baselines import HeadOutput
 from clever.baselines.mochi import Mochi, MochiOptions
 
+TINY = {"queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0}
+
 ROWS, WIDTH, LENGTH, HARDEST, AMONG, WITH = 4, 6, 20, 5, 3, 2
 SETTINGS = {
     **{"hidden_dim": 12, "out_dim": WIDTH, "queue_length": LENGTH, "hardest": HARDEST, "start_epoch": 2},

@@ -13,6 +13,8 @@ from clever.baselines import HeadOutput
 from clever.baselines.moco_v3 import MocoV3, MocoV3Options
 from clever.errors import UserError
 
+TINY = {"momentum": 0.9}
+
 
 def moco(**settings: Any) -> MocoV3:
     return MocoV3(MocoV3Options(hidden_dim=12, out_dim=10, **settings))

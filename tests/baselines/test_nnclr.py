@@ -13,6 +13,8 @@ from clever.baselines import HeadOutput
 from clever.baselines.nnclr import Nnclr, NnclrOptions
 from clever.errors import UserError
 
+TINY = {"queue_length": 64}
+
 ROWS, WIDTH, LENGTH = 5, 10, 12
 
 

@@ -1,6 +1,6 @@
 """Two processes over gloo against one: every baseline's loss, similarity and gradients are those of the whole batch.
 
-The file is also the program that the processes run: ``python test_several_processes.py RESULT``.
+The file is also the program that the processes run: ``python -m tests.baselines.test_several_processes RESULT``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from clever.baselines import BASELINES, HeadOutput, Samples
 from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
 from clever.execution.processes import joined_processes
 
+from ..tiny_methods import tiny_method
+
 ROWS, WIDTH, VIEWS = 8, 6, 2
 SETTINGS: dict[str, dict[str, Any]] = {
     "moco_v2": {"queue_length": 4 * ROWS},
@@ -32,7 +34,9 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
     kind, options = BASELINES[name]
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
-    baseline = kind(options.model_validate({"out_dim": WIDTH} | SETTINGS.get(name, {})))  # type: ignore[call-arg]
+    baseline = kind(
+        options.model_validate(tiny_method(name, "none")["baseline"] | {"out_dim": WIDTH} | SETTINGS.get(name, {}))
+    )  # type: ignore[call-arg]
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     head = baseline.make_head(4)
@@ -81,7 +85,8 @@ def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torc
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
-            [sys.executable, __file__, str(result)],
+            [sys.executable, "-m", "tests.baselines.test_several_processes", str(result)],
+            cwd=Path(__file__).parents[2],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

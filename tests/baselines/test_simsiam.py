@@ -13,6 +13,8 @@ from clever.baselines import HeadOutput
 from clever.baselines.simsiam import Simsiam, SimsiamOptions
 from clever.errors import UserError
 
+TINY = {"out_dim": 12, "predictor_dim": 6}
+
 SIMSIAM = Simsiam(SimsiamOptions(hidden_dim=12, out_dim=10, predictor_dim=4))
 
 

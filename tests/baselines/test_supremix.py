@@ -16,6 +16,8 @@ from clever.baselines.supremix import COLUMNS, Supremix, SupremixOptions, suprem
 from clever.config import load_study
 from clever.errors import UserError
 
+TINY = {"window": 3.0}
+
 ROWS, WIDTH, T, WINDOW = 4, 5, 0.4, 2.5
 TARGETS = torch.tensor([0.0, 1.0, 1.0, 3.0, 0.0, 2.0, 1.0, 6.0], dtype=torch.float64)
 

@@ -15,6 +15,8 @@ from clever.baselines import HeadOutput
 from clever.baselines.sinkhorn import sinkhorn
 from clever.baselines.swav import Swav, SwavOptions
 
+TINY = {"prototypes": 6, "freeze_prototypes_epochs": 0}
+
 SMALL = {"hidden_dim": 12, "out_dim": 6, "prototypes": 5}
 
 

@@ -20,6 +20,8 @@ from clever.randomness import make_generator, seeded
 
 from .encodings import diagnosis_of, terms_of
 
+TINY = {"hidden_dim": 12}
+
 WIDTH, ROWS = 6, 5
 
 

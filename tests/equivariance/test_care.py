@@ -16,6 +16,8 @@ from clever.randomness import make_generator, seeded
 
 from .encodings import terms_of
 
+TINY = {"images_per_chunk": 2}
+
 ROWS, WIDTH, CHUNK = 6, 5, 3
 
 

@@ -26,6 +26,8 @@ from clever.randomness import make_generator, seeded
 
 from .encodings import diagnosis_of, terms_of
 
+TINY = {"parameter_dim": 8}
+
 WIDTH, ROWS, TEMPERATURE = 6, 5, 0.3
 TINY = {"name": "equimod", "hidden_dim": 9, "out_dim": 4, "parameter_dim": 3, "temperature": TEMPERATURE}
 SOURCES: list[dict[str, Any]] = [

@@ -26,6 +26,8 @@ from clever.randomness import make_generator, seeded
 
 from .encodings import terms_of
 
+TINY = {"crop_size": 8}
+
 WIDTH, ROWS = 6, 5
 NORMALISATION: Normalisation = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 TINY = {"name": "essl", "crop_size": 4, "hidden_dims": (7, 8)}

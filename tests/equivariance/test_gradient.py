@@ -17,6 +17,8 @@ from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator, seeded
 
+TINY = {"draws": 3, "upper_limit": 1e6}
+
 RecipeMaker = Callable[..., RunRecipe]
 N, D, DRAWS = 3, 3, 4
 

@@ -15,6 +15,8 @@ from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded
 
+TINY = {"images": 4, "projector_dim": 8, "feature_map": 1}
+
 IMAGES, CHANNELS, SIDE, WIDTH, TEMPERATURE = 6, 3, 2, 4, 0.4
 
 

@@ -25,6 +25,8 @@ from clever.randomness import make_generator, seeded
 
 from .encodings import diagnosis_of, terms_of
 
+TINY = {"hidden_dim": 24, "out_dim": 24}
+
 ROWS, WIDTH = 6, 12
 VICREG = {"name": "vicreg", "invariance_weight": 10, "variance_weight": 0, "covariance_weight": 0}
 

@@ -16,6 +16,8 @@ from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded
 
+TINY = {"experts": 2}
+
 ROWS, WIDTH, OUT, EXPERTS = 5, 4, 3, 2
 
 

@@ -15,6 +15,8 @@ from clever.randomness import make_generator, seeded
 
 from .encodings import terms_of
 
+TINY = {"transformation_dim": 4, "hypernetwork_start": "equal_length"}
+
 ROWS, WIDTH, CODE, TEMPERATURE = 6, 4, 3, 0.2
 
 

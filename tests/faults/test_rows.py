@@ -7,6 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from clever.config import parse_study
+from faults.bench import make_recipe
+from faults.workflow import RUN, study_of_the_run
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,3 +33,8 @@ def test_files_made_to_harm(tmp_path: Path) -> None:
     assert {row[0] for row in rows} == {"| 10"}
     assert all(row[2] == row[3] for row in rows)
     assert sum(int(row[2]) for row in rows) >= 7
+
+
+def test_the_workflow_s_study_trains_the_bench_s_run() -> None:
+    recipes = parse_study(yaml.safe_load(study_of_the_run()), "study").recipes()
+    assert recipes == {RUN: make_recipe().model_copy(update={"online_probe": None})}

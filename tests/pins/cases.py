@@ -6,6 +6,8 @@ from typing import Any
 
 from clever.pretraining.recipe import RunRecipe
 
+from ..tiny_methods import tiny_method
+
 SIDE = 16
 
 _BASELINES = (
@@ -21,13 +23,6 @@ _TINY: dict[str, dict[str, Any]] = {
     "nnclr": {"hidden_dim": 12, "out_dim": 8, "queue_length": 32},
 }
 _TINY_PROJECTOR = {"hidden_dim": 12, "out_dim": 8}
-_TINY_ADD_ONS: dict[str, dict[str, Any]] = {
-    "gradient": {"draws": 3, "upper_limit": 1e6},
-    "essl": {"crop_size": 8, "hidden_dims": (12,)},
-    "augself": {"hidden_dim": 12},
-    "equimod": {"hidden_dim": 12, "out_dim": 8, "parameter_dim": 8},
-    "sie": {"hidden_dim": 24, "out_dim": 24},
-}
 _PARTNERS = {
     "gradient": ("dino", "simsiam"),
     "essl": ("dino", "simclr"),
@@ -106,7 +101,7 @@ def _recipe(
             "method_name": "tiny",
             "method": {
                 "baseline": head,
-                "equivariance": {"name": add_on} | _TINY_ADD_ONS.get(add_on, {}) | (settings or {}),
+                "equivariance": tiny_method(baseline, add_on)["equivariance"] | (settings or {}),
             },
             "augmentation_name": "tiny",
             "augmentation": replaced.get("augmentation", views),

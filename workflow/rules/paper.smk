@@ -19,7 +19,7 @@ for item, drawing in DRAWINGS.items():
             **drawing.inputs(study, lacking),
             **setup.uncommitted(drawing),
             script=figures / f"{item}.py",
-            templates=[figures / name for name in drawing.templates],
+            templates=sorted(file for name in drawing.templates for file in figures.glob(name)),
             captions=[captions / f"{name}.rst" for name in contained_items(study)] if drawing.embeds else [],
             published=published if drawing.published else [],
             code=setup.code(f"draw/{item}", drawing_code(figures / f"{item}.py", package.parent)),

@@ -96,7 +96,7 @@ def _storage(tensor: Tensor) -> int:
 
 
 def backbone_table() -> str:
-    """The five backbones of the paper as a Markdown table, counted and published; part of README.md."""
+    """The five backbones of the paper as a Markdown table, counted and published; part of docs/backbones.md."""
     lines = [
         "| backbone | parameters (M) | published | MACs at 224 px (G) | published | at 96 px (G) | features | "
         "IR \\| EF | memory of a step, 128 images of 224 px (GB) |",

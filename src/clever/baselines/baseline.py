@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
@@ -65,6 +65,10 @@ class Head(nn.Module, ABC):
 
 HeadKind = TypeVar("HeadKind", bound=Head)
 
+Compared = Literal["projections", "predictions", "scores"]
+"""What a loss compares: the projector's outputs alone, a predictor's outputs with projections, or scores of
+prototypes."""
+
 
 class Baseline(nn.Module, ABC, Generic[HeadKind]):
     """A way of comparing views, with the state that its loss needs (a centre, a queue, ...).
@@ -80,6 +84,9 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     accepts_local_views: ClassVar[bool]
     """True: the student may see any number of small local views in addition to the two global views. False: a run with
     local views is rejected before it trains."""
+
+    compares: ClassVar[Compared] = "projections"
+    """What the loss compares. Add-ons that replace the head's outputs or its layers ask for it."""
 
     views_apart: ClassVar[bool] = False
     """True: every view goes through backbone and head in a separate pass, so that BatchNorm normalises each view with

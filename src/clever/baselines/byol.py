@@ -52,6 +52,7 @@ class Byol(Baseline[PredictionHead]):
     """
 
     has_momentum_teacher = True
+    compares = "predictions"
     accepts_local_views = False
     views_apart = True
     evaluates_teacher = False

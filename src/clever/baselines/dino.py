@@ -100,6 +100,7 @@ class Dino(Baseline[DinoHead]):
     """
 
     has_momentum_teacher = True
+    compares = "scores"
     accepts_local_views = True
     centre: Tensor
 

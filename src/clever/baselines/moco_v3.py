@@ -61,6 +61,7 @@ class MocoV3(Baseline[PredictionHead]):
     """
 
     has_momentum_teacher = True
+    compares = "predictions"
     accepts_local_views = False
     views_apart = True
     evaluates_teacher = False

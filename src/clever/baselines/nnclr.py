@@ -54,6 +54,7 @@ class Nnclr(Baseline[PredictionHead]):
     """
 
     has_momentum_teacher = False
+    compares = "predictions"
     accepts_local_views = False
     queue: Tensor
 

@@ -51,6 +51,7 @@ class Simsiam(Baseline[PredictionHead]):
     """
 
     has_momentum_teacher = False
+    compares = "predictions"
     accepts_local_views = False
     views_apart = True
 

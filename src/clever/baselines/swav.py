@@ -104,6 +104,7 @@ class Swav(Baseline[SwavHead]):
     """
 
     has_momentum_teacher = False
+    compares = "scores"
     accepts_local_views = True
     queue: Tensor
 

@@ -21,7 +21,7 @@ from clever.augmentation.views import FIRST, SECOND, varied_space
 from clever.baselines.mlp import make_mlp
 from clever.collectives import gather_rows
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 
 class AugselfOptions(EquivarianceOptions):
@@ -44,11 +44,6 @@ class Augself(Equivariance):
     Raises:
         UserError: the views have no random parameters.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("augself", "transformation between the two views", "augself_weight"),
-    )
 
     def __init__(self, options: AugselfOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

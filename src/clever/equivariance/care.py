@@ -17,7 +17,7 @@ from torch import Tensor
 from clever.augmentation import ExtraView, ParameterSpace, View
 from clever.baselines.contrast import scaled_products
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 COPIES = "chunk_1", "chunk_2"
 
@@ -49,11 +49,6 @@ class Care(Equivariance):
     The embedding is the projection of the baseline's head. The two copies are two further images for the backbone,
     which doubles a step's cost for two-view baselines. BatchNorm normalises each copy over the batch, not over a chunk.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("care", "change of angles under a shared transformation", "care_weight", parts=("ALL",)),
-    )
 
     def __init__(self, options: CareOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

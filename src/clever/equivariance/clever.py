@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from clever.augmentation import ParameterSpace
 from clever.baselines import Head
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.ddcl import JOINT_ENTROPY, ORTHOGONALITY, SplitOptions, ir_and_ef, joint_entropy, orthogonality
-from clever.equivariance.equivariance import CONTRAST, Equivariance, Wording
+from clever.equivariance.ddcl import SplitOptions, ir_and_ef, joint_entropy, orthogonality
+from clever.equivariance.equivariance import Equivariance
 
 
 class CleverOptions(SplitOptions):
@@ -46,13 +46,6 @@ class Clever(Equivariance):
     >>> sorted(terms)
     ['contrast', 'head_norm', 'orthogonality']
     """
-
-    wordings = (
-        CONTRAST,
-        ORTHOGONALITY,
-        Wording("head_norm", "difference of the heads' squared norms", "head_norm_weight", parts=("IR", "EF")),
-        JOINT_ENTROPY,
-    )
 
     def __init__(self, options: CleverOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(*ir_and_ef(options, feature_dim))

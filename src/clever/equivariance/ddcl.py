@@ -18,7 +18,7 @@ from clever.backbones.representation import Rounding, Split
 from clever.baselines.contrast import scaled_products
 from clever.collectives import gather_rows
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Part, Wording
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 
 
 class SplitOptions(EquivarianceOptions):
@@ -47,19 +47,9 @@ class DdclOptions(SplitOptions):
     name: Literal["ddcl"] = "ddcl"
 
 
-ORTHOGONALITY = Wording(
-    "orthogonality", "similarity of the views' EF, driven to 0", "orthogonality_weight", parts=("EF",)
-)
-JOINT_ENTROPY = Wording(
-    "joint_entropy", "density of IR and EF together, lowered", "joint_entropy_weight", optional=True
-)
-
-
 class Ddcl(Equivariance):
     """Attraction on the IR (``contrast``), and the same baseline's similarity on the EF, minimised to zero
     (``orthogonality``)."""
-
-    wordings = (CONTRAST, ORTHOGONALITY, JOINT_ENTROPY)
 
     def __init__(self, options: DdclOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(*ir_and_ef(options, feature_dim))

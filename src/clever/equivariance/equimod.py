@@ -24,7 +24,7 @@ from clever.baselines.mlp import make_mlp
 from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 UNAUGMENTED = "unaugmented"
 
@@ -98,11 +98,6 @@ class Equimod(Equivariance):
     Raises:
         UserError: the views have no random parameters.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("equimod", "a view's embedding, predicted from its parameters", "equimod_weight"),
-    )
 
     def __init__(self, options: EquimodOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor, nn
 
 from clever.augmentation import ExtraView, View, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.backbones.representation import Split
-from clever.baselines import BaselineOptions, Head
+from clever.baselines import AnyBaseline, BaselineOptions, Head
 from clever.equivariance.batch import Batch, Term
 from clever.options import Options
 
@@ -47,8 +46,12 @@ class EquivarianceOptions(Options):
         """
         return None
 
-    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
-        """Why the add-on cannot work with this baseline, and what would work; None if it can."""
+    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
+        """Why the add-on cannot work with this baseline, and what would work; None if it can.
+
+        Decide by what ``kind`` declares (``compares``, ``reads_samples``), not by names: a new baseline must get the
+        right answer.
+        """
         return None
 
 
@@ -68,27 +71,6 @@ def whole(feature_dim: int) -> dict[str, Part]:
     return {"ALL": Part(slice(0, feature_dim))}
 
 
-@dataclass(frozen=True)
-class Wording:
-    """How figures name a term of the objective."""
-
-    name: str
-    """The term's name in ``Equivariance.terms``."""
-    words: str
-    """A few words on the quantity that the term lowers; ``{baseline}`` is replaced by the baseline's name."""
-    weight: str | float = 1.0
-    """The option that holds the term's weight, or the weight itself."""
-    parts: tuple[str, ...] | None = ()
-    """The parts of the representation whose heads the term reads; None: the first part. Empty if it reads the add-on's
-    layers or the features."""
-    optional: bool = False
-    """Whether the term is left out when its weight is 0."""
-
-
-CONTRAST = Wording("contrast", "loss of {baseline} between the views", parts=None)
-"""Wording of the baseline's own loss, as ``batch.contrast`` computes it."""
-
-
 class Equivariance(ABC):
     """Defines which parts of the representation get a head, which further layers are trained, and what is optimised.
 
@@ -102,8 +84,6 @@ class Equivariance(ABC):
         split: how the representation divides into IR and EF; None without a split.
     """
 
-    wordings: ClassVar[tuple[Wording, ...]]
-    """Every term that :meth:`terms` can return, in its order."""
     feature_maps: tuple[int, ...] = ()
     """Numbers of the backbone's feature maps that the terms use (``Backbone.forward_with_maps``): the student's and the
     teacher's encodings then hold them for every view and every extra image."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from clever.augmentation import AugmentationOptions, ExtraView, ParameterSpace, View, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 from clever.equivariance.transformations import CLASSES, GROUPS, GroupName
 
 CROP = "small_crop"
@@ -88,11 +88,6 @@ class Essl(Equivariance):
     Every member of the group is applied to every image's small crop, and the backbone encodes all k N images in one
     pass. The head takes the representation, before any projection.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("essl", "which transformation was applied to the crop", "essl_weight"),
-    )
 
     def __init__(self, options: EsslOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

@@ -19,7 +19,7 @@ from clever.augmentation import ParameterSpace, ViewOptions
 from clever.augmentation.views import FIRST
 from clever.backbones import BackboneOptions
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 
 class GradientOptions(EquivarianceOptions):
@@ -53,11 +53,6 @@ class GradientOptions(EquivarianceOptions):
 
 class Gradient(Equivariance):
     """The baseline on the whole representation, and ``gradient`` on the features of the first view."""
-
-    wordings = (
-        CONTRAST,
-        Wording("gradient", "change of the features with the view's colours", "gradient_weight"),
-    )
 
     def __init__(self, options: GradientOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

@@ -7,7 +7,6 @@ returns a positive g that is harder than p (jingwu6:models/generator.py, models/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -15,10 +14,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
-from clever.baselines import BaselineOptions, HeadOutput
+from clever.baselines import AnyBaseline, BaselineOptions, HeadOutput
 from clever.baselines.mlp import make_mlp
 from clever.equivariance.batch import Batch, ComparedPart, Term
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 
 class HallucinatorOptions(EquivarianceOptions):
@@ -32,13 +31,13 @@ class HallucinatorOptions(EquivarianceOptions):
     """Width of the network's two hidden layers; null is twice the width of the baseline's outputs, as the authors
     have it."""
 
-    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
-        if baseline.name == "supremix":
+    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
+        if kind.reads_samples:
             return (
-                "hallucinator makes positives of single images, but supremix compares images by their targets; choose "
-                "another baseline"
+                f"hallucinator makes positives of single images, but {baseline.name} compares images by their targets; "
+                "choose another baseline"
             )
-        if baseline.name in ("dino", "swav"):
+        if kind.compares == "scores":
             return (
                 f"hallucinator makes positives from embeddings, but {baseline.name} compares scores of prototypes; "
                 "choose another baseline"
@@ -56,11 +55,6 @@ class Hallucinator(Equivariance):
     replaced at a time, and a hallucinated positive is not a negative of its own image; both are choices of ours, as are
     all baselines but simsiam, simclr and moco_v2.
     """
-
-    wordings = (
-        replace(CONTRAST, weight=0.5),
-        Wording("hallucination", "the same loss on hallucinated positives", 0.5, parts=None),
-    )
 
     def __init__(self, options: HallucinatorOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

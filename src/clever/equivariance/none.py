@@ -6,7 +6,7 @@ from typing import Literal
 
 from clever.augmentation import ParameterSpace
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 
 class NoneOptions(EquivarianceOptions):
@@ -17,8 +17,6 @@ class NoneOptions(EquivarianceOptions):
 
 class NoEquivariance(Equivariance):
     """One head on ALL, one term: ``contrast``."""
-
-    wordings = (CONTRAST,)
 
     def __init__(self, options: NoneOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

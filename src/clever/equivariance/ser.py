@@ -18,7 +18,7 @@ from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.baselines.contrast import scaled_products
 from clever.equivariance.batch import Batch, Encoded, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 
 UPRIGHT, TURNED = "upright", "turned"
 
@@ -69,10 +69,6 @@ class Ser(Equivariance):
     """
 
     teacher_sees_extra = True
-    wordings = (
-        CONTRAST,
-        Wording("ser", "cells of a turned map", "ser_weight"),
-    )
 
     def __init__(self, options: SerOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

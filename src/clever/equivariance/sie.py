@@ -35,7 +35,7 @@ from clever.backbones.representation import Split
 from clever.baselines.vicreg import covariance, variance_hinge
 from clever.collectives import gather_rows, process_count
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Part, Wording
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 from clever.equivariance.hypernetwork import Start
 from clever.equivariance.predictor import Predictor, PredictorShape
 from clever.errors import UserError
@@ -80,14 +80,6 @@ class Sie(Equivariance):
     Raises:
         UserError: the views have no random parameters, or one part would be empty.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("equivariance", "error of the EF predicted for the other view", "equivariance_weight"),
-        Wording("variance", "spread of the EF's embedding, kept above 1", "variance_weight"),
-        Wording("predicted_variance", "spread of the prediction, kept above 1", "predicted_variance_weight"),
-        Wording("covariance", "covariances of the EF's embedding", "covariance_weight"),
-    )
 
     def __init__(self, options: SieOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         self.halves = Split(feature_dim, options.separation_ratio)

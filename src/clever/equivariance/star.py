@@ -17,21 +17,15 @@ from torch import Tensor, nn
 from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
 from clever.augmentation.views import FIRST, SECOND, varied_space
 from clever.backbones import BackboneOptions
-from clever.baselines import BaselineOptions, Head, HeadOutput
+from clever.baselines import AnyBaseline, BaselineOptions, Head, HeadOutput
 from clever.baselines.contrast import gather_projections
 from clever.baselines.mlp import last_layer_parameters, make_mlp
 from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Part, Wording
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
 
 UNAUGMENTED = "unaugmented"
-
-# Their loss needs the projections alone.
-_PROJECTORS_ALONE = (
-    *("simclr", "dcl", "dclw", "mv_infonce", "mv_dhel", "barlow_twins", "vicreg"),
-    *("w_mse", "cacr", "groco", "lejepa", "visreg", "moco_v2", "mochi"),
-)
 
 
 class StarOptions(EquivarianceOptions):
@@ -55,11 +49,11 @@ class StarOptions(EquivarianceOptions):
             return f"star predicts views from the un-augmented image, and {views.name} has none; use augmented images"
         return None
 
-    def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
-        if baseline.name not in _PROJECTORS_ALONE:
+    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
+        if kind.compares != "projections":
             return (
                 f"star replaces the baseline's projector, and {baseline.name} needs further layers on top of its own; "
-                f"choose one of {', '.join(_PROJECTORS_ALONE)}"
+                "choose a baseline that compares projections alone, for example simclr, vicreg or moco_v2"
             )
         return None
 
@@ -114,11 +108,6 @@ class Star(Equivariance):
     Raises:
         UserError: the views have no random parameters.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("star", "a view's embedding, predicted from its parameters", "star_weight", parts=("ALL",)),
-    )
 
     def __init__(self, options: StarOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__({"ALL": Part(slice(0, feature_dim), make_head=self._make_head)})

@@ -20,7 +20,7 @@ from clever.baselines.contrast import gather_projections
 from clever.baselines.mlp import make_mlp
 from clever.baselines.simclr import nt_xent
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import CONTRAST, Equivariance, EquivarianceOptions, Wording, whole
+from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
 from clever.equivariance.hypernetwork import Hypernetwork, Start
 
 
@@ -56,12 +56,6 @@ class Stl(Equivariance):
     The authors share crop, colour jitter and grayscale between two images, and draw flip and blur for each image; here
     the images share all parameters of a view. Contrast, the authors' first term, is the baseline's.
     """
-
-    wordings = (
-        CONTRAST,
-        Wording("stl", "features, moved as another image's were", "equivariance_weight"),
-        Wording("transformation", "one transformation, seen on two images", "transformation_weight"),
-    )
 
     def __init__(self, options: StlOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

@@ -7,6 +7,7 @@ ImageNet-C was made.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -104,18 +105,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
         for part, where in parts.items()
     }
     records: list[Record] = []
-
-    def record(part: str, perturbation: str, metric: str, value: float, n: int) -> None:
-        records.append(
-            subject.record(
-                protocol="corruption",
-                part=part,
-                perturbation=perturbation,
-                metric=metric,
-                value=value,
-                n=n,
-            )
-        )
+    record = partial(subject.record, protocol="corruption")
 
     def score(features: Tensor, right: Tensor) -> dict[str, float]:
         features = features.to(subject.device)
@@ -125,7 +115,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
     clean = score(extractor.perturbed("test", "orig"), right)
     corrupted: dict[str, dict[tuple[str, int], float]] = {part: {} for part in parts}
     for part in parts:
-        record(part, "orig", "top1", clean[part], len(test_labels))
+        records.append(record(part=part, perturbation="orig", metric="top1", value=clean[part], n=len(test_labels)))
     for name in options.corruptions:
         for severity in sorted(set(options.severities)):
             if options.root is None:
@@ -137,11 +127,16 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
                 right = found.labels.to(subject.device)
             for part, value in score(features, right).items():
                 corrupted[part][name, severity] = value
-                record(part, f"{name}_{severity}", "top1", value, len(right))
+                records.append(
+                    record(part=part, perturbation=f"{name}_{severity}", metric="top1", value=value, n=len(right))
+                )
     for part in parts:
         if clean[part] > 0.0:
             for name, value in relative_accuracy(corrupted[part], clean[part]).items():
-                record(part, "corrupted" if name == "mean" else name, "relative_top1", value, len(right))
+                perturbation = "corrupted" if name == "mean" else name
+                records.append(
+                    record(part=part, perturbation=perturbation, metric="relative_top1", value=value, n=len(right))
+                )
     return records
 
 

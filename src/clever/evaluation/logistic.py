@@ -7,6 +7,7 @@ augmentation, no learning rate. `clever.evaluation.logistic_regression` holds th
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Annotated, Self
 
 import torch
@@ -95,21 +96,10 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
             progress=pace.step,
         )
     records: list[Record] = []
-
-    def record(part: str, perturbation: str, metric: str, value: float) -> None:
-        records.append(
-            subject.record(
-                protocol="logistic",
-                part=part,
-                perturbation=perturbation,
-                metric=metric,
-                value=value,
-                n=len(test_labels),
-            )
-        )
-
+    record = partial(subject.record, protocol="logistic", n=len(test_labels))
     for part, search in found.items():
-        record(part, "orig", "penalty", search.classifier.penalty)
+        penalty = search.classifier.penalty
+        records.append(record(part=part, perturbation="orig", metric="penalty", value=penalty))
         if search.unconverged:
             print(
                 f"logistic {part}: {search.unconverged} of {options.penalties + 1} fits stopped at max_iterations "
@@ -120,6 +110,7 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
         features: Tensor = extractor.perturbed("test", perturbation).to(subject.device)
         for part, search in found.items():
             predictions = search.classifier.predict(features[:, parts[part]])
-            record(part, perturbation, "top1", accuracy(predictions, test_labels))
-            record(part, perturbation, "mean_class", mean_class_accuracy(predictions, test_labels))
+            for metric, score in (("top1", accuracy), ("mean_class", mean_class_accuracy)):
+                value = score(predictions, test_labels)
+                records.append(record(part=part, perturbation=perturbation, metric=metric, value=value))
     return records

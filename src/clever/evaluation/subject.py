@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import torch
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from torch import Tensor
 from clever.backbones import Backbone
 from clever.data import Store
 from clever.evaluation.shared_features import SharedFeatures
-from clever.results.records import Record, RunIdentity
+from clever.results.records import Measured, Record, RunIdentity
 
 PredictorFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Features [N, D] and relative parameters [N, R] to the features' embeddings and the predicted ones, [N, E] each."""
@@ -62,26 +62,7 @@ class Subject:
         """Save a JSON value with the records, such as the ids of chosen images."""
         self.notes[key] = value
 
-    def record(
-        self,
-        *,
-        protocol: str,
-        part: str,
-        perturbation: str,
-        metric: str,
-        value: float,
-        n: int,
-        selection: Literal["last", "best"] = "last",
-        epoch: int = 0,
-    ) -> Record:
-        """A record of this run under the protocol's name, with the variant's behind it."""
-        return self.identity.record(
-            protocol=protocol + self.variant,
-            part=part,
-            perturbation=perturbation,
-            metric=metric,
-            value=value,
-            n=n,
-            selection=selection,
-            epoch=epoch,
-        )
+    def record(self, **measured: Unpack[Measured]) -> Record:
+        """A record of this run under the protocol's name, followed by the variant's."""
+        record = self.identity.record(**measured)
+        return replace(record, protocol=record.protocol + self.variant)

@@ -66,7 +66,8 @@ def pairs(per_baseline: int) -> list[tuple[str, str]]:
 
     def refused(baseline: str, add_on: str) -> bool:
         options = EQUIVARIANCES[add_on][1].model_validate({"name": add_on})
-        return options.baseline_refusal(BASELINES[baseline][1].model_validate({"name": baseline})) is not None
+        kind, its_options = BASELINES[baseline]
+        return options.baseline_refusal(its_options.model_validate({"name": baseline}), kind) is not None
 
     found = [(baseline, add_on) for add_on in order[:per_baseline] for baseline in BASELINES]
     return [pair for pair in found if not refused(*pair)]

@@ -46,7 +46,7 @@ class MethodOptions(Options):
 
     @model_validator(mode="after")
     def _add_on_fits(self) -> Self:
-        reason = self.equivariance.baseline_refusal(self.baseline)
+        reason = self.equivariance.baseline_refusal(self.baseline, BASELINES[self.baseline.name][0])
         if reason is not None:
             raise ValueError(reason)
         return self

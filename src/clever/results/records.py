@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict, Unpack
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -22,13 +22,28 @@ from clever.results.differing import first_difference, value_at
 from clever.results.run_description import warn_of_unsealed
 from clever.results.run_id import RunId
 from clever.results.tables import read_bytes, read_table, require_names, require_unique, tidy, to_numbers, write_table
+from clever.sealed import check_seal, sealed
 
 if TYPE_CHECKING:
     import pandas as pd
-from clever.sealed import check_seal, sealed
 
 FORMAT = 2
 """Format of evaluation files. Format 1 has no checksum of the content and is still read."""
+
+
+class Measured(TypedDict):
+    """The fields of a :class:`Record` that a protocol gives; the others describe the run."""
+
+    protocol: str
+    part: str
+    perturbation: str
+    metric: str
+    value: float
+    n: int
+    selection: NotRequired[Literal["last", "best"]]
+    """last if left out."""
+    epoch: NotRequired[int]
+    """0 if left out."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +54,7 @@ class RunIdentity(RunId):
     recipe_digest: str = ""
     data_checksum: str = ""
 
-    def record(
-        self,
-        *,
-        protocol: str,
-        part: str,
-        perturbation: str,
-        metric: str,
-        value: float,
-        n: int,
-        selection: Literal["last", "best"] = "last",
-        epoch: int = 0,
-    ) -> Record:
+    def record(self, **measured: Unpack[Measured]) -> Record:
         """A record of this run."""
         return Record(
             run=self.run,
@@ -59,14 +63,14 @@ class RunIdentity(RunId):
             method=self.method,
             augmentation=self.augmentation,
             seed=self.seed,
-            protocol=protocol,
-            part=part,
-            perturbation=perturbation,
-            metric=metric,
-            value=value,
-            n=n,
-            selection=selection,
-            epoch=epoch,
+            protocol=measured["protocol"],
+            part=measured["part"],
+            perturbation=measured["perturbation"],
+            metric=measured["metric"],
+            value=measured["value"],
+            n=measured["n"],
+            selection=measured.get("selection", "last"),
+            epoch=measured.get("epoch", 0),
             commit=self.commit,
             recipe_digest=self.recipe_digest,
             data_checksum=self.data_checksum,
