@@ -33,28 +33,34 @@ BAND = "#ececec"
 
 
 def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[PublishedDifference]], study: str) -> Figure:
-    """One panel per unit, one row per statement; positive differences are to the right.
+    """One panel per unit, one row per measured statement; positive differences are to the right.
+
+    The statements that the study did not measure are listed in a line at the top.
 
     Black: mean over comparisons and seeds, with its interval over seeds. Coloured, above it: the mean over seeds of
     every comparison of CLeVER. Hollow, below it: the same differences of published values, from other data, backbones
     and schedules. Grey: differences that count as none.
 
     Args:
-        findings: what to draw, in this order.
+        findings: every statement, measured or not, in this order.
         published: statement key to published differences.
         study: its name, for the title.
     """
+    measured = [finding for finding in findings if finding.pooled.difference is not None]
+    lacking = [finding.statement.key for finding in findings if finding.pooled.difference is None]
     panels = {
-        unit: [finding for finding in findings if finding.statement.unit == unit]
-        for unit in dict.fromkeys(finding.statement.unit for finding in findings)
+        unit: [finding for finding in measured if finding.statement.unit == unit]
+        for unit in dict.fromkeys(finding.statement.unit for finding in measured)
     }
-    looks = style.marks({one.method for finding in findings for one in finding.statement.claimed})
-    seeds = sorted({len(finding.pooled.by_seed) for finding in findings if finding.pooled.by_seed})
+    looks = style.marks({one.method for finding in measured for one in finding.statement.claimed})
+    seeds = sorted({len(finding.pooled.by_seed) for finding in measured if finding.pooled.by_seed})
     with style.house_style():
-        figure = style.new_figure(8.8, 1.7 + 0.56 * len(findings))
+        figure = style.new_figure(8.8, 1.9 + 0.56 * len(measured))
         ratios = [len(rows) + 0.6 for rows in panels.values()]
-        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)
-        for axes, (unit, rows) in zip(grid[:, 0], panels.items(), strict=True):
+        grid = figure.subplots(max(len(panels), 1), 1, squeeze=False, height_ratios=ratios or None)
+        if not panels:
+            grid[0, 0].set_axis_off()
+        for axes, (unit, rows) in zip(grid[:, 0], panels.items(), strict=False):
             for place, finding in enumerate(rows):
                 _draw_row(axes, -place, finding, published.get(finding.statement.key, ()), looks)
             margin = rows[0].statement.margin
@@ -68,6 +74,13 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
         shown = seeds_label(seeds[-1], seeds[0]) if seeds else "no seeds"
         title = f"The paper's claims, measured by {study} ({shown}, last epoch)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        if lacking:
+            grid[0, 0].set_title(
+                "\n".join(textwrap.wrap(f"Not measured by this study: {', '.join(lacking)}", 100)),
+                fontsize=8,
+                fontweight="normal",
+                color=style.MUTED,
+            )
         figure.legend(handles=_legend(looks), loc="outside lower left", ncols=2, alignment="left")
     return figure
 

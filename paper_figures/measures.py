@@ -8,7 +8,7 @@ from names import METRICS, PROTOCOLS
 
 MAIN_PROTOCOLS = ("linear", "knn", "logistic", "semi", "transfer", "latents")
 """The protocols that a study's main table shows, the first that it has."""
-MAIN_METRICS = ("top1", "mean_class", "mean_mse", "j_and_f", "box_ap", "r2_angle")
+MAIN_METRICS = ("top1", "mean_class", "mean_mse", "j_and_f", "box_ap", "r2_angle", "relative_distance")
 """The metrics that stand for their protocol, the first that it has."""
 MAIN_PERTURBATIONS = ("orig", "views")
 

@@ -1,7 +1,8 @@
 """One small file for each set of source files that counts for a job: the job's only input for them.
 
-A job depends on about ninety modules, and Snakemake handles every input of every job, which took half the time of a plan.
-The file has one line per module, its SHA-256 and its path, so a difference between two versions names the modules.
+A job depends on about ninety modules, and Snakemake handles every input of every job: 21,000 in a plan of the whole
+paper. The file has one line per module, its SHA-256 and its path, so a difference between two versions names the
+modules.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which code counts for a job: the files whose change makes its result outdated.
 
 The workflow writes their sums into one input of each job (``clever.code_sums``), and ``run.json`` holds a digest of
-those that trained the run. They are computed (see ``clever.code_closure``); only the entries and the borders are declared
-here.
+those that trained the run. They are computed (see ``clever.code_closure``); only the entries and the borders are
+declared here.
 """
 
 from __future__ import annotations
