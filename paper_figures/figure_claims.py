@@ -27,6 +27,9 @@ AXIS_LABELS = {
     "R²": "difference in R² of the rotation angle",
     SHARE: "difference in relative distance (g1, g2), relative error (g3) or CKA (g4)",
 }
+MOST_NAMED = 10
+"""With more methods than this, all comparisons look the same: so many colours and markers cannot be told apart."""
+ANY_METHOD = style.Mark("#0072B2", "o")
 LABEL_WIDTH = 52
 """Characters per line of a statement."""
 BAND = "#ececec"
@@ -52,10 +55,12 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
         unit: [finding for finding in measured if finding.statement.unit == unit]
         for unit in dict.fromkeys(finding.statement.unit for finding in measured)
     }
-    looks = style.marks({one.method for finding in measured for one in finding.statement.claimed})
+    methods = {one.method for finding in measured for one in finding.statement.claimed}
+    looks = style.marks(methods) if len(methods) <= MOST_NAMED else dict.fromkeys(methods, ANY_METHOD)
+    legend = _legend(looks)
     seeds = sorted({len(finding.pooled.by_seed) for finding in measured if finding.pooled.by_seed})
     with style.house_style():
-        figure = style.new_figure(8.8, 1.9 + 0.56 * len(measured))
+        figure = style.new_figure(8.8, 1.3 + 0.1 * len(legend) + 0.56 * len(measured))
         ratios = [len(rows) + 0.6 for rows in panels.values()]
         grid = figure.subplots(max(len(panels), 1), 1, squeeze=False, height_ratios=ratios or None)
         if not panels:
@@ -81,7 +86,7 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
                 fontweight="normal",
                 color=style.MUTED,
             )
-        figure.legend(handles=_legend(looks), loc="outside lower left", ncols=2, alignment="left")
+        figure.legend(handles=legend, loc="outside lower left", ncols=2, alignment="left")
     return figure
 
 
@@ -136,9 +141,10 @@ def _label(finding: Finding) -> str:
 
 
 def _legend(looks: Mapping[str, style.Mark]) -> list[Line2D | Patch]:
+    named = looks.items() if len(looks) <= MOST_NAMED else [(f"each of {len(looks)} methods", ANY_METHOD)]
     compared = [
         Line2D([], [], color=look.colour, marker=look.marker, linestyle="none", label=f"{method}, one comparison")
-        for method, look in looks.items()
+        for method, look in named
     ]
     return [
         Line2D(

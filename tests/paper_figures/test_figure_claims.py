@@ -104,3 +104,15 @@ def test_nothing_measured_is_drawn_empty() -> None:
     [axes] = figure.axes
     assert places(axes, INK, "o") == []
     assert not axes.axison
+
+
+def test_many_methods_share_one_mark() -> None:
+    """The legend would be longer than the figure."""
+    gains = tuple(compared(f"method{number}+clever − method{number}", {0: float(number)}) for number in range(30))
+    figure = figure_claims.draw(find([Statement("a", "a", "top-1 is higher", gains)], []), {}, "made_up")
+    [axes], [legend] = figure.axes, figure.legends
+    drawn = places(axes, figure_claims.ANY_METHOD.colour, figure_claims.ANY_METHOD.marker)
+    assert drawn == [(float(number), 0.2) for number in range(30)]
+    assert "each of 30 methods, one comparison" in [text.get_text() for text in legend.get_texts()]
+    figure.draw_without_rendering()
+    assert axes.get_window_extent().height > 0.2 * figure.bbox.height
