@@ -3,7 +3,11 @@
 # from a different lock.
 PYTHON ?= python3
 
-.PHONY: demo test lint docs crate faults gpu gpu-rehearsal environment
+# The SHA-256 of every file that may be installed is checked (requirements.hashes, from PyPI). HASHES=0 leaves this out, for a
+# package index with its own builds.
+HASHES ?= 1
+
+.PHONY: demo test lint docs crate faults gpu gpu-rehearsal environment hashes
 
 demo: environment
 	@.venv/bin/snakemake --cores all
@@ -22,6 +26,7 @@ docs:
 	@cmp -s docs/requirements.txt build/docs_env/installed.txt || { \
 	  $(PYTHON) -m venv --clear build/docs_env \
 	  && build/docs_env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt \
+	  && build/docs_env/bin/python -m pip check \
 	  && cp docs/requirements.txt build/docs_env/installed.txt; }
 	@NO_MKDOCS_2_WARNING=1 build/docs_env/bin/mkdocs build --strict --quiet
 
@@ -31,6 +36,7 @@ crate: environment
 	  $(PYTHON) -m venv --clear build/crate_env \
 	  && build/crate_env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	       --requirement tests/research_crate/requirements.txt \
+	  && build/crate_env/bin/python -m pip check \
 	  && cp tests/research_crate/requirements.txt build/crate_env/installed.txt; }
 	@for study in cifar10_simclr paper_cpu; do \
 	  .venv/bin/clever provenance --crate build/crates/$$study.zip paper_figures/measured/$$study || exit; \
@@ -60,6 +66,14 @@ environment:
 	  || { echo "error: $(PYTHON) is not Python 3.11 or newer; name one that is: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }; \
 	  echo "installing requirements.lock into .venv (about 6 GB, minutes)" \
 	  && $(PYTHON) -m venv --clear .venv \
-	  && .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock \
+	  && if [ "$(HASHES)" = 0 ]; then set -- --requirement requirements.lock; \
+	     else set -- --require-hashes --requirement requirements.hashes; fi \
+	  && .venv/bin/python -m pip install --quiet --disable-pip-version-check "$$@" \
 	  && .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
 	  && cp requirements.lock .venv/installed.lock; }
+
+# requirements.hashes from requirements.lock, after a change to it.
+hashes:
+	@test -x build/uv_env/bin/uv || { $(PYTHON) -m venv --clear build/uv_env && build/uv_env/bin/python -m pip install --quiet uv==0.13.9; }
+	@build/uv_env/bin/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate --python-version 3.11 \
+	  --custom-compile-command "make hashes" --output-file requirements.hashes requirements.lock

@@ -7,8 +7,8 @@
 
 Compared: the path from uint8 pixels in memory to normalised float batches in the main process.
 
-* ``pillow``: the authors' recipe (``main_dino.py:607-751``) rebuilt from torchvision's transforms on Pillow images in
-  a DataLoader with two workers. Decoding, which it would also need, is excluded.
+* ``pillow``: the authors' augmentation (``main_dino.py:607-751``) rebuilt from torchvision's transforms on Pillow
+  images in a DataLoader with two workers. Decoding, which it would also need, is excluded.
 * ``kornia``: the nearest transforms of kornia on the same device. An approximation: its crops are not antialiased,
   its colours are drawn and ordered once per batch, its elastic field is smoothed differently.
 
@@ -99,7 +99,7 @@ class Pillow(Contender):
     name = "pillow"
 
     def __init__(self, case: Case, images: list[np.ndarray], workers: int) -> None:
-        dataset = PillowViews(images, pillow_recipes(case.options))
+        dataset = PillowViews(images, pillow_pipelines(case.options))
         self.loader = DataLoader(dataset, case.batch_size, num_workers=workers, persistent_workers=workers > 0)
         self.iterator: Any = None
 
@@ -115,28 +115,28 @@ class Kornia(Contender):
     name = "kornia"
 
     def __init__(self, case: Case, images: list[np.ndarray], device: torch.device) -> None:
-        self.recipes = kornia_recipes(case.options)
+        self.pipelines = kornia_pipelines(case.options)
         self.pixels = pad(images)[0].to(device)
         self.batch_size = case.batch_size
 
     def batches(self) -> Iterator[list[Tensor]]:
         for pixels in torch.split(self.pixels, self.batch_size):
             images = pixels.float().div_(255)
-            yield [recipe(images) for recipe in self.recipes]
+            yield [pipeline(images) for pipeline in self.pipelines]
 
 
 class PillowViews(Dataset[list[Tensor]]):
     """The authors' dataset: every access makes all views of one image."""
 
-    def __init__(self, images: list[np.ndarray], recipes: list[Callable[[Image.Image], Tensor]]) -> None:
-        self.images, self.recipes = images, recipes
+    def __init__(self, images: list[np.ndarray], pipelines: list[Callable[[Image.Image], Tensor]]) -> None:
+        self.images, self.pipelines = images, pipelines
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> list[Tensor]:
         image = Image.fromarray(self.images[index])
-        return [recipe(image) for recipe in self.recipes]
+        return [pipeline(image) for pipeline in self.pipelines]
 
 
 class PillowBlur:
@@ -162,10 +162,10 @@ def view_list(options: AugmentationOptions) -> list[tuple[int, tuple[float, floa
     ]
 
 
-def pillow_recipes(options: AugmentationOptions) -> list[Callable[[Image.Image], Tensor]]:
-    """The views of a recipe as torchvision transforms of Pillow images."""
+def pillow_pipelines(options: AugmentationOptions) -> list[Callable[[Image.Image], Tensor]]:
+    """The views of an augmentation as torchvision transforms of Pillow images."""
     o = options
-    recipes: list[Callable[[Image.Image], Tensor]] = []
+    pipelines: list[Callable[[Image.Image], Tensor]] = []
     for size, scale, blur, solarise in view_list(o):
         steps: list[Any] = [
             transforms.RandomResizedCrop(size, scale=scale, interpolation=InterpolationMode.BICUBIC),
@@ -185,16 +185,16 @@ def pillow_recipes(options: AugmentationOptions) -> list[Callable[[Image.Image],
         if solarise:
             steps.append(transforms.RandomSolarize(o.solarise_threshold, solarise))
         steps += [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        recipes.append(transforms.Compose(steps))
-    return recipes
+        pipelines.append(transforms.Compose(steps))
+    return pipelines
 
 
-def kornia_recipes(options: AugmentationOptions) -> list[Callable[[Tensor], Tensor]]:
+def kornia_pipelines(options: AugmentationOptions) -> list[Callable[[Tensor], Tensor]]:
     """kornia's closest approximation of the views."""
     import kornia.augmentation as K
 
     o = options
-    recipes: list[Callable[[Tensor], Tensor]] = []
+    pipelines: list[Callable[[Tensor], Tensor]] = []
     taps = (int(8 * o.elastic_sigma + 1) | 1,) * 2
     for size, scale, blur, solarise in view_list(o):
         steps: list[Any] = [
@@ -215,8 +215,8 @@ def kornia_recipes(options: AugmentationOptions) -> list[Callable[[Tensor], Tens
         if solarise:
             steps.append(K.RandomSolarize(thresholds=(0.5, 0.5), additions=(0.0, 0.0), p=solarise))
         steps.append(K.Normalize(torch.tensor(MEAN), torch.tensor(STD)))
-        recipes.append(K.AugmentationSequential(*steps, data_keys=["input"]))
-    return recipes
+        pipelines.append(K.AugmentationSequential(*steps, data_keys=["input"]))
+    return pipelines
 
 
 def make_images(case: Case, photographs: Path | None) -> list[np.ndarray]:

@@ -70,7 +70,10 @@ def ours(arguments: argparse.Namespace, store: Store) -> Callable[[], None]:
     if device.type == "cpu":
         keep_freed_memory()  # as pre-training does
     batches = Batches(store.split("train"), arguments.batch, seed=0, device=device)
-    trainer = Trainer(recipe_for(arguments), store.mean, store.std, len(batches), device, arguments.compile)
+    images = len(store.split("train"))
+    trainer = Trainer(
+        recipe_for(arguments), store.mean, store.std, len(batches), device, arguments.compile, training_images=images
+    )
     done = 0
 
     def epoch() -> None:

@@ -76,12 +76,12 @@ class Stepper:
     def __init__(self, arguments: Namespace, equivariance: str) -> None:
         self.device = torch.device(arguments.device)
         recipe = recipe_for(arguments, equivariance)
-        self.trainer = Trainer(recipe, MEAN, STD, 1, self.device, arguments.compile)
+        self.trainer = Trainer(recipe, MEAN, STD, 1, self.device, arguments.compile, training_images=arguments.images)
         side, count = VIEWS[arguments.views]["source"], arguments.images
         generator = torch.Generator().manual_seed(0)
         coarse = torch.randint(0, 256, (count, 3, side // 8, side // 8), generator=generator).float()
         pixels = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear").byte()
-        rows = torch.arange(count)
+        rows = torch.arange(count, device=self.device)
         self.batch = ImageBatch(pixels.to(self.device), torch.full((count, 2), side), rows, rows)
         self.iteration = 10  # past the epochs in which the last layers are frozen: here an epoch is one step
 

@@ -1,11 +1,13 @@
 """MkDocs hook: pages that are elsewhere in the repository, and links that leave ``docs``.
 
 GitHub shows the Markdown files where they are; the site shows the same files. A link to a page of the site leads to the
-page. A link to any other file leads to a copy of it under ``files/``. A link to a folder without a page becomes text.
+page. A link to any other file leads to a copy of it under ``files/``. A link to a folder without a page becomes text. A
+notebook also becomes a page.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -67,13 +69,25 @@ def rewrite(page: str, text: str) -> str:
     return "".join(parts).replace("<details>", '<details markdown="1">')
 
 
+def notebook_page(notebook: str) -> str:
+    """A notebook as Markdown: its text, and its code in blocks."""
+    parts = []
+    for cell in json.loads(notebook)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages and the linked files from outside ``docs``."""
     for page, source in PAGES.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    for source in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        page = f"notebooks/{source.stem}.md"
+        files.append(File.generated(config, page, content=notebook_page(source.read_text(encoding="utf-8"))))
     wanted: set[str] = set()
     for file in files.documentation_pages():
-        wanted |= targets(file.src_uri, Path(str(file.abs_src_path)).read_text(encoding="utf-8"))
+        wanted |= targets(file.src_uri, file.content_string)
     for source in sorted(wanted):
         path = site_path(source)
         if path is not None and path.startswith("files/") and path not in files.src_uris:

@@ -122,7 +122,7 @@ def _refused(bench: Bench, output: Path, *texts: str, prepare: Preparation | Non
 def _other_recipe(bench: Bench, folder: Path) -> str:
     other = make_recipe({"learning_rate": 0.02})
     digests = f"(recipe {make_recipe().digest}, now {other.digest})"
-    texts = ("optimisation.learning_rate was ", " and is 0.02", digests, "restore that to go on")
+    texts = ("optimisation.learning_rate was ", " and is 0.02", digests, "restore it to continue")
     return _refused(bench, bench.copy_halfway(folder), *texts, recipe=other)
 
 

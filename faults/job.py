@@ -83,7 +83,7 @@ class Job:
         while not condition():
             if self.status() is not None:
                 return False
-            expect(time.monotonic() < deadline, f"waited in vain for {what}: {self.said[-300:]}")
+            expect(time.monotonic() < deadline, f"timed out waiting for {what}: {self.said[-300:]}")
             time.sleep(0.003)
         return True
 

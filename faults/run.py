@@ -16,6 +16,7 @@ from clever.provenance import hardware
 from faults import (
     damaged,
     disk,
+    exports,
     flips,
     hostile,
     images,
@@ -43,6 +44,7 @@ GROUPS = (
     neighbours.rows,
     not_finite.rows,
     studies.rows,
+    exports.rows,
     hostile.rows,
     unreadable.rows,
     surroundings.rows,

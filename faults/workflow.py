@@ -116,7 +116,7 @@ def _finish(process: subprocess.Popen[str]) -> str:
 def _wait(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        expect(time.monotonic() < deadline, f"waited in vain for {what}")
+        expect(time.monotonic() < deadline, f"timed out waiting for {what}")
         time.sleep(0.01)
 
 

@@ -18,7 +18,7 @@ from summary import Configuration
 
 from clever.errors import UserError
 from clever.results.records import read_records
-from clever.results.run_id import PIXELS, UNTRAINED
+from clever.results.run_id import PIXELS, UNTRAINED, setting
 
 PROTOCOL = "equivariance"
 METRIC = "relative_distance"
@@ -52,6 +52,9 @@ def read_curves(records: pd.DataFrame, metric: str = METRIC) -> dict[str, dict[L
         UserError: there is no record of the protocol.
     """
     chosen = records[(records["protocol"] == PROTOCOL) & (records["metric"] == metric)]
+    # The runs of an ablation's axis have a figure of their own, unless there is nothing else.
+    varied = chosen[["method", "augmentation"]].map(lambda name: setting(str(name)) is not None).any(axis=1)
+    chosen = chosen if chosen[~varied]["method"].eq(UNTRAINED).all() else chosen[~varied]
     if chosen.empty:
         raise UserError(f"no record of protocol {PROTOCOL} with the metric {metric}; add evaluations.{PROTOCOL}")
     found: dict[str, dict[Line, dict[float, list[float]]]] = {name: {} for name in OPERATIONS}

@@ -1,4 +1,4 @@
-"""What the training augmentations and the test perturbations of a study do, on images of its own store."""
+"""What the training augmentations and the test perturbations of a study do, on images of its store."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def panels(store: Store, views: dict[str, Any], images: int) -> list[Panel]:
 
 
 def _training(store: Store, batch: ImageBatch, name: str, options: dict[str, Any], side: int) -> Panel:
-    """The views of one recipe, of two draws. A recipe that shows photographs as they are has none."""
+    """The views of one augmentation, of two draws. One that shows photographs as they are has none."""
     import torch
 
     from clever.augmentation import VIEW_MAKERS, make_view_maker, perturb

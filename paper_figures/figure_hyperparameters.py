@@ -98,7 +98,7 @@ def own_value(numbers: Numbers, plain: Configuration, option: str) -> str | None
             return (
                 f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value).lower()
             )
-    if option.startswith("ef_baseline."):  # what the EF's head does not set, it has from the baseline
+    if option.startswith("ef_baseline."):  # options that the EF's head does not set are the baseline's
         return own_value(numbers, plain, option.partition(".")[2])
     return None
 

@@ -105,8 +105,9 @@ class Numbers:
             return None
         return paired_difference(_frame(self.measured[key]), _frame(self.measured[reference]))
 
-    def recipe_of_views(self, configuration: Configuration) -> str:
-        """Which training recipe (baug, caug, caug_plus, ...) made a configuration's views, whatever its name is."""
+    def augmentation_of(self, configuration: Configuration) -> str:
+        """The augmentation (baug, caug, caug_plus, ...) that made a configuration's views, whatever the study calls
+        it."""
         prefix = "/".join(configuration) + "/"
         recipe: Mapping[str, Any] = next(
             (run["recipe"] for name, run in self.runs.items() if name.startswith(prefix)), {}
@@ -114,10 +115,10 @@ class Numbers:
         return str((recipe.get("augmentation") or {}).get("name", unvaried(configuration.augmentation)))
 
     def printed_for(self, key: Key) -> Printed | None:
-        """The published value of a cell; an augmentation under another name counts as its recipe."""
+        """The published value of a cell; an augmentation under another name counts as what it is."""
         if key in self.printed or setting(key[0].augmentation) is not None:
             return self.printed.get(key)
-        return self.printed.get((key[0]._replace(augmentation=self.recipe_of_views(key[0])), key[1]))
+        return self.printed.get((key[0]._replace(augmentation=self.augmentation_of(key[0])), key[1]))
 
     def where(self, configuration: Configuration, seeds: Iterable[int]) -> list[str]:
         """The run ids of a configuration."""
@@ -310,7 +311,7 @@ def elsewhere_table(title: str, note: str, values: pd.DataFrame, heads: Mapping[
 
     Args:
         title: of the table.
-        note: its caption: why the values are not beside ours.
+        note: its caption: why the values are not next to ours.
         values: rows of ``read_published``.
         heads: the columns to show, by what was measured; ``part`` is ignored, because each part has a row.
     """

@@ -9,7 +9,7 @@ from names import METRICS, PROTOCOLS
 MAIN_PROTOCOLS = ("linear", "knn", "logistic", "semi", "transfer", "latents")
 """The protocols that a study's main table shows, the first that it has."""
 MAIN_METRICS = ("top1", "mean_class", "mean_mse", "j_and_f", "box_ap", "r2_angle", "relative_distance")
-"""The metrics that stand for their protocol, the first that it has."""
+"""The main metric of a protocol: the first of these that it has."""
 MAIN_PERTURBATIONS = ("orig", "views")
 
 
@@ -61,10 +61,10 @@ def protocol_rank(protocol: str) -> tuple[object, ...]:
 
 
 def main_metric(metrics: Iterable[str]) -> str:
-    """The metric that stands for a protocol, out of those on record."""
+    """The main metric of a protocol, out of those on record."""
     return min(metrics, key=metric_rank)
 
 
 def metric_rank(metric: str) -> tuple[int, str]:
-    """Sort key: the metrics that stand for their protocol first, then the others by name."""
+    """Sort key: the main metrics first, then the others by name."""
     return (MAIN_METRICS.index(metric) if metric in MAIN_METRICS else len(MAIN_METRICS), metric)

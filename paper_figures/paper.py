@@ -40,7 +40,7 @@ TABLES = (
     Item(
         "Table 8 (v1)",
         "Printed in the authors' repository (performance.png): linear probe on ImageNet-100 after 200 epochs, DINO and "
-        "CLeVER on five backbones beside SimCLR, BYOL, MoCo and others, with standard deviations.",
+        "CLeVER on five backbones next to SimCLR, BYOL, MoCo and others, with standard deviations.",
         ("table_methods",),
         guessed=False,
     ),
@@ -173,7 +173,7 @@ def render(studies: Studies) -> str:
         "The paper (arXiv 2406.00262) has 10 tables and 8 figures. Its text was not available to us: what we know",
         "comes from the authors' two repositories and the abstract's page. An item marked † is inferred: we know how",
         "many items there are, but not this one's number or exact content. Values that our sources print are in",
-        "`paper_figures/published/` and appear beside ours; where there is none, tables and figures say so.",
+        "`paper_figures/published/` and appear next to ours; where there is none, tables and figures say so.",
         "",
         "## Tables",
         "",

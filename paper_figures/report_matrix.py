@@ -301,7 +301,7 @@ def _title(columns: Sequence[Column]) -> str:
 
 
 def _heads(columns: Sequence[Column]) -> list[str]:
-    """What tells the columns apart: protocol variant, metric and perturbation."""
+    """What distinguishes the columns: protocol variant, metric and perturbation."""
     several = {name: len({getattr(column, name) for column in columns}) > 1 for name in Column._fields}
     heads = []
     for column in columns:

@@ -123,11 +123,11 @@ def checks(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]], unhealthy: 
     found = []
     trained = sorted(set(records["run"][records["method"] != UNTRAINED]))
     if trained:
-        sick = sum(run in unhealthy for run in trained)
+        failed = sum(run in unhealthy for run in trained)
         known = {str(run["run"]) for run in runs}
         unknown = sum(run not in known and run not in unhealthy for run in trained)
-        text = f"{len(trained) - sick - unknown} of {len(trained)} runs healthy"
-        found.append(Check(text + (f", {unknown} of unknown health" if unknown else ""), not sick and not unknown))
+        text = f"{len(trained) - failed - unknown} of {len(trained)} runs healthy"
+        found.append(Check(text + (f", {unknown} of unknown health" if unknown else ""), not failed and not unknown))
     column = main_columns(records)[0]
     numbers, falling = Numbers(records), measures.lower_is_better(column.metric)
     gained = _over_untrained(numbers, column)

@@ -46,8 +46,8 @@ CAPTIONS = {
         "often a linear classifier's prediction survives a shift by at most an eighth of the side."
     ),
     "Similarity of IR and EF": (
-        "Linear CKA (unbiased) and mean canonical correlation of two groups of columns; 1 says the same, CKA 0 nothing "
-        "in common. Random groups have the widths of IR and EF."
+        "Linear CKA (unbiased) and mean canonical correlation of two groups of columns. 1: the same up to a linear "
+        "map (CKA: a rotation and scaling); CKA 0: unrelated. Random groups have the widths of IR and EF."
     ),
 }
 

@@ -26,7 +26,7 @@ ROTATED = ("caug", "caug_plus")
 
 
 def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
-    """One table per data set, then Table 8 as printed, unless all its rows are beside ours."""
+    """One table per data set, then Table 8 as printed, unless all its rows are next to ours."""
     rows = found_configurations(numbers, lambda what: what == Measurement(PROTOCOL))
     if not rows:
         raise UserError(f"no record of protocol {PROTOCOL}, part ALL, perturbation orig, metric top1")
@@ -36,7 +36,7 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
         lines = []
         for row in rows:
             if row.data == data:
-                rotated = "yes" if numbers.recipe_of_views(row) in ROTATED else "no"
+                rotated = "yes" if numbers.augmentation_of(row) in ROTATED else "no"
                 cells = [Measurement(PROTOCOL, metric=metric) for metric in metrics]
                 lines.append(line_against_baseline((*labels_of(row), rotated), row, cells))
         grids.append(

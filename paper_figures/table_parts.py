@@ -69,7 +69,7 @@ def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
     names = sorted(set(same["perturbation"]), key=perturbation_rank)
     heads = {Measurement(PROTOCOL, "", name): name for name in names}
     note = (
-        'DDCL, the predecessor of CLeVER, prints its invariant part alone ("DIR only", here IR) beside the whole '
+        'DDCL, the predecessor of CLeVER, prints its invariant part alone ("DIR only", here IR) next to the whole '
         "vector. Not comparable with numbers on other data. For CLeVER: not published in the sources we have."
     )
     return grids, elsewhere_table("Published parts: DDCL", note, same, heads)

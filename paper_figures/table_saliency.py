@@ -1,4 +1,5 @@
-"""Unsupervised saliency: masks of TokenCut, with and without the bilateral solver, and of LOST, beside random masks."""
+"""Unsupervised saliency: masks of TokenCut, with and without the bilateral solver, and of LOST, next to random
+masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SimSiam family: SimSiam, DDCL and CLeVER on SimSiam under perturbation, beside the table of DDCL's README."""
+"""The SimSiam family: SimSiam, DDCL and CLeVER on SimSiam under perturbation, next to the table of DDCL's README."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ITEM = "ddcl_readme"
 
 
 def build(numbers: Numbers) -> tuple[list[Grid], list[Table]]:
-    """One table per data set; the printed table follows unless its rows are beside ours."""
+    """One table per data set; the printed table follows unless its rows are next to ours."""
     rows = [
         row
         for row in found_configurations(numbers, lambda what: what.protocol == PROTOCOL and what.part == "ALL")

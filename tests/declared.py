@@ -16,12 +16,15 @@ def declared(room: str, name: str, constant: str) -> Any:
 
     Args:
         room: a folder of tests, for example ``baselines``.
-        name: the item's name in the registry. Its test file is ``test_<name>.py``, or ``<name>/test_protocol.py``.
+        name: the item's name in the registry. Its test file is ``test_<name>.py``, ``<name>/test_protocol.py``, or
+            that of its family: ``test_relative.py`` of ``relative_rotation``.
         constant: ``TINY`` and others, as the callers document them.
     """
-    for file in (TESTS / room / f"test_{name}.py", TESTS / room / name / "test_protocol.py"):
-        if file.is_file():
-            for statement in ast.parse(file.read_text(encoding="utf-8"), filename=str(file)).body:
+    family = name.partition("_")[0]
+    for file in (f"test_{name}.py", f"{name}/test_protocol.py", f"test_{family}.py"):
+        path = TESTS / room / file
+        if path.is_file():
+            for statement in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
                 targets = (
                     statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
                 )

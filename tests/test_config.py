@@ -264,7 +264,7 @@ def test_the_default_study_is_right() -> None:
 
 
 def test_a_variant_is_the_protocol_with_some_settings_replaced() -> None:
-    averaged = {"averaging": {"count": 3, "recipe": {"name": "baug"}}}
+    averaged = {"averaging": {"count": 3, "augmentation": {"name": "baug"}}}
     whole = study(("evaluations", "linear"), {"perturbations": ["orig"], "epochs": 7, "variants": {"mean": averaged}})
     options = whole.evaluation_options()
     assert list(options) == ["linear", "linear+mean"]

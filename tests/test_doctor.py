@@ -233,7 +233,7 @@ def test_too_little_memory_warns_and_fails_where_the_weights_alone_do_not_fit(mo
     assert state(900_000_000, 900_000_000) == "FAIL"
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, where nobody may make a file")
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, where no file can be created")
 def test_a_folder_that_may_not_be_written_fails() -> None:
     found = machine.check_folder("results folder", Path("/proc/self/results"))
     assert found.state == "FAIL"

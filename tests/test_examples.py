@@ -14,6 +14,7 @@ import clever.baselines
 import clever.equivariance
 from clever.baselines import BASELINES
 from clever.data import Store
+from clever.equivariance import EQUIVARIANCES
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
 from tests.conftest import RecipeMaker
@@ -33,6 +34,13 @@ def test_every_baseline_has_an_example(name: str) -> None:
     kind, _ = BASELINES[name]
     assert (".attract_samples(" if kind.reads_samples else ".attract(") in (kind.__doc__ or "")
     assert doctest.DocTestParser().get_examples(kind.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", sorted(set(EQUIVARIANCES) - {"none"}))
+def test_every_add_on_has_an_example(name: str) -> None:
+    """Of the whole add-on, or of the function that is its loss; ``none`` adds nothing."""
+    module = importlib.import_module(EQUIVARIANCES[name][0].__module__)
+    assert any(found.examples for found in doctest.DocTestFinder(exclude_empty=False).find(module))
 
 
 def _blocks() -> list[str]:

@@ -35,15 +35,18 @@ RunMaker = Callable[..., Path]
 
 BY_TIMM = """
 import sys
-sys.path += sys.argv[4:]
+sys.path += sys.argv[2:]
 sys.modules["clever"] = None  # importing the package would raise an error
-import numpy, timm, torch
-model = timm.create_model(f"local-dir:{sys.argv[1]}", pretrained=True).eval()
-with torch.no_grad():
-    numpy.save(sys.argv[3], model(torch.from_numpy(numpy.load(sys.argv[2]))).numpy())
-config = timm.data.resolve_data_config({}, model=model)
-print(config["input_size"], config["mean"], config["crop_pct"])
-assert timm.create_model(f"local-dir:{sys.argv[1]}", pretrained=True, num_classes=7).num_classes == 7
+import json, pathlib, numpy, timm, torch
+found = {}
+for folder in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    model = timm.create_model(f"local-dir:{folder / 'exported'}", pretrained=True).eval()
+    with torch.no_grad():
+        numpy.save(folder / "features.npy", model(torch.from_numpy(numpy.load(folder / "images.npy"))).numpy())
+    config = timm.data.resolve_data_config({}, model=model)
+    classifier = timm.create_model(f"local-dir:{folder / 'exported'}", pretrained=True, num_classes=7)
+    found[folder.name] = [config["input_size"], config["mean"], classifier.num_classes]
+print(json.dumps(found))
 """
 
 
@@ -62,32 +65,29 @@ def make_run(digits_store: Store, make_recipe: RecipeMaker, tmp_path_factory: py
     return make
 
 
-@pytest.mark.parametrize("name", ["resnet10t_half", "vit_micro", "convnext_atto"])
-def test_plain_timm_loads_an_export_with_equal_features(
-    name: str, make_run: RunMaker, digits_store: Store, tmp_path: Path
-) -> None:
-    size = 32 if name == "convnext_atto" else 16
-    run = make_run(name=name, image_size=size)
-    exported = export_run(run, tmp_path / "exported")
-    assert exported.by_timm
-    backbone, _, _ = clever.load(run)
-    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
-    np.save(tmp_path / "images.npy", images.numpy())
-    paths = (exported.folder, tmp_path / "images.npy", tmp_path / "features.npy")
+def test_plain_timm_loads_exports_with_equal_features(make_run: RunMaker, digits_store: Store, tmp_path: Path) -> None:
+    sizes, expected = {"resnet10t_half": 16, "vit_micro": 16, "convnext_atto": 32}, {}
+    for name, size in sizes.items():
+        run = make_run(name=name, image_size=size)
+        assert export_run(run, tmp_path / "all" / name / "exported").by_timm
+        images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+        np.save(tmp_path / "all" / name / "images.npy", images.numpy())
+        with torch.no_grad():
+            expected[name] = clever.load(run).backbone(images)
     done = subprocess.run(
         # Neither PYTHONPATH nor the working folder (-I), nor what site-packages links to (-S): no way to this package.
-        [sys.executable, "-IS", "-c", BY_TIMM, *paths, sysconfig.get_path("purelib")],
+        [sys.executable, "-IS", "-c", BY_TIMM, tmp_path / "all", sysconfig.get_path("purelib")],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    with torch.no_grad():
-        expected = backbone(images)
-    torch.testing.assert_close(torch.from_numpy(np.load(tmp_path / "features.npy")), expected, rtol=0, atol=1e-6)
-    assert str(list(digits_store.mean))[1:-1] in done.stdout
-    assert "[3, 16, 16]" in done.stdout
+    # The store's images have 16 px, whatever size the network takes.
+    assert json.loads(done.stdout) == {name: [[3, 16, 16], list(digits_store.mean), 7] for name in sizes}
+    for name, features in expected.items():
+        found = torch.from_numpy(np.load(tmp_path / "all" / name / "features.npy"))
+        torch.testing.assert_close(found, features, rtol=0, atol=1e-6)
 
 
 def test_an_export_loads_back_and_starts_another_run(make_run: RunMaker, tmp_path: Path) -> None:

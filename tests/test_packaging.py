@@ -46,6 +46,26 @@ def test_the_lock_is_exact_and_names_no_place() -> None:
     assert not re.search(r"https?:|--(extra-)?index|--find-links|(^|\s)-e\s|file:", text)
 
 
+def test_the_hashes_are_those_of_the_lock() -> None:
+    """Same names, versions and markers, each with SHA-256 sums."""
+    text = (ROOT / "requirements.hashes").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|--(extra-)?index|--find-links|(^|\s)-e\s|file:", text)
+    found: dict[str, Requirement] = {}
+    for entry in re.sub(r"#.*", "", text).replace("\\\n", " ").splitlines():
+        if entry.strip():
+            requirement, *hashes = entry.split(" --hash=sha256:")
+            parsed = Requirement(requirement.strip())
+            assert hashes, f"{parsed} has no hash"
+            assert all(re.fullmatch(r"[0-9a-f]{64}", digest.strip()) for digest in hashes)
+            found[canonicalize_name(parsed.name)] = parsed
+    advice = "requirements.hashes is out of step with requirements.lock; renew it: make hashes"
+    lock = _lock()
+    assert set(found) == set(lock), f"{advice} ({', '.join(sorted(set(found) ^ set(lock)))})"
+    for name, requirement in lock.items():
+        assert found[name].specifier == requirement.specifier, f"{advice} ({name})"
+        assert str(found[name].marker) == str(requirement.marker), f"{advice} ({name})"
+
+
 def test_the_lock_serves_everything_that_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]

@@ -154,9 +154,9 @@ def test_a_complete_study_has_no_time_left(
         end(run, 10.0, 1.0, protocol="knn")
     given = ["progress", str(study_file), "--results", str(results.parent)]
     assert main([*given, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["seconds_left"] == 0
-    assert told["evaluated"] == told["evaluations"] == 6
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["seconds_left"] == 0
+    assert reported["evaluated"] == reported["evaluations"] == 6
     assert main(given) == 0
     assert capsys.readouterr().out == "halfway: 6 of 6 runs trained, 6 of 6 evaluations done\n"
 

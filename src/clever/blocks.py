@@ -150,7 +150,7 @@ def _value(content: Mapping[str, Any], path: Sequence[str]) -> object:
     for key in path[:-1]:
         inner = inner[key]
     if path[-1] not in inner and path[:2] == ["equivariance", "ef_baseline"]:
-        # What the EF's head does not set, it has from the baseline.
+        # Options that the EF's head does not set are the baseline's.
         return content["baseline"].get(path[-1])
     return inner[path[-1]]
 

@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0: done. 2: something for the user to put right, said in one line. 75: interrupted with its state saved,
-        start it again. 130: stopped with Ctrl-C.
+        0: done. 2: an error that the user can fix, in one line. 75: interrupted with its state saved,
+        to be started again. 130: stopped with Ctrl-C.
     """
     parsed = _parser().parse_args(arguments)
     try:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _refuse(error, parsed.debug)
     except (MemoryError, OSError, RuntimeError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output (head) has seen enough
+        if isinstance(error, BrokenPipeError):  # the program that reads our output, such as head, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif lacks_memory(error):
             return _refuse(error, parsed.debug, f"{parsed.name}: {_MEMORY}")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _MEMORY = (
-    "the memory is not enough; raise this process's limit (ulimit -v, or the scheduler's), free some, or lower the "
+    "not enough memory; raise this process's limit (ulimit -v, or the scheduler's), free some memory, or lower the "
     "batch size"
 )
 
@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_collect(commands)
     _add_describe(commands)
     _add_export(commands)
+    _add_release(commands)
+    _add_fetch(commands)
     _add_methods(commands)
     _add_schema(commands)
     _add_doctor(commands)
@@ -105,7 +107,7 @@ def _add(commands: _Commands, name: str, summary: str, details: str = "") -> arg
 
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:
-    # Before the command or behind it: a default here would undo what was given before.
+    # The flag may precede or follow the command: a default here would overwrite the one that was given first.
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="print the traceback behind an error's line"
     )
@@ -117,27 +119,29 @@ def _add_study(parser: argparse.ArgumentParser, item: str) -> None:
 
 def _add_data_root(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument(
-        "--data-root", metavar="FOLDER", help=f"folder that the study's relative data roots start from (data){more}"
+        "--data-root", metavar="FOLDER", help=f"folder that relative data roots are relative to (default: data){more}"
     )
 
 
 def _add_study_new(commands: _Commands) -> None:
     actions = _add(commands, "study", "write a study").add_subparsers(required=True, metavar="ACTION")
     parser = _add(actions, "new", "write a commented study for a folder of images", "See docs/own_images.md.")
-    parser.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="holds train and val")
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="FOLDER", help="holds train and val, or just images"
+    )
     parser.add_argument("--to", type=Path, metavar="FILE", help="study to write (default: <folder>.yaml)")
     parser.add_argument("--name", dest="study_name", help="name of the study and its data (default: the folder's)")
     parser.add_argument(
         "--device",
         default="auto",
         choices=("auto", "cpu", "gpu"),
-        help="where it will run (default: on a GPU if any)",
+        help="device to write it for (default: a GPU if there is one)",
     )
     parser.set_defaults(command=_study_new)
 
 
 def _study_new(arguments: argparse.Namespace) -> None:
-    from clever.new_study import name_of, write_study
+    from clever.new_study import described, name_of, unlabelled_note, write_study
 
     device = arguments.device
     if device == "auto":
@@ -147,8 +151,10 @@ def _study_new(arguments: argparse.Namespace) -> None:
     name = arguments.study_name or name_of(arguments.images)
     file = arguments.to or Path(f"{name}.yaml")
     folder = write_study(arguments.images, file, device, name)
-    labels = f"{folder.classes} classes" if folder.classes else "without labels"
-    print(f"{file}: {folder.training} training and {folder.test} test images, {labels}", file=sys.stderr)
+    print(f"{file}: {described(folder)}", file=sys.stderr)
+    note = unlabelled_note(folder)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _add_check(commands: _Commands) -> None:
@@ -161,15 +167,18 @@ def _add_check(commands: _Commands) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from clever.config import load_study
     from clever.crosschecks import refuse_for_stores
-    from clever.crosschecks.missing_data import missing_data
+    from clever.crosschecks.missing_data import folder_faults, missing_data
+    from clever.crosschecks.steps import step_warnings
     from clever.crosschecks.teachers import teacher_warnings
 
-    study, results = load_study(arguments.study), Path("results")
+    study, results, root = load_study(arguments.study), Path("results"), _data_root(arguments)
+    stores = results / study.study / "data"
     refuse_for_stores(study, results, str(arguments.study))
-    if arguments.data_root is not None:
-        for line in missing_data(study, arguments.data_root, results / study.study / "data"):
-            raise UserError(f"{arguments.study}: {line}")
-    for line in dict.fromkeys(teacher_warnings(study, results / study.study / "data")):
+    missing = [] if arguments.data_root is None else missing_data(study, root, stores)
+    for line in (*missing, *folder_faults(study, root, stores)):
+        raise UserError(f"{arguments.study}: {line}")
+    warnings = [*teacher_warnings(study, stores, root), *step_warnings(study, stores, root)]
+    for line in dict.fromkeys(warnings):
         print(f"WARNING, {arguments.study}: {line}", file=sys.stderr)
     for run, recipe in study.recipes().items():
         print(f"{run}  {recipe.digest}")
@@ -342,7 +351,7 @@ def _add_evaluate(commands: _Commands) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="where <protocol>.json goes, the records of each protocol; state/ in it holds what a next start can use",
+        help="folder for <protocol>.json, the records of each protocol, and for state/, from which a restart continues",
     )
     parser.add_argument("--again", action="store_true", help="also measure what is up to date")
     parser.add_argument("--device", default="auto", help="as `clever pretrain --device`")
@@ -513,6 +522,65 @@ def _export(arguments: argparse.Namespace) -> None:
         print(f"model.onnx: features differ by at most {done.onnx_difference:.1e} of the largest", file=sys.stderr)
 
 
+def _add_release(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "release",
+        "gather the exported backbones of a study into a folder of release assets",
+        "Writes an archive per backbone and manifest.json with name, size, SHA-256, run, commit and recipe of each. "
+        "`clever fetch` reads the folder wherever it is published.",
+    )
+    parser.add_argument(
+        "--results", type=Path, required=True, metavar="FOLDER", help="a study's results, as in results/demo"
+    )
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="folder to write; new or empty")
+    parser.add_argument(
+        "--run", action="append", metavar="ID", help="only this run; may be given several times (default: all trained)"
+    )
+    parser.add_argument("--licence", metavar="ID", help="licence of the weights, for the cards: mit, cc-by-nc-4.0")
+    parser.set_defaults(command=_release)
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from clever.release.gathering import gather
+
+    manifest = gather(arguments.results, arguments.to, runs=arguments.run, licence=arguments.licence)
+    for asset in manifest.assets:
+        print(f"{asset.name}  {asset.sha256}  {asset.bytes}")
+
+
+def _add_fetch(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "fetch",
+        "download a backbone of a release and check its SHA-256",
+        "Without NAME, lists the backbones of the release.",
+    )
+    parser.add_argument("backbone", nargs="?", metavar="NAME", help="the backbone, or the id of its run")
+    parser.add_argument(
+        "--from",
+        dest="place",
+        metavar="PLACE",
+        help="folder, file:// or https:// address of the release (default: the environment variable CLEVER_RELEASE)",
+    )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="folder to write; new or empty (default: NAME)")
+    parser.set_defaults(command=_fetch)
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from clever.release.fetching import RELEASE, fetch, read_manifest
+
+    place = arguments.place or os.environ.get(RELEASE)
+    if not place:
+        raise UserError(f"fetch needs --from PLACE or the environment variable {RELEASE}; no release is built in")
+    if arguments.backbone is None:
+        for asset in read_manifest(place).assets:
+            print(f"{asset.name}  {asset.run}  {asset.bytes}")
+        return
+    folder = fetch(arguments.backbone, place, arguments.to)
+    print(f'{folder}: clever.load("{folder}") reads it', file=sys.stderr)
+
+
 def _add_methods(commands: _Commands) -> None:
     parser = _add(commands, "methods", "list baselines, equivariance add-ons, backbones, augmentations and protocols")
     parser.add_argument("--json", action="store_true", help="machine-readable")
@@ -531,7 +599,7 @@ def _add_completion(commands: _Commands, whole: argparse.ArgumentParser) -> None
         commands,
         "completion",
         "print a script that completes commands and options in a shell",
-        'Use it by: eval "$(clever completion bash)"',
+        'Usage: eval "$(clever completion bash)"',
     )
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     parser.set_defaults(command=lambda arguments: _complete(whole, arguments.shell))
@@ -588,8 +656,8 @@ def _add_progress(commands: _Commands) -> None:
         commands,
         "progress",
         "report the progress of a study and its remaining time",
-        "Reads the files of the jobs, during or after a run of Snakemake; a study's steps are of very unequal "
-        "length, so that Snakemake's own share of them says little. The time left is that of the jobs that have ended.",
+        "Reads the files that jobs write, during or after a run of Snakemake. Jobs differ widely in length, so "
+        "Snakemake's percentage says little. The remaining time is estimated from the jobs that have ended.",
     )
     parser.add_argument("study", type=Path, metavar="FILE", help="study file")
     parser.add_argument(
@@ -617,7 +685,7 @@ def _add_provenance(commands: _Commands) -> None:
     parser = _add(
         commands,
         "provenance",
-        "show where a number comes from, and check every link back to the data",
+        "trace a number back to the data, and check every link",
         "FILE is an evaluation's JSON, a records.csv or a run.json; the other links are searched in the same results "
         "folder. Status 2 if two of them disagree. With --crate, FILE is a study's results folder, and its records, "
         "runs, tables and figures are written as an RO-Crate. If FILE is a crate, its files are compared with their "

@@ -47,7 +47,7 @@ class Study(Options):
     backbones: dict[Name, BackboneOptions] = Field(min_length=1)
     """The backbones, by the name that run ids use."""
     augmentations: dict[Name, AugmentationChoice] = Field(min_length=1)
-    """The training recipes, by the name that run ids use."""
+    """The training augmentations, by the name that run ids use."""
     methods: dict[Name, MethodOptions] = Field(min_length=1)
     """The methods, by the name that run ids use."""
     pretrainings: list[PretrainingOptions] = Field(min_length=1)

@@ -65,8 +65,7 @@ def export_run(
             or not of this run, or ``onnx`` is asked for and its packages are missing or its features differ.
     """
     target = expanded(to)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise UserError(f"{target}: exists and is not an empty folder; name another folder, or delete it")
+    require_new_folder(target)
     if onnx:
         from clever.onnx_export import require_onnx
 
@@ -88,6 +87,20 @@ def export_run(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Export(target, by_timm, difference)
+
+
+def require_new_folder(target: Path) -> None:
+    """Require that a folder to write does not exist yet, or is empty.
+
+    Raises:
+        UserError: it is a file, has content, or cannot be listed.
+    """
+    try:
+        free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    except OSError as error:
+        raise UserError(f"{target}: cannot be listed ({describe_failure(error)})") from error
+    if not free:
+        raise UserError(f"{target}: exists and is not an empty folder; name another folder, or delete it")
 
 
 def _write(

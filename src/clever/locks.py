@@ -76,7 +76,7 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the process is known to have ended; False if this machine cannot tell."""
+        """Whether the process is known to have ended; False if that is unknown."""
         if self.machine == machine():
             return _started(self.pid) != self.started
         if self.slurm_job is None or self.slurm_cluster != os.environ.get("SLURM_CLUSTER_NAME"):

@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from clever.baselines import BASELINES, AnyBaseline
+from clever.baselines import BASELINES, AnyBaseline, BaselineOptions
 from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
 
 _HEAD = """\
@@ -27,7 +27,7 @@ float64 form, a few training steps, and a rehearsal on a pretended GPU.
 _LEFT_OUT = """\
 ## Not implemented
 
-OBoW, InterCLR, MCL's stages and Core-tuning.
+MCL's stages. Core-tuning is an option of the protocols `semi` and `transfer` ([protocols](protocols.md)).
 
 ## Left out, and why
 
@@ -48,7 +48,10 @@ def methods_page(root: Path) -> str:
     Args:
         root: the repository, whose recipes and committed records the page lists.
     """
-    baselines = [_row(name, kind, _baseline_needs(kind), root) for name, (kind, _) in BASELINES.items()]
+    baselines = [
+        _row(name, kind, _baseline_needs(kind, options.model_validate({"name": name})), root)
+        for name, (kind, options) in BASELINES.items()
+    ]
     add_ons = [
         _row(name, kind, _add_on_needs(options.model_validate({"name": name})), root)
         for name, (kind, options) in EQUIVARIANCES.items()
@@ -73,8 +76,14 @@ def _row(name: str, kind: type[object], needs: str, root: Path) -> str:
     return f"| `{name}` | {what} | {links} | {needs} | {linked} | {', '.join(_studies(name, root))} |\n"
 
 
-def _baseline_needs(kind: type[AnyBaseline]) -> str:
+def _baseline_needs(kind: type[AnyBaseline], options: BaselineOptions) -> str:
     needs = ["a momentum teacher"] if kind.has_momentum_teacher else []
+    if options.needed_maps():
+        needs.append("feature maps of the teacher")
+    elif kind.remembers_images:
+        needs.append("a memory of every training image")
+    elif kind.reads_samples:
+        needs.append("labels or latents")
     return ", ".join([*needs, "two or more views" if kind.accepts_local_views else "two views"])
 
 
@@ -83,6 +92,8 @@ def _add_on_needs(options: EquivarianceOptions) -> str:
     needs = [f"{len(views)} further view{'s' if len(views) > 1 else ''}"] if views else []
     if options.shared_draws > 1 or any(view.shared_draws > 1 for view in views):
         needs.append("images that share a view's parameters")
+    if options.needed_maps():
+        needs.append("feature maps")
     if options.redraws:
         needs.append("gradients through the views")
     return ", ".join(needs) or "nothing further"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +18,26 @@ from clever.data.decoding import UnreadableError, decode_rgb
 from clever.data.folder_layout import find_split, folders_in
 from clever.data.image_files import EXTENSIONS, list_images
 from clever.errors import UserError
+from clever.evaluation import PROTOCOLS
 from clever.files import expanded, replacing
+from clever.study_file import read_study
 
 FEWEST_IMAGES = 64
-"""Fewer training images are refused: two batches of 32 show nothing about a method."""
+"""Fewer training images are rejected: two batches of 32 show nothing about a method."""
 
 BUDGET = {"cpu": 30_000, "gpu": 4_000_000}
-"""Images that a run trains on: minutes of a CPU core at 64 px, half an hour of a GPU (estimates)."""
+"""Images that a run trains on.
+
+On a CPU two minutes of one core at 64 px (121 s measured with 600 images of Caltech-101). On a GPU an estimate: tens of
+minutes at 224 px. An H100 makes ten views of 3,655 images of 256 px a second, 18 minutes for these; the network is not
+measured.
+"""
 
 EPOCHS = {"cpu": (5, 200), "gpu": (50, 800)}
 """Fewest and most epochs."""
+
+NEED_LABELS = tuple(name for name, protocol in PROTOCOLS.items() if protocol.needs_labels and name != "transfer")
+"""Protocols that need the labels of the pre-training images; ``transfer`` needs those of another data set."""
 
 Device = Literal["cpu", "gpu"]
 
@@ -40,7 +50,7 @@ class Folder:
     training: int
     """Training images."""
     test: int
-    """Test images."""
+    """Test images; 0: the folder has no ``val``, and nothing is evaluated."""
     classes: int
     """0: the images have no labels."""
     side: int
@@ -50,11 +60,12 @@ class Folder:
 def inspect(folder: Path) -> Folder:
     """Count the images of a folder and measure some of them.
 
-    Labels are used only if training and test images are sorted into the same classes.
+    Without ``train``, all images of the folder are training images. Labels are used only if training and test images
+    are sorted into the same classes.
 
     Raises:
-        UserError: the folder does not exist, has fewer than ``FEWEST_IMAGES`` training images or no second split, or
-            none of the inspected images can be read.
+        UserError: the folder does not exist, has test images but no ``train``, has fewer than ``FEWEST_IMAGES``
+            training images, or none of the inspected images can be read.
     """
     root = expanded(folder)
     if not root.is_dir():
@@ -68,14 +79,9 @@ def inspect(folder: Path) -> Folder:
             f"{train or root}: {len(found.images)} images there or below, but pre-training needs at least "
             f"{FEWEST_IMAGES}; images end in {', '.join(EXTENSIONS)}"
         )
-    if train is None or test is None:
-        raise UserError(
-            f"{root}: has no train and val, but a study is evaluated on images that were not trained on; move most "
-            f"images to {root / 'train'} and some to {root / 'val'}"
-        )
-    tests = list_images(test).images
-    names = folders_in(train)
-    labelled = len(names) > 1 and names == folders_in(test)
+    tests = [] if test is None else list_images(test).images
+    names = [] if train is None else folders_in(train)
+    labelled = test is not None and len(names) > 1 and names == folders_in(test)
     return Folder(root, len(found.images), len(tests), len(names) if labelled else 0, _side(found.images))
 
 
@@ -101,7 +107,6 @@ class Choices:
     batch_size: int
     epochs: int
     warmup_epochs: int
-    seeds: int
 
 
 def choose(folder: Folder, device: Device) -> Choices:
@@ -117,7 +122,7 @@ def choose(folder: Folder, device: Device) -> Choices:
     fewest, most = EPOCHS[device]
     epochs = min(max(BUDGET[device] // folder.training, fewest), most)
     backbone = "resnet10t_half" if device == "cpu" else "resnet18" if folder.training < 50_000 else "resnet50"
-    return Choices(image_size, backbone, batch, epochs, max(1, epochs // 10), 2 if device == "cpu" else 3)
+    return Choices(image_size, backbone, batch, epochs, max(1, epochs // 10))
 
 
 def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
@@ -131,13 +136,10 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
     """
     c = choose(folder, device)
     steps = c.epochs * (folder.training // c.batch_size)
-    root = str(folder.root.absolute())
     labelled = folder.classes > 0
-    what = f"{folder.training} training and {folder.test} test images"
-    classes = f" of {folder.classes} classes" if labelled else ", used without labels"
     lines = [
-        f"# CLeVER on the images of {folder.root.name}: {what}{classes}. Written by `clever study new` for a "
-        f"{'CPU' if device == 'cpu' else 'GPU'}.",
+        f"# CLeVER on the images of {folder.root.name}: {described(folder)}.",
+        f"# Written by `clever study new` for a {'CPU' if device == 'cpu' else 'GPU'}.",
         "#",
         f"#   clever check {file}",
         f"#   snakemake --cores all --configfile {file}",
@@ -148,20 +150,22 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
         "data:",
         f"  {name}:",
         "    source: image_folder",
-        f"    root: {_quoted(root)}",
+        f"    root: {_quoted(str(folder.root))}",
         "    # The shorter side is resized to this, then the centre is cropped. Half of the images have "
         f"at least {folder.side} px;",
         f"    # {'a CPU affords 64 px' if device == 'cpu' else 'the paper uses 224 px'} at most.",
         f"    image_size: {c.image_size}",
     ]
     if not labelled:
+        missing = "train and val have no common class folders" if folder.test else "There is no val"
         lines += [
-            "    # train and val have no common class folders. Pre-training and the protocols below need no labels.",
-            "    # For a linear probe, sort the images into train/<class>/ and val/<class>/, and remove this line.",
+            f"    # {missing}. Pre-training needs no labels; these evaluations do:",
+            f"    # {', '.join(NEED_LABELS)}.",
+            "    # For them, sort the images into train/<class>/ and val/<class>/, and remove this line.",
             "    labelled: false",
         ]
     reason = {
-        "resnet10t_half": "1.2 million parameters: a minute or two a run on two CPU cores. Larger ones are for a GPU.",
+        "resnet10t_half": "1.2 million parameters: two minutes of a CPU core a run. Larger ones are for a GPU.",
         "resnet18": "11 million parameters; resnet50 pays from about 50,000 images on.",
         "resnet50": "23 million parameters, for 50,000 images and more.",
     }[c.backbone]
@@ -207,8 +211,8 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
         f"    backbones: [{c.backbone}]",
         "    methods: [simclr, simclr+clever]",
         "    augmentations: [caug]",
-        "    # Seeds show the spread; a claim about methods needs five or so.",
-        f"    seeds: {list(range(c.seeds))}",
+        "    # Seeds show the spread. Intervals of two are too wide to read; a claim about methods needs five or so.",
+        "    seeds: [0, 1, 2]",
         "    optimisation:",
         f"      # {c.epochs} x {folder.training} images: {BUDGET[device]:,} if that is between {EPOCHS[device][0]} and "
         f"{EPOCHS[device][1]} epochs. {steps} steps.",
@@ -227,7 +231,10 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
     ]
     if device == "gpu":
         lines += ["      # Half the memory and time of fp32 on a GPU.", "      precision: bf16"]
-    lines += ["", "# The network as initialised: what training added.", "controls: [untrained]", ""]
+    if folder.test:
+        lines += ["", "# The network as initialised: what training added.", "controls: [untrained]", ""]
+    else:
+        lines += ["", "# Controls are compared in evaluations, of which there are none.", "controls: []", ""]
     lines += _evaluations(folder)
     return "\n".join(lines) + "\n"
 
@@ -242,13 +249,37 @@ def _evaluations(folder: Folder) -> list[str]:
             f"  # At most the images of a class, {folder.training // folder.classes} on average.",
             f"  knn: {{perturbations: [orig, cj_rot], neighbours: [{neighbours}]}}",
         ]
+    if folder.test:
+        return [
+            "# Without labels: do the features hold the augmentation's parameters (the EF should, the IR should not)?",
+            "evaluations:",
+            "  parameters: {}",
+            "",
+            "paper: [figure_loss_terms, report]",
+        ]
     return [
-        "# Without labels: do the features hold the augmentation's parameters (the EF should, the IR should not)?",
-        "evaluations:",
-        "  parameters: {}",
+        "# Evaluations measure on images that were not trained on. With a folder val, `parameters: {}` works without",
+        "# labels: do the features hold the augmentation's parameters (the EF should, the IR should not)?",
+        "evaluations: {}",
         "",
-        "paper: [figure_loss_terms, report]",
+        "# Tables and the report need evaluations.",
+        "paper: [figure_loss_terms]",
     ]
+
+
+def described(folder: Folder) -> str:
+    """Numbers of images and classes of a folder, in a few words."""
+    tests = f" and {folder.test} test" if folder.test else ""
+    labels = f"of {folder.classes} classes" if folder.classes else "without labels"
+    return f"{folder.training} training{tests} images {labels}"
+
+
+def unlabelled_note(folder: Folder) -> str | None:
+    """One line on what a folder without labels or ``val`` cannot be evaluated by; None if it has both."""
+    if folder.classes:
+        return None
+    lacking = "no common classes in train and val" if folder.test else "no val, so nothing is evaluated"
+    return f"{folder.root}: {lacking}; labels in train/<class> and val/<class> are needed for {', '.join(NEED_LABELS)}"
 
 
 def name_of(images: Path) -> str:
@@ -268,15 +299,15 @@ def write_study(images: Path, output: Path, device: Device, name: str) -> Folder
     Raises:
         UserError: as :func:`inspect`, or the file exists or cannot be written.
     """
-    from clever.config import load_study
+    from clever.config import parse_study
 
     if output.exists():
         raise UserError(f"{output}: exists; name another file, or delete it")
     folder = inspect(images)
-    text = study_text(folder, device, name, str(output))
+    text = study_text(replace(folder, root=folder.root.resolve()), device, name, str(output))
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        load_study(temporary)
+        parse_study(read_study(temporary), str(output))
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from clever.code_sums import code_sums
 from clever.config import Study, parse_study
 from clever.crosschecks import refuse_for_stores
-from clever.crosschecks.missing_data import missing_data
+from clever.crosschecks.missing_data import folder_faults, missing_data
 from clever.drawings import Drawing
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
@@ -150,6 +150,8 @@ def _checked(config: Mapping[str, object], files: Sequence[Path], plan: bool) ->
             if not plan:
                 raise UserError(line)
             print(f"note: {line}", file=sys.stderr)
+        for line in folder_faults(study, invocation.data_root, results / "data"):
+            raise UserError(f"{source}: {line}")
     recipes = study.recipes()
     last_first = sorted({recipe.seed for recipe in recipes.values()}, reverse=True)
     return Setup(

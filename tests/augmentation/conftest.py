@@ -1,4 +1,5 @@
-"""Test images, and a second implementation of the recipes: image by image, with torchvision's functional forms."""
+"""Test images, and a second implementation of the augmentations: image by image, with torchvision's functional
+forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled chains of a recipe's operations against the eager ones, with inductor's C++ backend."""
+"""The compiled chains of an augmentation's operations against the eager ones, with inductor's C++ backend."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clever.augmentation import AugmentationOptions, recipes
-from clever.augmentation.recipes import Augmentation
+from clever.augmentation import AugmentationOptions
+from clever.augmentation.augmentation import Augmentation
 from clever.randomness import make_generator
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
@@ -28,8 +28,8 @@ def test_views_equal_the_eager_ones(images: Callable[..., Tensor], monkeypatch: 
     eager = augmentation.apply(pixels, sizes, tables)
     coefficients = augmentation._coefficients
     monkeypatch.setattr(augmentation, "_coefficients", lambda size: replace(coefficients(size), fuse=True))
-    # On a CPU `apply` never fuses: let it believe that this were a GPU.
-    monkeypatch.setattr(recipes, "replace", lambda given, **_: given)
+    # On a CPU `apply` turns fusing off by `replace`; keep it on, as on a GPU.
+    monkeypatch.setattr("clever.augmentation.augmentation.replace", lambda given, **_: given)
     fused = augmentation.apply(pixels, sizes, tables)
     for one, other in zip(eager, fused, strict=True):
         difference = (one.images - other.images).abs() * torch.tensor(STD).view(3, 1, 1) * 255

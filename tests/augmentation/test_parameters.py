@@ -1,4 +1,4 @@
-"""The parameters of recipes as vectors: EquiMod's constants, fresh draws, and what never changes."""
+"""The parameters of augmentations as vectors: EquiMod's constants, fresh draws, and what never changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from clever.augmentation import AugmentationOptions, View, parameter_space
+from clever.augmentation.augmentation import distributions
 from clever.augmentation.parameters import SAMPLES
-from clever.augmentation.recipes import distributions
 from clever.augmentation.sample import Table, draw_uniforms, make_table
 from clever.randomness import make_generator
 
@@ -28,7 +28,7 @@ CIFAR = AugmentationOptions(
     blur_probability_global_2=0.0,
     solarise_probability=0.0,
 )
-"""SimCLR's recipe on CIFAR-10, as EquiMod trains with it."""
+"""SimCLR's augmentation on CIFAR-10, as EquiMod trains with it."""
 
 EQUIMOD: dict[str, tuple[float, float]] = {
     "crop_top": (4.3122, 3.9740),
@@ -105,7 +105,7 @@ def test_fresh_draws_have_mean_0_and_deviation_1(name: str) -> None:
     assert (vectors.var(0) - 1).abs().max() < 5 * math.sqrt(8 / (2 * rows) + 8 / (2 * SAMPLES))
 
 
-def test_names_are_what_the_recipe_draws() -> None:
+def test_names_are_what_the_augmentation_draws() -> None:
     changes: dict[str, dict[str, object]] = {
         "angle": {"name": "caug"},
         "elastic_applied": {"name": "caug_plus", "rotation_degrees": 0.0},

@@ -1,4 +1,4 @@
-"""Further features of recipes: extra views, differentiable views, and views in parts."""
+"""Further features of augmentations: extra views, differentiable views, and views in chunks."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def pixels() -> Tensor:
     return torch.randint(0, 256, (6, 3, 20, 20), generator=make_generator(0, "pixels"), dtype=torch.uint8)
 
 
-def recipe(**settings: object) -> AugmentationOptions:
+def make_options(**settings: object) -> AugmentationOptions:
     return AugmentationOptions.model_validate(
         {"name": "caug_plus", "global_size": 20, "local_size": 10, "local_views": 1, "elastic_alpha": 8.0} | settings
     )
 
 
-def test_extra_views_leave_those_of_the_recipe_as_they_are(pixels: Tensor) -> None:
+def test_extra_views_leave_those_of_the_augmentation_as_they_are(pixels: Tensor) -> None:
     extra = (ExtraView("plain"), ExtraView("crop", size=8, scale=(0.2, 1.0)))
-    alone = Augmentation(recipe(), MEAN, STD)(pixels, SIZES, make_generator(1))
-    more = Augmentation(recipe(), MEAN, STD, extra=extra)(pixels, SIZES, make_generator(1))
+    alone = Augmentation(make_options(), MEAN, STD)(pixels, SIZES, make_generator(1))
+    more = Augmentation(make_options(), MEAN, STD, extra=extra)(pixels, SIZES, make_generator(1))
     assert [view.kind for view in more] == ["global", "global", "local", "extra", "extra"]
     for one, other in zip(alone, more, strict=False):
         assert torch.equal(one.images, other.images)
 
 
 def test_a_plain_view_is_the_image_itself(pixels: Tensor) -> None:
-    maker = Augmentation(recipe(), MEAN, STD, extra=(ExtraView("plain"),))
+    maker = Augmentation(make_options(), MEAN, STD, extra=(ExtraView("plain"),))
     views = dict(zip(maker.names, maker(pixels, SIZES, make_generator(1)), strict=True))
     assert list(views) == ["global_1", "global_2", "local_1", "plain"]
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -44,7 +44,7 @@ def test_a_plain_view_is_the_image_itself(pixels: Tensor) -> None:
 
 def test_a_small_crop_has_its_own_size_and_scale_and_the_local_views_other_settings(pixels: Tensor) -> None:
     maker = Augmentation(
-        recipe(blur_probability_local=0.0), MEAN, STD, extra=(ExtraView("crop", size=8, scale=(0.5, 0.6)),)
+        make_options(blur_probability_local=0.0), MEAN, STD, extra=(ExtraView("crop", size=8, scale=(0.5, 0.6)),)
     )
     tables = maker.draw(torch.full((400, 2), 20), make_generator(2))
     share = tables[-1]["crop_height"] * tables[-1]["crop_width"] / 400
@@ -54,8 +54,8 @@ def test_a_small_crop_has_its_own_size_and_scale_and_the_local_views_other_setti
     assert maker(pixels, SIZES, make_generator(2))[-1].images.shape == (6, 3, 8, 8)
 
 
-def test_a_differentiable_view_is_the_recipes_but_for_its_jitter(pixels: Tensor) -> None:
-    maker = Augmentation(recipe(jitter_probability=0.0), MEAN, STD)
+def test_a_differentiable_view_is_the_augmentation_s_but_for_its_jitter(pixels: Tensor) -> None:
+    maker = Augmentation(make_options(jitter_probability=0.0), MEAN, STD)
     tables = maker.draw(SIZES, make_generator(3))
     plain = maker.apply(pixels, SIZES, tables)
     views = maker.apply(pixels, SIZES, tables, differentiable=True)
@@ -71,7 +71,8 @@ def test_a_differentiable_view_is_jittered_after_its_pixels_have_moved(pixels: T
         "blur_probability_global_1": 0.0,
         "jitter_probability": 1.0,
     }
-    maker, raw = Augmentation(recipe(**settings), MEAN, STD), Augmentation(recipe(**settings), (0, 0, 0), (1, 1, 1))
+    options = make_options(**settings)
+    maker, raw = Augmentation(options, MEAN, STD), Augmentation(options, (0, 0, 0), (1, 1, 1))
     tables = maker.draw(SIZES, make_generator(4))
     view = maker.apply(pixels, SIZES, tables, differentiable=True)[0]
     still = [{**table, "jitter_applied": torch.zeros(6, dtype=torch.bool)} for table in tables]
@@ -85,7 +86,7 @@ def test_a_differentiable_view_is_jittered_after_its_pixels_have_moved(pixels: T
 
 
 def test_gradients_reach_the_factors_of_every_jittered_image(pixels: Tensor) -> None:
-    maker = Augmentation(recipe(jitter_probability=0.5, grayscale_probability=0.0), MEAN, STD)
+    maker = Augmentation(make_options(jitter_probability=0.5, grayscale_probability=0.0), MEAN, STD)
     tables = maker.draw(SIZES, make_generator(5))
     view = maker.apply(pixels, SIZES, tables, differentiable=True)[0]
     assert view.differentiable is not None
@@ -96,8 +97,8 @@ def test_gradients_reach_the_factors_of_every_jittered_image(pixels: Tensor) -> 
     assert not gradient[~jittered].any()
 
 
-def test_redrawn_factors_have_the_recipes_ranges_and_do_not_depend_on_the_number_of_shares() -> None:
-    maker = Augmentation(recipe(brightness=0.4, contrast=1.2, saturation=0.0, hue=0.1), MEAN, STD)
+def test_redrawn_factors_have_the_augmentation_s_ranges_whatever_the_number_of_chunks() -> None:
+    maker = Augmentation(make_options(brightness=0.4, contrast=1.2, saturation=0.0, hue=0.1), MEAN, STD)
     whole = maker.redraw(6, 500, make_generator(6))
     low, high = whole.amin((0, 1)), whole.amax((0, 1))
     torch.testing.assert_close(low, torch.tensor([0.6, 0.0, 1.0, -0.1]), rtol=0, atol=0.01)
@@ -106,17 +107,17 @@ def test_redrawn_factors_have_the_recipes_ranges_and_do_not_depend_on_the_number
     assert torch.equal(torch.cat(halves, 1), whole)
 
 
-def test_views_in_parts_are_the_views(pixels: Tensor) -> None:
-    views = Augmentation(recipe(), MEAN, STD)(pixels, SIZES, make_generator(7))
+def test_views_in_chunks_are_the_views(pixels: Tensor) -> None:
+    views = Augmentation(make_options(), MEAN, STD)(pixels, SIZES, make_generator(7))
     parts = chunk_views(views, 3)
     assert [len(part) for part in parts] == [3, 3, 3]
     for number, view in enumerate(views):
         assert torch.equal(torch.cat([part[number].images for part in parts]), view.images)
         for name, column in view.parameters.items():
             assert torch.equal(torch.cat([part[number].parameters[name] for part in parts]), column)
-    with pytest.raises(ValueError, match="6 rows do not divide into 4 parts"):
+    with pytest.raises(ValueError, match="6 rows do not divide into 4 chunks"):
         chunk_views(views, 4)
-    leaf = Augmentation(recipe(), MEAN, STD)
+    leaf = Augmentation(make_options(), MEAN, STD)
     differentiable = leaf.apply(pixels, SIZES, leaf.draw(SIZES, make_generator(8)), differentiable=True)
     with pytest.raises(ValueError, match="cannot be split"):
         chunk_views(differentiable, 2)

@@ -21,6 +21,7 @@ def test_facts_of_our_own_backbones_are_those_of_the_network(name: str) -> None:
     known = facts(options)
     assert known.batch_norm == any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
     assert (known.blocks is not None) == network.has_blocks
+    assert known.maps == len(network.feature_map_widths)
     if known.blocks is not None:
         network.last_blocks(torch.zeros(1, 3, 32, 32), known.blocks)
         with pytest.raises(UserError, match="blocks, but the last"):

@@ -12,6 +12,7 @@ from clever.baselines import HeadOutput
 from clever.baselines.mochi import Mochi, MochiOptions
 
 TINY = {"queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0}
+JOINED = {"queue_length": 32, "hardest": 8, "start_epoch": 0}
 
 ROWS, WIDTH, LENGTH, HARDEST, AMONG, WITH = 4, 6, 20, 5, 3, 2
 SETTINGS = {

@@ -19,6 +19,7 @@ from clever.pretraining.network import Network
 from clever.pretraining.shuffled_groups import encode_in_groups
 
 TINY = {"queue_length": 16, "momentum": 0.9, "key_groups": 2}
+JOINED = {"queue_length": 32}
 
 ROWS, WIDTH, LENGTH = 5, 10, 12
 

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,27 +18,26 @@ from clever.baselines import BASELINES, HeadOutput, Samples
 from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
 from clever.execution.processes import joined_processes
 
+from ..declared import declared
 from ..tiny_methods import tiny_method
 
 ROWS, WIDTH, VIEWS = 8, 6, 2
-SETTINGS: dict[str, dict[str, Any]] = {
-    "moco_v2": {"queue_length": 4 * ROWS},
-    "mochi": {"queue_length": 4 * ROWS, "hardest": ROWS, "start_epoch": 0},
-    "w_mse": {"whitening_size": ROWS},
-    "swav": {"prototypes": WIDTH, "queue_length": 2 * ROWS, "queue_start_epoch": 0},
-}
+MAP_WIDTHS = 3, 4
 
 
 def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
     kind, options = BASELINES[name]
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
-    baseline = kind(
-        options.model_validate(tiny_method(name, "none")["baseline"] | {"out_dim": WIDTH} | SETTINGS.get(name, {}))
-    )  # type: ignore[call-arg]
+    # JOINED of its own test file: what suits batches of ROWS images, WIDTH wide.
+    joined = declared("baselines", name, "JOINED") or {}
+    width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
+    baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | joined))  # type: ignore[call-arg]
+    baseline.prepare(2 * ROWS, MAP_WIDTHS)
+    baseline.start_epoch(0)
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    head = baseline.make_head(4)
+    head = baseline.make_head(WIDTH)
     mine = slice(process_rank() * ROWS // process_count(), (process_rank() + 1) * ROWS // process_count())
 
     def views() -> list[HeadOutput]:
@@ -50,7 +48,8 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     samples = None
     if kind.reads_samples:
         rows = torch.arange(ROWS)[mine].repeat(2, 1)
-        samples = Samples(rows, rows % 4)
+        maps = [{n: torch.rand(ROWS, w, 5, 5)[mine] for n, w in enumerate(MAP_WIDTHS)} for _ in range(2)]
+        samples = Samples(rows, rows % 4, maps=maps)
     for _ in range(3):
         baseline.observe_samples(views(), samples)
     student, teacher = views(), views()

@@ -16,6 +16,7 @@ from clever.baselines.sinkhorn import sinkhorn
 from clever.baselines.swav import Swav, SwavOptions
 
 TINY = {"prototypes": 6, "freeze_prototypes_epochs": 0}
+JOINED = {"prototypes": 6, "queue_length": 16, "queue_start_epoch": 0}
 
 SMALL = {"hidden_dim": 12, "out_dim": 6, "prototypes": 5}
 

@@ -14,6 +14,7 @@ from clever.baselines.w_mse import WMse, WMseOptions, whiten, whitened_distance
 from clever.errors import UserError
 
 TINY = {"whitening_size": 2, "whitening_shrinkage": 0.2}
+JOINED = {"whitening_size": 8}
 
 ROWS, WIDTH, SIZE = 24, 4, 12
 

@@ -19,7 +19,7 @@ from clever.crosschecks import refuse_for_stores
 from clever.crosschecks.missing_data import missing_data
 from clever.data import Batches, DataOptions, Store, prepare
 from clever.data import loading as loading_module
-from clever.data.counts import OBJECT_VIEWS, SPIROGRAPHS, most_training_images, stored_side
+from clever.data.counts import in_groups, most_training_images, stored_side
 from clever.data.padding import BATCHES_IN_MEMORY, padding_refusal
 from clever.data.registry import SOURCES
 from clever.data.spirograph import TRAIN_IMAGES
@@ -135,8 +135,13 @@ def test_extreme_shapes_are_refused_by_the_check_and_where_batches_are_made(
 
 
 def test_counts_and_sides_are_those_of_the_sources() -> None:
-    assert SPIROGRAPHS == TRAIN_IMAGES
-    assert OBJECT_VIEWS == VIEWS
+    spirographs = SOURCES["spirograph"].drawn
+    assert spirographs is not None
+    assert most_training_images(DataOptions(source="spirograph")) == spirographs[0] == TRAIN_IMAGES
+    assert most_training_images(DataOptions(source="spirograph", train_limit=9000)) == 9000
+    objects = DataOptions(source="threediebench", root="r", image_size=16)
+    assert in_groups(objects, 10 * VIEWS + 1, paired=True) == 10
+    assert in_groups(objects, 10 * VIEWS + 1, paired=False) == 10 * VIEWS + 1
     digits = SOURCES["digits"].read(DataOptions(source="digits"))
     assert SOURCES["digits"].counts == tuple(len(digits.split(name).labels) for name in ("train", "test"))
     assert stored_side(DataOptions(source="digits")) == digits.split("train").read(0).shape[0]  # type: ignore[union-attr]

@@ -262,7 +262,7 @@ def test_the_definition_of_a_source_decides_its_store_s_content() -> None:
 def test_the_official_pets_sample_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
     unpack = next((script for script in SAMPLES if script.is_file()), None)
     if unpack is None:
-        pytest.skip("no folder shared/data beside the checkout, which holds a sample of Oxford-IIIT Pets")
+        pytest.skip("no folder shared/data next to the checkout, which holds a sample of Oxford-IIIT Pets")
     subprocess.run([sys.executable, str(unpack), str(tmp_path), "pets"], check=True, capture_output=True)
     store = prepared("pets", tmp_path, tmp_path / "store")
     assert store.classes == ("Abyssinian", "American Bulldog", "Bengal")

@@ -82,7 +82,7 @@ class SharedOptions(EquivarianceOptions):
 
 
 class Shared(Equivariance):
-    """STL's kind of batch: neighbours share what is drawn for the recipe's views."""
+    """STL's kind of batch: neighbours share what is drawn for the augmentation's views."""
 
     def __init__(self, options: SharedOptions, feature_dim: int, space: Any = None) -> None:
         super().__init__(whole(feature_dim))

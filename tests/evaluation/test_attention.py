@@ -19,6 +19,8 @@ from clever.evaluation.attention import VIEWS, AttentionOptions, evaluate
 from .subjects import build, by_axes, subject_of
 from .toys import coloured
 
+NOT_REHEARSED = "it reads its own data set"
+
 BICUBIC = InterpolationMode.BICUBIC
 
 

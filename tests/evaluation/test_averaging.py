@@ -51,7 +51,7 @@ def extractor(backbone: Backbone, store: Store, **options: object) -> FeatureExt
 
 def test_an_average_over_flips_is_a_mixture_of_the_image_and_its_mirror(tmp_path: Path) -> None:
     store, count = coloured(tmp_path, 4), 5
-    source = extractor(Bent(), store, averaging={"count": count, "recipe": FLIPS})
+    source = extractor(Bent(), store, averaging={"count": count, "augmentation": FLIPS})
     plain, split = extractor(Bent(), store), store.split("test")
     pixels = split.images(torch.arange(len(split))).pixels.float() / 255
     images = normalise_(pixels, store.mean, store.std)
@@ -72,7 +72,7 @@ def test_an_average_over_flips_is_a_mixture_of_the_image_and_its_mirror(tmp_path
 def test_a_feature_is_the_mean_over_views_of_the_rounded_perturbed_image(tmp_path: Path, count: int) -> None:
     """Image by image, with a separate generator, in float64, independent of the batches."""
     store = coloured(tmp_path, 4, test=20)
-    recipe = {"name": "caug", "blur_radius": (0.1, 0.6), "global_size": 99, "local_size": 5, "local_views": 3}
+    augmentation = {"name": "caug", "blur_radius": (0.1, 0.6), "global_size": 99, "local_size": 5, "local_views": 3}
     split = store.split("test")
     batch = split.images(torch.arange(len(split)))
     perturbed = perturb(
@@ -81,9 +81,10 @@ def test_a_feature_is_the_mean_over_views_of_the_rounded_perturbed_image(tmp_pat
     )  # fmt: skip
     mean, std = torch.tensor(store.mean).view(3, 1, 1), torch.tensor(store.std).view(3, 1, 1)
     pixels = ((perturbed * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    # The second global view of a recipe is blurred less and solarised; only the first one's distribution is asked for.
+    # The second global view of an augmentation is blurred less and solarised; only the first one's distribution is
+    # asked for.
     alike = {"blur_probability_global_2": 1.0, "solarise_probability": 0.0}
-    options = AugmentationOptions.model_validate(recipe | alike | {"global_size": SIDE, "local_views": 0})
+    options = AugmentationOptions.model_validate(augmentation | alike | {"global_size": SIDE, "local_views": 0})
     maker = Augmentation(options, store.mean, store.std)
     expected = []
     for index in range(len(split)):
@@ -97,7 +98,9 @@ def test_a_feature_is_the_mean_over_views_of_the_rounded_perturbed_image(tmp_pat
             features += [Bent()(view.images)[0].double() for view in views]
         expected.append(torch.stack(features[:count]).mean(0))
     for size in (7, 64):
-        source = extractor(Bent(), store, averaging={"count": count, "recipe": recipe}, extraction_batch=size)
+        source = extractor(
+            Bent(), store, averaging={"count": count, "augmentation": augmentation}, extraction_batch=size
+        )
         found = source.perturbed("test", "cj")
         torch.testing.assert_close(found, torch.stack(expected).float(), rtol=1e-4, atol=1e-4)
     assert float((found - Bent()(perturbed)).abs().max()) > 0.1
@@ -142,7 +145,7 @@ def test_pixels_survive_normalisation_and_return() -> None:
     assert to_bytes(grey, (0.0,) * 3, (1.0,) * 3)[0, 0, 0].tolist() == [0, 0, 1, 100, 255]
 
 
-@pytest.mark.parametrize("wrong", [{"count": 0}, {}, {"count": 2, "recipe": {"name": "pairs"}}])
+@pytest.mark.parametrize("wrong", [{"count": 0}, {}, {"count": 2, "augmentation": {"name": "pairs"}}])
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ExtractionOptions.model_validate({"averaging": wrong})
@@ -181,7 +184,7 @@ class Seen(Backbone):
 
 
 def test_spirographs_are_rendered_anew_with_fresh_nuisances(spirographs: Store) -> None:
-    options = ExtractionOptions.model_validate({"averaging": {"count": 3, "recipe": {"name": "spirograph"}}})
+    options = ExtractionOptions.model_validate({"averaging": {"count": 3, "augmentation": {"name": "spirograph"}}})
     source = FeatureExtractor(subject_of(Seen(), spirographs), options, blocks=1, labelled=False)
     found = source.perturbed("test", "orig")
     latents = spirographs.split("test").latents
@@ -201,13 +204,13 @@ def test_spirographs_are_rendered_anew_with_fresh_nuisances(spirographs: Store) 
         torch.testing.assert_close(found[index], expected, rtol=1e-3, atol=1e-3)
 
 
-RENDERED = {"averaging": {"count": 1, "recipe": {"name": "spirograph"}}}
+RENDERED = {"averaging": {"count": 1, "augmentation": {"name": "spirograph"}}}
 
 
 @pytest.mark.parametrize(
     ("protocol", "options", "words"),
     [
-        ("knn", {}, r"recipe spirograph renders .* removes the perturbation: set perturbations to \[orig\]"),
+        ("knn", {}, r"augmentation spirograph renders .* removes the perturbation: set perturbations to \[orig\]"),
         ("latents", {"perturbations": ["orig", "cj"]}, "removes the perturbation"),
         ("linear", {"perturbations": ["orig"], "training_views": 3}, "removes any crop: set training_views to plain"),
         ("parameters", {}, "removes the views whose parameters are predicted"),
@@ -234,7 +237,7 @@ def test_what_cannot_be_rendered_is_refused(spirographs: Store, tmp_path: Path) 
 def test_protocols_take_averaged_features(tmp_path: Path) -> None:
     store = coloured(tmp_path, 3, noise=20)
     options = PROTOCOLS["knn"].options.model_validate(
-        {"neighbours": [5], "perturbations": ["orig"], "averaging": {"count": 4, "recipe": FLIPS}}
+        {"neighbours": [5], "perturbations": ["orig"], "averaging": {"count": 4, "augmentation": FLIPS}}
     )
     (record,) = PROTOCOLS["knn"].evaluate(subject_of(TwoParts(), store), options)
     assert record.value > 80

@@ -17,6 +17,8 @@ from clever.evaluation.logistic import evaluate as evaluate_logistic
 from .subjects import build, by_axes, subject_of
 from .toys import coloured, store_of
 
+NOT_REHEARSED = "it needs images of 32 px and a further package"
+
 
 @pytest.fixture
 def greys(tmp_path: Path) -> Store:

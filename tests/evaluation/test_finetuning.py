@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clever.backbones import Backbone
 from clever.errors import UserError
-from clever.evaluation.finetuning import Classifier, FineTuningRecipe, Progress, fine_tune
+from clever.evaluation.finetuning import Classifier, FineTuningSettings, Progress, fine_tune
 from clever.evaluation.linear import SoftmaxRegression, cosine_rate
 from clever.evaluation.parts import part_selections
 from clever.evaluation.resumption import ResumableState
@@ -50,10 +50,10 @@ def model(part: str = "ALL") -> Classifier:
 
 @pytest.mark.parametrize("part", ["ALL", "IR", "EF"])
 def test_a_frozen_backbone_is_the_linear_probe(part: str) -> None:
-    recipe = FineTuningRecipe(epochs=3, batch_size=64, head_rate=2.0, backbone_rate=0.0, weight_decay=0.01)
+    settings = FineTuningSettings(epochs=3, batch_size=64, head_rate=2.0, backbone_rate=0.0, weight_decay=0.01)
     ours = model(part)
     before = copy.deepcopy(ours.backbone.state_dict())
-    fine_tune(ours, batches, recipe, seed=0, run="run")
+    fine_tune(ours, batches, settings, seed=0, run="run")
     for name, tensor in ours.backbone.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
@@ -72,10 +72,10 @@ def test_a_frozen_backbone_is_the_linear_probe(part: str) -> None:
 
 def test_both_rates_and_the_cosine_are_torchs_sgd() -> None:
     """Against a loop with two optimisers and torch's own scheduler; no dropout, so that nothing is drawn."""
-    recipe = FineTuningRecipe(epochs=4, batch_size=128, head_rate=0.4, backbone_rate=0.1)
+    settings = FineTuningSettings(epochs=4, batch_size=128, head_rate=0.4, backbone_rate=0.1)
     ours, reference = model(), model()
     ours.backbone.net[3], reference.backbone.net[3] = nn.Identity(), nn.Identity()
-    progress = fine_tune(ours, batches, recipe, seed=0, run="run")
+    progress = fine_tune(ours, batches, settings, seed=0, run="run")
     optimisers = [
         torch.optim.SGD(reference.backbone.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4),
         torch.optim.SGD(reference.head.parameters(), lr=0.2, momentum=0.9, weight_decay=1e-4),
@@ -109,14 +109,14 @@ class KilledError(Exception):
 
 
 def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
-    recipe = FineTuningRecipe(epochs=5, batch_size=256, head_rate=0.1, backbone_rate=0.1)
+    settings = FineTuningSettings(epochs=5, batch_size=256, head_rate=0.1, backbone_rate=0.1)
 
     def measure(trained: Classifier) -> dict[str, float]:
         assert not trained.training
         return {"first": float(trained(torch.ones(1, 3, 8, 8))[0, 0])}
 
     whole = model()
-    expected = fine_tune(whole, batches, recipe, seed=2, run="run", measure=measure)
+    expected = fine_tune(whole, batches, settings, seed=2, run="run", measure=measure)
 
     def kill(progress: Progress) -> None:
         if progress.epochs == 3:
@@ -125,13 +125,15 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     identity = {"run": "run", "options": "{}"}
     state = ResumableState(tmp_path / "state" / "semi.pt", identity)
     with pytest.raises(KilledError):
-        fine_tune(model(), batches, recipe, seed=2, run="run", measure=measure, state=state, save_every=2, report=kill)
+        fine_tune(
+            model(), batches, settings, seed=2, run="run", measure=measure, state=state, save_every=2, report=kill
+        )
     resumed = model()
     epochs: list[int] = []
     found = fine_tune(
         resumed,
         lambda epoch: (epochs.append(epoch), batches(epoch))[1],
-        recipe,
+        settings,
         seed=2,
         run="run",
         measure=measure,
@@ -152,6 +154,6 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_divergence_is_told() -> None:
-    recipe = FineTuningRecipe(epochs=3, head_rate=1e30, backbone_rate=1e30)
+    settings = FineTuningSettings(epochs=3, head_rate=1e30, backbone_rate=1e30)
     with pytest.raises(UserError, match=r"toy/run: fine-tuning diverged in epoch \d"):
-        fine_tune(model(), batches, recipe, seed=0, run="toy/run")
+        fine_tune(model(), batches, settings, seed=0, run="toy/run")

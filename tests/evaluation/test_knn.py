@@ -17,6 +17,12 @@ from clever.results.records import RunIdentity
 from .subjects import subject_of
 from .toys import Blocks, TwoParts, coloured
 
+REHEARSALS = [("resnet10t_half", {"neighbours": [5, 20]})]
+WAITS = {
+    "evaluation/knn.py:evaluate": "features go to the device; how many are right",
+    "evaluation/knn.py:evaluate.<locals>.<genexpr>": "labels",
+}
+
 RUN = RunIdentity("toy", "table", "dino", "baug", 0)
 
 

@@ -23,6 +23,12 @@ from clever.results.records import Record, RunIdentity
 from .subjects import subject_of
 from .toys import TwoParts, coloured
 
+REHEARSALS = [("resnet10t_half", {})]
+WAITS = {
+    "evaluation/latents.py:evaluate": "features go to the device; scores",
+    "evaluation/regression.py:ridge": "a decomposition",
+}
+
 CPU = torch.device("cpu")
 RUN = RunIdentity("spirograph", "corner", "gradient", "spirograph", 0)
 
@@ -113,15 +119,15 @@ def test_the_background_is_read_off_the_corner_until_it_is_drawn_anew(spirograph
         # Grey levels are whole, and a curve may come near the corner.
         assert stored["EF", "orig", f"r2_{name}"].value > 0.99
         assert stored["IR", "orig", f"r2_{name}"].value < 0.9
-    anew = run(spirographs, targets=targets, averaging={"count": 1, "recipe": {"name": "spirograph"}})
+    again = run(spirographs, targets=targets, averaging={"count": 1, "augmentation": {"name": "spirograph"}})
     for name in targets:
-        assert anew["EF", "orig", f"r2_{name}"].value < 0.1
+        assert again["EF", "orig", f"r2_{name}"].value < 0.1
 
 
 def test_averaging_over_nuisances_leaves_what_is_of_interest(spirographs: Store) -> None:
     """The mean foreground of other renderings no longer hides rfore: the target and not a nuisance."""
     once, often = (
-        run(spirographs, targets=["rfore"], averaging={"count": count, "recipe": {"name": "spirograph"}})
+        run(spirographs, targets=["rfore"], averaging={"count": count, "augmentation": {"name": "spirograph"}})
         for count in (1, 8)
     )
     assert often["ALL", "orig", "mse_rfore"].value < 0.8 * once["ALL", "orig", "mse_rfore"].value

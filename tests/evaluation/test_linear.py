@@ -32,6 +32,23 @@ from clever.results.records import Record, RunIdentity
 from .subjects import subject_of
 from .toys import Blocks, Columns, TwoParts, coloured, store_of
 
+REHEARSALS = [
+    ("vit_micro", {"training_views": "plain", "standardise": True, "epochs": 2}),
+    ("resnet10t_half", {"training_views": "fresh", "epochs": 2, "precision": "bf16"}),
+    ("resnet10t_half", {"training_views": 1, "epochs": 1, "averaging": {"count": 3}}),
+]
+WAITS = {
+    "evaluation/linear.py:evaluate": "whether a classifier diverged, once an epoch",
+    "evaluation/linear.py:evaluate.<locals>.<genexpr>": "labels",
+    "evaluation/linear.py:_Views.__init__": "features go to the device",
+    "evaluation/linear.py:_Views.__init__.<locals>.<listcomp>": "features go to the device",
+    "evaluation/linear.py:_Views._scaled": "features go to the device",
+    "evaluation/linear.py:SoftmaxRegression.initial": "weights that were drawn on the host",
+    "evaluation/linear.py:train_epoch": "the order of an epoch",
+    "evaluation/linear.py:_hits": "the accuracy of an epoch",
+    "evaluation/accuracies.py:rank_accuracies": "scores",
+}
+
 CPU = torch.device("cpu")
 RUN = RunIdentity("toy", "table", "dino+clever", "caug", 0, "abc", "digest", "sum")
 

@@ -16,6 +16,17 @@ from clever.evaluation.logistic_regression import PENALTIES
 from .subjects import build, by_axes, subject_of
 from .toys import TwoParts, coloured, store_of
 
+REHEARSALS = [("resnet10t_half", {"penalties": 3, "perturbations": ["orig"], "max_iterations": 20})]
+WAITS = {
+    "evaluation/logistic.py:evaluate": "features go to the device; scores",
+    "evaluation/logistic.py:evaluate.<locals>.<genexpr>": "labels",
+    "evaluation/logistic_regression.py:search_penalty": "rows that are held out",
+    "evaluation/logistic_regression.py:fit": "the solution",
+    "evaluation/logistic_regression.py:fit.<locals>.objective": "L-BFGS of SciPy reads each loss",
+    "evaluation/accuracies.py:accuracy": "a score",
+    "evaluation/accuracies.py:mean_class_accuracy": "a score",
+}
+
 
 def test_raw_pixels_of_digits_score_as_with_scikit_learn(tmp_path: Path) -> None:
     """Within 0.1 point at the penalty that was chosen."""

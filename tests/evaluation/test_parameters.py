@@ -31,6 +31,16 @@ from clever.results.records import Record, RunIdentity
 from .subjects import subject_of
 from .toys import TwoParts, coloured, store_of
 
+REHEARSALS = [("resnet10t_half", {"with_original": True})]
+WAITS = {
+    "evaluation/parameters.py:evaluate": "features go to the device; scores",
+    "evaluation/parameters.py:flip_accuracy": "scikit-learn fits on the host",
+    "evaluation/parameters.py:_Views.features.<locals>.view": "which images a batch holds, to take what was drawn",
+    "evaluation/regression.py:ridge_selected": "images that are held out",
+    "evaluation/regression.py:ridge_selected.<locals>.<listcomp>": "how many rows are fitted",
+    "evaluation/regression.py:ridge": "a decomposition",
+}
+
 RUN = RunIdentity("toy", "table", "dino+clever", "caug", 0)
 SIZE = 16
 CROPS = {"name": "baug", "jitter_probability": 0.0, "global_scale": (0.2, 0.6), "interpolation": "bilinear"}
@@ -95,7 +105,7 @@ def test_targets_are_those_of_plain_arithmetic() -> None:
 
 def test_a_part_predicts_what_its_features_show(tmp_path: Path) -> None:
     """The crop's mean red is its place in the ramp, and the slope's sign the flip; green and blue know neither."""
-    records = run(ramps(tmp_path), Measures(), recipe=CROPS, targets=["flip", "crop_x"])
+    records = run(ramps(tmp_path), Measures(), augmentation=CROPS, targets=["flip", "crop_x"])
     assert set(records) == {
         (part, metric) for part in ("ALL", "IR", "EF", "IR_cut") for metric in ("balanced_accuracy_flip", "r2_crop_x")
     }
@@ -111,9 +121,9 @@ def test_a_part_predicts_what_its_features_show(tmp_path: Path) -> None:
 
 
 def test_a_rotated_ramp_shows_the_angle(tmp_path: Path) -> None:
-    recipe = {"name": "caug", "rotation_degrees": 60.0, "flip_probability": 0.0, "jitter_probability": 0.0}
-    recipe |= {"global_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}
-    records = run(ramps(tmp_path), Vertical(), recipe=recipe, targets=["angle"], ir_dim=None)
+    augmentation = {"name": "caug", "rotation_degrees": 60.0, "flip_probability": 0.0, "jitter_probability": 0.0}
+    augmentation |= {"global_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}
+    records = run(ramps(tmp_path), Vertical(), augmentation=augmentation, targets=["angle"], ir_dim=None)
     assert set(records) == {("ALL", "r2_angle")}
     # The vertical slope goes with the sine of the angle, which is a line but for a few percent within 60 degrees.
     assert 0.9 < records["ALL", "r2_angle"].value < 0.999
@@ -132,8 +142,8 @@ class Vertical(Backbone):
 def test_the_original_helps_where_only_the_change_shows(tmp_path: Path) -> None:
     """The red of every image is raised by a different amount, which the unchanged image reveals."""
     store = ramps(tmp_path, offsets=True)
-    alone = run(store, Red(), recipe=CROPS, targets=["crop_x"], ir_dim=None)
-    paired = run(store, Red(), recipe=CROPS, targets=["crop_x"], ir_dim=None, with_original=True)
+    alone = run(store, Red(), augmentation=CROPS, targets=["crop_x"], ir_dim=None)
+    paired = run(store, Red(), augmentation=CROPS, targets=["crop_x"], ir_dim=None, with_original=True)
     assert alone["ALL", "r2_crop_x"].value < 0.6
     assert paired["ALL", "r2_crop_x"].value > 0.98
 
@@ -160,7 +170,7 @@ def test_with_the_original_a_part_holds_its_own_columns_of_both(tmp_path: Path) 
             return super().forward(images)[:, 5:]
 
     store = ramps(tmp_path, offsets=True)
-    options = {"recipe": CROPS, "targets": ["crop_x", "flip", "crop_area"], "with_original": True}
+    options = {"augmentation": CROPS, "targets": ["crop_x", "flip", "crop_area"], "with_original": True}
     together = run(store, Measures(), **options)
     alone = run(store, Factor(), ir_dim=None, **options)
     for (_, metric), record in alone.items():
@@ -229,7 +239,7 @@ def test_flips_are_told_apart_as_a_plain_logistic_regression_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "targets", "named"),
+    ("augmentation", "targets", "named"),
     [
         ({"name": "baug"}, ["flip", "angle"], "angle"),
         ({"flip_probability": 0.0}, ["flip"], "flip"),
@@ -237,12 +247,14 @@ def test_flips_are_told_apart_as_a_plain_logistic_regression_does() -> None:
         ({"global_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}, ["crop_area"], "crop_area"),
     ],
 )
-def test_a_target_that_the_recipe_leaves_alone_is_named(
-    recipe: dict[str, object], targets: list[str], named: str, tmp_path: Path
+def test_a_target_that_the_augmentation_leaves_alone_is_named(
+    augmentation: dict[str, object], targets: list[str], named: str, tmp_path: Path
 ) -> None:
-    words = rf"toy/table.*: the target {named} is the same in all train views: leave it out of targets, or let recipe"
+    words = (
+        rf"toy/table.*: the target {named} is the same in all train views: leave it out of targets, or let augmentation"
+    )
     with pytest.raises(UserError, match=words):
-        run(coloured(tmp_path, 3), TwoParts(), recipe=recipe, targets=targets)
+        run(coloured(tmp_path, 3), TwoParts(), augmentation=augmentation, targets=targets)
 
 
 @pytest.mark.parametrize(
@@ -253,10 +265,14 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
         ParametersOptions.model_validate(wrong)
 
 
-def test_a_recipe_that_is_changed_in_one_place_keeps_the_other_defaults() -> None:
-    options = ParametersOptions.model_validate({"recipe": {"rotation_degrees": 30}})
-    assert options.recipe == ParameterViewOptions(rotation_degrees=30.0)
-    assert (options.recipe.name, options.recipe.jitter_probability, options.recipe.grayscale_probability) == (
+def test_an_augmentation_that_is_changed_in_one_place_keeps_the_other_defaults() -> None:
+    options = ParametersOptions.model_validate({"augmentation": {"rotation_degrees": 30}})
+    assert options.augmentation == ParameterViewOptions(rotation_degrees=30.0)
+    assert (
+        options.augmentation.name,
+        options.augmentation.jitter_probability,
+        options.augmentation.grayscale_probability,
+    ) == (
         "caug",
         1.0,
         0.0,
@@ -276,5 +292,5 @@ def test_photographs_of_several_sizes_are_cropped_each_in_its_own(tmp_path: Path
             Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
     source = DataOptions(source="image_folder", root=str(tmp_path / "photographs"), format="encoded")
     store = prepare(source, tmp_path / "store", progress=False)
-    records = run(store, Red(), recipe=CROPS, targets=["crop_x"], ir_dim=None, image_size=SIZE)
+    records = run(store, Red(), augmentation=CROPS, targets=["crop_x"], ir_dim=None, image_size=SIZE)
     assert records["ALL", "r2_crop_x"].value > 0.99

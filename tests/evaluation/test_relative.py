@@ -22,6 +22,14 @@ from .objects import HIGH, IR_DIM, LOW, BlockColours, objects_store
 from .subjects import subject_of
 from .toys import TwoParts, coloured
 
+REHEARSALS = [("resnet10t_half", {"epochs": 2})]
+WAITS = {
+    "evaluation/relative.py:_Pairs.draw": "the pairs of an epoch",
+    "evaluation/relative.py:evaluate_relative": "the order of an epoch; whether a head diverged",
+    "evaluation/relative.py:pooled_r2": "a score",
+    "evaluation/relative_colour.py:_scores": "scores",
+}
+
 RUN = RunIdentity("objects", "blocks", "sie", "pairs", 0)
 FAST = {"epochs": 25, "hidden_dim": 64, "learning_rate": 1e-2, "batch_size": 256}
 FAST |= {"pairs_an_object": 160, "test_pairs_an_object": 50}

@@ -35,6 +35,8 @@ from .objects import IR_DIM, BlockColours, objects_store
 from .subjects import subject_of
 from .toys import TwoParts, coloured
 
+NOT_REHEARSED = "it needs a trained predictor"
+
 RUN = RunIdentity("objects", "blocks", "sie", "pairs", 0)
 
 
@@ -53,21 +55,21 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Store:
 class Random:
     """A fixed random projection of features, and a prediction W(q) of it that is linear in q."""
 
-    def __init__(self, told: int) -> None:
+    def __init__(self, relative: int) -> None:
         generator = torch.Generator().manual_seed(0)
         self.projection = torch.randn(12, 8, generator=generator)
-        self.weights = torch.randn(told, 8, 8, generator=generator)
+        self.weights = torch.randn(relative, 8, 8, generator=generator)
 
-    def __call__(self, features: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, features: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
         embedding = features @ self.projection
-        return embedding, torch.einsum("nr,rde,nd->ne", told, self.weights, embedding)
+        return embedding, torch.einsum("nr,rde,nd->ne", relative, self.weights, embedding)
 
 
-@pytest.mark.parametrize("told", [ROTATION, ROTATION_AND_COLOUR])
-def test_every_number_is_that_of_plain_loops(objects: Store, told: tuple[str, ...], monkeypatch: Any) -> None:
+@pytest.mark.parametrize("relative", [ROTATION, ROTATION_AND_COLOUR])
+def test_every_number_is_that_of_plain_loops(objects: Store, relative: tuple[str, ...], monkeypatch: Any) -> None:
     monkeypatch.setattr("clever.evaluation.retrieval._TILE", 37)
-    predictor = Random(len(told))
-    records = evaluate(subject(objects, predictor, told), RetrievalOptions())
+    predictor = Random(len(relative))
+    records = evaluate(subject(objects, predictor, relative), RetrievalOptions())
     extractor = FeatureExtractor(subject_of(BlockColours(), objects), RetrievalOptions(), blocks=1, labelled=False)
     rotations, hues, groups, embeddings, predictions = ({} for _ in range(5))  # type: ignore[var-annotated]
     for split in ("train", "test"):
@@ -85,7 +87,7 @@ def test_every_number_is_that_of_plain_loops(objects: Store, told: tuple[str, ..
         for row, group in enumerate(groups[split]):
             source = groups[split].index(group)
             change = (rotations[split][source].inv() * rotations[split][row]).as_quat()
-            if len(told) == 6:
+            if len(relative) == 6:
                 change = np.concatenate([change, hues[split][row] - hues[split][source]])
             weight = sum(t * w for t, w in zip(change, predictor.weights.double().numpy(), strict=True))
             foretold = projected[source] @ weight
@@ -122,8 +124,8 @@ def test_every_number_is_that_of_plain_loops(objects: Store, told: tuple[str, ..
 class Knowing:
     """Features are the absolute rotation; the embedding is q q^T, on which the sign of q has no influence."""
 
-    def __call__(self, features: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        first, change = Rotation.from_quat(features.double().numpy()), Rotation.from_quat(told.double().numpy())
+    def __call__(self, features: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
+        first, change = Rotation.from_quat(features.double().numpy()), Rotation.from_quat(relative.double().numpy())
         after = torch.from_numpy((first * change).as_quat()).float()
         return self.embed(features), self.embed(after)
 

@@ -18,6 +18,19 @@ from clever.evaluation.semi import SemiOptions, evaluate
 from .subjects import build, by_axes, subject_of
 from .toys import TwoParts, coloured
 
+REHEARSALS = [
+    ("resnet10t_half", {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"]}),
+    (
+        "resnet10t_half",
+        {"epochs": 2, "shares": [0.5], "batch_size": 16, "perturbations": ["orig"], "core_tuning": {}},
+    ),
+]
+WAITS = {
+    "evaluation/fine_tuned.py:FineTuning.__init__": "the network goes to the device",
+    "evaluation/finetuning.py:_epoch": "the loss of an epoch",
+    "evaluation/fine_tuned.py:FineTuning._test": "how many are right",
+}
+
 QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "perturbations": ["orig"]}
 
 
@@ -67,10 +80,17 @@ def test_only_the_labelled_images_are_read(tmp_path: Path, monkeypatch: pytest.M
     assert len(seen) == 2 * len(rows)
 
 
-def test_a_killed_evaluation_ends_with_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("core_tuning", [None, {"projection_dim": 8}], ids=["plain", "core-tuning"])
+def test_a_killed_evaluation_ends_with_the_same_records(
+    core_tuning: dict[str, Any] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = coloured(tmp_path, classes=3)
-    options = SemiOptions(shares=[0.3], parts=["ALL"], **QUICK)
+    options = SemiOptions.model_validate(
+        {"shares": [0.3], "parts": ["ALL"], "core_tuning": core_tuning, "nesterov": core_tuning is not None, **QUICK}
+    )
+    name = "semi30" if core_tuning is None else "semi30_core_tuning"
     expected = evaluate(subject_of(build("resnet10t_half", 8), store), options)
+    assert {record.protocol for record in expected} == {name}
 
     class KilledError(Exception):
         pass
@@ -85,7 +105,7 @@ def test_a_killed_evaluation_ends_with_the_same_records(tmp_path: Path, monkeypa
     monkeypatch.setattr(fine_tuned.Pace, "reached", reached)
     with pytest.raises(KilledError):
         evaluate(subject_of(build("resnet10t_half", 8), store, state_folder=tmp_path / "state"), options)
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["semi30_ALL.pt"]
+    assert [path.name for path in (tmp_path / "state").iterdir()] == [f"{name}_ALL.pt"]
     monkeypatch.setattr(fine_tuned.Pace, "reached", original)
     assert evaluate(subject_of(build("resnet10t_half", 8), store, state_folder=tmp_path / "state"), options) == expected
     assert list((tmp_path / "state").iterdir()) == []

@@ -136,7 +136,7 @@ def test_options_name_their_lists(tmp_path: Path) -> None:
 def test_simclr_s_lists_name_images_by_class(tmp_path: Path) -> None:
     unpack = next((script for script in SAMPLES if script.is_file()), None)
     if unpack is None:
-        pytest.skip("no folder shared/data beside the checkout, which holds SimCLR's lists")
+        pytest.skip("no folder shared/data next to the checkout, which holds SimCLR's lists")
     subprocess.run([sys.executable, str(unpack), str(tmp_path), "lists"], check=True, capture_output=True)
     [path] = tmp_path.rglob("1percent.txt")
     names = read_list(path)

@@ -31,6 +31,13 @@ from clever.results.run_description import read_run
 from .subjects import RUN, build, subject_of
 from .toys import SIDE, TwoParts, coloured, store_of
 
+REHEARSALS = [
+    ("resnet10t_half", {"data": ["other"], "modes": ["linear"], "linear": {"epochs": 2}}),
+    ("resnet10t_half", {"data": ["other"], "modes": ["finetune"], "finetune": {"epochs": 1}}),
+]  # separately: copying a network that is on the pretended device keeps the original's stream
+WAITS = {"evaluation/accuracies.py:rank_accuracies": "scores"}
+WAITS_OF = ("linear", "logistic", "semi")
+
 LINEAR: dict[str, Any] = {"epochs": 3, "training_views": 1, "learning_rate": 0.5}
 LOGISTIC: dict[str, Any] = {"penalties": 4, "smallest_penalty": 0.01, "max_iterations": 300}
 FINETUNE: dict[str, Any] = {"epochs": 2, "batch_size": 32}

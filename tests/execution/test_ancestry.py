@@ -11,7 +11,7 @@ import pytest
 
 from clever.execution.ancestry import ancestors
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel tells through /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 ORPHAN = """
 import sys, time

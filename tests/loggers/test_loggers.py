@@ -152,7 +152,7 @@ def test_epochs_that_are_trained_again_are_shown_once(
 
 
 class Double(ModuleType):
-    """A stand-in for wandb that notes what it is told."""
+    """A stand-in for wandb that records its calls."""
 
     def __init__(self) -> None:
         super().__init__("wandb")
@@ -162,8 +162,8 @@ class Double(ModuleType):
         self.finished: list[int] = []
         self.fails_at: int | None = None
 
-    def init(self, **told: Any) -> Double:
-        self.runs.append(told)
+    def init(self, **settings: Any) -> Double:
+        self.runs.append(settings)
         return self
 
     def log(self, values: dict[str, float], step: int) -> None:

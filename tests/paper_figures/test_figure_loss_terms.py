@@ -107,8 +107,8 @@ def test_trouble_is_marked_where_it_was_reported(make_study: MakeStudy) -> None:
     sick = "digits/resnet10t/dino/caug/seed1"
     study = make_study(collapsed=[sick])
     first = study.curves[study.curves["run"] == sick].iloc[0]
-    told = pd.DataFrame([{**first, "metric": "health", "epoch": 1, "value": "teacher collapsed"}])
-    pd.concat([study.curves, told]).to_csv(study.curves_path, index=False)
+    reported = pd.DataFrame([{**first, "metric": "health", "epoch": 1, "value": "teacher collapsed"}])
+    pd.concat([study.curves, reported]).to_csv(study.curves_path, index=False)
     curves = read_curves(study.curves_path)
     trouble, silent = figure_loss_terms.find_trouble(curves, read_runs(study.runs_path))
     assert trouble == {sick: (1, "teacher collapsed")}

@@ -23,7 +23,7 @@ VIEWS = ("orig", "rotation", "elastic")
 
 
 def bundle(folder: Path, protocol: str, run: str, parts: tuple[str, ...] = ("ALL",), photographs: int = 2) -> Path:
-    """A run's pictures whose every value is a number of its own."""
+    """A run's pictures in which every value is a different number."""
     draw = np.random.default_rng(len(run))
     names = [f"p{place}" for place in range(photographs)]
     arrays: dict[str, Any] = {}

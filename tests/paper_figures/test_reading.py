@@ -78,8 +78,8 @@ def test_the_same_number_twice_is_refused(make_study: MakeStudy) -> None:
 def test_curves_keep_health_apart_and_leave_out_what_cannot_be_drawn(make_study: MakeStudy) -> None:
     study = make_study()
     first = study.curves.iloc[0]
-    told = [("health", 0, "ok"), ("health", 2, "gone"), ("health", 1, "going"), ("loss", 0, "nan"), ("loss", 1, "")]
-    more = [{**first, "metric": metric, "epoch": epoch, "value": value} for metric, epoch, value in told]
+    reported = [("health", 0, "ok"), ("health", 2, "gone"), ("health", 1, "going"), ("loss", 0, "nan"), ("loss", 1, "")]
+    more = [{**first, "metric": metric, "epoch": epoch, "value": value} for metric, epoch, value in reported]
     pd.concat([study.curves, pd.DataFrame(more)]).to_csv(study.curves_path, index=False)
     curves = read_curves(study.curves_path)
     assert health_of_curves(curves) == {first["run"]: (1, "going")}

@@ -105,19 +105,19 @@ def test_measured_rows_stand_beside_the_references_of_their_baseline() -> None:
             ("digits", "resnet18", "simclr", "linear", 0, "orig", 99.0),
         ]
     )
-    beside = pair_with_references(records, TABLE)
-    assert tuple(beside.columns) == PAIR_COLUMNS
-    alone = beside[beside["method"] == "simclr"]
+    paired = pair_with_references(records, TABLE)
+    assert tuple(paired.columns) == PAIR_COLUMNS
+    alone = paired[paired["method"] == "simclr"]
     # solo-learn's online head, EquiMod's own run, and lightly's three by kNN.
     assert sorted(alone["reference_value"]) == [84.7, 84.8, 87.9, 90.74, 90.96]
     assert set(alone["value"]) == {91.0}
     assert set(alone["seeds"]) == {2}
-    added = beside[beside["method"] == "simclr+equimod"]
+    added = paired[paired["method"] == "simclr+equimod"]
     assert sorted(set(added["reference_method"])) == ["simclr", "simclr+equimod"]
     assert added[added["reference_method"] == "simclr+equimod"]["reference_value"].tolist() == [92.79]
-    assert set(beside[beside["method"] == "simclr+clever"]["reference_method"]) == {"simclr"}
-    assert set(beside["backbone"]) == {"resnet18"}
-    assert set(beside["data"]) == {"cifar10"}
+    assert set(paired[paired["method"] == "simclr+clever"]["reference_method"]) == {"simclr"}
+    assert set(paired["backbone"]) == {"resnet18"}
+    assert set(paired["data"]) == {"cifar10"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@ _BASELINES = (
     *("dino", "simsiam", "simclr", "dcl", "dclw", "byol", "moco_v3"),
     *("barlow_twins", "vicreg", "swav", "nnclr", "mv_infonce", "mv_dhel"),
 )
+_LATER_BASELINES = (
+    *("moco_v2", "mochi", "w_mse", "cacr", "groco", "lejepa", "visreg"),
+    *("supremix", "obow"),
+)
 _TINY: dict[str, dict[str, Any]] = {
     "dino": {"out_dim": 16, "hidden_dim": 12, "bottleneck_dim": 8, "momentum": 0.9},
     "simsiam": {"hidden_dim": 12, "out_dim": 12, "predictor_dim": 6},
@@ -30,6 +34,13 @@ _PARTNERS = {
     "equimod": ("dino", "simclr"),
     "sie": ("dino", "vicreg"),
 }
+_LATER_PARTNERS = {
+    "care": ("simclr",),
+    "stl": ("simclr",),
+    "ser": ("simclr", "moco_v3"),
+    "star": ("simclr",),
+    "hallucinator": ("simsiam", "moco_v2"),
+}
 _ACCEPT_LOCAL_VIEWS = ("dino", "swav", "mv_infonce", "mv_dhel")
 _PAIRS = {"name": "pairs", "global_size": SIDE, "relative": "rotation_and_colour"}
 _SPIROGRAPHS = {"name": "spirograph"}
@@ -38,14 +49,16 @@ _SPIROGRAPHS = {"name": "spirograph"}
 def pinned_recipes() -> dict[str, RunRecipe]:
     """The recipe of every pinned run, by a readable name.
 
-    Every baseline alone, with DDCL and with CLeVER; every other add-on with two baselines; then one run for each
-    option that changes how a step goes. ``RunRecipe.data`` says which store it trains on.
+    Every baseline alone, and the first ones with DDCL and with CLeVER; every other add-on with one baseline or two;
+    then one run for each option that changes how a step goes. ``RunRecipe.data`` says which store it trains on.
+    InterCLR, which compares images only after the start of an epoch, is pinned as a whole run.
     """
-    found = {
-        f"{baseline}+{add_on}": _recipe(baseline, add_on)
-        for add_on, partners in (dict.fromkeys(("none", "ddcl", "clever"), _BASELINES) | _PARTNERS).items()
-        for baseline in partners
-    }
+    pairs = [
+        *(dict.fromkeys(("none", "ddcl", "clever"), _BASELINES) | _PARTNERS).items(),
+        ("none", _LATER_BASELINES),
+        *_LATER_PARTNERS.items(),
+    ]
+    found = {f"{baseline}+{add_on}": _recipe(baseline, add_on) for add_on, partners in pairs for baseline in partners}
     found |= {
         "dino+clever, adamw": _recipe("dino", "clever", optimisation={"optimiser": "adamw"}),
         "dino+clever, lars": _recipe("dino", "clever", optimisation={"optimiser": "lars"}),
@@ -80,6 +93,14 @@ def pinned_recipes() -> dict[str, RunRecipe]:
     return found
 
 
+def whole_runs() -> dict[str, RunRecipe]:
+    """The recipes that are pinned as whole runs, by a readable name."""
+    return {
+        "dino+clever, skip": pinned_recipes()["dino+clever, skip"],
+        "interclr+none": _recipe("interclr", "none"),
+    }
+
+
 def _recipe(
     baseline: str,
     add_on: str,
@@ -90,7 +111,9 @@ def _recipe(
 ) -> RunRecipe:
     local = 2 if baseline in _ACCEPT_LOCAL_VIEWS else 0
     views = {"name": "caug_plus", "global_size": SIDE, "local_size": 8, "local_views": local}
-    head = {"name": baseline} | _TINY.get(baseline, _TINY_PROJECTOR) | replaced.get("head", {})
+    tiny = tiny_method(baseline, add_on)
+    if baseline in _BASELINES:
+        tiny["baseline"] = {"name": baseline} | _TINY.get(baseline, _TINY_PROJECTOR)
     # Gradient descent is smooth: on another processor the last bits of a step stay last bits. Adam divides by them.
     steps = {"optimiser": "sgd", "epochs": 2, "batch_size": 8, "warmup_epochs": 0, "learning_rate": 0.02}
     return RunRecipe.model_validate(
@@ -100,8 +123,8 @@ def _recipe(
             "backbone": {"name": "resnet10t_half", "image_size": SIDE} | replaced.get("backbone", {}),
             "method_name": "tiny",
             "method": {
-                "baseline": head,
-                "equivariance": tiny_method(baseline, add_on)["equivariance"] | (settings or {}),
+                "baseline": tiny["baseline"] | replaced.get("head", {}),
+                "equivariance": tiny["equivariance"] | (settings or {}),
             },
             "augmentation_name": "tiny",
             "augmentation": replaced.get("augmentation", views),
@@ -115,7 +138,7 @@ PINNED_EVALUATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "linear": ("linear", "colours", {"epochs": 3, "training_views": 1, "learning_rate": 0.1, "standardise": True}),
     "linear, fresh": ("linear", "colours", {"epochs": 2, "training_views": "fresh", "learning_rate": 0.1}),
     "knn": ("knn", "colours", {"neighbours": [3, 10]}),
-    "parameters": ("parameters", "colours", {"recipe": {"global_size": SIDE}}),
+    "parameters": ("parameters", "colours", {"augmentation": {"global_size": SIDE}}),
     "latents": ("latents", "photographs", {}),
     "relative_rotation": ("relative_rotation", "photographs", {"epochs": 2, "hidden_dim": 8}),
     "relative_colour": ("relative_colour", "photographs", {"epochs": 2, "head": "linear"}),

@@ -32,7 +32,7 @@ from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware
 from clever.results.records import RunIdentity
 
-from .cases import PINNED_EVALUATIONS, SIDE, pinned_recipes
+from .cases import PINNED_EVALUATIONS, SIDE, pinned_recipes, whole_runs
 
 FILE = Path(__file__).parent / "pins.json"
 STEPS = 4
@@ -108,7 +108,8 @@ def digest(module: nn.Module) -> str:
 
 def trained(recipe: RunRecipe, store: Store) -> Pin:
     """A few steps of a run: bits of the backbones, losses of the first and last step, diagnosis, how far it moved."""
-    trainer = Trainer(recipe, store.mean, store.std, STEPS_PER_EPOCH, torch.device("cpu"))
+    images = len(store.split("train"))
+    trainer = Trainer(recipe, store.mean, store.std, STEPS_PER_EPOCH, torch.device("cpu"), training_images=images)
     start = [p.detach().double().clone() for p in trainer.student.backbone.parameters()]
     assert recipe.augmentation is not None
     batches = Batches(store.split("train"), 8, seed=0, device="cpu", pairs=recipe.augmentation.pairs)
@@ -169,10 +170,12 @@ def everything(folder: Path) -> dict[str, dict[str, Pin]]:
     with one_thread():
         data = stores(folder)
         recipes = pinned_recipes()
-        whole = recipes["dino+clever, skip"]
         return {
             "runs": {name: trained(recipe, data[recipe.data]) for name, recipe in recipes.items()},
-            "engine": {"dino+clever, skip": whole_run(whole, data[whole.data], folder / "run")},
+            "engine": {
+                name: whole_run(recipe, data[recipe.data], folder / "runs" / str(place))
+                for place, (name, recipe) in enumerate(whole_runs().items())
+            },
             "evaluations": {
                 name: evaluated(protocol, data[store], options)
                 for name, (protocol, store, options) in PINNED_EVALUATIONS.items()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .cases import PINNED_EVALUATIONS, pinned_recipes
+from .cases import PINNED_EVALUATIONS, pinned_recipes, whole_runs
 from .measure import FILE, everything, machine
 
 FIRST_STEP, LATER = 1e-4, 1e-2
@@ -68,6 +68,7 @@ def test_every_number_is_as_pinned(pinned: dict[str, Any], tmp_path: Path) -> No
 
 def test_the_file_holds_the_cases_and_no_others(pinned: dict[str, Any]) -> None:
     assert set(pinned["runs"]) == set(pinned_recipes())
+    assert set(pinned["engine"]) == set(whole_runs())
     assert set(pinned["evaluations"]) == set(PINNED_EVALUATIONS)
 
 

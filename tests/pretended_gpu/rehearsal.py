@@ -85,7 +85,8 @@ def _steps(
         placement=placement,
         pairs=recipe.augmentation.pairs,
     )
-    trainer = Trainer(recipe, store.mean, store.std, len(batches), device)
+    images = len(store.split("train"))
+    trainer = Trainer(recipe, store.mean, store.std, len(batches), device, training_images=images)
     found = []
     for iteration, batch in enumerate(batches.epoch(0)):
         trainer.objective.start_epoch(0)

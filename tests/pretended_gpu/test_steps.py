@@ -116,7 +116,7 @@ def test_local_views_from_every_placement(placement: str, make_recipe: Any, digi
 
 VIEWS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "spirograph": ("spirographs", "gradient", {"name": "spirograph"}),
-    "spirograph told": ("spirographs", "sie", {"name": "spirograph"}),
+    "spirograph parameters": ("spirographs", "sie", {"name": "spirograph"}),
     "pairs": ("photographs", "sie", {"name": "pairs", "global_size": 16}),
     "pairs with colour": (
         "photographs",

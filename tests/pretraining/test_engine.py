@@ -648,7 +648,7 @@ def test_the_state_stays_where_the_workflow_may_start_the_run_once_more(
     chains = iter([(Ancestor(17, "1"), Ancestor(4, "0")), (Ancestor(4, "0"),)])
     monkeypatch.setattr("clever.pretraining.engine.ancestors", lambda: next(chains))
     pretrain(recipe, digits_store, tmp_path / "orphan", execution())
-    assert "what started this run has ended before it; the state is kept" in capsys.readouterr().err
+    assert "the process that started this run ended before it; the state is kept" in capsys.readouterr().err
     before = (tmp_path / "orphan" / "backbone.safetensors").read_bytes()
     for name in OUTPUTS:
         (tmp_path / "orphan" / name).unlink()  # as Snakemake does before it starts a job

@@ -139,7 +139,8 @@ def test_check_and_doctor_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert main(["check", "short.yaml"]) == 0
     said = capsys.readouterr()
     assert said.err.startswith(f"WARNING, short.yaml: {FOUND} at momentum 0.996; for at most 5 %")
-    assert len(said.err.splitlines()) == 1
+    _, steps = said.err.splitlines()
+    assert "pretrainings.0.optimisation: 30 steps a run" in steps
     assert "WARNING" not in said.out
     (finding,) = check_teachers(parse_study(STUDY, "short.yaml"), tmp_path)
     assert finding.state == "warning"

@@ -418,7 +418,7 @@ def test_a_changed_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -
         changed.load()
     text = str(raised.value)
     assert "belongs to another recipe of this run: optimisation.epochs was 20 and is 30 (recipe 0123, now 89ab)" in text
-    assert f"restore that to go on, move {tmp_path / 'state'} away to start again, or give what changed another" in text
+    assert f"restore it to continue, move {tmp_path / 'state'} away to start again, or rename what changed" in text
     assert "\n" not in text
     # Another run of another recipe: both identities, and what differs.
     other = StateFolder(tmp_path / "state", IDENTITY | {"recipe": "89ab", "run": "x/seed1"}, RECIPE | {"seed": 1})

@@ -266,7 +266,7 @@ def test_committed_records_are_drawn_without_data_or_training(project: Path, sna
 def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
     project: Path, finished: Path, snakemake: Snakemake, tmp_path: Path
 ) -> None:
-    """A stand-in for conda: it notes what it is asked, and its environments lead back to this interpreter."""
+    """A stand-in for conda: it records its calls, and its environments lead back to this interpreter."""
     assert plan(snakemake) == {}
     _write_stand_in_conda(tmp_path)
     content = (finished / "records.csv").read_bytes()

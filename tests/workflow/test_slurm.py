@@ -1,7 +1,7 @@
 """A study on a real Slurm of one node: a run is pre-empted, submitted again, resumed, and the records are those of a
 local run to the bit.
 
-The cluster lives in a temporary folder with ports of its own and ends with the test. Its GPU is a stand-in
+The cluster has a temporary folder and separate ports, and ends with the test. Its GPU is a stand-in
 (/dev/null), which Slurm assigns like a real one.
 """
 

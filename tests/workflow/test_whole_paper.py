@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,44 +14,53 @@ import pytest
 import yaml
 
 from clever.cli import main
-from clever.config import load_study
-from clever.crosschecks.data_needs import NEED_LATENTS, NEED_OBJECTS
+from clever.config import load_study, parse_study
 from clever.drawings import DRAWINGS, contained_items
 from clever.evaluation import PROTOCOLS
 from clever.workflow_setup import set_up
 
+from ..declared import declared
 from .conftest import ROOT, Snakemake, planned_jobs
 from .drawn_pictures import draw_all
 
 PHOTOGRAPHS = ROOT / "workflow" / "studies" / "paper_cpu.yaml"
+PAPER = PHOTOGRAPHS.with_name("imagenet100.yaml")
 DRAWN = Path(__file__).with_name("paper_drawn.yaml")
-RENDERED_ONLY = {*NEED_LATENTS, *NEED_OBJECTS}
-"""Protocols for images with known latents, which photographs lack."""
 
 
 def protocols(path: Path) -> set[str]:
     return {name.partition("+")[0] for name in load_study(path).evaluation_options()}
 
 
+def whole_study() -> dict[str, Any]:
+    """The drawn study with every item and protocol; those it does not list have the options they are rehearsed with."""
+    content: dict[str, Any] = yaml.safe_load(DRAWN.read_text(encoding="utf-8"))
+    for protocol in PROTOCOLS:
+        rehearsals = declared("evaluation", protocol, "REHEARSALS") or [("", {})]
+        content["evaluations"].setdefault(protocol, rehearsals[0][1])
+    return content | {"paper": list(DRAWINGS)}
+
+
 def test_the_drawn_study_has_every_protocol_and_every_item() -> None:
-    """If this fails for a new protocol or item, add it to paper_drawn.yaml, and to paper_cpu.yaml."""
-    assert protocols(DRAWN) == set(PROTOCOLS)
-    assert sorted(load_study(DRAWN).paper) == sorted(DRAWINGS)
+    study = parse_study(whole_study(), "paper_drawn.yaml")
+    assert {name.partition("+")[0] for name in study.evaluation_options()} == set(PROTOCOLS)
+    assert sorted(study.paper) == sorted(DRAWINGS)
 
 
-def test_the_study_of_photographs_has_every_protocol_and_item_for_photographs() -> None:
-    """If this fails for a new protocol or item, add it to paper_cpu.yaml."""
-    assert protocols(PHOTOGRAPHS) == set(PROTOCOLS) - RENDERED_ONLY
-    drawable = {item for item, drawing in DRAWINGS.items() if drawing.shows not in RENDERED_ONLY}
-    assert sorted(load_study(PHOTOGRAPHS).paper) == sorted(drawable)
+def test_the_study_of_photographs_is_the_paper_s_in_miniature() -> None:
+    """If this fails for a protocol or item that was added to imagenet100.yaml, add it to paper_cpu.yaml."""
+    assert protocols(PHOTOGRAPHS) == protocols(PAPER) >= {"linear", "knn", "semi", "transfer", "video", "detection"}
+    items = set(load_study(PHOTOGRAPHS).paper)
+    # The paper's SimSiam family has a separate study, imagenet100_ddcl.
+    assert items == {*load_study(PAPER).paper, *load_study(PAPER.with_name("imagenet100_ddcl.yaml")).paper}
 
 
 def test_a_plan_draws_every_item(snakemake: Snakemake, project: Path, tmp_path: Path) -> None:
     draw_all(tmp_path)
-    shutil.copy2(DRAWN, project / DRAWN.name)
+    (project / DRAWN.name).write_text(yaml.safe_dump(whole_study()), encoding="utf-8")
     planned = snakemake("--dry-run", "--configfile", DRAWN.name, "--config", f"data_root={tmp_path}")
     assert planned.returncode == 0, planned.stdout
-    study = load_study(DRAWN)
+    study = parse_study(whole_study(), DRAWN.name)
     runs = len(study.recipes())
     assert planned_jobs(planned.stdout) == {
         **{"prepare": len(study.data), "pretrain": runs, "evaluate": runs, "collect": 1},
@@ -65,8 +73,9 @@ def test_every_protocol_runs_and_every_item_is_drawn(tmp_path: Path, monkeypatch
     draw_all(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.environ["PATH"])  # set_up extends it
-    content = yaml.safe_load(DRAWN.read_text(encoding="utf-8"))
-    setup = set_up(content | {"data_root": str(tmp_path)}, [DRAWN], ["snakemake"])
+    content = whole_study()
+    Path(DRAWN.name).write_text(yaml.safe_dump(content), encoding="utf-8")
+    setup = set_up(content | {"data_root": str(tmp_path)}, [DRAWN.name], ["snakemake"])
     study, results = setup.study, Path(setup.results)
     stores = {name: results / "data" / name for name in study.data}
     for name, store in stores.items():

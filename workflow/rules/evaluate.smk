@@ -1,7 +1,7 @@
 # One job a run, which measures all protocols: imports, store and backbone are loaded once, and features are shared.
 #
 # Each protocol's JSON is an output. Snakemake deletes a job's outputs before the job runs again and when it fails, so the
-# job keeps a copy of each in state/ beside them. It measures only those protocols whose copy does not fit the run, the
+# job keeps a copy of each in state/ next to them. It measures only those protocols whose copy does not fit the run, the
 # options and the code: a new protocol, or an edit of one, leaves the others' records as they are. Protocols that show
 # pictures keep some for figures, in an NPZ next to the JSON.
 import json

@@ -1,9 +1,10 @@
-"""Training recipes and perturbations, batched on the device; they return the parameters that they drew."""
+"""Training augmentations and perturbations, batched on the device; they return the parameters that they drew."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from clever.augmentation.augmentation import Augmentation
 from clever.augmentation.options import AugmentationOptions
 from clever.augmentation.pairs import PairViewOptions, PairViews
 from clever.augmentation.perturbations import (
@@ -14,7 +15,6 @@ from clever.augmentation.perturbations import (
     scaled_to,
 )
 from clever.augmentation.probe import probe_views
-from clever.augmentation.recipes import Augmentation
 from clever.augmentation.sample import Table
 from clever.augmentation.spirograph import SpirographViewOptions, SpirographViews
 from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions, chunk_views
@@ -43,8 +43,8 @@ def make_view_maker(
         mean, std: normalisation of the three channels, for pixels in [0, 1].
         channels_last: return the views in channels-last memory format.
         extra: additional views of every image; only for options that augment.
-        shared_draws: how many consecutive images share the parameters of the recipe's views; 1: no sharing, the only
-            choice for options that do not augment.
+        shared_draws: how many consecutive images share the parameters of the augmentation's views; 1: no sharing, the
+            only choice for options that do not augment.
 
     Raises:
         UserError: the options do not augment, but extra views or shared draws are requested.

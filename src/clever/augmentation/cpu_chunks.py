@@ -1,7 +1,8 @@
 """Process a batch in chunks of rows, so that intermediate results stay in the cache, on all processor cores.
 
-torch distributes one operation over the cores, which then wait for each other. On a CPU, where a recipe is hundreds of
-short operations, whole chunks are distributed instead. This is faster and much less sensitive to other programs.
+torch distributes one operation over the cores, which then wait for each other. On a CPU, where an augmentation is
+hundreds of short operations, whole chunks are distributed instead. This is faster and much less sensitive to other
+programs.
 """
 
 from __future__ import annotations

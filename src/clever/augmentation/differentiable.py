@@ -1,8 +1,8 @@
 """The colour jitter as a differentiable function of its four factors, after Foster et al. (arXiv 2010.09515).
 
 From invclr's data/augmentation.py: brightness, contrast, saturation and hue in this order, with the hue rotated in YIQ,
-which unlike HSV is smooth everywhere. torchvision's jitter, which the recipes use otherwise, shuffles the order and
-rotates the hue in HSV.
+which unlike HSV is smooth everywhere. torchvision's jitter, which the augmentations use otherwise, shuffles the order
+and rotates the hue in HSV.
 """
 
 from __future__ import annotations

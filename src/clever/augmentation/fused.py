@@ -1,8 +1,9 @@
-"""Chains of element-wise operations of the recipes, each compiled into a few kernels (``torch.compile``).
+"""Chains of element-wise operations of an augmentation, each compiled into a few kernels (``torch.compile``).
 
-On a GPU, the operations of a recipe are limited by memory bandwidth: a colour jitter reads the images about sixty times
-in eager mode, about ten times when compiled. Compiled results differ from eager ones by rounding, a small fraction of a
-grey level. Matrix products of the crops run in TF32 here, which changes a pixel by at most 0.3 grey levels.
+On a GPU, the operations of an augmentation are limited by memory bandwidth: a colour jitter reads the images about
+sixty times in eager mode, about ten times when compiled. Compiled results differ from eager ones by rounding, a small
+fraction of a grey level. Matrix products of the crops run in TF32 here, which changes a pixel by at most 0.3 grey
+levels.
 
 Everything here works on any device; :func:`clever.augmentation.render.render` uses it if a run enables compilation and
 the pixels are on a GPU.
@@ -25,7 +26,7 @@ from clever.augmentation import colour
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled once for each size of its tensors.
 
-    Chunks of a batch have one or two sizes, and so have a recipe's views, so that few graphs are compiled.
+    Chunks of a batch have one or two sizes, and so have an augmentation's views, so that few graphs are compiled.
     """
     return torch.compile(function, dynamic=False)
 

@@ -1,4 +1,4 @@
-"""Every coefficient of a training recipe, with the paper's value as the default."""
+"""Every coefficient of a training augmentation, with the paper's value as the default."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class AugmentationOptions(ViewOptions):
-    """A training recipe: two global views and some local ones, each cropped and distorted independently.
+    """A training augmentation: two global views and some local ones, each cropped and distorted independently.
 
     The defaults are those of the authors' ``main_dino.py:607-751`` for 224 px ImageNet crops. Studies of small
     images change the sizes, the crop scales, the elastic coefficients and the blur radius.
     """
 
     name: Literal["baug", "caug", "caug_plus"] = "caug"
-    """Which recipe: baug (no rotation), caug (rotation) or caug_plus (rotation and elastic distortion)."""
+    """Which augmentation: baug (no rotation), caug (rotation) or caug_plus (rotation and elastic distortion)."""
 
     global_size: PositiveInt = 224
     """Side of the two global views in pixels. Set it to the side of the stored images for small images."""
@@ -46,7 +46,7 @@ class AugmentationOptions(ViewOptions):
     """Largest rotation in either direction, in degrees (caug and caug_plus). Change it to study other ranges."""
 
     rotates_after_blur: bool = False
-    """Rotate and distort after the blur, as DDCL's recipes do, instead of before the colour jitter. The black corners
+    """Rotate and distort after the blur, as DDCL does, instead of before the colour jitter. The black corners
     are then neither jittered nor blurred."""
 
     elastic_probability: Probability = 0.5
@@ -80,8 +80,8 @@ class AugmentationOptions(ViewOptions):
     """The blur's standard deviation in pixels is drawn from this range. Lower it for small images."""
     blur_filter: BlurFilter = "pillow"
     """pillow: three extended box blurs, as Pillow's GaussianBlur, which the authors and solo-learn use; below a
-    deviation of 1 it is far from a Gaussian. gaussian: a sampled Gaussian, for recipes that blur with torchvision or
-    kornia."""
+    deviation of 1 it is far from a Gaussian. gaussian: a sampled Gaussian, for baselines whose code blurs with
+    torchvision or kornia."""
 
     solarise_probability: Probability = 0.2
     """Probability of solarisation (inverting bright pixels) in the second global view."""
@@ -98,10 +98,10 @@ class AugmentationOptions(ViewOptions):
 
     @property
     def rotates(self) -> bool:
-        """Whether the recipe rotates (caug, caug_plus)."""
+        """Whether the augmentation rotates (caug, caug_plus)."""
         return self.name in ("caug", "caug_plus")
 
     @property
     def distorts(self) -> bool:
-        """Whether the recipe distorts elastically (caug_plus)."""
+        """Whether the augmentation distorts elastically (caug_plus)."""
         return self.name == "caug_plus"

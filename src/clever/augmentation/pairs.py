@@ -120,7 +120,7 @@ class PairViews(ViewMaker):
         self.kinds = ["global", "global"]
         self.space = PairParameterSpace(options.relative)
 
-    def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
+    def draw(self, sizes: Tensor, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> list[Table]:
         """Two empty tables: photographs have no random parameters."""
         return [{} for _ in self.kinds]
 
@@ -169,7 +169,7 @@ class PairViews(ViewMaker):
             for part, kind in zip((slice(half), slice(half, None)), self.kinds, strict=True)
         ]
 
-    def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
+    def redraw(self, rows: int, times: int, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> Tensor:
         """Raises UserError: photographs have no random parameters."""
         self._refuse_gradients()
 

@@ -1,9 +1,9 @@
-"""The parameters of a training recipe's views as vectors: inputs or targets of EquiMod, SIE and AugSelf.
+"""The parameters of an augmentation's views as vectors: inputs or targets of EquiMod, SIE and AugSelf.
 
 EquiMod's vector (SimCLR+EquiMod:src/transforms.py): the crop's corner and extent, the flip, whether the jitter was
 applied, the order and the factors of its four operations, grayscale, blur and solarisation, z-scored with constants
 measured by sampling. Ours expresses the crop as fractions of the image, which is the same after z-scoring for images of
-one size, adds rotation and elastic distortion, and leaves out parameters that a recipe never varies.
+one size, adds rotation and elastic distortion, and leaves out parameters that an augmentation never varies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SAMPLES = 16384
 """Number of draws per global view to measure mean and standard deviation: accurate to about 1 % of the deviation."""
 
 
-class RecipeParameterSpace(ParameterSpace):
+class AugmentationParameterSpace(ParameterSpace):
     """The parameters of the global views; the relative transformation is the difference of the two vectors.
 
     Args:

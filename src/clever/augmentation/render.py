@@ -1,4 +1,4 @@
-"""Apply a table of parameters: the only place that defines the order of a recipe's operations."""
+"""Apply a table of parameters: the only place that defines the order of an augmentation's operations."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficien
     """Make one view of N images from a leaf tensor with the factors of its colour jitter.
 
     The jitter is that of :mod:`clever.augmentation.differentiable` and ignores ``jitter_order``; all other operations
-    are the recipe's.
+    are the augmentation's.
 
     Args:
         pixels: uint8 [N, 3, H, W].
@@ -147,8 +147,8 @@ def _blur_(images: Tensor, table: Table, on_device: Table, coefficients: Coeffic
 
 
 def move_pixels(pixels: Tensor, image: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> Tensor:
-    """The geometric operations that precede the colour operations: crop, flip and, unless the recipe rotates after the
-    blur, rotation and elastic distortion.
+    """The geometric operations that precede the colour operations: crop, flip and, unless the augmentation rotates
+    after the blur, rotation and elastic distortion.
 
     Arguments and result are those of :func:`distort`; ``on_device`` is the table on the pixels' device.
     """

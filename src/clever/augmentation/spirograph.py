@@ -104,9 +104,9 @@ class SpirographViews(ViewMaker):
         self.kinds = ["global", "global"]
         self.space = SpirographParameterSpace(options.nuisances)
 
-    def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
+    def draw(self, sizes: Tensor, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> list[Table]:
         """Fresh nuisances for both views of every image, independently of each other; see :class:`ViewMaker`."""
-        both = self.redraw(len(sizes), len(self.kinds), generator, share, shares)
+        both = self.redraw(len(sizes), len(self.kinds), generator, chunk, chunks)
         return [dict(zip(self.options.nuisances, values.unbind(1), strict=True)) for values in both]
 
     @torch.no_grad()
@@ -154,10 +154,10 @@ class SpirographViews(ViewMaker):
             views.append(View(images, parameters, self.kinds[number], sizes, leaf))
         return views
 
-    def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
+    def redraw(self, rows: int, times: int, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> Tensor:
         """Float32 [times, rows, A] fresh nuisances on the CPU; see :class:`ViewMaker`."""
-        drawn = spirograph.draw(times * shares * rows, generator, self.options.nuisances)
-        return drawn.view(times, shares * rows, -1)[:, share * rows : (share + 1) * rows].float()
+        drawn = spirograph.draw(times * chunks * rows, generator, self.options.nuisances)
+        return drawn.view(times, chunks * rows, -1)[:, chunk * rows : (chunk + 1) * rows].float()
 
     def _render(self, latents: Tensor, nuisances: Tensor) -> Tensor:
         columns = dict(zip(spirograph.NAMES, latents.unbind(1), strict=True))

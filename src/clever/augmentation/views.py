@@ -1,4 +1,4 @@
-"""View makers: the interface shared by training recipes, rendered data sets and pairs of photographs."""
+"""View makers: the interface shared by training augmentations, rendered data sets and pairs of photographs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 class View:
     """One view of every image of a batch.
 
-    ``images`` is float32 [N, 3, S, S], normalised; ``parameters`` is the table of its parameters (for training recipes,
-    the table of :mod:`clever.augmentation.sample`), on the same device; ``sizes`` is int64 [N, 2], height and width of
-    the source images, on the host.
+    ``images`` is float32 [N, 3, S, S], normalised; ``parameters`` is the table of its parameters (for training
+    augmentations, the table of :mod:`clever.augmentation.sample`), on the same device; ``sizes`` is int64 [N, 2],
+    height and width of the source images, on the host.
 
     For a differentiable view, ``differentiable`` is the float32 [N, A] leaf from which ``images`` were computed, and
     ``redrawn`` float32 [K, N, A] holds K further values of it, drawn from the same distribution.
@@ -46,25 +46,25 @@ class View:
     redrawn: Tensor | None = None
     normalisation: Normalisation | None = None
 
-    def chunk(self, parts: int) -> list[View]:
-        """The view in ``parts`` equal parts, rows in order.
+    def chunk(self, chunks: int) -> list[View]:
+        """The view in ``chunks`` equal chunks, rows in order.
 
         Raises:
             ValueError: the view is differentiable, so its images depend on one leaf.
         """
-        if parts == 1:
+        if chunks == 1:
             return [self]
         if self.differentiable is not None:
             raise ValueError("a differentiable view cannot be split")
-        rows = [slice(start, start + len(self.images) // parts) for start in _starts(len(self.images), parts)]
+        rows = [slice(start, start + len(self.images) // chunks) for start in _starts(len(self.images), chunks)]
         return [
             replace(
                 self,
-                images=self.images[part],
-                parameters={name: column[part] for name, column in self.parameters.items()},
-                sizes=self.sizes[part],
+                images=self.images[chunk],
+                parameters={name: column[chunk] for name, column in self.parameters.items()},
+                sizes=self.sizes[chunk],
             )
-            for part in rows
+            for chunk in rows
         ]
 
 
@@ -74,17 +74,17 @@ class ExtraView:
 
     name: str
     size: int | None = None
-    """Side in pixels; None: the recipe's global size."""
+    """Side in pixels; None: the augmentation's global size."""
     scale: tuple[float, float] | None = None
-    """Share of the image's area that the crop covers; all other parameters are those of the recipe's local views. None:
-    the un-augmented image, that is, its central square, resized."""
+    """Share of the image's area that the crop covers; all other parameters are those of the augmentation's local
+    views. None: the un-augmented image, that is, its central square, resized."""
     shared_draws: int = 1
     """How many consecutive images of a batch share the parameters of this view; 1: no sharing. Crops are shared as
     fractions of an image's height and width, so that images of one size get the same box."""
     colours_only: bool = False
     """Neither flip, rotate nor distort elastically."""
     crop_of: str | None = None
-    """Name of an earlier extra view whose crop this one has; None: a crop of its own."""
+    """Name of an earlier extra view whose crop this one has; None: a separate crop."""
 
 
 class ViewOptions(Options):
@@ -135,7 +135,7 @@ class ViewMaker(ABC):
     extra: tuple[ExtraView, ...] = ()
     """The requested extra views."""
     shared_draws: int = 1
-    """How many consecutive images share the parameters of the recipe's views."""
+    """How many consecutive images share the parameters of the augmentation's views."""
     fuse: bool = False
     """Compile chains of element-wise operations if the pixels are on a GPU."""
     space: ParameterSpace
@@ -148,13 +148,13 @@ class ViewMaker(ABC):
         return numbered[: len(numbered) - len(self.extra)] + [view.name for view in self.extra]
 
     @abstractmethod
-    def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
+    def draw(self, sizes: Tensor, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> list[Table]:
         """One table of parameters per view, on the CPU.
 
         Args:
             sizes: int64 [N, 2], height and width of each image.
             generator: a CPU generator; the tables are the same whatever device the pixels are on.
-            share: which of ``shares`` equal parts of a larger batch these images are: each image gets the same row as
+            chunk: which of ``chunks`` equal chunks of a larger batch these images are: each image gets the same row as
                 if the whole batch were drawn at once.
         """
 
@@ -183,25 +183,25 @@ class ViewMaker(ABC):
         """
 
     @abstractmethod
-    def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
+    def redraw(self, rows: int, times: int, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> Tensor:
         """Float32 [times, rows, A] on the CPU: fresh draws of the values in ``View.differentiable``.
 
-        ``share`` and ``shares`` as in :meth:`draw`.
+        ``chunk`` and ``chunks`` as in :meth:`draw`.
 
         Raises:
             UserError: the views cannot be differentiated.
         """
 
 
-def chunk_views(views: Sequence[View], parts: int) -> list[list[View]]:
-    """Every view cut into ``parts``: the views of the first part of the batch, of the second, ..."""
-    return [list(part) for part in zip(*(view.chunk(parts) for view in views), strict=True)]
+def chunk_views(views: Sequence[View], chunks: int) -> list[list[View]]:
+    """Every view cut into ``chunks``: the views of the first chunk of the batch, of the second, ..."""
+    return [list(chunk) for chunk in zip(*(view.chunk(chunks) for view in views), strict=True)]
 
 
-def _starts(rows: int, parts: int) -> range:
-    if rows % parts:
-        raise ValueError(f"{rows} rows do not divide into {parts} parts")
-    return range(0, rows, rows // parts)
+def _starts(rows: int, chunks: int) -> range:
+    if rows % chunks:
+        raise ValueError(f"{rows} rows do not divide into {chunks} chunks")
+    return range(0, rows, rows // chunks)
 
 
 def varied_space(name: str, space: ParameterSpace | None) -> ParameterSpace:

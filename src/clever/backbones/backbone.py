@@ -46,7 +46,7 @@ class Backbone(nn.Module):
         evaluation mode.
 
         Raises:
-            UserError: the backbone cannot tell its layers apart, or has fewer.
+            UserError: the order of the backbone's layers is unknown, or it has fewer.
         """
         layers = self._layer_numbers()
         deepest = max(layers.values(), default=0)

@@ -13,16 +13,18 @@ from clever.backbones.options import OWN_NAMES, BackboneOptions
 from clever.errors import UserError
 
 _VIT_BLOCKS = {"vit_tiny": 12, "vit_small": 12, "vit_micro": 4}
+_RESNET_MAPS = 5
 _RESNETS = ("resnet18", "resnet50", "resnet10t_half")
 
 
 @dataclass(frozen=True)
 class Facts:
     """``blocks``: number of transformer blocks, if it has a class token, else None; ``batch_norm``: whether it has
-    BatchNorm."""
+    BatchNorm; ``maps``: number of feature maps (``Backbone.feature_map_widths``)."""
 
     blocks: int | None
     batch_norm: bool
+    maps: int
 
 
 def default_patch(image_size: int) -> int:
@@ -37,11 +39,12 @@ def facts(options: BackboneOptions) -> Facts:
         UserError: the options are not supported.
     """
     if options.name in OWN_NAMES:
-        return Facts(_VIT_BLOCKS.get(options.name), options.name in _RESNETS)
+        blocks, is_resnet = _VIT_BLOCKS.get(options.name), options.name in _RESNETS
+        return Facts(blocks, is_resnet, _RESNET_MAPS if is_resnet else blocks or 0)
     from clever.backbones.trial import built
 
     network = built(options)
-    return Facts(network.blocks, network.batch_norm)
+    return Facts(network.blocks, network.batch_norm, network.maps)
 
 
 def refusal(options: BackboneOptions, size: int | None = None) -> str | None:

@@ -176,7 +176,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _finished_run(source: str) -> dict[str, Any] | None:
-    """The description of the run whose backbone was loaded, as far as it tells what the weights are."""
+    """The part of the loaded run's description that identifies its weights."""
     path = Path(source)
     described = (path if path.is_dir() else path.parent) / "run.json"
     if (path.is_file() and path.name != "backbone.safetensors") or not described.is_file():

@@ -21,6 +21,7 @@ class Built:
     backbone: Backbone | None
     blocks: int | None
     batch_norm: bool
+    maps: int
 
 
 @functools.cache
@@ -34,12 +35,13 @@ def built(options: BackboneOptions) -> Built:
         with torch.device("meta"):
             backbone = build_backbone(options, seed=None)
     except NotImplementedError:
-        return Built(None, None, False)
+        return Built(None, None, False, 0)
     blocks = getattr(getattr(backbone, "network", None), "blocks", None)
     return Built(
         backbone.eval(),
         len(blocks) if backbone.has_blocks and blocks is not None else None,
         any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in backbone.modules()),
+        len(backbone.feature_map_widths),
     )
 
 

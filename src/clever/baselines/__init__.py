@@ -14,6 +14,7 @@ from clever.baselines.cacr import Cacr, CacrOptions
 from clever.baselines.dcl import Dcl, DclOptions, Dclw, DclwOptions
 from clever.baselines.dino import Dino, DinoOptions
 from clever.baselines.groco import Groco, GrocoOptions
+from clever.baselines.interclr import Interclr, InterclrOptions
 from clever.baselines.lejepa import Lejepa, LejepaOptions
 from clever.baselines.mochi import Mochi, MochiOptions
 from clever.baselines.moco_v2 import MocoV2, MocoV2Options
@@ -21,6 +22,7 @@ from clever.baselines.moco_v3 import MocoV3, MocoV3Options
 from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
 from clever.baselines.mv_infonce import MvInfonce, MvInfonceOptions
 from clever.baselines.nnclr import Nnclr, NnclrOptions
+from clever.baselines.obow import Obow, ObowOptions
 from clever.baselines.samples import Samples
 from clever.baselines.simclr import Simclr, SimclrOptions
 from clever.baselines.simsiam import Simsiam, SimsiamOptions
@@ -40,6 +42,8 @@ BASELINES: dict[str, tuple[type[AnyBaseline], type[BaselineOptions]]] = {
     "moco_v3": (MocoV3, MocoV3Options),
     "moco_v2": (MocoV2, MocoV2Options),
     "mochi": (Mochi, MochiOptions),
+    "interclr": (Interclr, InterclrOptions),
+    "obow": (Obow, ObowOptions),
     "barlow_twins": (BarlowTwins, BarlowTwinsOptions),
     "vicreg": (Vicreg, VicregOptions),
     "swav": (Swav, SwavOptions),

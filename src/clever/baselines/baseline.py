@@ -67,7 +67,7 @@ HeadKind = TypeVar("HeadKind", bound=Head)
 
 Compared = Literal["projections", "predictions", "scores"]
 """What a loss compares: the projector's outputs alone, a predictor's outputs with projections, or scores of
-prototypes."""
+prototypes or words."""
 
 
 class Baseline(nn.Module, ABC, Generic[HeadKind]):
@@ -99,9 +99,24 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     """True: the loss depends on which images are compared (labels, latents, rows of the training split), and the
     baseline implements ``attract_samples`` or ``observe_samples``."""
 
+    remembers_images: ClassVar[bool] = False
+    """True: its state has an entry for every training image, so it must know their number."""
+
+    feature_maps: tuple[int, ...] = ()
+    """Numbers of the backbone's feature maps that the baseline needs (``Backbone.forward_with_maps``). It reads
+    samples, and gets the teacher's maps of both global views in ``Samples.maps``."""
+
     teacher_groups: int = 1
     """With a momentum teacher: into how many random groups of images its passes are divided, each with its own
     BatchNorm statistics (MoCo's shuffled BatchNorm); 1: one pass of all images."""
+
+    def prepare(self, training_images: int | None = None, map_widths: Sequence[int] = ()) -> None:
+        """Make the state that depends on the data or on the backbone; called once, before everything else.
+
+        Args:
+            training_images: number of images in the training split; None where nothing is trained.
+            map_widths: channels of each of the backbone's feature maps (``Backbone.feature_map_widths``).
+        """
 
     @abstractmethod
     def make_head(self, width: int) -> HeadKind:
@@ -179,6 +194,10 @@ class BaselineOptions(Options):
     """Options of a baseline; ``name`` chooses it."""
 
     name: str
+
+    def needed_maps(self) -> tuple[int, ...]:
+        """Numbers of the backbone's feature maps that the baseline needs (``Baseline.feature_maps``)."""
+        return ()
 
     def refusal(self, images: int) -> str | None:
         """Why the baseline cannot compare batches of this many images, and what would work; None if it can.

@@ -92,11 +92,11 @@ class Queue(Baseline[ProjectionHead]):
         return ProjectionHead(make_mlp([width, self.options.hidden_dim, self.options.out_dim], hidden_norm=False))
 
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
-        first, second = (_units(view) for view in two_views(type(self).__name__.lower(), student))
-        loss = self._loss(first, _units(teacher[1]).detach(), self.queue[1])
+        first, second = (units(view) for view in two_views(type(self).__name__.lower(), student))
+        loss = self._loss(first, units(teacher[1]).detach(), self.queue[1])
         if not self.options.symmetric:
             return loss
-        return (loss + self._loss(second, _units(teacher[0]).detach(), self.queue[0])) / 2
+        return (loss + self._loss(second, units(teacher[0]).detach(), self.queue[0])) / 2
 
     def _loss(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
         """Mean of -log [exp(q.k / T) / (exp(q.k / T) + sum_n exp(q.n / T))], n the rows of ``queue`` and of
@@ -119,7 +119,7 @@ class Queue(Baseline[ProjectionHead]):
     @torch.no_grad()
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
         """Put the keys of each view at the head of its queue."""
-        fresh = torch.stack([gather_rows(_units(view).detach()) for view in teacher])
+        fresh = torch.stack([gather_rows(units(view).detach()) for view in teacher])
         self.queue.copy_(torch.cat([fresh, self.queue], dim=1)[:, : self.options.queue_length])
 
     def similarity(
@@ -159,5 +159,6 @@ class MocoV2(Queue):
         super().__init__(options)
 
 
-def _units(view: HeadOutput) -> Tensor:
+def units(view: HeadOutput) -> Tensor:
+    """The projections as unit vectors, float32 [N, K]."""
     return F.normalize(view.projection.float(), dim=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -21,12 +22,14 @@ class Samples(NamedTuple):
     """int64 [2, N]."""
     latents: Tensor | None = None
     """float32 [2, N, L], in the order of the data source; None if it has none."""
+    maps: Sequence[Mapping[int, Tensor]] | None = None
+    """The teacher's feature maps [N, C, H, W] of both views, by number; None unless the baseline needs some."""
 
-    def chunk(self, parts: int) -> list[Samples]:
-        """The samples in ``parts`` equal parts, in order."""
-        latents = [None] * parts if self.latents is None else self.latents.chunk(parts, dim=1)
-        rows = zip(self.indices.chunk(parts, dim=1), self.labels.chunk(parts, dim=1), latents, strict=True)
-        return [Samples(*part) for part in rows]
+    def chunk(self, chunks: int) -> list[Samples]:
+        """The samples in ``chunks`` equal chunks, in order, without maps."""
+        latents = [None] * chunks if self.latents is None else self.latents.chunk(chunks, dim=1)
+        rows = zip(self.indices.chunk(chunks, dim=1), self.labels.chunk(chunks, dim=1), latents, strict=True)
+        return [Samples(*chunk) for chunk in rows]
 
 
 def gather_samples(values: Tensor) -> Tensor:

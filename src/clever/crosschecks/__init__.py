@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from clever.crosschecks.batches import batch_faults
 from clever.crosschecks.data_needs import data_faults
+from clever.crosschecks.feature_maps import map_faults
 from clever.crosschecks.image_sizes import size_faults
 from clever.crosschecks.initial_weights import weight_faults
 from clever.crosschecks.magnitudes import magnitude_faults
@@ -28,6 +29,7 @@ CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     paper_faults,
     magnitude_faults,
     size_faults,
+    map_faults,
     data_faults,
     batch_faults,
     need_faults,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from clever.backbones.facts import facts
-from clever.data.counts import OBJECT_VIEWS, most_training_images
+from clever.data.counts import in_groups, most_training_images
 
 if TYPE_CHECKING:
     from clever.blocks import Block
@@ -19,11 +19,10 @@ def batch_faults(study: Study) -> Iterator[str]:
         where, options = f"{block.where}.optimisation", block.optimisation
         most = most_training_images(study.data[block.data])
         paired = any(views.pairs for views in block.augmentations.values())
-        if most is not None and options.batch_size > (most // OBJECT_VIEWS if paired else most):
+        if most is not None and options.batch_size > (groups := in_groups(study.data[block.data], most, paired)):
             yield (
-                f"{where}.batch_size: {options.batch_size} exceeds the "
-                f"{f'{most // OBJECT_VIEWS} objects' if paired else f'{most} training images'} that data.{block.data} "
-                "can have; lower it"
+                f"{where}.batch_size: {options.batch_size} exceeds the {groups} "
+                f"{'objects' if paired else 'training images'} that data.{block.data} can have; lower it"
             )
         if options.batch_size // options.accumulate == 1:
             yield from _single_image_faults(block, where)

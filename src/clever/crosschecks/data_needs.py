@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clever import spirograph, threediebench
 from clever.data.registry import SOURCES
 from clever.evaluation import PROTOCOLS
 from clever.evaluation.external import ExternalOptions
@@ -14,11 +13,8 @@ from clever.options import nearest
 if TYPE_CHECKING:
     from clever.config import Study
 
-LATENTS = {"spirograph": tuple(spirograph.NAMES), "threediebench": threediebench.NAMES}
-"""Source to the names of its latents, the parameters that its images were generated from."""
-
-NEED_LATENTS = ("latents",)
-NEED_OBJECTS = ("relative_rotation", "relative_colour", "retrieval")
+_WITH_LATENTS = " or ".join(name for name, kind in SOURCES.items() if kind.latents)
+_WITH_OBJECTS = " or ".join(name for name, kind in SOURCES.items() if kind.object_views)
 
 
 def measured_on(study: Study, evaluation: str) -> list[str]:
@@ -58,20 +54,20 @@ def data_faults(study: Study) -> Iterator[str]:
         # The options of a protocol with its own images are compared with the runs' data all the same.
         for name in measured_on(study, protocol) or sorted(runs_data):
             data = study.data[name]
-            known = LATENTS.get(data.source, ())
-            if kind in NEED_LATENTS and not known:
+            needs, source = PROTOCOLS[kind], SOURCES[data.source]
+            if needs.needs_latents and not source.latents:
                 yield (
                     f"{where}: data.{name} (source {data.source}) has no latents; leave {kind} out, or use source "
-                    f"{' or '.join(LATENTS)}"
+                    f"{_WITH_LATENTS}"
                 )
-            elif kind in NEED_LATENTS:
+            elif needs.needs_latents:
                 for target in getattr(options, "targets", None) or ():
-                    if target not in known:
-                        yield f"{where}.targets: data.{name} has no latent {target!r}{nearest(target, known)}"
-            if kind in NEED_OBJECTS and data.source != "threediebench":
+                    if target not in source.latents:
+                        yield f"{where}.targets: data.{name} has no latent {target!r}{nearest(target, source.latents)}"
+            if needs.needs_objects and not source.object_views:
                 yield (
                     f"{where}: needs images of known objects, but data.{name} has source {data.source}; leave "
-                    f"{kind} out, or use source threediebench"
+                    f"{kind} out, or use source {_WITH_OBJECTS}"
                 )
             if getattr(options, "lists", None) and not SOURCES[data.source].files:
                 yield (
@@ -89,15 +85,16 @@ def data_faults(study: Study) -> Iterator[str]:
                     "size; set it (paper: 224)"
                 )
             if averaging is not None and averaging.renders:
-                if averaging.recipe.source != data.source:
+                if averaging.augmentation.source != data.source:
                     yield (
-                        f"{where}.averaging.recipe: {averaging.recipe.name} renders images of source "
-                        f"{averaging.recipe.source}, but data.{name} has source {data.source}; choose another recipe"
+                        f"{where}.averaging.augmentation: {averaging.augmentation.name} renders images of source "
+                        f"{averaging.augmentation.source}, but data.{name} has source {data.source}; choose another "
+                        "augmentation"
                     )
-                if getattr(options, "image_size", None) not in (None, averaging.recipe.global_size):
+                if getattr(options, "image_size", None) not in (None, averaging.augmentation.global_size):
                     yield (
-                        f"{where}.image_size: averaging.recipe {averaging.recipe.name} renders images of "
-                        f"{averaging.recipe.global_size} px; omit image_size or set it to that"
+                        f"{where}.image_size: averaging.augmentation {averaging.augmentation.name} renders images of "
+                        f"{averaging.augmentation.global_size} px; omit image_size or set it to that"
                     )
     yield from _target_faults(study)
     yield from _retrieval_faults(study)
@@ -107,14 +104,14 @@ def _target_faults(study: Study) -> Iterator[str]:
     """Yield a fault where a supervised baseline would regress what the data lack, or what the views redraw."""
     for block in study.blocks():
         source = study.data[block.data].source
-        known = LATENTS.get(source, ())
+        known = SOURCES[source].latents
         for name, method in block.methods.items():
             target = getattr(method.baseline, "target", None)
             if target is None:
                 continue
             where = f"methods.{name}.baseline.target"
             if target not in known:
-                cure = f"choose one of {', '.join(known)}" if known else f"use source {' or '.join(LATENTS)}"
+                cure = f"choose one of {', '.join(known)}" if known else f"use source {_WITH_LATENTS}"
                 yield f"{where}: data.{block.data} (source {source}) has no latent {target!r}; {cure}"
             for augmentation, views in block.augmentations.items():
                 if target in getattr(views, "nuisances", ()):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from clever.pretraining.recipe import MethodOptions
 
 _FEATURES = 256
-"""Width of the representation that the heads are built for; the narrowest backbone of the paper has 192."""
+"""Width of the representation and of feature maps that the heads are built for; the narrowest backbone of the paper has
+192."""
 
 
 def has_batch_norm(method: MethodOptions) -> bool:
@@ -44,7 +45,9 @@ def _heads_of(canonical: str) -> nn.Module:
         # The heads of other add-ons depend on the views and are small; the baseline's head is the large one.
         method = method.model_copy(update={"equivariance": Method.model_fields["equivariance"].default})
     with torch.device("meta"):
-        return build_objective(method, _FEATURES).make_heads()
+        objective = build_objective(method, _FEATURES)
+        objective.prepare(map_widths=(_FEATURES,) * (1 + max(method.baseline.needed_maps(), default=0)))
+        return objective.make_heads()
 
 
 def _heads(method: MethodOptions) -> nn.Module:

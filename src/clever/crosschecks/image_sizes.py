@@ -54,9 +54,9 @@ def _evaluation_faults(study: Study, trained: list[RunRecipe]) -> Iterator[str]:
             size = given if isinstance(options, ExternalOptions) else given or stored_side(study.data[data])
             reason = None if size is None else refusal(backbone, size)
             if reason is not None:
-                said = "" if given else f", the stored size of data.{data},"
+                origin = "" if given else f", the stored size of data.{data},"
                 yield (
-                    f"evaluations.{protocol}.image_size: images of {size} px{said} do not fit backbones.{name}: "
+                    f"evaluations.{protocol}.image_size: images of {size} px{origin} do not fit backbones.{name}: "
                     f"{reason}"
                 )
             last, blocks = options.most_last_blocks(), facts(backbone).blocks

@@ -1,4 +1,4 @@
-"""Check the initial weights that timm is asked for."""
+"""Check that timm has the requested initial weights."""
 
 from __future__ import annotations
 

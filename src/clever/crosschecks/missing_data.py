@@ -1,4 +1,4 @@
-"""Find data sets of a study that do not exist."""
+"""Find data sets of a study that do not exist, or have fewer images than a batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clever.crosschecks.data_needs import lacking_test_images
+from clever.data.folder_files import training_files
 from clever.data.folder_layout import find_split
 from clever.data.registry import SOURCES
 from clever.errors import UserError
@@ -55,3 +56,23 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
             settings.check_folder()
         except UserError as error:
             yield f"evaluations.{name}: {error}"
+
+
+def folder_faults(study: Study, data_root: str, stores: Path) -> Iterator[str]:
+    """One line per batch that is larger than the image folder it is drawn from, where that is not prepared yet.
+
+    Args:
+        study: already validated.
+        data_root: folder that relative roots are relative to.
+        stores: folder of the prepared stores; they are checked by ``prepared_faults``.
+    """
+    for block in study.blocks():
+        options = study.data_options(block.data, data_root)
+        if options.source != "image_folder" or (stores / block.data / "store.json").exists():
+            continue
+        images, size = training_files(options), block.optimisation.batch_size
+        if images is not None and size > images:
+            yield (
+                f"{block.where}.optimisation.batch_size: {size} exceeds the {images} training images of "
+                f"data.{block.data} in {options.root}; lower it"
+            )

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 def paper_faults(study: Study) -> Iterator[str]:
     """Yield a fault for a study without protocols or items, and for each item that lacks its protocol
-    or its runs."""
+    or its runs. A study without protocols may draw items that show no record, to pre-train alone."""
     protocols = {name.partition("+")[0] for name in study.evaluation_options()}
-    if not protocols:
-        yield "evaluations: lists no protocol, so nothing would be measured; add one, for example linear: {}"
+    if not protocols and (not study.paper or any("records" in DRAWINGS[item].reads for item in study.paper)):
+        yield (
+            "evaluations: lists no protocol, so nothing would be measured; add one, for example linear: {}, or draw "
+            "only what shows no record, to pre-train alone: paper: [figure_loss_terms]"
+        )
         return
     if not study.paper:
         yield "paper: lists no table or figure, so the workflow would produce nothing; add one, for example report"

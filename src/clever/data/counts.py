@@ -5,20 +5,21 @@ from __future__ import annotations
 from clever.data.options import DataOptions
 from clever.data.registry import SOURCES
 
-SPIROGRAPHS = 5000
-"""Number of spirographs drawn without a ``train_limit`` (by ``clever.data.spirograph``)."""
-
-OBJECT_VIEWS = 50
-"""Number of photographs per object of 3DIEBench."""
-
 
 def most_training_images(options: DataOptions) -> int | None:
     """The number of training images, or an upper bound; None if the options determine neither."""
-    if options.source == "spirograph":
-        return options.train_limit or SPIROGRAPHS
-    counts = SOURCES[options.source].counts
+    kind = SOURCES[options.source]
+    if kind.drawn is not None:
+        return options.train_limit or kind.drawn[0]
+    counts = kind.counts
     known = [count for count in (counts and counts[0], options.train_limit) if count is not None]
     return min(known, default=None)
+
+
+def in_groups(options: DataOptions, images: int, paired: bool) -> int:
+    """How many images, or objects if ``paired``, a number of images is."""
+    views = SOURCES[options.source].object_views
+    return images // views if paired and views else images
 
 
 def stored_side(options: DataOptions) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from clever.data.registry import SOURCES
 from clever.options import Options
@@ -20,17 +20,17 @@ _IMAGE_FILES = ", ".join(name for name, kind in SOURCES.items() if kind.files)
 class DataOptions(Options):
     """One named data set of a study: where it comes from and how it is stored."""
 
-    source: SourceName
-    """Where the images come from. ``digits`` ships with scikit-learn and needs no download; ``arrays`` reads
-    ``{train,test}_{images,labels}.npy``; ``image_folder`` reads ``train/<class>/*`` and ``val/<class>/*`` (or
-    ``valid``, ``validation``, ``test``), and Tiny-ImageNet as downloaded. ``spirograph`` is drawn by formula and needs
-    no download; ``threediebench`` reads ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``. Images of the
-    last two come with the latents they were rendered from. ``cub200`` reads ``CUB_200_2011`` as its authors packed it;
-    ``flowers102``, ``food101``, ``pets`` (Oxford-IIIT), ``dtd``, ``aircraft``, ``cars``, ``caltech101`` and ``sun397``
-    are read by torchvision from their official layouts."""
+    source: SourceName = Field(
+        description="Where the images come from. "
+        + " ".join(f"``{name}`` {kind.sentence}" for name, kind in SOURCES.items())
+    )
 
-    root: str | None = None
-    """Folder that holds the source. Every source except ``digits`` and ``spirograph`` needs it."""
+    root: str | None = Field(
+        default=None,
+        description="Folder that holds the source. Every source needs it, except "
+        + ", ".join(f"``{name}``" for name, kind in SOURCES.items() if kind.rootless)
+        + ".",
+    )
 
     image_size: PositiveInt | None = None
     """Side of the stored square images in pixels: the shorter side is resized to it (bicubic), then the centre is
@@ -94,8 +94,10 @@ class DataOptions(Options):
                 raise ValueError(f"source {self.source} {kind.rootless}: leave `root` out")
         elif not self.root:
             raise ValueError(f"source {self.source} needs `root`, the folder that holds it")
-        if self.source == "spirograph" and self.image_size not in (None, 32):
-            raise ValueError(f"source spirograph draws images of 32 pixels, not image_size {self.image_size}")
+        if kind.drawn is not None and self.image_size not in (None, kind.side):
+            raise ValueError(
+                f"source {self.source} draws images of {kind.side} pixels, not image_size {self.image_size}"
+            )
         if kind.files:
             if self.format == "pixels" and self.image_size is None:
                 raise ValueError(f"source {self.source} with format pixels needs `image_size`, the side of the squares")

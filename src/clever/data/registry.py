@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+from clever import spirograph, threediebench
 from clever.data.arrays import read_arrays
 from clever.data.cifar import read_cifar
 from clever.data.cub200 import missing, read_cub200
 from clever.data.digits import read_digits
 from clever.data.image_folder import read_image_folder
 from clever.data.source_kind import SourceKind
-from clever.data.spirograph import read_spirograph
-from clever.data.threediebench import read_threediebench
+from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES, read_spirograph
+from clever.data.store_sizes import arrays_bytes, folder_bytes
+from clever.data.threediebench import VIEWS, read_threediebench
 from clever.data.torchvision_sets import torchvision_source
 
+_CIFAR = "reads ``{train,test}_{images,labels}.npy`` or, without them, the official archive with torchvision"
+
 SOURCES: dict[str, SourceKind] = {
-    "digits": SourceKind(read_digits, rootless="comes with scikit-learn", counts=(1437, 360), side=32),
-    "cifar10": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32),
-    "cifar100": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32),
-    "arrays": SourceKind(read_arrays),
-    "image_folder": SourceKind(read_image_folder, files=True),
-    "spirograph": SourceKind(read_spirograph, rootless="is drawn by formula", side=32),
-    "threediebench": SourceKind(read_threediebench, files=True),
-    "cub200": SourceKind(read_cub200, files=True, counts=(5994, 5794), missing=missing),
+    "digits": SourceKind(
+        read_digits,
+        rootless="comes with scikit-learn",
+        counts=(1437, 360),
+        side=32,
+        words="ships with scikit-learn and needs no download",
+    ),
+    "cifar10": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32, words=_CIFAR),
+    "cifar100": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32, words=_CIFAR),
+    "arrays": SourceKind(read_arrays, store_bytes=arrays_bytes, words="reads ``{train,test}_{images,labels}.npy``"),
+    "image_folder": SourceKind(
+        read_image_folder,
+        files=True,
+        store_bytes=folder_bytes,
+        words="reads ``train/<class>/*`` and ``val/<class>/*`` (or "
+        "``valid``, ``validation``, ``test``), and Tiny-ImageNet as downloaded",
+    ),
+    "spirograph": SourceKind(
+        read_spirograph,
+        rootless="is drawn by formula",
+        drawn=(TRAIN_IMAGES, TEST_IMAGES),
+        side=32,
+        latents=tuple(spirograph.NAMES),
+        words="is drawn by formula and needs no download",
+    ),
+    "threediebench": SourceKind(
+        read_threediebench,
+        files=True,
+        latents=threediebench.NAMES,
+        object_views=VIEWS,
+        words="reads ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``",
+    ),
+    "cub200": SourceKind(
+        read_cub200,
+        files=True,
+        counts=(5994, 5794),
+        missing=missing,
+        words="reads ``CUB_200_2011`` as its authors packed it",
+    ),
     # The splits are the paper's where it uses the data set, else those of the transfer literature (Kornblith et al.
     # 2019): training and validation images together, the first partition of DTD, 30 training images a class of
     # Caltech-101, 50 and 50 of SUN397.

@@ -22,7 +22,12 @@ class SourceKind:
     images, and ``side`` the side of its images in pixels, where they are fixed. ``missing`` takes ``root``, which
     exists, and returns one line on what it lacks, or None, without reading images. ``mean_class``: the literature
     reports the mean over classes of each class's accuracy, because the test classes differ in size. ``definition`` is
-    everything else that decides the content of a store; it is empty where the code of ``read`` says it all.
+    everything else that decides the content of a store; it is empty where the code of ``read`` says it all. ``latents``
+    are the names of the parameters that its images were generated from, which a store keeps. ``object_views`` is the
+    number of photographs of each object, 0 if its images are not photographs of known objects. ``drawn`` are the
+    training and test images of a source that draws as many as its limits say, without limits. ``store_bytes``
+    estimates the size of its store from its files, where its images cannot be counted from these facts. ``words`` say
+    in a sentence what it reads, for the schema and the documentation.
     """
 
     read: Callable[[DataOptions], Source]
@@ -34,3 +39,14 @@ class SourceKind:
     missing: Callable[[Path], str | None] | None = None
     mean_class: bool = False
     definition: str = ""
+    latents: tuple[str, ...] = ()
+    object_views: int = 0
+    drawn: tuple[int, int] | None = None
+    store_bytes: Callable[[DataOptions], int | None] | None = None
+    words: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What the source reads and what its images come with."""
+        latents = "; its images come with the latents that they were generated from" if self.latents else ""
+        return (self.words or "is a source of images") + latents + "."

@@ -66,6 +66,7 @@ def torchvision_source(
         missing=partial(misplaced, folder),
         mean_class=mean_class,
         definition=repr(described),
+        words=f"reads the official layout in ``{folder}`` with torchvision",
     )
 
 
@@ -88,7 +89,7 @@ def read_torchvision(described: TorchvisionSet, options: DataOptions) -> Source:
     official splits is split by class with a fixed seed, so that it is the same in every study.
 
     Raises:
-        UserError: the folder is missing or mislaid, a file in it is missing or damaged, or the download failed.
+        UserError: the folder is missing or elsewhere, a file in it is missing or damaged, or the download failed.
     """
     assert options.root is not None
     root = expanded(options.root)

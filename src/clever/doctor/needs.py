@@ -85,6 +85,7 @@ def _compose(recipe: RunRecipe) -> tuple[Network, Objective]:
     backbone, space = _on_no_device(recipe.backbone), parameter_space(recipe.augmentation)
     with torch.device("meta"):
         objective = build_objective(recipe.method, backbone.feature_dim, space)
+        objective.prepare(map_widths=backbone.feature_map_widths)
         layers = objective.add_on.make_layers(backbone.feature_map_widths)
         return Network(backbone, objective.make_heads(), objective.parts, False, layers), objective
 

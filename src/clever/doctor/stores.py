@@ -2,120 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
-
 from clever.data import DataOptions
-from clever.data.array_files import load_array
-from clever.data.digits import DEFAULT_SIZE
-from clever.data.folder_layout import find_split, folders_in, labels_file
-from clever.data.image_files import EXTENSIONS
+from clever.data.counts import stored_side
 from clever.data.registry import SOURCES
-from clever.data.source import SplitName
-from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES
-from clever.errors import UserError
-from clever.files import expanded
-
-LISTING_SECONDS = 2.0
-_LABEL_BYTES = 8
-_NAME_BYTES = 40
-"""About what the name of an image file takes in the list that a store keeps."""
-
-_LINK_BYTES = 200
-"""About what path and checksum of an image take in a linked store."""
-
-_PLACE_BYTES = 24
-_SIZED_FILES = 20
+from clever.data.store_sizes import LABEL_BYTES, NAME_BYTES
 
 
 def store_bytes(options: DataOptions) -> int | None:
     """Bytes of the store that these options produce; None where only preparing it would show.
 
-    The counts come from the source, the limits, or the files in the folders, which are listed for at most two seconds.
-    Encoded images are assumed to be as large as the average of the first twenty per class.
+    The counts come from the facts of the source, from the limits, or from the files (``SourceKind.store_bytes``).
     """
-    if options.source == "image_folder":
-        return _of_folder(options)
-    spirographs = (TRAIN_IMAGES, TEST_IMAGES) if options.source == "spirograph" else None
-    known = SOURCES[options.source].counts or spirographs or _of_arrays(options)
-    if options.format == "encoded":
+    kind = SOURCES[options.source]
+    if kind.store_bytes is not None:
+        return kind.store_bytes(options)
+    side = stored_side(options)
+    if side is None:
         return None
-    if known is None:
-        if options.train_limit is None or options.test_limit is None:
+    images = 0
+    fixed = kind.counts or (None, None)
+    for place, limit in enumerate((options.train_limit, options.test_limit)):
+        drawn = None if kind.drawn is None else limit or kind.drawn[place]
+        known = [count for count in (limit, fixed[place]) if count is not None]
+        count = drawn or min(known, default=None)
+        if count is None:
             return None
-        known = options.train_limit, options.test_limit
-    side = options.image_size or DEFAULT_SIZE
-    if options.source == "arrays" and options.image_size is None:
-        side = _array_shape(options, "train")[1]
-    name = _NAME_BYTES if SOURCES[options.source].files else 0
-    return _limited(options, known) * (side**2 * 3 + _LABEL_BYTES + name)
-
-
-def _limited(options: DataOptions, counts: tuple[int, int]) -> int:
-    limits = options.train_limit, options.test_limit
-    if options.source == "spirograph":
-        return sum(limit or count for limit, count in zip(limits, counts, strict=True))
-    return sum(min(limit or count, count) for limit, count in zip(limits, counts, strict=True))
-
-
-def _of_arrays(options: DataOptions) -> tuple[int, int] | None:
-    if options.source != "arrays":
-        return None
-    try:
-        return _array_shape(options, "train")[0], _array_shape(options, "test")[0]
-    except UserError:  # preparation reports what is wrong with them
-        return None
-
-
-def _array_shape(options: DataOptions, split: str) -> tuple[int, ...]:
-    path = expanded(options.root or "") / f"{split}_images.npy"
-    return load_array(path, memory_mapped=True).shape
-
-
-def _of_folder(options: DataOptions) -> int | None:
-    root, end = expanded(options.root or ""), time.monotonic() + LISTING_SECONDS
-    total = 0.0
-    limits: tuple[tuple[SplitName, int | None], ...] = (("train", options.train_limit), ("test", options.test_limit))
-    for split, limit in limits:
-        count, sizes = 0, list[int]()
-        try:
-            place = find_split(root, split)
-            for folder in _image_folders(root, split, place, options):
-                files = list(_images(folder))
-                count += len(files)
-                if options.format == "encoded" and not options.linked:
-                    sizes += [file.stat().st_size for file in islice(files, _SIZED_FILES)]
-                if time.monotonic() > end:
-                    return None
-        except (OSError, UserError):  # preparation reports what is wrong
-            return None
-        if options.format == "encoded":
-            image = _LINK_BYTES if options.linked else sum(sizes) / max(len(sizes), 1)
-            one = image + _PLACE_BYTES  # its offset, height and width
-        else:
-            one = 3 * (options.image_size or 0) ** 2
-        total += min(limit or count, count) * (one + _LABEL_BYTES + _NAME_BYTES)
-    return int(total) or None
-
-
-def _image_folders(root: Path, split: SplitName, place: Path | None, options: DataOptions) -> list[Path]:
-    """The folders with a split's images: its class folders, or the whole split if it has none."""
-    if place is None:
-        return [root] if split == "train" and not options.labelled else []
-    annotated = split == "test" and (options.test_labels is not None or labels_file(place) is not None)
-    if annotated or not options.labelled:
-        return [place]
-    return [place / name for name in options.classes or folders_in(place)]
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """Images in the folder or below it (Tiny-ImageNet nests them)."""
-    for parent, _, files in os.walk(folder, onerror=_raise):
-        yield from (Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS))
-
-
-def _raise(error: OSError) -> None:
-    raise error
+        images += count
+    return images * (3 * side**2 + LABEL_BYTES + (NAME_BYTES if kind.files else 0))

@@ -15,9 +15,10 @@ from clever.config import Study
 from clever.crosschecks.data_needs import measured_on
 from clever.crosschecks.missing_data import lacking
 from clever.crosschecks.prepared import same_options, store_faults
+from clever.crosschecks.steps import step_warnings
 from clever.crosschecks.teachers import teacher_warnings
+from clever.crosschecks.training_images import training_images
 from clever.data import Store
-from clever.data.counts import most_training_images
 from clever.data.store import DESCRIPTION
 from clever.doctor.evaluations import check_evaluations
 from clever.doctor.finding import Finding, gigabytes
@@ -53,7 +54,8 @@ def check_study(study: Study, verify: bool, data_root: str = DATA_ROOT) -> Itera
     for name in _data_sets(study):
         yield check_data(study, name, results, verify, data_root)
     yield from check_evaluations(study, data_root)
-    yield from check_teachers(study, results)
+    yield from check_lengths(study, results, data_root)
+    yield from check_teachers(study, results, data_root)
     needs = _of_every_run(study, run_need, _weights)
     yield check_disk(study, needs, results, data_root)
     yield check_memory(needs, _of_every_run(study, activation_bytes, _views))
@@ -97,9 +99,15 @@ def check_data(study: Study, name: str, results: Path, verify: bool, data_root: 
     )
 
 
-def check_teachers(study: Study, results: Path) -> Iterator[Finding]:
+def check_lengths(study: Study, results: Path, data_root: str = DATA_ROOT) -> Iterator[Finding]:
+    """Warn of runs with too few steps; no finding for a study without them."""
+    for line in dict.fromkeys(step_warnings(study, results / "data", data_root)):
+        yield Finding("steps", "warning", line)
+
+
+def check_teachers(study: Study, results: Path, data_root: str = DATA_ROOT) -> Iterator[Finding]:
     """Check that momentum teachers leave their initialisation. No finding for a study without such teachers."""
-    lines = list(dict.fromkeys(teacher_warnings(study, results / "data")))
+    lines = list(dict.fromkeys(teacher_warnings(study, results / "data", data_root)))
     for line in lines:
         yield Finding("teacher", "warning", line)
     methods = [method for block in study.blocks() for method in block.methods.values()]
@@ -107,7 +115,7 @@ def check_teachers(study: Study, results: Path) -> Iterator[Finding]:
         uncounted = [
             name
             for name in sorted({block.data for block in study.pretrainings})
-            if not (results / "data" / name / DESCRIPTION).exists() and most_training_images(study.data[name]) is None
+            if training_images(study, name, results / "data", data_root) is None
         ]
         unknown = f", except where {', '.join(uncounted)} is not prepared yet" if uncounted else ""
         text = f"less than {LARGEST_SHARE:.0%} of every momentum teacher is its initialisation at the end{unknown}"
@@ -160,7 +168,7 @@ def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root
     if free < total:
         return Finding("disk", "FAIL", f"{text}; make room, or work in another folder")
     if free < MARGIN * total:
-        return Finding("disk", "warning", f"{text}: little is left over")
+        return Finding("disk", "warning", f"{text}: little would be left")
     return Finding("disk", "ok", text)
 
 

@@ -55,7 +55,7 @@ class ComparedPart:
     head: Head
     """The student's head."""
     student: list[HeadOutput]
-    """One output per view of the recipe, the two global views first."""
+    """One output per view of the augmentation, the two global views first."""
     teacher: list[HeadOutput]
     """One output per global view, from the momentum teacher or, without one, from the student itself."""
     samples: Samples | None = None
@@ -78,7 +78,7 @@ class Batch:
     """Every view with its augmentation parameters: ``global_1``, ``global_2``, ``local_1`` and so on; extra views have
     the names set in ``EquivarianceOptions.extra_views``."""
     student: Encoded
-    """Encodings of all views of the recipe, the two global views first, and of the extra images."""
+    """Encodings of all views of the augmentation, the two global views first, and of the extra images."""
     teacher: Encoded
     """Encodings of the global views, from the momentum teacher or, without one, from the student itself."""
     parts: Mapping[str, ComparedPart]

@@ -29,13 +29,17 @@ class EquivarianceOptions(Options):
 
     @property
     def shared_draws(self) -> int:
-        """How many consecutive images of a batch share the parameters of the recipe's views; 1: no sharing. Extra views
-        have their own setting (``ExtraView.shared_draws``).
+        """How many consecutive images of a batch share the parameters of the augmentation's views; 1: no sharing.
+        Extra views have their own setting (``ExtraView.shared_draws``).
         """
         return 1
 
     def extra_views(self) -> tuple[ExtraView, ...]:
-        """The views that the terms need in addition to those of the recipe."""
+        """The views that the terms need in addition to those of the augmentation."""
+        return ()
+
+    def needed_maps(self) -> tuple[int, ...]:
+        """Numbers of the backbone's feature maps that the terms need (``Equivariance.feature_maps``)."""
         return ()
 
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:

@@ -39,8 +39,8 @@ class EsslOptions(EquivarianceOptions):
     SimSiam and 8 with Barlow Twins."""
     transformations: GroupName = "rotation"
     """The group of transformations to distinguish: four-fold rotation (4 classes), a left-right flip, an upside-down
-    flip, half-period translations in both directions (4), grayscale, or colour inversion. Choose one that the recipe
-    does not apply itself: caug and caug_plus already rotate."""
+    flip, half-period translations in both directions (4), grayscale, or colour inversion. Choose one that the
+    augmentation does not apply itself: caug and caug_plus already rotate."""
     crop_size: PositiveInt = 16
     """Side in pixels of the small crop: half of the global views on CIFAR-10 (16 of 32), 96 of 224 on ImageNet. Scale
     it with the size of the images. Its four rotations then cost about one global view."""
@@ -76,7 +76,7 @@ class EsslOptions(EquivarianceOptions):
         drawn = {"horizontal_flip": "flip_probability", "grayscale": "grayscale_probability"}.get(self.transformations)
         if drawn and getattr(views, drawn) > 0:
             return (
-                f"essl cannot distinguish its {self.transformations} from that of the recipe; set the "
+                f"essl cannot distinguish its {self.transformations} from that of the augmentation; set the "
                 f"augmentation's {drawn} to 0"
             )
         return None
@@ -87,6 +87,30 @@ class Essl(Equivariance):
 
     Every member of the group is applied to every image's small crop, and the backbone encodes all k N images in one
     pass. The head takes the representation, before any projection.
+
+    >>> import torch
+    >>> from clever.augmentation import Augmentation, AugmentationOptions
+    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.equivariance import Encoded, Objective
+    >>> from clever.equivariance.essl import Essl, EsslOptions
+    >>> _ = torch.manual_seed(0)
+    >>> options = EsslOptions(crop_size=16)
+    >>> recipe = AugmentationOptions(name="caug", global_size=16, local_views=0)
+    >>> make_views = Augmentation(recipe, mean=[0.5] * 3, std=[0.5] * 3, extra=options.extra_views())
+    >>> pixels = torch.randint(0, 256, (32, 3, 16, 16), dtype=torch.uint8)
+    >>> made = make_views(pixels, torch.full((32, 2), 16), torch.Generator().manual_seed(0))
+    >>> views = dict(zip(make_views.names, made))
+    >>> add_on = Essl(options, feature_dim=20, space=make_views.space)
+    >>> objective = Objective(add_on, lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8)))
+    >>> heads, layers, backbone = objective.make_heads(), add_on.make_layers(), torch.nn.Linear(3 * 16 * 16, 20)
+    >>> features = [backbone(view.images.flatten(1)) for view in made[:2]]
+    >>> outputs = {part: [heads[part](z[:, cut]) for z in features] for part, cut in objective.parts.items()}
+    >>> extra = {name: backbone(images.flatten(1)) for name, images in add_on.extra_images(views).items()}
+    >>> encoded = Encoded(features, outputs, heads, layers, extra)
+    >>> terms = objective.terms(objective.batch(encoded, encoded, views))
+    >>> sum(term.weight * term.value for term in terms.values()).backward()
+    >>> sorted(terms)
+    ['contrast', 'essl']
     """
 
     def __init__(self, options: EsslOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:

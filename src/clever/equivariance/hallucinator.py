@@ -1,4 +1,4 @@
-"""Hallucinator: further positives, made in the space of the baseline's outputs (Wu et al., repository Hallucinator).
+"""Hallucinator: further positives, made in the space of the baseline's outputs (Wu et al. 2023, arXiv 2307.12168).
 
 A small network gets an output p of one view and a point beyond it, seen from the output k of the other view, and
 returns a positive g that is harder than p (jingwu6:models/generator.py, models/{simsiam,moco}.py).
@@ -34,8 +34,8 @@ class HallucinatorOptions(EquivarianceOptions):
     def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
         if kind.reads_samples:
             return (
-                f"hallucinator makes positives of single images, but {baseline.name} compares images by their targets; "
-                "choose another baseline"
+                f"hallucinator makes positives from outputs alone, but the loss of {baseline.name} also depends on "
+                "which images they are of; choose another baseline"
             )
         if kind.compares == "scores":
             return (
@@ -54,6 +54,22 @@ class Hallucinator(Equivariance):
     authors' SimSiam and MoCo. With a baseline whose targets are the other view's own projection, only one view is
     replaced at a time, and a hallucinated positive is not a negative of its own image; both are choices of ours, as are
     all baselines but simsiam, simclr and moco_v2.
+
+    >>> import torch
+    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.equivariance import Encoded, Objective
+    >>> from clever.equivariance.hallucinator import Hallucinator, HallucinatorOptions
+    >>> _ = torch.manual_seed(0)
+    >>> add_on = Hallucinator(HallucinatorOptions(), feature_dim=20)
+    >>> add_on.output_dim = 8  # of the baseline's projection, as the network sets it
+    >>> objective = Objective(add_on, lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8)))
+    >>> heads, layers = objective.make_heads(), add_on.make_layers()
+    >>> features = list(torch.randn(2, 32, 20))  # two views of 32 images
+    >>> encoded = Encoded(features, {"ALL": [heads["ALL"](view) for view in features]}, heads, layers)
+    >>> terms = objective.terms(objective.batch(encoded, encoded))
+    >>> sum(term.weight * term.value for term in terms.values()).backward()
+    >>> sorted(terms)
+    ['contrast', 'hallucination']
     """
 
     def __init__(self, options: HallucinatorOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:

@@ -43,6 +43,14 @@ class Objective(nn.Module):
         self.views_apart: bool = leading.views_apart
         self.teacher_groups: int = leading.teacher_groups
         self.reads_samples: bool = leading.reads_samples
+        self.remembers_images: bool = leading.remembers_images
+        self.feature_maps: tuple[int, ...] = leading.feature_maps
+        """Numbers of the backbone's feature maps that the baseline needs from the teacher."""
+
+    def prepare(self, training_images: int | None = None, map_widths: Sequence[int] = ()) -> None:
+        """Prepare every baseline (``Baseline.prepare``); called once, before heads are made."""
+        for part in self.parts:
+            self.baseline(part).prepare(training_images, map_widths)
 
     @property
     def parts(self) -> dict[str, slice]:
@@ -78,6 +86,8 @@ class Objective(nn.Module):
         samples: Samples | None = None,
     ) -> Batch:
         """A step's encodings with the baselines that compare them; see :class:`Batch`."""
+        if samples is not None and self.feature_maps:
+            samples = samples._replace(maps=teacher.maps)
         parts = {
             part: ComparedPart(self.baseline(part), student.heads[part], outputs, teacher.outputs[part], samples)
             for part, outputs in student.outputs.items()
@@ -100,6 +110,10 @@ class Objective(nn.Module):
             teachers: the teacher's encodings of each part of an accumulated batch, or of the whole batch.
             samples: the images of the whole batch; None unless ``reads_samples``.
         """
+        if samples is not None and self.feature_maps:
+            samples = samples._replace(
+                maps=[joined_maps(view) for view in zip(*(t.maps for t in teachers), strict=True)]
+            )
         for part in self.parts:
             views = zip(*(teacher.outputs[part] for teacher in teachers), strict=True)
             self.baseline(part).observe_samples([joined(view) for view in views], samples)
@@ -125,3 +139,10 @@ def joined(outputs: Sequence[HeadOutput]) -> HeadOutput:
     predictions = [output.prediction for output in outputs if output.prediction is not None]
     projection = torch.cat([output.projection for output in outputs]).detach()
     return HeadOutput(projection, torch.cat(predictions).detach() if predictions else None)
+
+
+def joined_maps(parts: Sequence[Mapping[int, Tensor]]) -> Mapping[int, Tensor]:
+    """The feature maps of the parts of a batch concatenated, [N, C, H, W]; a single part is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    return {number: torch.cat([part[number] for part in parts]) for number in parts[0]}

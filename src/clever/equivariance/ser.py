@@ -49,6 +49,9 @@ class SerOptions(EquivarianceOptions):
         upright = ExtraView(UPRIGHT, scale=self.crop_scale, colours_only=True)
         return upright, ExtraView(TURNED, scale=self.crop_scale, colours_only=True, crop_of=UPRIGHT)
 
+    def needed_maps(self) -> tuple[int, ...]:
+        return (self.feature_map,)
+
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
         if backbone.name.startswith("vmamba") or backbone.name == "pixels":
             return f"ser compares intermediate feature maps, and {backbone.name} has none; use a ResNet or a ViT"

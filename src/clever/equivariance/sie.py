@@ -77,6 +77,30 @@ class Sie(Equivariance):
     """``contrast``: the baseline's attraction on the IR. On the EF's embedding: ``equivariance``, the mean squared
     error of the prediction, ``variance``, ``predicted_variance`` and ``covariance``.
 
+    >>> import torch
+    >>> from clever.augmentation import Augmentation, AugmentationOptions
+    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.equivariance import Encoded, Objective
+    >>> from clever.equivariance.sie import Sie, SieOptions
+    >>> _ = torch.manual_seed(0)
+    >>> options = SieOptions(hidden_dim=32, out_dim=32)
+    >>> recipe = AugmentationOptions(name="caug", global_size=16, local_views=0)
+    >>> make_views = Augmentation(recipe, mean=[0.5] * 3, std=[0.5] * 3, extra=options.extra_views())
+    >>> pixels = torch.randint(0, 256, (32, 3, 16, 16), dtype=torch.uint8)
+    >>> made = make_views(pixels, torch.full((32, 2), 16), torch.Generator().manual_seed(0))
+    >>> views = dict(zip(make_views.names, made))
+    >>> add_on = Sie(options, feature_dim=20, space=make_views.space)
+    >>> objective = Objective(add_on, lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8)))
+    >>> heads, layers, backbone = objective.make_heads(), add_on.make_layers(), torch.nn.Linear(3 * 16 * 16, 20)
+    >>> features = [backbone(view.images.flatten(1)) for view in made[:2]]
+    >>> outputs = {part: [heads[part](z[:, cut]) for z in features] for part, cut in objective.parts.items()}
+    >>> extra = {name: backbone(images.flatten(1)) for name, images in add_on.extra_images(views).items()}
+    >>> encoded = Encoded(features, outputs, heads, layers, extra)
+    >>> terms = objective.terms(objective.batch(encoded, encoded, views))
+    >>> sum(term.weight * term.value for term in terms.values()).backward()
+    >>> sorted(terms)
+    ['contrast', 'covariance', 'equivariance', 'predicted_variance', 'variance']
+
     Raises:
         UserError: the views have no random parameters, or one part would be empty.
     """

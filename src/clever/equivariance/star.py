@@ -101,9 +101,34 @@ class Star(Equivariance):
     """The baseline on the invariant task's embedding, and ``star``, NT-Xent between views and their predictions.
 
     The predicted embedding of a view is that of the un-augmented image plus a change, computed from it and the view's
-    parameters. All embeddings receive gradients. The parameters are those of the recipe, standardised over its own
-    distribution instead of the authors' constants. The equivariant embeddings of the three images are computed in one
-    pass of the experts, a choice of ours.
+    parameters. All embeddings receive gradients. The parameters are those of the augmentation, standardised over its
+    own distribution instead of the authors' constants. The equivariant embeddings of the three images are computed in
+    one pass of the experts, a choice of ours.
+
+    >>> import torch
+    >>> from clever.augmentation import Augmentation, AugmentationOptions
+    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.equivariance import Encoded, Objective
+    >>> from clever.equivariance.star import Star, StarOptions
+    >>> _ = torch.manual_seed(0)
+    >>> options = StarOptions()
+    >>> recipe = AugmentationOptions(name="caug", global_size=16, local_views=0)
+    >>> make_views = Augmentation(recipe, mean=[0.5] * 3, std=[0.5] * 3, extra=options.extra_views())
+    >>> pixels = torch.randint(0, 256, (32, 3, 16, 16), dtype=torch.uint8)
+    >>> made = make_views(pixels, torch.full((32, 2), 16), torch.Generator().manual_seed(0))
+    >>> views = dict(zip(make_views.names, made))
+    >>> add_on = Star(options, feature_dim=20, space=make_views.space)
+    >>> add_on.output_dim = 8  # of the baseline's projection, as the network sets it
+    >>> objective = Objective(add_on, lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8)))
+    >>> heads, layers, backbone = objective.make_heads(), add_on.make_layers(), torch.nn.Linear(3 * 16 * 16, 20)
+    >>> features = [backbone(view.images.flatten(1)) for view in made[:2]]
+    >>> outputs = {part: [heads[part](z[:, cut]) for z in features] for part, cut in objective.parts.items()}
+    >>> extra = {name: backbone(images.flatten(1)) for name, images in add_on.extra_images(views).items()}
+    >>> encoded = Encoded(features, outputs, heads, layers, extra)
+    >>> terms = objective.terms(objective.batch(encoded, encoded, views))
+    >>> sum(term.weight * term.value for term in terms.values()).backward()
+    >>> sorted(terms)
+    ['contrast', 'star']
 
     Raises:
         UserError: the views have no random parameters.

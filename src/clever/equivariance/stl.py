@@ -55,6 +55,21 @@ class Stl(Equivariance):
 
     The authors share crop, colour jitter and grayscale between two images, and draw flip and blur for each image; here
     the images share all parameters of a view. Contrast, the authors' first term, is the baseline's.
+
+    >>> import torch
+    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.equivariance import Encoded, Objective
+    >>> from clever.equivariance.stl import Stl, StlOptions
+    >>> _ = torch.manual_seed(0)
+    >>> add_on = Stl(StlOptions(hidden_dim=32, out_dim=8), feature_dim=20)
+    >>> objective = Objective(add_on, lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8)))
+    >>> heads, layers = objective.make_heads(), add_on.make_layers()
+    >>> features = list(torch.randn(2, 32, 20))  # two views of 32 images
+    >>> encoded = Encoded(features, {"ALL": [heads["ALL"](view) for view in features]}, heads, layers)
+    >>> terms = objective.terms(objective.batch(encoded, encoded))
+    >>> sum(term.weight * term.value for term in terms.values()).backward()
+    >>> sorted(terms)
+    ['contrast', 'stl', 'transformation']
     """
 
     def __init__(self, options: StlOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:

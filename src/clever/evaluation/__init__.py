@@ -38,16 +38,19 @@ class Protocol(Generic[_Options]):
 
     ``evaluate(subject, options)`` takes the protocol's own options and returns its records, which it makes with
     ``subject.record``. For a protocol that ``needs_predictor``, the job loads the run's predictor, if it has one. A
-    protocol that ``needs_labels`` cannot serve data without them. One that ``needs_map`` cannot serve a backbone
-    without a last map; the control ``pixels`` then has no records. ``packages`` are the packages that it imports
-    besides those that the library needs (the extra ``evaluation``). One with ``pictures`` keeps some for figures: the
-    job writes them to ``<protocol>.npz``.
+    protocol that ``needs_labels`` cannot serve data without them, one that ``needs_latents`` data without the
+    parameters that generated the images, and one that ``needs_objects`` data without several images of every object.
+    One that ``needs_map`` cannot serve a backbone without a last map; the control ``pixels`` then has no records.
+    ``packages`` are the packages that it imports besides those that the library needs (the extra ``evaluation``). One
+    with ``pictures`` keeps some for figures: the job writes them to ``<protocol>.npz``.
     """
 
     options: type[_Options]
     evaluate: Callable[[Subject, _Options], list[Record]]
     needs_predictor: bool = False
     needs_labels: bool = False
+    needs_latents: bool = False
+    needs_objects: bool = False
     needs_map: bool = False
     pictures: bool = False
     packages: tuple[str, ...] = ()
@@ -81,10 +84,12 @@ PROTOCOLS: dict[str, Protocol[Any]] = {
         packages=("faster_coco_eval",),
     ),
     "parameters": Protocol(parameters.ParametersOptions, parameters.evaluate),
-    "latents": Protocol(latents.LatentsOptions, latents.evaluate),
+    "latents": Protocol(latents.LatentsOptions, latents.evaluate, needs_latents=True),
     "equivariance": Protocol(equivariance.EquivarianceOptions, equivariance.evaluate),
     "quality": Protocol(quality.QualityOptions, quality.evaluate),
-    "relative_rotation": Protocol(relative_rotation.RelativeRotationOptions, relative_rotation.evaluate),
-    "relative_colour": Protocol(relative_colour.RelativeColourOptions, relative_colour.evaluate),
-    "retrieval": Protocol(retrieval.RetrievalOptions, retrieval.evaluate, needs_predictor=True),
+    "relative_rotation": Protocol(
+        relative_rotation.RelativeRotationOptions, relative_rotation.evaluate, needs_objects=True
+    ),
+    "relative_colour": Protocol(relative_colour.RelativeColourOptions, relative_colour.evaluate, needs_objects=True),
+    "retrieval": Protocol(retrieval.RetrievalOptions, retrieval.evaluate, needs_predictor=True, needs_objects=True),
 }

@@ -63,7 +63,7 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
     The pictures are ``i/<view>/image`` and ``i/<view>/<part>`` of photograph number i, with the views ``VIEWS``.
 
     Raises:
-        UserError: the data set is missing or mislaid, the backbone has neither attention nor a map that it pools, or
+        UserError: the data set is missing or elsewhere, the backbone has neither attention nor a map that it pools, or
             captum is not installed.
     """
     # scipy and captum; reading a study should not load them.

@@ -22,11 +22,11 @@ from clever.options import Options
 from clever.randomness import make_generator
 
 if TYPE_CHECKING:
-    RecipeChoice = ViewOptions
+    AugmentationChoice = ViewOptions
 else:
-    # Recipes for pairs of photographs have no transformation of a single image.
+    # Augmentations of pairs of photographs have no transformation of a single image.
     _KINDS = tuple(kind for kind in VIEW_MAKERS if not kind.pairs)
-    RecipeChoice = Annotated[Union[_KINDS], Field(discriminator="name")]  # noqa: UP007
+    AugmentationChoice = Annotated[Union[_KINDS], Field(discriminator="name")]  # noqa: UP007
 
 
 class AveragingOptions(Options):
@@ -35,37 +35,38 @@ class AveragingOptions(Options):
     count: PositiveInt
     """Transformations per image: 100 for CIFAR and 30 for Spirograph in Foster et al.; 1 evaluates one random
     transformation of every image. An evaluation takes about this many times as long."""
-    recipe: RecipeChoice = AugmentationOptions(name="caug", local_views=0)
-    """The training recipe whose first global view is drawn, usually that of the runs. The view has the size of the
-    evaluation; ``global_size`` and everything about local views and the second global view is ignored. ``spirograph``
-    renders the image again from its latents instead of transforming it, so perturbations cannot be applied."""
+    augmentation: AugmentationChoice = AugmentationOptions(name="caug", local_views=0)
+    """The training augmentation whose first global view is drawn, usually that of the runs. The view has the size of
+    the evaluation; ``global_size`` and everything about local views and the second global view is ignored.
+    ``spirograph`` renders the image again from its latents instead of transforming it, so perturbations cannot be
+    applied."""
 
     @property
     def renders(self) -> bool:
-        """Whether the recipe makes its views from latents and ignores the pixels."""
-        return self.recipe.source is not None
+        """Whether the augmentation makes its views from latents and ignores the pixels."""
+        return self.augmentation.source is not None
 
 
 class FreshViews:
     """Draws and makes random views, each a function of only the seed, the purpose and the image.
 
     Args:
-        recipe: the recipe whose first global view is drawn.
+        augmentation: the augmentation whose first global view is drawn.
         image_size: side of the views.
         mean, std: of the three channels, for pixels in [0, 1].
 
     Raises:
-        UserError: the recipe renders images of another size.
+        UserError: the augmentation renders images of another size.
     """
 
-    def __init__(self, recipe: ViewOptions, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, augmentation: ViewOptions, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         # Only the view maker of a generated source renders; all others accept any size.
-        if recipe.source is not None and image_size != recipe.global_size:
+        if augmentation.source is not None and image_size != augmentation.global_size:
             raise UserError(
-                f"averaging.recipe {recipe.name} renders images of {recipe.global_size} px: leave image_size out or "
-                f"make it {recipe.global_size}, not {image_size}"
+                f"averaging.augmentation {augmentation.name} renders images of {augmentation.global_size} px: leave "
+                f"image_size out or make it {augmentation.global_size}, not {image_size}"
             )
-        self._maker = make_view_maker(first_view_only(recipe, image_size), mean, std)
+        self._maker = make_view_maker(first_view_only(augmentation, image_size), mean, std)
 
     def draw(self, sizes: Tensor, indices: Tensor, times: int, seed: int, *purpose: str | int) -> list[list[Table]]:
         """Tables for ``times`` views of each image, by pass of :meth:`make`.
@@ -97,28 +98,28 @@ class FreshViews:
             pixels: uint8 [N, 3, H, W].
             sizes: int64 [N, 2].
             tables: the tables that :meth:`draw` returned for the same ``times``.
-            latents: float32 [N, L] or None, for recipes that render.
+            latents: float32 [N, L] or None, for augmentations that render.
         """
         for left, drawn in zip(range(times, 0, -len(self._maker.kinds)), tables, strict=True):
             for view in self._maker.apply(pixels, sizes, drawn, latents=latents)[:left]:
                 yield view.images
 
 
-_Recipe = TypeVar("_Recipe", bound=ViewOptions)
+_Augmentation = TypeVar("_Augmentation", bound=ViewOptions)
 
 
-def first_view_only(recipe: _Recipe, image_size: int) -> _Recipe:
-    """The recipe with two global views of ``image_size``, both drawn like its first one, and no other views."""
-    if not isinstance(recipe, AugmentationOptions):
-        return recipe
+def first_view_only(augmentation: _Augmentation, image_size: int) -> _Augmentation:
+    """The augmentation with two global views of ``image_size``, both drawn like its first one, and no other views."""
+    if not isinstance(augmentation, AugmentationOptions):
+        return augmentation
     changes: dict[str, object] = {
         "global_size": image_size,
         "local_views": 0,
         # The two global views differ only in blur and solarisation.
-        "blur_probability_global_2": recipe.blur_probability_global_1,
+        "blur_probability_global_2": augmentation.blur_probability_global_1,
         "solarise_probability": 0.0,
     }
-    return recipe.model_copy(update=changes)
+    return augmentation.model_copy(update=changes)
 
 
 def to_bytes(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -89,7 +89,7 @@ class FeatureOptions(ExtractionOptions):
     def _perturbations_survive(self) -> Self:
         if self.averaging and self.averaging.renders and self.perturbations != ["orig"]:
             raise ValueError(
-                f"averaging.recipe {self.averaging.recipe.name} renders new images, which removes the "
+                f"averaging.augmentation {self.averaging.augmentation.name} renders new images, which removes the "
                 "perturbation: set perturbations to [orig]"
             )
         return self
@@ -137,7 +137,7 @@ class FeatureExtractor:
         self._averaging = options.averaging if isinstance(options, ExtractionOptions) else None
         self._fresh_views: FreshViews | None = None
         if self._averaging:
-            self._fresh_views = FreshViews(self._averaging.recipe, image_size, store.mean, store.std)
+            self._fresh_views = FreshViews(self._averaging.augmentation, image_size, store.mean, store.std)
         for name, split in self._splits.items():
             if not len(split):
                 raise UserError(f"{run}: the {name} split has no images")

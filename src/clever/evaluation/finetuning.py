@@ -1,6 +1,6 @@
 """Fine-tuning: backbone and a linear head trained together on labelled images.
 
-The paper's settings (clever's eval_linear_ds.py) are the defaults of :class:`FineTuningRecipe`: SGD with momentum 0.9
+The paper's settings (clever's eval_linear_ds.py) are the defaults of :class:`FineTuningSettings`: SGD with momentum 0.9
 on backbone and head at 0.001 for a batch of 256, weight decay 1e-4 on everything, a cosine by epoch to 0 over 200
 epochs, the network in training mode.
 """
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from clever.backbones import Backbone
 from clever.errors import UserError
+from clever.evaluation.core_tuning import CoreTuning, CoreTuningOptions
 from clever.evaluation.linear import cosine_rate
 from clever.evaluation.parts import Selection
 from clever.evaluation.resumption import ResumableState
@@ -23,7 +24,7 @@ from clever.randomness import derive_seed, make_generator
 
 
 @dataclass(frozen=True)
-class FineTuningRecipe:
+class FineTuningSettings:
     """Length and rates of fine-tuning. Rates are for a batch of 256; they are multiplied by ``batch_size`` / 256."""
 
     epochs: int = 200
@@ -32,6 +33,7 @@ class FineTuningRecipe:
     backbone_rate: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    nesterov: bool = False
     precision: str = "fp32"
 
 
@@ -44,9 +46,18 @@ class Classifier(nn.Module):
         blocks: number of a transformer's last blocks whose class tokens are used; 1 means the output vector.
         classes: outputs.
         seed: draws the layer's weights from N(0, 0.01); the bias is 0.
+        core_tuning: trained with its loss instead of the cross-entropy.
     """
 
-    def __init__(self, backbone: Backbone, columns: Selection, blocks: int, classes: int, seed: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        columns: Selection,
+        blocks: int,
+        classes: int,
+        seed: int,
+        core_tuning: CoreTuningOptions | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self._blocks = blocks
@@ -56,15 +67,30 @@ class Classifier(nn.Module):
         with torch.no_grad():
             self.head.weight.normal_(0.0, 0.01, generator=make_generator(seed, "fine-tuning", "weights"))
             self.head.bias.zero_()
+        self.core_tuning = None if core_tuning is None else CoreTuning(core_tuning, len(chosen), seed)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, 3, H, W] to logits [N, classes]."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Normalised images [N, 3, H, W] to the features [N, D] that the layer sees."""
         if self._blocks == 1:
             features: Tensor = self.backbone(images)
         else:
             features = torch.cat(self.backbone.last_blocks(images, self._blocks), dim=1)
-        logits: Tensor = self.head(features[:, self.get_buffer("columns")])
-        return logits
+        return features[:, self.get_buffer("columns")]
+
+    def loss(self, images: Tensor, labels: Tensor, autocast: torch.autocast) -> Tensor:
+        """What is minimised: the cross-entropy, or Core-tuning's loss in float32 on features of ``autocast``."""
+        if self.core_tuning is None:
+            with autocast:
+                logits = self(images)
+            return F.cross_entropy(logits.float(), labels)
+        with autocast:
+            features = self.features(images)
+        return self.core_tuning.loss(features.float(), labels, self.head)
 
 
 @dataclass
@@ -79,7 +105,7 @@ class Progress:
 def fine_tune(
     model: Classifier,
     batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
-    recipe: FineTuningRecipe,
+    settings: FineTuningSettings,
     *,
     seed: int,
     run: str,
@@ -97,7 +123,7 @@ def fine_tune(
     Args:
         model: on its device; left in evaluation mode.
         batches: epoch (from 0) to batches of normalised images [N, 3, H, W] and labels int64 [N] on that device.
-        recipe: its ``batch_size`` scales the learning rates; the batches themselves come from ``batches``.
+        settings: its ``batch_size`` scales the learning rates; the batches themselves come from ``batches``.
         seed: seeds the network's random draws (stochastic depth) of each epoch.
         run: names the run in messages.
         measure: called in evaluation mode, without gradients, after each epoch; numbers to keep (test accuracy).
@@ -109,16 +135,20 @@ def fine_tune(
         UserError: the loss is no longer finite, or the state cannot be read or written.
     """
     device = next(model.head.parameters()).device
-    scale = recipe.batch_size / 256
+    scale = settings.batch_size / 256
     parameters = list(model.backbone.parameters())
     # A rate of 0 freezes the backbone: neither weight decay nor batch normalisation's running statistics change it.
-    frozen = recipe.backbone_rate == 0.0 or not parameters
+    frozen = settings.backbone_rate == 0.0 or not parameters
     for parameter in parameters:
         parameter.requires_grad_(not frozen)
-    groups = [{"params": list(model.head.parameters()), "peak": recipe.head_rate * scale}]
+    heads = [module for module in (model.head, model.core_tuning) if module is not None]
+    of_heads = [parameter for head in heads for parameter in head.parameters()]
+    groups = [{"params": of_heads, "peak": settings.head_rate * scale}]
     if not frozen:
-        groups.append({"params": parameters, "peak": recipe.backbone_rate * scale})
-    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        groups.append({"params": parameters, "peak": settings.backbone_rate * scale})
+    optimiser = torch.optim.SGD(
+        groups, lr=0.0, momentum=settings.momentum, weight_decay=settings.weight_decay, nesterov=settings.nesterov
+    )
     progress = Progress()
     saved = state.load(device) if state else None
     if saved is not None:
@@ -126,18 +156,18 @@ def fine_tune(
         optimiser.load_state_dict(saved["optimiser"])
         progress = Progress(saved["epochs"], list(saved["losses"]), [dict(each) for each in saved["measured"]])
 
-    while progress.epochs < recipe.epochs:
+    while progress.epochs < settings.epochs:
         epoch = progress.epochs
         for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(group["peak"], epoch, recipe.epochs)
+            group["lr"] = cosine_rate(group["peak"], epoch, settings.epochs)
         model.train()
         if frozen:
             model.backbone.eval()
-        loss = _epoch(model, optimiser, batches(epoch), derive_seed(seed, "fine-tuning", epoch), recipe.precision)
+        loss = _epoch(model, optimiser, batches(epoch), derive_seed(seed, "fine-tuning", epoch), settings.precision)
         if not loss < float("inf"):
             raise UserError(
                 f"{run}: fine-tuning diverged in epoch {epoch + 1} (loss {loss}); lower the learning rates "
-                f"(backbone {recipe.backbone_rate}, head {recipe.head_rate})"
+                f"(backbone {settings.backbone_rate}, head {settings.head_rate})"
             )
         model.eval()
         measured: dict[str, float] = {}
@@ -147,7 +177,7 @@ def fine_tune(
         progress.epochs += 1
         progress.losses.append(loss)
         progress.measured.append(measured)
-        if state and (progress.epochs % save_every == 0 or progress.epochs == recipe.epochs):
+        if state and (progress.epochs % save_every == 0 or progress.epochs == settings.epochs):
             state.save(
                 {
                     "model": model.state_dict(),
@@ -179,9 +209,8 @@ def _epoch(
         for images, labels in batches:
             if len(images) == 1 and images_seen:
                 continue
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                logits = model(images)
-            loss = F.cross_entropy(logits.float(), labels)
+            autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+            loss = model.loss(images, labels, autocast)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -335,7 +335,7 @@ def _state_folder(folder: Path) -> Iterator[Path]:
 
 
 def _raise(failures: Mapping[str, Exception]) -> None:
-    """Raise what the failed protocols have raised: a fault of the program before one of the user's."""
+    """Raise the error of a failed protocol: a fault of the program before an error of the user."""
     unexpected = [e for e in failures.values() if not isinstance(e, UserError) and not lacks_memory(e)]
     if unexpected or len(failures) == 1:
         raise (unexpected or list(failures.values()))[0]

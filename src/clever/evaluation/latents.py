@@ -3,9 +3,9 @@
 For data sets generated from known parameters. On Spirograph, Foster et al. 2021 (invclr,
 ``evaluate/lbfgs.py``) regress the four parameters of interest (m, b, sigma, rfore, in their own units) from features
 averaged over 30 renderings with fresh nuisances, for training and test images alike:
-``averaging: {count: 30, recipe: {name: spirograph}}``. A count of 1 is their evaluation on transformed images. Stored
-images already hold nuisances that were drawn at random once, so omitting ``averaging`` measures the same thing on
-one fixed draw.
+``averaging: {count: 30, augmentation: {name: spirograph}}``. A count of 1 is their evaluation on transformed images.
+Stored images already hold nuisances that were drawn at random once, so omitting ``averaging`` measures the same thing
+on one fixed draw.
 
 They minimise the mean squared error over all targets plus 1e-8 ||W||^2, without a penalty on the bias, by full-batch
 LBFGS. That minimum has a closed form, which is computed here.

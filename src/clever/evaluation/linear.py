@@ -1,6 +1,6 @@
 """Protocol ``linear``: a linear classifier on frozen features, tested under every perturbation.
 
-The authors' recipe (eval_linear.py; run.sh) is the default: softmax regression by SGD with momentum, a learning rate
+The authors' settings (eval_linear.py; run.sh) is the default: softmax regression by SGD with momentum, a learning rate
 of 0.001 for a batch of 256, a cosine by epoch to zero over 100 epochs, each epoch on freshly augmented images. Their
 accuracy on clean images is the highest of all epochs, measured on the test images; under perturbations it is the last
 epoch's. Here both are recorded separately.
@@ -57,8 +57,8 @@ class LinearOptions(FeatureOptions):
     def _training_views_survive(self) -> Self:
         if self.averaging and self.averaging.renders and self.training_views != "plain":
             raise ValueError(
-                f"averaging.recipe {self.averaging.recipe.name} renders new images, which removes any crop: "
-                "set training_views to plain"
+                f"averaging.augmentation {self.averaging.augmentation.name} renders new images, which removes any "
+                "crop: set training_views to plain"
             )
         return self
 

@@ -1,7 +1,7 @@
 """Protocol ``parameters``: how well ALL, IR and EF predict a view's augmentation parameters from its feature.
 
 The paper speaks of rotational sensitivity, but its protocol is not in the sources that we have; this one is ours. Every
-image is augmented by a recipe, and its parameters are regressed linearly from the frozen feature of the view:
+image is augmented, and its parameters are regressed linearly from the frozen feature of the view:
 a representation that is sensitive to rotation predicts the angle, one that is invariant does not. Training and test
 views are drawn alike, from the training and test images.
 
@@ -58,7 +58,7 @@ _ALL_TARGETS: list[Target] = [
 
 
 class ParameterViewOptions(AugmentationOptions):
-    """The recipe of the views whose parameters are predicted: the paper's caug, without what hides a parameter.
+    """The augmentation whose views' parameters are predicted: the paper's caug, without what hides a parameter.
 
     Every view is jittered, none loses its colours, and nothing is blurred or solarised. Only the first global view is
     drawn: its size is that of the evaluation, and settings of other views are ignored.
@@ -75,13 +75,14 @@ class ParameterViewOptions(AugmentationOptions):
 class ParametersOptions(ExtractionOptions):
     """The views, the parameters to predict, and the regression."""
 
-    recipe: ParameterViewOptions = ParameterViewOptions()
-    """Recipe of the views, the same for all runs of a study, whatever they were trained with. Set rotation_degrees
-    to the range of interest; at 180 the two ends are the same image, which no linear map can express."""
+    augmentation: ParameterViewOptions = ParameterViewOptions()
+    """Augmentation of the views, the same for all runs of a study, whatever they were trained with. Set
+    rotation_degrees to the range of interest; at 180 the two ends are the same image, which no linear map can
+    express."""
     targets: list[Target] = Field(default=_ALL_TARGETS, min_length=1)
     """Targets. ``angle`` in degrees; ``crop_x`` and ``crop_y``, the centre of the crop, and ``crop_area`` as
     shares of the image; ``crop_aspect``, the logarithm of width over height in pixels; the four factors of the jitter;
-    and ``flip``. Omit parameters that the recipe does not change."""
+    and ``flip``. Omit parameters that the augmentation does not change."""
     views: PositiveInt = 1
     """Views of each training and test image; more if images are few."""
     with_original: bool = False
@@ -106,8 +107,8 @@ class ParametersOptions(ExtractionOptions):
     def _views_survive(self) -> Self:
         if self.averaging and self.averaging.renders:
             raise ValueError(
-                f"averaging.recipe {self.averaging.recipe.name} renders new images, which removes the views "
-                "whose parameters are predicted: name another recipe"
+                f"averaging.augmentation {self.averaging.augmentation.name} renders new images, which removes the "
+                "views whose parameters are predicted: choose another augmentation"
             )
         return self
 
@@ -118,7 +119,7 @@ def evaluate(subject: Subject, options: ParametersOptions) -> list[Record]:
     The subject's seed draws the views. Records, with perturbation ``views``: ``r2_<target>``
     (1 is perfect, 0 as good as the mean) and ``balanced_accuracy_flip`` (percent; 50 is chance), over all test views.
 
-    Raises UserError when a target does not vary under the recipe or features are not finite.
+    Raises UserError when a target does not vary under the augmentation or features are not finite.
     """
     extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
     views = _Views(extractor, subject, options)
@@ -212,7 +213,7 @@ class _Views:
         store, seed = subject.store, subject.seed
         self._extractor = extractor
         self._options = options
-        self._maker = Augmentation(first_view_only(options.recipe, extractor.image_size), store.mean, store.std)
+        self._maker = Augmentation(first_view_only(options.augmentation, extractor.image_size), store.mean, store.std)
         self._tables: dict[SplitName, list[Table]] = {}
         self._targets: dict[SplitName, dict[Target, Tensor]] = {}
         splits: tuple[SplitName, SplitName] = ("train", "test")
@@ -228,7 +229,7 @@ class _Views:
                 if bool((values == values[0]).all()):
                     raise UserError(
                         f"{subject.identity.run}: the target {name} is the same in all {split} views: leave it out of "
-                        "targets, or let recipe change it"
+                        "targets, or let augmentation change it"
                     )
 
     def targets(self, split: SplitName, names: list[Target]) -> Tensor:

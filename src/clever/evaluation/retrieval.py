@@ -5,8 +5,8 @@ photograph of that object should be, given the rotation that leads to it (Garrid
 
 - PRE, prediction retrieval error: the prediction's nearest neighbour among all photographs of a split has rotation
   q_nn, the right one has q; PRE is the mean of 1 - <q, q_nn>^2, absolute rotations as unit quaternions. ``val_val``
-  predicts test photographs and looks among the test split, ``train_train`` likewise, ``val_all`` looks for test
-  photographs among both splits.
+  predicts test photographs and retrieves from the test split, ``train_train`` the same for training photographs;
+  ``val_all`` retrieves test photographs from both splits.
 - MRR and H@k: the prediction ranks the photographs of its own object, the first one included; the mean of one over the
   right one's rank, and how often it is among the first k. On the test split.
 
@@ -76,9 +76,9 @@ def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
     """Measure the predictor that a run was trained with.
 
     Records, in fractions from 0 to 1: ``pre_train_train``, ``pre_val_val``, ``pre_val_all``, ``mrr``, ``hit_at_<k>``;
-    the part is EF, or ALL of a run without a split (``subject.ir_dim`` None). Objects with a single photograph are not
-    asked for. A run without a predictor gives no records and a line that says so, because the runs of a study share
-    their protocols and only some have one.
+    the part is EF, or ALL of a run without a split (``subject.ir_dim`` None). Objects with a single photograph are
+    no queries. A run without a predictor has no records, which one line reports: the runs of a study share their
+    protocols, but only some have a predictor.
 
     Raises UserError when the store is not 3DIEBench, the predictor was trained with inputs other than
     `ROTATION` or `ROTATION_AND_COLOUR`, or features or embeddings are not finite.
@@ -123,7 +123,7 @@ def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
 def photographs(
     features: Tensor, split: Split, predictor: PredictorFunction, inputs: tuple[str, ...] = ROTATION
 ) -> Photographs:
-    """What is needed of a split whose photographs have these features [N, D], on the features' device."""
+    """A split's inputs of the predictor, from its features [N, D]; on the features' device."""
     assert split.latents is not None
     assert split.groups is not None
     device = features.device
@@ -151,7 +151,7 @@ def query_rows(views: Photographs) -> Tensor:
 
 @torch.no_grad()
 def predict(views: Photographs, rows: Tensor, predictor: PredictorFunction) -> Tensor:
-    """The embeddings that the first photograph of their object foretells for these rows, float32 [M, E] of length 1."""
+    """The embeddings predicted for these rows from the first photograph of their object, float32 [M, E] of length 1."""
     sources = views.first[rows]
     rotation = threediebench.relative_quaternion(views.rotations[sources], views.rotations[rows])
     change = torch.cat([rotation, views.hues[rows] - views.hues[sources]], 1)
@@ -159,7 +159,7 @@ def predict(views: Photographs, rows: Tensor, predictor: PredictorFunction) -> T
 
 
 def retrieval_error(views: Photographs, among: list[Photographs], predictor: PredictorFunction) -> float:
-    """PRE of the photographs of one split, looked for among those of some splits."""
+    """PRE of the photographs of one split, retrieved from those of some splits."""
     gallery = torch.cat([split.embeddings for split in among])
     rotations = torch.cat([split.rotations for split in among]).double()
     rows = query_rows(views)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clever.augmentation import AugmentationOptions
-from clever.augmentation.recipes import Augmentation
+from clever.augmentation.augmentation import Augmentation
 from clever.augmentation.sample import Table
 from clever.gpu_check.findings import Findings, step_parser
 from clever.gpu_check.trials import MEAN, STD

@@ -102,7 +102,7 @@ def install(folders: list[Path], root: Path) -> list[Path]:
 
 
 def without_places(results: dict[str, Any]) -> None:
-    """Shorten the paths in the logs of failed steps: which folders a machine has is nobody's business.
+    """Shorten the paths in the logs of failed steps: the folders of a machine are private.
 
     Files of packages keep their path from ``site-packages`` or ``src`` on, others their name.
     """

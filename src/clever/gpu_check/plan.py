@@ -18,7 +18,7 @@ ACCELERATOR_TESTS = "accelerator or never_waits or gpu_makes or on_a_gpu"
 """Tests that are skipped without a GPU (pytest -k)."""
 _TEST_FILES = (
     "tests/augmentation/test_elastic.py",
-    "tests/augmentation/test_recipes.py",
+    "tests/augmentation/test_augmentation.py",
     "tests/data/test_latents.py",
     "tests/data/test_loading.py",
     "tests/pretraining/test_trainer.py",

@@ -29,7 +29,8 @@ def serve(study: Path, run: str, store_folder: Path, device_name: str) -> None:
     size = recipe.optimisation.batch_size
     placement = "device" if device.type == "cuda" else "auto"
     batches = Batches(store.split("train"), size, seed=0, device=device, placement=placement)  # type: ignore[arg-type]
-    trainer = Trainer(recipe, store.mean, store.std, len(batches), device)
+    images = len(store.split("train"))
+    trainer = Trainer(recipe, store.mean, store.std, len(batches), device, training_images=images)
     iteration = 0
 
     def train(seconds: float, least: int) -> float:

@@ -72,7 +72,9 @@ def warm_up(case: SpeedCase, device: str, share: float, findings: Findings) -> N
     started = time.perf_counter()
     float(stepper()["loss"])
     spent = time.perf_counter() - started
-    findings.row(f"{case.name}: seconds of a first step that compiles", spent, "s", "nothing cached, other work beside")
+    findings.row(
+        f"{case.name}: seconds of a first step that compiles", spent, "s", "nothing cached, other jobs running"
+    )
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ SIDE = 32
 _NARROW: dict[str, dict[str, Any]] = {
     "dino": {"out_dim": 1024, "hidden_dim": 256, "bottleneck_dim": 64},
     "swav": {"prototypes": 128},
+    "interclr": {"images_per_cluster": 4, "min_cluster": 1, "clustering_epoch": 0},
     "w_mse": {"out_dim": 4, "whitening_size": 8},
 }
 _SMALL: dict[str, dict[str, Any]] = {"care": {"images_per_chunk": 4}}
@@ -54,7 +55,8 @@ def trial_images(count: int, device: torch.device) -> ImageBatch:
 
 def trial_trainer(recipe: RunRecipe, device: torch.device) -> Trainer:
     """The trainer of a run with ten steps per epoch; its weights are the recipe's on every device."""
-    return Trainer(recipe, MEAN, STD, 10, device)
+    assert recipe.optimisation is not None
+    return Trainer(recipe, MEAN, STD, 10, device, training_images=recipe.optimisation.batch_size)
 
 
 def pairs(per_baseline: int) -> list[tuple[str, str]]:

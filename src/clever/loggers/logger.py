@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a logger is told about a run when it is opened."""
+    """What a logger receives about a run when it is opened."""
 
     id: str
     """Letters and digits. A resumed run has the id that it started with; a run that starts again has a new one."""

@@ -41,11 +41,12 @@ def initial_backbone(recipe: RunRecipe) -> tuple[Backbone, InitialWeights | None
     return backbone, loaded
 
 
-def compose(recipe: RunRecipe) -> Composition:
+def compose(recipe: RunRecipe, training_images: int | None = None) -> Composition:
     """Build a run's networks and objective on the CPU; every parameter is a pure function of the recipe.
 
     A momentum teacher starts as a copy of the student. Its backbone has its own drop path (the paper's teacher has
     none), and it stays in training mode, so that its BatchNorm normalises with its own batches (main_dino.py:262-269).
+    A baseline that remembers images needs ``training_images``, the number of them.
     """
     assert recipe.method is not None
     assert recipe.optimisation is not None
@@ -53,14 +54,22 @@ def compose(recipe: RunRecipe) -> Composition:
     assert recipe.augmentation is not None
     space = parameter_space(recipe.augmentation)
     objective = build_objective(recipe.method, backbone.feature_dim, space)
-    maps = objective.add_on.feature_maps
-    backbone.require_maps(maps)
+    of_student, of_teacher = feature_maps(objective)
+    backbone.require_maps(of_teacher)
+    objective.prepare(training_images, backbone.feature_map_widths)
     with seeded(derive_seed(recipe.seed, "heads")):
         heads = objective.make_heads()
     with seeded(derive_seed(recipe.seed, "layers")):
         layers = objective.add_on.make_layers(backbone.feature_map_widths)
-    student = Network(backbone, heads, objective.parts, objective.views_apart, layers, maps)
+    student = Network(backbone, heads, objective.parts, objective.views_apart, layers, of_student)
     return Composition(student, _momentum_teacher(recipe, student, objective), objective, initial_weights)
+
+
+def feature_maps(objective: Objective) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Numbers of the feature maps that the student and the targets' network return."""
+    of_add_on = objective.add_on.feature_maps
+    everything = tuple(sorted({*of_add_on, *objective.feature_maps}))
+    return of_add_on if objective.has_momentum_teacher else everything, everything
 
 
 def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpace | None = None) -> Objective:
@@ -94,7 +103,7 @@ def _momentum_teacher(recipe: RunRecipe, student: Network, objective: Objective)
         heads,
         objective.parts,
         objective.views_apart,
-        feature_maps=objective.add_on.feature_maps,
+        feature_maps=feature_maps(objective)[1],
     )
     # The student's extra layers, which the objective applies only to the student, have no counterpart.
     shared = {name: value for name, value in student.state_dict().items() if not name.startswith("layers.")}

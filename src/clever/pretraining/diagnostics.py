@@ -14,14 +14,14 @@ UNIFORM_ENTROPY_RATIO = 0.98
 CONSTANT_ENTROPY_RATIO = 0.02
 """Below this share a teacher gives nearly every image the same output."""
 COLLAPSED_DIVERGENCE_RATIO = 0.01
-"""Teacher-student divergence over the teacher's maximal entropy. Under it, and at an extreme entropy, the student has
+"""Teacher-student divergence over the teacher's maximal entropy. Below it, and at an extreme entropy, the student has
 nothing left to learn; healthy runs stay above 0.05."""
 SMALLEST_RANK = 1.5
-"""Effective rank under which all features lie on a line."""
+"""Effective rank below which all features lie on a line."""
 SMALLEST_INFORMATION_RATIO = 0.01
-"""Information between image and prototype over its maximum, under which prototypes distinguish nothing (SwAV)."""
+"""Information between image and prototype over its maximum, below which prototypes distinguish nothing (SwAV)."""
 SMALLEST_STD = 0.01
-"""Spread of unit features under which all images look the same (1 is isotropic)."""
+"""Spread of unit features below which all images look the same (1 is isotropic)."""
 
 
 @torch.no_grad()

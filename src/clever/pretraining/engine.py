@@ -108,8 +108,8 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
             if execution.keep_state:
                 states.keep()
             elif reason := _may_be_started_again(states, begun_by):
-                # A workflow that is started again may delete the three files, because it does not know that they are
-                # whole. With the state it gets them back at once; the first evaluation deletes it.
+                # A workflow that is started again may delete the three files, because it has no record that they are
+                # complete. The state restores them at once; the first evaluation deletes it.
                 if recipe.method is not None:
                     RunReport(recipe.run).state_kept(reason)
             else:
@@ -142,7 +142,7 @@ def _train(
         pairs=recipe.augmentation.pairs,
     )
     steps = len(batches)
-    trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile)
+    trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile, len(store.split("train")))
     loaded = None if trainer.initial_weights is None else asdict(trainer.initial_weights)
     probe = _online_probe(trainer, store, execution.workers)
     totals = EpochTotals()
@@ -316,9 +316,9 @@ def _may_be_started_again(states: StateFolder, begun_by: Sequence[Ancestor]) -> 
     if states.has_refused():
         return "another trainer was rejected meanwhile"
     if ancestors() != begun_by:
-        return "what started this run has ended before it"
+        return "the process that started this run ended before it"
     if "SLURM_JOB_ID" in os.environ:
-        return "whether the workflow outside this Slurm job still lives is not known"
+        return "it is unknown whether the workflow outside this Slurm job is still running"
     return None
 
 

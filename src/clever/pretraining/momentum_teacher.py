@@ -44,7 +44,7 @@ def teacher_share(options: BaselineOptions, steps: int) -> float | None:
 
 
 def unmoved_teacher(method: MethodOptions, steps: int) -> str | None:
-    """A line about a teacher of which more than half is its initialisation, with what would be right; else None.
+    """A warning if more than half of the teacher is its initialisation, with values that would avoid it; else None.
 
     Args:
         method: of the run.

@@ -1,10 +1,10 @@
-"""The online probe: how well the features tell the classes apart while a run trains.
+"""The online probe: how well the features separate the classes while a run trains.
 
 After every few epochs the backbone that would be evaluated, frozen and in evaluation mode, encodes the same training
 and test images without augmentation. A linear classifier and nearest neighbours on these features give two accuracies
 for each part of the representation. The run does not depend on the probe: the probe has its own generators and layers,
-and it leaves the modes and buffers of the backbone as they were. Its classifiers learn on from one measurement to the
-next, so they are part of the training state.
+and it leaves the modes and buffers of the backbone as they were. Its classifiers keep learning from one measurement to
+the next, so they are part of the training state.
 """
 
 from __future__ import annotations

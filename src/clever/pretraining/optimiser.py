@@ -20,16 +20,16 @@ def weight_decay_groups(
 
     Args:
         network: the student.
-        rule: ``authors``: biases by name and 1-D tensors are spared (authors' utils.py:667-678). ``standard``: also
+        rule: ``authors``: biases by name and 1-D tensors are exempt (authors' utils.py:667-678). ``standard``: also
             the parameters that the backbone names as not decayed. ``all``: every parameter is decayed.
         constant_rate: those whose learning rate stays at its peak after the warm-up.
     """
-    spared = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
+    exempt = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
     constant = {id(parameter) for parameter in constant_rate}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {(False, True): [], (False, False): []}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            is_free = rule != "all" and (name.endswith(".bias") or parameter.ndim == 1 or name in spared)
+            is_free = rule != "all" and (name.endswith(".bias") or parameter.ndim == 1 or name in exempt)
             groups.setdefault((id(parameter) in constant, not is_free), []).append(parameter)
     return [
         {"params": parameters, "decayed": decays, "constant_rate": keeps_rate}
@@ -45,8 +45,8 @@ def build_optimiser(
 
     LARS is timm's (You et al. 2017, arXiv 1708.03888). A tensor w with gradient g takes the step rate * trust *
     (g + decay * w), through a momentum of 0.9, with trust = c |w| / (|g| + decay |w| + 1e-8), or 1 where either norm is
-    0; clipped, trust becomes min(trust / rate, 1). Parameters that are spared weight decay (biases and gains) are
-    spared the adaptation too and take a plain step, as with solo-learn's exclude_bias_n_norm.
+    0; clipped, trust becomes min(trust / rate, 1). Parameters that are exempt from weight decay (biases and
+    gains) are exempt from the adaptation too and take a plain step, as with solo-learn's exclude_bias_n_norm.
     """
     groups = weight_decay_groups(network, options.decay_rule, constant_rate)
     if options.optimiser == "lars":

@@ -26,7 +26,7 @@ class OptimisationOptions(Options):
     batch_size: PositiveInt = 512
     """Images in one optimiser step, over all processes and accumulated steps together."""
     accumulate: PositiveInt = 1
-    """Parts into which a batch is cut when it does not fit in memory; BatchNorm and contrast see one part at a time."""
+    """Chunks that a batch is cut into if it does not fit in memory; BatchNorm and contrast see one chunk at a time."""
     learning_rate: float = Field(default=0.0005, gt=0)
     """Peak learning rate for a batch of 256; scaled linearly with the batch size."""
     final_learning_rate: float = Field(default=1e-6, ge=0)
@@ -75,7 +75,7 @@ class OnlineProbeOptions(Options):
 
     They watch the run and change none of its bits. Their accuracies, ``online_linear_<part>`` and
     ``online_knn_<part>`` in metrics.csv, are not those of the protocols ``linear`` and ``knn``: fewer images, and a
-    classifier that learns on from measurement to measurement. Report those of the protocols.
+    classifier that keeps learning between measurements. Report those of the protocols.
     """
 
     every: PositiveInt = 5

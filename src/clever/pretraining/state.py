@@ -77,8 +77,8 @@ class StateFolder:
     def close_to_others(self) -> None:
         """From here to the end of :meth:`locked` a new start waits for the lock instead of being rejected.
 
-        So :meth:`has_refused` says all there is to know: who is refused has said so before, and who comes later finds
-        the lock free.
+        Afterwards :meth:`has_refused` can no longer change: a start that was rejected has left its note, and a later
+        start gets the lock.
         """
         self._last.enter_context(self._gate())
 
@@ -177,8 +177,8 @@ class StateFolder:
         if differs and {**found, "recipe": ""} == {**self.identity, "recipe": ""}:
             return (
                 f"belongs to another recipe of this run: {differs} (recipe {found.get('recipe')}, now "
-                f"{self.identity.get('recipe')}); restore that to go on, move {self.folder} away to start again, or "
-                "give what changed another name in the study to keep both"
+                f"{self.identity.get('recipe')}); restore it to continue, move {self.folder} away to start again, or "
+                "rename what changed in the study to keep both"
             )
         return (
             f"belongs to {_shown(found)}, but this is {_shown(self.identity)}"

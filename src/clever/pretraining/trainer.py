@@ -55,9 +55,11 @@ class Trainer:
         steps_per_epoch: optimiser steps in an epoch.
         device: where everything is computed.
         compile_backbone: torch.compile the backbones and, on a GPU, the augmentation.
+        training_images: number of images in the training split, for a baseline that remembers each.
 
     Raises:
-        UserError: the batch does not divide among processes and accumulated parts, or BatchNorm cannot be shared.
+        UserError: the batch does not divide among processes and accumulated chunks, or BatchNorm cannot be shared.
+        TypeError: ``training_images`` is missing.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Trainer:
         steps_per_epoch: int,
         device: torch.device,
         compile_backbone: bool = False,
+        training_images: int | None = None,
     ) -> None:
         assert recipe.augmentation is not None
         assert recipe.optimisation is not None
@@ -77,14 +80,16 @@ class Trainer:
         self.total_steps = self.options.epochs * steps_per_epoch
         self.device = device
         self.rank, self.processes = process_rank(), process_count()
-        parts = self.processes * self.options.accumulate
-        if self.options.batch_size % parts:
+        chunks = self.processes * self.options.accumulate
+        if self.options.batch_size % chunks:
             raise UserError(
                 f"{recipe.run}: batch_size {self.options.batch_size} is not a multiple of {self.processes} processes x "
                 f"accumulate {self.options.accumulate}"
             )
-        composition = compose(recipe)
+        composition = compose(recipe, training_images)
         self.student, self.teacher, self.objective = composition.student, composition.teacher, composition.objective
+        if self.objective.remembers_images and training_images is None:
+            raise TypeError(f"{recipe.run}: the baseline remembers every training image; give training_images")
         self.initial_weights = composition.initial_weights
         convolutional = not self.student.backbone.has_blocks
         for name, module in self._modules().items():
@@ -111,10 +116,10 @@ class Trainer:
             raise UserError(f"{recipe.run}: {add_on.name} differentiates twice, which a compiled backbone cannot")
         extra, shared = add_on.extra_views(), add_on.shared_draws
         for group in (shared, *(view.shared_draws for view in extra)):
-            if self.options.batch_size // parts % group:
+            if self.options.batch_size // chunks % group:
                 raise UserError(
                     f"{recipe.run}: {add_on.name} lets {group} images share what is drawn for a view, and "
-                    f"{self.options.batch_size // parts} images (batch_size {self.options.batch_size} over "
+                    f"{self.options.batch_size // chunks} images (batch_size {self.options.batch_size} over "
                     f"{self.processes} processes x accumulate {self.options.accumulate}) do not divide into such groups"
                 )
         self.view_maker = make_view_maker(recipe.augmentation, mean, std, convolutional, extra, shared)
@@ -173,14 +178,14 @@ class Trainer:
         self._last = None  # free the old logits first
         # Drop path draws from the global generator, and each process must drop different paths.
         torch.manual_seed(derive_seed(self.recipe.seed, "step", iteration, self.rank))
-        parts = self.options.accumulate
-        chunks = chunk_views(self.make_views(batch, iteration), parts)
+        count = self.options.accumulate
+        chunks = chunk_views(self.make_views(batch, iteration), count)
         values: dict[str, Tensor] = {}
         targets: list[Encoded] = []
         samples = self._samples(batch)
-        sampled = [None] * parts if samples is None else samples.chunk(parts)
-        for number, (views, part) in enumerate(zip(chunks, sampled, strict=True), start=1):
-            terms, teacher = self._forward_backward(views, part, share_gradients=number == parts)
+        sampled = [None] * count if samples is None else samples.chunk(count)
+        for number, (views, compared) in enumerate(zip(chunks, sampled, strict=True), start=1):
+            terms, teacher = self._forward_backward(views, compared, share_gradients=number == count)
             targets.append(teacher)
             for name, value in terms.items():
                 values[name] = values[name] + value if name in values else value
@@ -208,9 +213,9 @@ class Trainer:
         same views on any number of processes.
         """
         seed, add_on = self.recipe.seed, self._add_on
-        share = self.rank, self.processes
+        chunk = self.rank, self.processes
         sizes = batch.sizes.cpu()
-        tables = self.view_maker.draw(sizes, make_generator(seed, "augmentation", iteration), *share)
+        tables = self.view_maker.draw(sizes, make_generator(seed, "augmentation", iteration), *chunk)
         views = self.view_maker.apply(
             batch.pixels,
             batch.sizes.cpu(),
@@ -220,18 +225,18 @@ class Trainer:
         )
         if add_on.redraws:
             generator = make_generator(seed, "redraws", iteration)
-            redrawn = self.view_maker.redraw(len(views[0].images), add_on.redraws, generator, *share)
+            redrawn = self.view_maker.redraw(len(views[0].images), add_on.redraws, generator, *chunk)
             views[0] = replace(views[0], redrawn=upload(redrawn, self.device))
         return views
 
     def _forward_backward(
         self, views: list[View], samples: Samples | None, share_gradients: bool
     ) -> tuple[dict[str, Tensor], Encoded]:
-        share = 1.0 / self.options.accumulate
+        fraction = 1.0 / self.options.accumulate
         named = dict(zip(self.view_maker.names, views, strict=True))
         images = [view.images for view in views if view.kind != "extra"]
         network = self._shared_student
-        # Each process sums the gradients of all parts; the sum is shared once.
+        # Each process sums the gradients of all chunks; the sum is shared once.
         shared = isinstance(network, DistributedDataParallel)
         with network.no_sync() if shared and not share_gradients else nullcontext():  # type: ignore[operator]
             with (
@@ -248,10 +253,10 @@ class Trainer:
                 (term.weight * term.value for term in terms.values()), torch.zeros((), device=self.device)
             )
             with self.student.recomputing():
-                (loss * share).backward()  # type: ignore[no-untyped-call]
+                (loss * fraction).backward()  # type: ignore[no-untyped-call]
         self._last = batch
         values = {"loss": loss} | {f"loss_{name}": term.value for name, term in terms.items()}
-        return {name: value.detach() * share for name, value in values.items()}, teacher
+        return {name: value.detach() * fraction for name, value in values.items()}, teacher
 
     def _encode_targets(self, global_views: Sequence[Tensor], extra: Mapping[str, Tensor], student: Encoded) -> Encoded:
         if self.teacher is None:

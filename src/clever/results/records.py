@@ -82,8 +82,8 @@ class Record:
     """One measured number. The fields, in this order, are the columns of ``records.csv``.
 
     ``value`` is in the metric's unit over ``n`` test images, views or pairs: percent, 0 to 100, for ``top1``,
-    ``top5``, ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` except ``penalty`` and the protocols
-    ``equivariance`` and ``quality``, whose units are stated there; a fraction, at most 1, for ``r2_*``, ``mrr``,
+    ``top5``, ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` unless another unit is stated there
+    (``penalty``, ``equivariance``, ``quality``); a fraction, at most 1, for ``r2_*``, ``mrr``,
     ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
     ``data`` is what the run was trained on, and ``data_checksum`` that of the store that the number was measured on:
     another one than the run's for ``transfer``, whose ``protocol`` names it (:func:`evaluation_data`).

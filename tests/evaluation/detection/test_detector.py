@@ -14,12 +14,12 @@ from clever.errors import UserError
 from clever.evaluation.detection.coco import CocoSet, read_coco
 from clever.evaluation.detection.model import PyramidBackbone, mask_rcnn
 from clever.evaluation.detection.scores import coco_scores, detect
-from clever.evaluation.detection.training import DetectionRecipe, train_detector
+from clever.evaluation.detection.training import DetectionSettings, train_detector
 from clever.evaluation.resumption import ResumableState
 
 from .toys import write_coco
 
-STEP = DetectionRecipe(epochs=2, batch_size=1, learning_rate=0.16, milestones=(1,), warmup_steps=1)
+STEP = DetectionSettings(epochs=2, batch_size=1, learning_rate=0.16, milestones=(1,), warmup_steps=1)
 
 
 def detector(name: str = "resnet10t_half", frozen: bool = False) -> MaskRCNN:
@@ -65,7 +65,7 @@ def test_pixels_are_refused() -> None:
 def test_a_frozen_backbone_keeps_every_bit_and_a_free_one_does_not(data: CocoSet, frozen: bool) -> None:
     model = detector(frozen=frozen)
     before = copy.deepcopy(model.state_dict())
-    train_detector(model, data, DetectionRecipe(epochs=1, batch_size=2, warmup_steps=0), seed=0, run="run")
+    train_detector(model, data, DetectionSettings(epochs=1, batch_size=2, warmup_steps=0), seed=0, run="run")
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert any(name.startswith("roi_heads.mask") for name in changed)
     assert any(name.startswith("backbone.fpn") for name in changed)

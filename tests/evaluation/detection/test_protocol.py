@@ -14,6 +14,8 @@ from ..subjects import build, by_axes, subject_of
 from ..toys import coloured
 from .toys import write_coco
 
+NOT_REHEARSED = "it reads its own data set"
+
 
 def options(root: Path, **changed: object) -> DetectionOptions:
     return DetectionOptions.model_validate(

@@ -22,6 +22,14 @@ from ..subjects import by_axes, subject_of
 from ..toys import SIDE, TwoParts, coloured, store_of
 from .test_measures import smooth_images
 
+REHEARSALS = [("resnet10t_half", {"angle_step": 60, "shifts": 2, "penalties": [0.01, 1.0], "random_groups": 1})]
+WAITS = {
+    "evaluation/equivariance/protocol.py:evaluate": "the records, once",
+    "evaluation/equivariance/linear_maps.py:RidgeMaps.__init__": "a decomposition",
+    "evaluation/equivariance/similarity.py:_principal": "a decomposition",
+    "evaluation/equivariance/similarity.py:mean_canonical_correlation": "a decomposition",
+}
+
 FEW: dict[str, Any] = {"angle_step": 45, "shifts": 2, "penalties": [1e-8, 1e-2], "random_groups": 2}
 
 

@@ -20,6 +20,14 @@ from clever.evaluation.quality.spectrum import alpha_req, rankme
 from ..subjects import by_axes, subject_of
 from ..toys import TwoParts, coloured
 
+REHEARSALS = [("resnet10t_half", {"views": 3, "alpha_last": 20})]
+WAITS = {
+    "evaluation/quality/protocol.py:evaluate": "the records, once",
+    "evaluation/quality/spectrum.py:rankme": "a decomposition",
+    "evaluation/quality/spectrum.py:alpha_req": "a decomposition",
+    "evaluation/quality/spectrum.py:lidar": "a decomposition",
+}
+
 PLAIN = ("rankme", "alpha_req", "uniformity", "penalty_entropy", "tolerance")
 
 
@@ -67,9 +75,9 @@ def test_views_of_an_image_are_aligned_where_nothing_is_changed(patterns: Store)
         "grayscale_probability": 0.0,
         "blur_probability_global_1": 0.0,
     }
-    still = run(TwoParts(), patterns, recipe=nothing)
+    still = run(TwoParts(), patterns, augmentation=nothing)
     assert still["ALL", "views", "alignment"] == pytest.approx(0.0, abs=1e-9)
-    flipped = run(TwoParts(), patterns, recipe=nothing | {"flip_probability": 0.5})
+    flipped = run(TwoParts(), patterns, augmentation=nothing | {"flip_probability": 0.5})
     assert flipped["ALL", "views", "alignment"] > 0.1
     # An odd number of views, which are made two at a time.
     assert run(TwoParts(), patterns, views=3)["ALL", "views", "lidar"] > 1.0

@@ -47,7 +47,7 @@ def test_the_graph_is_binary_and_strict() -> None:
 
 
 def test_a_planted_object_is_cut_out() -> None:
-    """The smaller of two groups has the larger entries, hence the seed."""
+    """The smaller of two groups has the larger entries, so it holds the seed."""
     assert np.array_equal(token_cut(planted(square())), square())
 
 

@@ -18,6 +18,8 @@ from clever.evaluation.saliency.protocol import SaliencyOptions, evaluate
 from ..subjects import build, by_axes, subject_of
 from ..toys import coloured
 
+NOT_REHEARSED = "it reads its own data set"
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

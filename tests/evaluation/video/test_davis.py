@@ -54,7 +54,7 @@ def test_a_mislaid_set_is_told_in_one_line(tmp_path: Path) -> None:
         find_sequences(tmp_path)
     write(tmp_path, "a", (0,))
     [sequence] = find_sequences(tmp_path)
-    with pytest.raises(UserError, match=r"00000\.png: shows no object"):
+    with pytest.raises(UserError, match=r"00000\.png: labels no object"):
         sequence.objects()
     (tmp_path / "Annotations/480p/a/00002.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"00002\.png: cannot be read as an image"):

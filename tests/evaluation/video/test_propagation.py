@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clever.evaluation.video.propagation import PropagationRecipe, frame_size, harden, one_hot, propagate, segment
+from clever.evaluation.video.propagation import PropagationSettings, frame_size, harden, one_hot, propagate, segment
 from clever.evaluation.video.scores import score_sequence, summary
 
 
@@ -20,7 +20,7 @@ def test_a_frames_labels_are_those_of_a_plain_loop() -> None:
     target = torch.randn(rows, columns, width, generator=generator)
     sources = [torch.randn(rows, columns, width, generator=generator) for _ in range(2)]
     labels = [torch.rand(kinds, rows, columns, generator=generator) for _ in range(2)]
-    recipe = PropagationRecipe(window=2, neighbours=3, temperature=0.1)
+    settings = PropagationSettings(window=2, neighbours=3, temperature=0.1)
     expected = torch.zeros(kinds, rows, columns)
     for i in range(rows):
         for j in range(columns):
@@ -32,7 +32,7 @@ def test_a_frames_labels_are_those_of_a_plain_loop() -> None:
                         found.append((math.exp(float(cosine) / 0.1), label[:, p, q]))
             found = sorted(found, key=lambda pair: -pair[0])[:3]
             expected[:, i, j] = sum(weight * label for weight, label in found) / sum(weight for weight, _ in found)
-    torch.testing.assert_close(propagate(target, sources, labels, recipe), expected)
+    torch.testing.assert_close(propagate(target, sources, labels, settings), expected)
 
 
 def test_labels_that_sum_to_one_still_do_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,17 +40,17 @@ def test_labels_that_sum_to_one_still_do_and_chunks_change_nothing(monkeypatch: 
     target = torch.randn(3, 4, 5, generator=generator)
     sources = [torch.randn(3, 4, 5, generator=generator)]
     labels = [torch.rand(2, 3, 4, generator=generator).softmax(0)]
-    whole = propagate(target, sources, labels, PropagationRecipe(window=0))
+    whole = propagate(target, sources, labels, PropagationSettings(window=0))
     torch.testing.assert_close(whole.sum(0), torch.ones(3, 4))
     monkeypatch.setitem(propagate.__globals__, "_CHUNK_ELEMENTS", 30)
-    torch.testing.assert_close(propagate(target, sources, labels, PropagationRecipe(window=0)), whole)
+    torch.testing.assert_close(propagate(target, sources, labels, PropagationSettings(window=0)), whole)
 
 
 def test_frame_sizes_are_dinos() -> None:
-    recipe = PropagationRecipe()
-    assert frame_size(480, 854, recipe) == (480, 832)
-    assert frame_size(854, 480, recipe) == (832, 480)
-    assert frame_size(1080, 1920, recipe) == (480, 832)
+    settings = PropagationSettings()
+    assert frame_size(480, 854, settings) == (480, 832)
+    assert frame_size(854, 480, settings) == (832, 480)
+    assert frame_size(1080, 1920, settings) == (480, 832)
 
 
 def test_labels_are_stretched_before_the_largest_wins() -> None:
@@ -75,8 +75,8 @@ def test_squares_that_move_are_followed() -> None:
         palette = np.array([[40, 60, 60], [220, 40, 40], [40, 60, 230]])
         frames.append((palette[objects] + draw.integers(0, 10, (128, 192, 3))).astype(np.uint8))
         truths.append(objects)
-    recipe = PropagationRecipe(short_side=128, multiple=64, window=3)
-    predictions = list(segment(frames, truths[0], colours, recipe, mean=(0.5,) * 3, std=(0.25,) * 3))
+    settings = PropagationSettings(short_side=128, multiple=64, window=3)
+    predictions = list(segment(frames, truths[0], colours, settings, mean=(0.5,) * 3, std=(0.25,) * 3))
     assert np.array_equal(predictions[0], truths[0])
     assert summary(score_sequence("toy", predictions, truths))["j_and_f"] > 85.0
 

@@ -20,6 +20,8 @@ from clever.evaluation.video.scores import score_sequence
 from ..subjects import by_axes, subject_of
 from ..toys import coloured
 
+NOT_REHEARSED = "it reads its own data set"
+
 
 class Colours(Backbone):
     """Each patch of 8 px is its mean colour, and then, as the other part, a number that says nothing."""

@@ -72,7 +72,7 @@ def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
     from clever.evaluation.detection.coco import read_coco
     from clever.evaluation.detection.model import mask_rcnn
     from clever.evaluation.detection.scores import coco_scores, detect
-    from clever.evaluation.detection.training import DetectionRecipe, train_detector
+    from clever.evaluation.detection.training import DetectionSettings, train_detector
 
     root, run = Path(options.root), subject.identity.run
     train, test = (
@@ -96,7 +96,7 @@ def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
             short_sides=options.short_sides,
             longest_side=options.longest_side,
         ).to(subject.device)
-    recipe = DetectionRecipe(
+    settings = DetectionSettings(
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
@@ -114,7 +114,7 @@ def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
     def report(epoch: int, loss: float) -> None:
         pace.reached(epoch, f"loss {loss:.4f}")
 
-    train_detector(model, train, recipe, seed=subject.seed, run=run, state=state, report=report)
+    train_detector(model, train, settings, seed=subject.seed, run=run, state=state, report=report)
     scores = coco_scores(test, detect(model, test))
     if state is not None:
         state.clear()

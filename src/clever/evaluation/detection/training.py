@@ -16,7 +16,7 @@ from clever.randomness import derive_seed, make_generator
 
 
 @dataclass(frozen=True)
-class DetectionRecipe:
+class DetectionSettings:
     """torchvision's reference (references/detection): 26 epochs of COCO with 16 images per step."""
 
     epochs: int = 26
@@ -34,7 +34,7 @@ class DetectionRecipe:
 def train_detector(
     model: MaskRCNN,
     data: CocoSet,
-    recipe: DetectionRecipe,
+    settings: DetectionSettings,
     *,
     seed: int,
     run: str,
@@ -62,19 +62,19 @@ def train_detector(
         raise UserError(f"{run}: none of the {len(data)} images of {data.folder} has an object that is not a crowd")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device = parameters[0].device
-    peak = recipe.learning_rate * recipe.batch_size / 16
-    optimiser = torch.optim.SGD(parameters, lr=peak, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    peak = settings.learning_rate * settings.batch_size / 16
+    optimiser = torch.optim.SGD(parameters, lr=peak, momentum=settings.momentum, weight_decay=settings.weight_decay)
     losses: list[float] = []
     saved = state.load(device) if state else None
     if saved is not None:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         losses = list(saved["losses"])
-    for epoch in range(len(losses), recipe.epochs):
-        losses.append(_epoch(model, optimiser, data, rows, recipe, peak, epoch, seed, device))
+    for epoch in range(len(losses), settings.epochs):
+        losses.append(_epoch(model, optimiser, data, rows, settings, peak, epoch, seed, device))
         if not losses[-1] < float("inf"):
             raise UserError(
-                f"{run}: the detector diverged in epoch {epoch + 1}; lower learning_rate ({recipe.learning_rate})"
+                f"{run}: the detector diverged in epoch {epoch + 1}; lower learning_rate ({settings.learning_rate})"
             )
         if state is not None:
             state.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses})
@@ -89,18 +89,18 @@ def _epoch(
     optimiser: torch.optim.Optimizer,
     data: CocoSet,
     rows: list[int],
-    recipe: DetectionRecipe,
+    settings: DetectionSettings,
     peak: float,
     epoch: int,
     seed: int,
     device: torch.device,
 ) -> float:
-    rate = peak * 0.1 ** sum(epoch >= milestone for milestone in recipe.milestones)
+    rate = peak * 0.1 ** sum(epoch >= milestone for milestone in settings.milestones)
     generator = make_generator(seed, "detection", epoch)
     order = torch.randperm(len(rows), generator=generator).tolist()
     flips = torch.rand(len(rows), generator=generator) < 0.5
-    steps = range(0, len(order), recipe.batch_size)
-    warmup = min(recipe.warmup_steps, len(steps) - 1)
+    steps = range(0, len(order), settings.batch_size)
+    warmup = min(settings.warmup_steps, len(steps) - 1)
     total, count = 0.0, 0
     model.train()
     # The detector samples anchors and proposals from torch's global generators.
@@ -111,7 +111,7 @@ def _epoch(
             for group in optimiser.param_groups:
                 group["lr"] = rate * rising
             images, targets = [], []
-            for place in order[start : start + recipe.batch_size]:
+            for place in order[start : start + settings.batch_size]:
                 image, target = _sample(data, rows[place], bool(flips[place]))
                 images.append(image.to(device))
                 targets.append({name: tensor.to(device) for name, tensor in target.items()})

@@ -1,8 +1,9 @@
 """The Lie derivative of a representation: how fast it changes when a transformation sets in.
 
 Gruver et al. 2023 ("The Lie Derivative for Measuring Learned Equivariance") take the squared norm of the derivative of
-T_{-t} f(T_t x) at t = 0, in which T_{-t} is nothing for an f whose output is no image. Here it is a central difference
-instead of automatic differentiation, over the variance of the features, so that representations of any scale compare.
+T_{-t} f(T_t x) at t = 0, where T_{-t} is the identity if the output of f is not an image. Here it is a central
+difference instead of automatic differentiation, over the variance of the features, so that representations of any scale
+compare.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much two groups of features say the same: linear CKA and canonical correlation."""
+"""How similar two groups of features are: linear CKA and canonical correlation."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ class QualityOptions(ImageOptions):
     """How many of these images are augmented, at most ``images`` (LiDAR's authors: 1,000 and more)."""
     views: Annotated[int, Field(ge=2)] = 10
     """Augmented views of each (LiDAR's authors: 10 to 50)."""
-    recipe: AugmentationOptions = AugmentationOptions(name="baug", blur_probability_global_1=0.0)
-    """Recipe of these views. Only the first global view is drawn, at the size of the evaluation; settings of other
-    views are ignored."""
+    augmentation: AugmentationOptions = AugmentationOptions(name="baug", blur_probability_global_1=0.0)
+    """Augmentation of these views. Only the first global view is drawn, at the size of the evaluation; settings of
+    other views are ignored."""
     alpha_first: PositiveInt = 5
     """First eigenvalue of the line that alpha-ReQ fits."""
     alpha_last: PositiveInt = 50
@@ -105,7 +105,9 @@ def evaluate(subject: Subject, options: QualityOptions) -> list[Record]:
 
 def _views(extractor: FeatureExtractor, images: Tensor, subject: Subject, options: QualityOptions) -> Tensor:
     """Features [C, Q, D] of augmented views of images uint8 [C, 3, S, S]."""
-    maker = Augmentation(first_view_only(options.recipe, extractor.image_size), subject.store.mean, subject.store.std)
+    maker = Augmentation(
+        first_view_only(options.augmentation, extractor.image_size), subject.store.mean, subject.store.std
+    )
     rows, found = torch.arange(len(images)), []
     # The maker makes two views at a time.
     for number in range(-(-options.views // 2)):

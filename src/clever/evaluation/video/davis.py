@@ -38,14 +38,14 @@ class Sequence:
         If the first annotation holds only 0 and 255, 255 is its one object; else 255 is void and becomes 0.
 
         Raises:
-            UserError: a file cannot be read, the annotations differ in size, or the first one shows no object.
+            UserError: a file cannot be read, the annotations differ in size, or the first one labels no object.
         """
         maps = [read_image(path, None) for path in self.annotations]
         self._one_size(self.annotations, maps)
         single = set(np.unique(maps[0]).tolist()) <= {0, VOID}
         numbered = [np.where(values == VOID, np.uint8(single), values) for values in maps]
         if not numbered[0].any():
-            raise UserError(f"{self.annotations[0]}: shows no object; the first frame's labels are what is carried on")
+            raise UserError(f"{self.annotations[0]}: labels no object, so there is nothing to propagate")
         return numbered
 
     def _one_size(self, paths: tuple[Path, ...], arrays: list[NDArray[np.uint8]]) -> None:

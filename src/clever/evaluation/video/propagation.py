@@ -21,7 +21,7 @@ _CHUNK_ELEMENTS = 2**25
 
 
 @dataclass(frozen=True)
-class PropagationRecipe:
+class PropagationSettings:
     """The paper's and DINO's settings."""
 
     frames: int = 7
@@ -38,14 +38,16 @@ class PropagationRecipe:
     """The longer side is reduced to a multiple of this many pixels."""
 
 
-def frame_size(height: int, width: int, recipe: PropagationRecipe) -> tuple[int, int]:
+def frame_size(height: int, width: int, settings: PropagationSettings) -> tuple[int, int]:
     """Height and width at which the backbone sees a frame of this height and width."""
     short, long_ = sorted((height, width))
-    longer = max(recipe.multiple, recipe.short_side * long_ // short // recipe.multiple * recipe.multiple)
-    return (longer, recipe.short_side) if height > width else (recipe.short_side, longer)
+    longer = max(settings.multiple, settings.short_side * long_ // short // settings.multiple * settings.multiple)
+    return (longer, settings.short_side) if height > width else (settings.short_side, longer)
 
 
-def propagate(target: Tensor, sources: Sequence[Tensor], labels: Sequence[Tensor], recipe: PropagationRecipe) -> Tensor:
+def propagate(
+    target: Tensor, sources: Sequence[Tensor], labels: Sequence[Tensor], settings: PropagationSettings
+) -> Tensor:
     """Compute the labels of one frame from those of others.
 
     Args:
@@ -65,11 +67,11 @@ def propagate(target: Tensor, sources: Sequence[Tensor], labels: Sequence[Tensor
     place = place.flatten(0, 1).to(device)
     found: list[Tensor] = []
     for chunk in torch.split(torch.arange(len(queries), device=device), max(1, _CHUNK_ELEMENTS // len(keys))):
-        affinity = (queries[chunk] @ keys.t() / recipe.temperature).exp()
-        if recipe.window:
+        affinity = (queries[chunk] @ keys.t() / settings.temperature).exp()
+        if settings.window:
             apart = (place[chunk][:, None] - place[None]).abs().amax(dim=2)
-            affinity *= (apart <= recipe.window).repeat(1, len(sources))
-        least = affinity.topk(min(recipe.neighbours, len(keys)), dim=1).values[:, -1:]
+            affinity *= (apart <= settings.window).repeat(1, len(sources))
+        least = affinity.topk(min(settings.neighbours, len(keys)), dim=1).values[:, -1:]
         affinity = affinity.where(affinity >= least, 0.0)
         found.append((affinity / affinity.sum(dim=1, keepdim=True)) @ values)
     return torch.cat(found).t().reshape(-1, rows, columns)
@@ -80,7 +82,7 @@ def segment(
     frames: Sequence[NDArray[np.uint8]],
     first: NDArray[np.integer],
     features: Callable[[Tensor], Tensor],
-    recipe: PropagationRecipe,
+    settings: PropagationSettings,
     *,
     mean: Sequence[float],
     std: Sequence[float],
@@ -92,7 +94,7 @@ def segment(
         frames: uint8 [H, W, 3] each, RGB, all of one size.
         first: the object numbers of the first frame [H, W], 0 for the background.
         features: normalised images [1, 3, h, w] to features [rows, columns, D] of the patches.
-        recipe: the settings.
+        settings: of the propagation.
         mean, std: of the three channels, for pixels in [0, 1].
         device: where features are compared.
 
@@ -100,7 +102,7 @@ def segment(
         The object numbers of each frame, uint8 [H, W]; the first as given.
     """
     height, width = frames[0].shape[:2]
-    size = frame_size(height, width, recipe)
+    size = frame_size(height, width, settings)
 
     def look(frame: NDArray[np.uint8]) -> Tensor:
         pixels = torch.from_numpy(frame.copy()).to(device).permute(2, 0, 1)[None].float()
@@ -111,12 +113,12 @@ def segment(
     first_features = look(frames[0])
     first_labels = one_hot(first, *first_features.shape[:2]).to(device)
     yield first.astype(np.uint8)
-    recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=recipe.frames)
+    recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=settings.frames)
     for frame in frames[1:]:
         seen = look(frame)
         sources = [first_features, *(pair[0] for pair in recent)]
         labels = [first_labels, *(pair[1] for pair in recent)]
-        soft = propagate(seen, sources, labels, recipe)
+        soft = propagate(seen, sources, labels, settings)
         recent.append((seen, soft))
         yield harden(soft, size, height, width)
 

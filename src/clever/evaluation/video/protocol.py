@@ -55,13 +55,13 @@ def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
     # scipy's image functions, not needed to read a study
     from clever.evaluation.video.davis import find_sequences
     from clever.evaluation.video.pictures import keep
-    from clever.evaluation.video.propagation import PropagationRecipe, segment
+    from clever.evaluation.video.propagation import PropagationSettings, segment
     from clever.evaluation.video.scores import ObjectScore, score_sequence, summary
 
     sequences = options.first(find_sequences(Path(options.root), options.split, options.resolution))
     backbone, store = subject.backbone.to(subject.device).eval(), subject.store
     parts = part_selections(backbone.feature_dim, subject.ir_dim)
-    recipe = PropagationRecipe(
+    settings = PropagationSettings(
         options.frames, options.window, options.neighbours, options.temperature, options.short_side, options.multiple
     )
     scores: dict[str, list[ObjectScore]] = {part: [] for part in parts}
@@ -75,7 +75,7 @@ def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
                 return backbone.last_map(frame)[0].movedim(0, 2)[..., columns]
 
             found = list(
-                segment(images, objects[0], features, recipe, mean=store.mean, std=store.std, device=subject.device)
+                segment(images, objects[0], features, settings, mean=store.mean, std=store.std, device=subject.device)
             )
             made[part] = found, score_sequence(sequence.name, found, objects)
             scores[part] += made[part][1]

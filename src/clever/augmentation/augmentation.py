@@ -1,4 +1,4 @@
-"""The training recipes BAug, CAug and CAug+: two global views and some local ones, each with its parameters.
+"""The training augmentations BAug, CAug and CAug+: two global views and some local ones, each with its parameters.
 
 Order of operations (the authors' ``main_dino.py:607-751``): random resized crop, flip, rotation (caug, caug_plus),
 elastic distortion (caug_plus), colour jitter, grayscale, blur, solarisation (second global view), normalisation. With
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from clever.augmentation.differentiable import FACTORS
 from clever.augmentation.options import AugmentationOptions
-from clever.augmentation.parameters import RecipeParameterSpace
+from clever.augmentation.parameters import AugmentationParameterSpace
 from clever.augmentation.pixels import check_normalisation, check_pixels
 from clever.augmentation.render import Coefficients, render, render_differentiably
 from clever.augmentation.sample import Distributions, Table, draw_uniforms, make_table
@@ -29,13 +29,13 @@ from clever.errors import UserError
 
 
 class Augmentation(ViewMaker):
-    """Makes the views of a recipe.
+    """Makes the views of a training augmentation.
 
     Args:
-        options: the recipe.
+        options: the augmentation.
         mean, std: normalisation of the three channels, for pixels in [0, 1].
         channels_last: return the views in channels-last memory format.
-        extra: additional views of every image, after those of the recipe, whose parameters they do not change.
+        extra: additional views of every image, after those of the augmentation, whose parameters they do not change.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Augmentation(ViewMaker):
         self.extra = tuple(extra)
         self.space = _space_of(options)
 
-    def draw(self, sizes: Tensor, generator: torch.Generator, share: int = 0, shares: int = 1) -> list[Table]:
+    def draw(self, sizes: Tensor, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> list[Table]:
         sizes, rows = sizes.cpu(), len(sizes)
-        mine = slice(share * rows, (share + 1) * rows)
+        mine = slice(chunk * rows, (chunk + 1) * rows)
         tables: list[Table] = []
         for view in range(len(self.kinds)):
-            uniforms, group = draw_uniforms(shares * rows, generator), self._images_that_share(view)
+            uniforms, group = draw_uniforms(chunks * rows, generator), self._images_that_share(view)
             if group > 1:
-                uniforms = uniforms[torch.arange(shares * rows) // group * group]
+                uniforms = uniforms[torch.arange(chunks * rows) // group * group]
             table = make_table(uniforms[mine], sizes, self.distributions(view))
             crop_of = self.extra[view - len(self.kinds)].crop_of if self.kinds[view] == "extra" else None
             if crop_of is not None:
@@ -129,10 +129,10 @@ class Augmentation(ViewMaker):
                 views[0] = replace(views[0], images=images, differentiable=leaf)
         return views
 
-    def redraw(self, rows: int, times: int, generator: torch.Generator, share: int = 0, shares: int = 1) -> Tensor:
+    def redraw(self, rows: int, times: int, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> Tensor:
         o = self.options
-        uniforms = torch.rand(times, shares * rows, len(FACTORS), generator=generator, dtype=torch.float64)
-        uniforms = uniforms[:, share * rows : (share + 1) * rows]
+        uniforms = torch.rand(times, chunks * rows, len(FACTORS), generator=generator, dtype=torch.float64)
+        uniforms = uniforms[:, chunk * rows : (chunk + 1) * rows]
         strengths = torch.tensor([o.brightness, o.contrast, o.saturation], dtype=torch.float64)
         low, high = (1.0 - strengths).clamp_min(0.0), 1.0 + strengths
         factors = low + (high - low) * uniforms[..., :3]
@@ -155,7 +155,7 @@ class Augmentation(ViewMaker):
 
 
 def distributions(options: AugmentationOptions, view: int) -> Distributions:
-    """The distributions of the parameters of a recipe's view: views 0 and 1 are global, all others local."""
+    """The distributions of the parameters of an augmentation's view: views 0 and 1 are global, all others local."""
     o = options
     blurs = (o.blur_probability_global_1, o.blur_probability_global_2)
     return Distributions(
@@ -177,5 +177,5 @@ def distributions(options: AugmentationOptions, view: int) -> Distributions:
 
 
 @lru_cache
-def _space_of(options: AugmentationOptions) -> RecipeParameterSpace:
-    return RecipeParameterSpace((distributions(options, 0), distributions(options, 1)), options.global_size)
+def _space_of(options: AugmentationOptions) -> AugmentationParameterSpace:
+    return AugmentationParameterSpace((distributions(options, 0), distributions(options, 1)), options.global_size)

@@ -1,4 +1,4 @@
-"""Whole recipes against a pipeline of torchvision's functional forms, one image and one operation after the other.
+"""Augmentations against a pipeline of torchvision's functional forms, one image and one operation after the other.
 
 Tolerances in 1/255, given the same table of parameters:
 
@@ -13,9 +13,9 @@ saturation, grayscale
 hue                            0.05
 blur                           0.02 (gaussian); pillow: Pillow's rounding, mean 1.2
 solarisation                   0
-whole recipe, matrix crop      0.5 for 99.8 % of the pixels
-whole recipe, native crop      4 for 99.8 % of the pixels, mean 0.6 (whole grey levels after the crop)
-whole recipe against Pillow    mean 1.4 over a batch (whole grey levels after every operation)
+augmentation, matrix crop      0.5 for 99.8 % of the pixels
+augmentation, native crop      4 for 99.8 % of the pixels, mean 0.6 (whole grey levels after the crop)
+augmentation against Pillow    mean 1.4 over a batch (whole grey levels after every operation)
 =============================  ==========================================================================
 """
 
@@ -40,7 +40,7 @@ RECIPES = ["baug", "caug", "caug_plus"]
 ALPHA, SIGMA, HALF_WIDTH = 60.0, 3.0, 8
 
 
-def recipe(name: str, **changes: object) -> AugmentationOptions:
+def make_options(name: str, **changes: object) -> AugmentationOptions:
     small = {"global_size": 40, "local_size": 24, "local_views": 3, "elastic_alpha": ALPHA, "elastic_sigma": SIGMA}
     return AugmentationOptions.model_validate({"name": name, **small, **changes})
 
@@ -81,12 +81,12 @@ def differences(views: list[View], pixels: Tensor, sizes: Tensor, single: Callab
 
 @pytest.mark.parametrize("rotates_after_blur", [False, True])
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe_is_torchvisions(
+def test_augmentation_is_torchvisions(
     images: Callable[..., Tensor], torchvision_view: Callable[..., Tensor], name: str, rotates_after_blur: bool
 ) -> None:
     sizes = make_sizes(24, 60, 64)
     pixels = padded(images(24, 60, 64) // 2 + 64, sizes)
-    options = recipe(name, blur_filter="gaussian", rotates_after_blur=rotates_after_blur)
+    options = make_options(name, blur_filter="gaussian", rotates_after_blur=rotates_after_blur)
     views = Augmentation(options, MEAN, STD)(pixels, sizes, make_generator(0, name))
 
     def single(*arguments: object) -> Tensor:
@@ -98,12 +98,12 @@ def test_recipe_is_torchvisions(
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe_is_torchvisions_with_the_native_crop(
+def test_augmentation_is_torchvisions_with_the_native_crop(
     images: Callable[..., Tensor], torchvision_view: Callable[..., Tensor], name: str
 ) -> None:
     sizes = make_sizes(24, 90, 100)
     pixels = padded(images(24, 90, 100) // 2 + 64, sizes)
-    views = Augmentation(recipe(name, blur_filter="gaussian"), MEAN, STD)(pixels, sizes, make_generator(1, name))
+    views = Augmentation(make_options(name, blur_filter="gaussian"), MEAN, STD)(pixels, sizes, make_generator(1, name))
 
     def single(*arguments: object) -> Tensor:
         return torchvision_view(*arguments, alpha=ALPHA, sigma=SIGMA, half_width=HALF_WIDTH)
@@ -139,19 +139,19 @@ def pillow_view(pixels: Tensor, row: Table, size: int) -> Tensor:
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("side", [60, 110])
-def test_recipe_is_close_to_pillows(images: Callable[..., Tensor], name: str, side: int) -> None:
+def test_augmentation_is_close_to_pillows(images: Callable[..., Tensor], name: str, side: int) -> None:
     sizes = make_sizes(24, side, side)
     pixels = padded(images(24, side, side), sizes)
-    views = Augmentation(recipe(name), MEAN, STD)(pixels, sizes, make_generator(2, name))
+    views = Augmentation(make_options(name), MEAN, STD)(pixels, sizes, make_generator(2, name))
     assert differences(views, pixels, sizes, pillow_view).mean() < 1.4
 
 
 def test_views_are_normalised_and_laid_out(images: Callable[..., Tensor]) -> None:
     pixels, sizes = images(5, 50, 50), torch.full((5, 2), 50)
-    tables = Augmentation(recipe("caug"), MEAN, STD).draw(sizes, make_generator(0))
-    plain = Augmentation(recipe("caug"), MEAN, STD).apply(pixels, sizes, tables)
-    raw = Augmentation(recipe("caug"), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).apply(pixels, sizes, tables)
-    last = Augmentation(recipe("caug"), MEAN, STD, channels_last=True).apply(pixels, sizes, tables)
+    tables = Augmentation(make_options("caug"), MEAN, STD).draw(sizes, make_generator(0))
+    plain = Augmentation(make_options("caug"), MEAN, STD).apply(pixels, sizes, tables)
+    raw = Augmentation(make_options("caug"), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).apply(pixels, sizes, tables)
+    last = Augmentation(make_options("caug"), MEAN, STD, channels_last=True).apply(pixels, sizes, tables)
     assert [view.kind for view in plain] == ["global"] * 2 + ["local"] * 3
     assert [tuple(view.images.shape) for view in plain] == [(5, 3, 40, 40)] * 2 + [(5, 3, 24, 24)] * 3
     for one, other, bare in zip(plain, last, raw, strict=True):
@@ -166,7 +166,7 @@ def test_views_are_normalised_and_laid_out(images: Callable[..., Tensor]) -> Non
 @pytest.mark.parametrize("side", [48, 100])
 def test_same_seed_same_bits_and_parameters_reproduce_the_view(images: Callable[..., Tensor], side: int) -> None:
     sizes = make_sizes(9, side, side)
-    pixels, augmentation = images(9, side, side), Augmentation(recipe("caug_plus"), MEAN, STD)
+    pixels, augmentation = images(9, side, side), Augmentation(make_options("caug_plus"), MEAN, STD)
     torch.manual_seed(0)
     once = augmentation(pixels, sizes, make_generator(3, "step", 8))
     torch.manual_seed(1)
@@ -182,7 +182,7 @@ def test_same_seed_same_bits_and_parameters_reproduce_the_view(images: Callable[
 @pytest.mark.parametrize("side", [48, 100])
 def test_a_view_depends_on_its_own_row_alone(images: Callable[..., Tensor], side: int) -> None:
     sizes = make_sizes(9, side, side)
-    pixels, augmentation = images(9, side, side), Augmentation(recipe("caug_plus"), MEAN, STD)
+    pixels, augmentation = images(9, side, side), Augmentation(make_options("caug_plus"), MEAN, STD)
     tables = augmentation.draw(sizes, make_generator(4))
     together = augmentation.apply(pixels, sizes, tables)
     chosen = torch.tensor([7, 2])
@@ -196,7 +196,7 @@ def test_a_view_depends_on_its_own_row_alone(images: Callable[..., Tensor], side
 def test_padding_never_leaks_into_a_view(images: Callable[..., Tensor], side: int) -> None:
     sizes = make_sizes(12, side, side)
     white = padded(images(12, side, side), sizes)
-    augmentation = Augmentation(recipe("caug_plus"), MEAN, STD)
+    augmentation = Augmentation(make_options("caug_plus"), MEAN, STD)
     tables = augmentation.draw(sizes, make_generator(5))
     noise = torch.randint(0, 256, white.shape, dtype=torch.uint8, generator=make_generator(6))
     other = white.clone()
@@ -208,10 +208,10 @@ def test_padding_never_leaks_into_a_view(images: Callable[..., Tensor], side: in
         assert torch.equal(a.images, b.images)
 
 
-def test_only_the_second_global_view_is_solarised_and_only_its_recipe_rotates() -> None:
+def test_only_the_second_global_view_is_solarised_and_only_its_augmentation_rotates() -> None:
     sizes = torch.full((300, 2), 50)
     for name in RECIPES:
-        tables = Augmentation(recipe(name), MEAN, STD).draw(sizes, make_generator(7))
+        tables = Augmentation(make_options(name), MEAN, STD).draw(sizes, make_generator(7))
         assert [bool(table["solarise_applied"].any()) for table in tables] == [False, True, False, False, False]
         assert all(bool((table["angle"] != 0).all()) == (name != "baug") for table in tables)
         assert all(bool(table["elastic_applied"].any()) == (name == "caug_plus") for table in tables)
@@ -221,7 +221,7 @@ def test_only_the_second_global_view_is_solarised_and_only_its_recipe_rotates() 
 
 
 def test_two_views_are_enough(images: Callable[..., Tensor]) -> None:
-    views = Augmentation(recipe("baug", local_views=0), MEAN, STD)(
+    views = Augmentation(make_options("baug", local_views=0), MEAN, STD)(
         images(2, 40, 40), torch.full((2, 2), 40), make_generator(0)
     )
     assert [view.kind for view in views] == ["global", "global"]
@@ -229,7 +229,7 @@ def test_two_views_are_enough(images: Callable[..., Tensor]) -> None:
 
 def test_autocast_does_not_coarsen_the_views(images: Callable[..., Tensor]) -> None:
     pixels, sizes = images(2, 40, 40), torch.full((2, 2), 40)
-    augmentation = Augmentation(recipe("caug_plus"), MEAN, STD)
+    augmentation = Augmentation(make_options("caug_plus"), MEAN, STD)
     plain = augmentation(pixels, sizes, make_generator(0))
     with torch.autocast("cpu", torch.bfloat16):
         cast = augmentation(pixels, sizes, make_generator(0))
@@ -237,7 +237,7 @@ def test_autocast_does_not_coarsen_the_views(images: Callable[..., Tensor]) -> N
 
 
 def test_wrong_input_is_named(images: Callable[..., Tensor]) -> None:
-    augmentation = Augmentation(recipe("baug"), MEAN, STD)
+    augmentation = Augmentation(make_options("baug"), MEAN, STD)
     pixels, sizes = images(2, 40, 40), torch.full((2, 2), 40)
     tables = augmentation.draw(sizes, make_generator(0))
     with pytest.raises(UserError, match="uint8"):
@@ -247,16 +247,16 @@ def test_wrong_input_is_named(images: Callable[..., Tensor]) -> None:
     with pytest.raises(UserError, match="5 tables of 2 rows"):
         augmentation.apply(pixels, sizes, tables[:1])
     with pytest.raises(UserError, match="positive"):
-        Augmentation(recipe("baug"), MEAN, (1.0, 0.0, 1.0))
+        Augmentation(make_options("baug"), MEAN, (1.0, 0.0, 1.0))
     with pytest.raises(ValueError, match="blur_radius"):
-        recipe("baug", blur_radius=(2.0, 1.0))
+        make_options("baug", blur_radius=(2.0, 1.0))
 
 
 def test_gpu_makes_the_same_views(images: Callable[..., Tensor]) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")
     sizes = make_sizes(16, 60, 64)
-    pixels, augmentation = images(16, 60, 64), Augmentation(recipe("caug_plus"), MEAN, STD)
+    pixels, augmentation = images(16, 60, 64), Augmentation(make_options("caug_plus"), MEAN, STD)
     host = augmentation(pixels, sizes, make_generator(0))
     device = augmentation(pixels.cuda(), sizes, make_generator(0))
     for a, b in zip(host, device, strict=True):
