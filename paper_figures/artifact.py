@@ -20,6 +20,7 @@ from table_provenance import duration
 from tables import Row, markdown_grid
 
 from clever.results.run_description import read_runs
+from clever.results.run_id import UNTRAINED
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "paper_figures" / "measured"
@@ -29,10 +30,10 @@ PAIRED = ["data", "backbone", "augmentation", "seed"]
 
 @dataclass(frozen=True)
 class Claim:
-    """One number to check: a mean accuracy, or a mean difference paired by seed. Top-1 of the linear probe, last epoch.
+    """One number to check: a mean, or a mean difference paired by seed, of the last epoch.
 
     ``method`` may be ``*+clever``: every method that ends in it, minus its own baseline (``minus="*"``). ``part`` and
-    ``minus_part`` select the columns of the representation.
+    ``minus_part`` select the columns of the representation. ``unit`` is a key of ``UNITS``.
     """
 
     text: str
@@ -42,24 +43,40 @@ class Claim:
     part: str = "ALL"
     minus_part: str = "ALL"
     augmentation: str = ""
+    backbone: str = ""
+    protocol: str = "linear"
+    metric: str = "top1"
+    unit: str = "%"
+
+
+UNITS = {"%": (1, "%", "points"), "error": (4, "", "")}
+"""Decimals, unit of a value, and unit of a difference: of a share in percent, and of a mean squared error."""
 
 
 @dataclass(frozen=True)
 class Committed:
-    """A committed study with its claims; ``cost`` is the measured elapsed time at the top of the study's file."""
+    """A committed study with its claims.
+
+    ``cost`` is the measured elapsed time at the top of the study's file, ``disk`` what ``clever doctor --study``
+    computes.
+    """
 
     name: str
     cores: str
     cost: str
+    disk: str
     claims: tuple[Claim, ...]
 
 
 CLEVER = "*+clever"
+_LATENTS = {"protocol": "latents", "metric": "mean_mse", "unit": "error"}
+_AVERAGED = _LATENTS | {"protocol": "latents+averaged"}
 STUDIES = (
     Committed(
         "cifar10_simclr",
         "2",
         "5 minutes on one NVIDIA H100 with 16 cores, ten runs at a time",
+        "1.2 GB",
         (
             Claim("the baseline has learned: SimCLR, unchanged images", "simclr", "orig"),
             Claim("SimCLR, rotated images", "simclr", "cj_rot"),
@@ -72,6 +89,7 @@ STUDIES = (
         "photographs_cpu",
         "2",
         "2 h 26 min on 2 cores",
+        "0.6 GB",
         (
             Claim("CLeVER minus its baselines, unchanged images", CLEVER, "orig", "*"),
             Claim("CLeVER minus its baselines, rotated images", CLEVER, "cj_rot", "*"),
@@ -81,6 +99,7 @@ STUDIES = (
         "cifar10_gpu_short",
         "2",
         "5 minutes on one NVIDIA H100, two runs at a time",
+        "3 GB",
         (
             Claim("SimCLR, unchanged images", "simclr", "orig"),
             Claim("SimCLR+CLeVER, unchanged images", "simclr+clever", "orig"),
@@ -90,6 +109,7 @@ STUDIES = (
         "cifar10_cpu",
         "2",
         "11 minutes on 2 cores",
+        "0.3 GB",
         (
             Claim("DINO trained with rotations, rotated images", "dino", "cj_rot", augmentation="caug"),
             Claim("DINO trained without, rotated images", "dino", "cj_rot", augmentation="baug"),
@@ -99,9 +119,31 @@ STUDIES = (
         "matrix_cpu",
         "2",
         "40 minutes on 2 cores",
+        "1 GB",
         (
             Claim("SimCLR on digits, unchanged images", "simclr", "orig"),
             Claim("SimCLR+CLeVER on digits, rotated images", "simclr+clever", "cj_rot"),
+        ),
+    ),
+    Committed(
+        "spirograph",
+        "2",
+        "14 minutes on 2 cores",
+        "0.2 GB",
+        (
+            Claim("SimCLR", "simclr", "orig", **_LATENTS),
+            Claim("SimCLR, features averaged over 30 renderings", "simclr", "orig", **_AVERAGED),
+            Claim("gradient regulariser minus SimCLR", "simclr+gradient", "orig", "simclr", **_LATENTS),
+        ),
+    ),
+    Committed(
+        "paper_cpu",
+        "2",
+        "35 minutes on 2 cores that other work shared",
+        "0.5 GB",
+        (
+            Claim("ResNet, untrained, unchanged images", UNTRAINED, "orig", backbone="resnet10t_half"),
+            Claim("ResNet, SimSiam, unchanged images", "simsiam", "orig", backbone="resnet10t_half"),
         ),
     ),
 )
@@ -115,10 +157,11 @@ def records_file(study: str) -> Path:
 
 def per_seed(claim: Claim, records: pd.DataFrame) -> pd.Series:
     """The claim's number for every seed that has it, averaged over data, backbones, augmentations and baselines."""
-    chosen = records.query("protocol == 'linear' and metric == 'top1' and selection == 'last'")
-    chosen = chosen[chosen["perturbation"] == claim.perturbation]
-    if claim.augmentation:
-        chosen = chosen[chosen["augmentation"] == claim.augmentation]
+    chosen = records[(records["protocol"] == claim.protocol) & (records["metric"] == claim.metric)]
+    chosen = chosen[(chosen["selection"] == "last") & (chosen["perturbation"] == claim.perturbation)]
+    for axis in ("augmentation", "backbone"):
+        if getattr(claim, axis):
+            chosen = chosen[chosen[axis] == getattr(claim, axis)]
     if claim.method == CLEVER:
         left = chosen[chosen["method"].str.endswith("+clever") & (chosen["part"] == claim.part)]
         left = left.assign(method=left["method"].str.removesuffix("+clever"))
@@ -127,6 +170,8 @@ def per_seed(claim: Claim, records: pd.DataFrame) -> pd.Series:
     if not claim.minus:
         return left.groupby("seed")["value"].mean()
     right = chosen[chosen["part"] == claim.minus_part]
+    if claim.minus not in ("*", claim.method):
+        right = right[right["method"] == claim.minus].assign(method=claim.method)
     pairs = left.merge(right, on=[*PAIRED, "method"], suffixes=("", "_right"), validate="one_to_one")
     return (pairs["value"] - pairs["value_right"]).groupby(pairs["seed"]).mean()
 
@@ -155,6 +200,7 @@ def render() -> str:
                 "cores": study.cores,
                 "cost": study.cost,
                 "memory": f"{peak / 1e9:.1f} GB",
+                "disk": study.disk,
                 "records": records_file(study.name).name,
                 "claims": _claims(study, records),
             }
@@ -167,11 +213,13 @@ def _claims(study: Committed, records: pd.DataFrame) -> str:
     for claim in study.claims:
         values = per_seed(claim, records)
         mean, tolerance = expected(values)
-        sign = "+" if claim.minus else ""
-        within = "one seed: none" if tolerance is None else f"±{tolerance:.1f}"
-        unit = "points" if claim.minus else "%"
-        rows.append(Row((claim.text, f"{mean:{sign}.1f} {unit}", within, str(len(values))), (), "ours"))
-    return markdown_grid(("claim: top-1 of the linear probe", "expected", "tolerance", "seeds"), (), rows)
+        decimals, plain, difference = UNITS[claim.unit]
+        sign, unit = ("+", difference) if claim.minus else ("", plain)
+        within = "one seed: none" if tolerance is None else f"±{tolerance:.{decimals}f}"
+        value = f"{mean:{sign}.{decimals}f} {unit}".rstrip()
+        rows.append(Row((claim.text, value, within, str(len(values))), (), "ours"))
+    heading = "top-1 of the linear probe" if study.claims[0].unit == "%" else "mean squared error of the latents"
+    return markdown_grid((f"claim: {heading}", "expected", "tolerance", "seeds"), (), rows)
 
 
 def _compute() -> str:

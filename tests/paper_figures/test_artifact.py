@@ -48,3 +48,18 @@ def test_every_study_is_there_and_every_claim_has_a_number() -> None:
         assert (ROOT / "workflow" / "studies" / f"{study.name}.yaml").is_file()
         assert (MEASURED / study.name / "runs.json").is_file()
     assert not re.search(r"\bnan\b", render())
+
+
+def test_a_difference_of_errors_is_that_at_the_top_of_its_study() -> None:
+    (claim,) = [claim for study in STUDIES if study.name == "spirograph" for claim in study.claims if claim.minus]
+    mean, tolerance = expected(per_seed(claim, pd.read_csv(records_file("spirograph"))))
+    header = (ROOT / "workflow" / "studies" / "spirograph.yaml").read_text(encoding="utf-8")
+    assert f"by {mean:.4f}" in header
+    assert f"+{mean:.4f}" in render()
+    assert tolerance is not None
+    # The interval of one study's mean is narrower by the square root of two.
+    assert f"[{mean - tolerance / math.sqrt(2):.4f}, " in header.replace("\n# ", " ")
+
+
+def test_every_committed_study_has_claims() -> None:
+    assert {path.parent.name for path in MEASURED.glob("*/runs.json")} == {study.name for study in STUDIES}
