@@ -157,6 +157,7 @@ def test_check_looks_for_the_data_where_it_is_told(tmp_path: Path, capsys: pytes
     moved = tmp_path / "study.yaml"
     moved.write_text(MOVED)
     assert main(["check", str(moved)]) == 0
+    assert "WARNING" in capsys.readouterr().err  # three steps are few, but no data are missed
     assert main(["check", str(moved), "--data-root", str(tmp_path)]) == 2
     missing = f"error: {moved}: data.digits: there is no folder {tmp_path / 'pictures'}; "
     assert capsys.readouterr().err.startswith(missing)

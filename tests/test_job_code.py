@@ -220,7 +220,8 @@ def test_an_evaluation_depends_on_its_own_protocol(name: str) -> None:
     assert {own.relative_to(PACKAGE).as_posix(), "evaluation/job.py"} <= found
     assert name not in ("linear", "knn", "latents") or "evaluation/features.py" in found
     others = {f"evaluation/{other}.py" for other in PROTOCOLS if other != name}
-    used = {"semi": {"linear"}, "transfer": {"linear", "logistic"}}  # semi shares the learning rate of linear probes
+    # semi shares the learning rate of linear probes; stages is one, on other features.
+    used = {"semi": {"linear"}, "transfer": {"linear", "logistic"}, "stages": {"linear"}}
     assert found & others <= {f"evaluation/{other}.py" for other in used.get(name, ())}
 
 

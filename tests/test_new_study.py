@@ -11,7 +11,7 @@ from PIL import Image
 
 from clever.cli import main
 from clever.config import load_study
-from clever.new_study import Folder, choose, study_text
+from clever.new_study import Folder, choose, inspect, study_text, unlabelled_note
 
 MakeFolder = Callable[..., Path]
 
@@ -33,6 +33,22 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         return root
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ({"train__a": 40, "train__b": 40, "val__a": 4}, "because class b is in train alone; "),
+        ({"train__a": 40, "train__b": 40, "val__a": 4, "val__b": 4, "val__c": 4}, "because class c is in val alone; "),
+        ({"train__a": 80, "val__a": 4}, "because train has one class; "),
+        ({"train": 80, "val": 4}, "labels, because train has no class folders; "),
+        ({"train__a": 80}, "labels, and nothing is evaluated, because there is no val; "),
+    ],
+)
+def test_missing_labels_are_explained(make_folder: MakeFolder, counts: dict[str, int], reason: str) -> None:
+    note = unlabelled_note(inspect(make_folder(**counts)))
+    assert note is not None
+    assert reason in note
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
@@ -77,6 +93,15 @@ def test_the_committed_example_is_what_it_writes() -> None:
     file = Path(__file__).parents[1] / "workflow" / "studies" / "own_images.yaml"
     written = study_text(Folder(Path("photos"), 600, 200, 20, 215), "cpu", "photos", "workflow/studies/own_images.yaml")
     assert file.read_text(encoding="utf-8") == written
+
+
+def test_a_name_with_a_line_break_stays_in_its_comment(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder(**{"train__a": 40, "train__b\nstudy: c": 40, "val__a": 4})
+    root = root.rename(root.with_name("my\nstudy: photos"))
+    file = tmp_path / "mine.yaml"
+    assert main(["study", "new", "--images", str(root), "--to", str(file), "--name", "mine"]) == 0
+    study = load_study(file)
+    assert (study.study, study.data["mine"].root) == ("mine", str(root))
 
 
 def test_more_images_mean_fewer_epochs_and_larger_batches() -> None:

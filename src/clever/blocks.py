@@ -19,7 +19,7 @@ from clever.augmentation import ViewOptions
 from clever.backbones import BackboneOptions
 from clever.errors import UserError
 from clever.options import Options, parse
-from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions
+from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions, StageOptions
 from clever.pretraining.recipe import MethodOptions
 from clever.results.run_id import Name, varied
 
@@ -51,6 +51,8 @@ class PretrainingOptions(Options):
     """Optimiser and schedules of these runs."""
     online_probe: OnlineProbeOptions | None = None
     """Measure the features of these runs while they train; omit to train without."""
+    stage: StageOptions | None = None
+    """Draw batches by the clusters of earlier runs (MCL); omit for ordinary batches."""
     axes: dict[str, Annotated[list[AxisValue], Field(min_length=1)]] = Field(default={})
     """Ablations: an option of the block's methods or of its optimisation, and the values that it takes in turn while
     every other option keeps its value, as in ``{equivariance.separation_ratio: [0.5, 0.6, 0.7, 0.8, 0.9]}`` or
@@ -89,6 +91,7 @@ class Block:
     seeds: Sequence[int]
     optimisation: OptimisationOptions
     online_probe: OnlineProbeOptions | None = None
+    stage: StageOptions | None = None
     of_axis: bool = False
     """Whether an axis made it; its run with an unchanged option may also be listed by another block."""
 

@@ -162,6 +162,7 @@ class Study(Options):
                     seeds=options.seeds,
                     optimisation=options.optimisation,
                     online_probe=options.online_probe,
+                    stage=options.stage,
                 ),
                 options.axes,
             )
@@ -256,6 +257,7 @@ def _runs(block: Block) -> Iterator[RunRecipe]:
                         optimisation=block.optimisation,
                         seed=seed,
                         online_probe=block.online_probe,
+                        stage=None if block.stage is None else block.stage.of_seed(seed),
                     )
 
 

@@ -25,9 +25,10 @@ float64 form, a few training steps, and a rehearsal on a pretended GPU.
 """
 
 _LEFT_OUT = """\
-## Not implemented
+## Not methods of their own
 
-MCL's stages. Core-tuning is an option of the protocols `semi` and `transfer` ([protocols](protocols.md)).
+MCL's stages are a chain of runs of any baseline ([studies](studies.md)). Core-tuning is an option of the protocols
+`semi` and `transfer` ([protocols](protocols.md)).
 
 ## Left out, and why
 

@@ -17,7 +17,7 @@ from typing import Literal
 from clever.data.decoding import UnreadableError, decode_rgb
 from clever.data.folder_layout import find_split, folders_in
 from clever.data.image_files import EXTENSIONS, list_images
-from clever.errors import UserError
+from clever.errors import UserError, one_line
 from clever.evaluation import PROTOCOLS
 from clever.files import expanded, replacing
 from clever.study_file import read_study
@@ -55,6 +55,8 @@ class Folder:
     """0: the images have no labels."""
     side: int
     """Median of the shorter sides of some images, in pixels."""
+    unlabelled: str = ""
+    """Why the images are used without labels; empty if they have some."""
 
 
 def inspect(folder: Path) -> Folder:
@@ -80,9 +82,20 @@ def inspect(folder: Path) -> Folder:
             f"{FEWEST_IMAGES}; images end in {', '.join(EXTENSIONS)}"
         )
     tests = [] if test is None else list_images(test).images
-    names = [] if train is None else folders_in(train)
-    labelled = test is not None and len(names) > 1 and names == folders_in(test)
-    return Folder(root, len(found.images), len(tests), len(names) if labelled else 0, _side(found.images))
+    unlabelled = "there is no val" if train is None or test is None else _lacking_labels(train, test)
+    classes = 0 if train is None or unlabelled else len(folders_in(train))
+    return Folder(root, len(found.images), len(tests), classes, _side(found.images), unlabelled)
+
+
+def _lacking_labels(train: Path, test: Path) -> str:
+    """Why the folders of two splits do not give labels; empty if they do."""
+    names, others = folders_in(train), folders_in(test)
+    if len(names) < 2:
+        return f"{train.name} has no class folders" if not names else f"{train.name} has one class"
+    differing = sorted(set(names) ^ set(others))
+    if not differing:
+        return ""
+    return f"class {one_line(differing[0])} is in {(train if differing[0] in names else test).name} alone"
 
 
 def _side(images: Sequence[Path], sample: int = 25) -> int:
@@ -138,11 +151,11 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
     steps = c.epochs * (folder.training // c.batch_size)
     labelled = folder.classes > 0
     lines = [
-        f"# CLeVER on the images of {folder.root.name}: {described(folder)}.",
+        f"# CLeVER on the images of {one_line(folder.root.name)}: {described(folder)}.",
         f"# Written by `clever study new` for a {'CPU' if device == 'cpu' else 'GPU'}.",
         "#",
-        f"#   clever check {file}",
-        f"#   snakemake --cores all --configfile {file}",
+        f"#   clever check {one_line(file)}",
+        f"#   snakemake --cores all --configfile {one_line(file)}",
         "#",
         "# Every value may be changed; `clever check` says what does not fit together. More: docs/own_images.md.",
         f"study: {name}",
@@ -157,9 +170,8 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
         f"    image_size: {c.image_size}",
     ]
     if not labelled:
-        missing = "train and val have no common class folders" if folder.test else "There is no val"
         lines += [
-            f"    # {missing}. Pre-training needs no labels; these evaluations do:",
+            f"    # Without labels, because {folder.unlabelled}. Pre-training needs none; these evaluations do:",
             f"    # {', '.join(NEED_LABELS)}.",
             "    # For them, sort the images into train/<class>/ and val/<class>/, and remove this line.",
             "    labelled: false",
@@ -278,8 +290,11 @@ def unlabelled_note(folder: Folder) -> str | None:
     """One line on what a folder without labels or ``val`` cannot be evaluated by; None if it has both."""
     if folder.classes:
         return None
-    lacking = "no common classes in train and val" if folder.test else "no val, so nothing is evaluated"
-    return f"{folder.root}: {lacking}; labels in train/<class> and val/<class> are needed for {', '.join(NEED_LABELS)}"
+    unmeasured = "" if folder.test else ", and nothing is evaluated"
+    return one_line(
+        f"{folder.root}: is used without labels{unmeasured}, because {folder.unlabelled}; labels in train/<class> and "
+        f"val/<class> are needed for {', '.join(NEED_LABELS)}"
+    )
 
 
 def name_of(images: Path) -> str:

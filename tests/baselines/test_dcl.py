@@ -14,6 +14,8 @@ from torch import Tensor
 from clever.baselines import HeadOutput
 from clever.baselines.dcl import Dcl, DclOptions, Dclw, DclwOptions, mises_fisher_weights
 
+STOPS_GRADIENTS = {"dclw": "the weights of the positives"}
+
 
 def dcl(tensors: list[Tensor], **settings: Any) -> Tensor:
     return Dcl(DclOptions(**settings)).attract([HeadOutput(tensor) for tensor in tensors], [])

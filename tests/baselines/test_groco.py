@@ -12,6 +12,8 @@ from torch import Tensor
 from clever.baselines import HeadOutput
 from clever.baselines.groco import Groco, GrocoOptions, soft_ranks
 
+STOPS_GRADIENTS = {"groco": "the other view"}
+
 ROWS, WIDTH = 6, 5
 
 

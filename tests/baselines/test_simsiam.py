@@ -14,6 +14,7 @@ from clever.baselines.simsiam import Simsiam, SimsiamOptions
 from clever.errors import UserError
 
 TINY = {"out_dim": 12, "predictor_dim": 6}
+STOPS_GRADIENTS = {"simsiam": "the targets"}
 
 SIMSIAM = Simsiam(SimsiamOptions(hidden_dim=12, out_dim=10, predictor_dim=4))
 

@@ -17,6 +17,7 @@ from clever.config import load_study
 from clever.errors import UserError
 
 TINY = {"window": 3.0}
+STOPS_GRADIENTS = {"supremix": "the cosines that mixing reads"}
 
 ROWS, WIDTH, T, WINDOW = 4, 5, 0.4, 2.5
 TARGETS = torch.tensor([0.0, 1.0, 1.0, 3.0, 0.0, 2.0, 1.0, 6.0], dtype=torch.float64)

@@ -17,6 +17,7 @@ from clever.baselines.swav import Swav, SwavOptions
 
 TINY = {"prototypes": 6, "freeze_prototypes_epochs": 0}
 JOINED = {"prototypes": 6, "queue_length": 16, "queue_start_epoch": 0}
+STOPS_GRADIENTS = {"swav": "the assignments"}
 
 SMALL = {"hidden_dim": 12, "out_dim": 6, "prototypes": 5}
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from clever.baselines import HeadOutput
 from clever.baselines.visreg import Visreg, VisregOptions
 
+STOPS_GRADIENTS = {"visreg": "the deviation that scales the shape term"}
+
 ROWS, WIDTH, DIRECTIONS = 12, 5, 7
 WEIGHTS = {"scale_weight": 0.5, "shape_weight": 2.0, "centre_weight": 3.0}
 

@@ -29,6 +29,32 @@ def test_the_demo_is_the_default_study(snakemake: Snakemake) -> None:
     assert planned_jobs(planned.stdout) == expected
 
 
+CHAIN = """
+study: chain
+data: {digits: {source: digits, image_size: 16}}
+backbones: {tiny: {name: resnet10t_half, image_size: 16}}
+augmentations: {baug: {name: baug, global_size: 16, local_views: 0}}
+methods: {first: {baseline: {name: simclr}}, second: {baseline: {name: simclr}}, alone: {baseline: {name: simclr}}}
+pretrainings:
+  - data: digits
+    backbones: [tiny]
+    methods: [second]
+    augmentations: [baug]
+    stage: {after: ["results/chain/runs/digits/tiny/first/baug/seed{seed}"]}
+  - {data: digits, backbones: [tiny], methods: [first, alone], augmentations: [baug]}
+evaluations: {stages: {}, linear: {}}
+paper: [table_1]
+"""
+
+
+def test_a_later_stage_waits_for_the_runs_that_it_names(snakemake: Snakemake, project: Path) -> None:
+    (project / "chain.yaml").write_text(CHAIN, encoding="utf-8")
+    last = "results/chain/runs/digits/tiny/second/baug/seed0/run.json"
+    planned = snakemake("--dry-run", "--quiet", "rules", "--configfile", "chain.yaml", "--", last)
+    assert planned.returncode == 0, planned.stdout
+    assert planned_jobs(planned.stdout) == {"prepare": 1, "pretrain": 2}  # not the one that stands alone
+
+
 def test_the_papers_study_on_a_cluster_is_planned_without_its_data(snakemake: Snakemake) -> None:
     planned = snakemake(
         *("--dry-run", "--quiet", "rules", "--configfile", "workflow/studies/imagenet100.yaml"),

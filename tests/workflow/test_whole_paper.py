@@ -73,6 +73,7 @@ def test_every_protocol_runs_and_every_item_is_drawn(tmp_path: Path, monkeypatch
     draw_all(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.environ["PATH"])  # set_up extends it
+    monkeypatch.syspath_prepend(ROOT / "paper_figures")
     content = whole_study()
     Path(DRAWN.name).write_text(yaml.safe_dump(content), encoding="utf-8")
     setup = set_up(content | {"data_root": str(tmp_path)}, [DRAWN.name], ["snakemake"])

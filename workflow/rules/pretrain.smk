@@ -18,14 +18,14 @@ training_sums = {
     for baseline, equivariance in {(None, None), *method_names.values()}
 }
 
-# A run that starts from a file waits for the job that writes it, and runs again when it has changed.
-initial_files = {run: recipe.backbone.initial_files for run, recipe in setup.recipes.items()}
+# A run that starts from a file, or from earlier runs, waits for the job that writes it, and runs again when it has changed.
+earlier_files = {run: recipe.earlier_files for run, recipe in setup.recipes.items()}
 
 
 rule pretrain:
     input:
         store="<results>/data/{data}/store.json",
-        initial=lambda wildcards: initial_files.get(run_id.format(**wildcards), []),
+        earlier=lambda wildcards: earlier_files.get(run_id.format(**wildcards), []),
         code=lambda wildcards: training_sums[method_names.get(wildcards.method, (None, None))],
     output:
         backbone=f"<results>/runs/{run_id}/backbone.safetensors",

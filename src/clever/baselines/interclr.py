@@ -15,10 +15,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from clever.baselines.baseline import Head, HeadOutput, two_views
-from clever.baselines.clustering import cluster_means, mend, nearest, spherical_k_means
 from clever.baselines.contrast import scaled_products
 from clever.baselines.moco_v2 import Queue, QueueOptions, units
 from clever.baselines.samples import Samples, gather_samples
+from clever.clustering import cluster_means, mend, nearest, spherical_k_means
 from clever.collectives import from_first_process, gather_rows, process_count, process_rank
 
 

@@ -20,6 +20,7 @@ from clever.crosschecks.online_probe import probe_faults
 from clever.crosschecks.paper_items import paper_faults
 from clever.crosschecks.prepared import prepared_faults
 from clever.crosschecks.protocol_needs import need_faults
+from clever.crosschecks.stages import stage_faults
 from clever.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ CHECKS: tuple[Callable[[Study], Iterator[str]], ...] = (
     magnitude_faults,
     size_faults,
     map_faults,
+    stage_faults,
     data_faults,
     batch_faults,
     need_faults,

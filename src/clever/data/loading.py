@@ -49,6 +49,9 @@ class Batches:
 
     ``rows`` int64 [M] selects the images to read, each once; None: the whole split.
 
+    ``groups`` int64 [N], a number for each image of the split: every batch has images of one group. Within a group the
+    images are shuffled, and those that do not fill a batch are left out of the epoch.
+
     Raises :class:`UserError` for a batch size that ``world_size`` does not divide or that exceeds the split
     (``drop_last``), a placement that the split does not support, and ``pairs`` of a split without objects.
     """
@@ -69,6 +72,7 @@ class Batches:
         limit_bytes: int | None = None,
         pairs: bool = False,
         rows: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> None:
         if batch_size < 1 or batch_size % world_size:
             raise UserError(f"batch_size {batch_size} must be a positive multiple of the {world_size} processes")
@@ -77,6 +81,8 @@ class Batches:
         self._pairs = Pairs(split) if pairs else None
         if pairs and rows is not None:
             raise ValueError("rows cannot be combined with pairs")
+        if groups is not None and (pairs or rows is not None or not drop_last):
+            raise ValueError("groups cannot be combined with pairs, rows, or incomplete batches")
         self._batch_images = batch_size * (2 if pairs else 1)
         self._chosen = torch.arange(len(split)) if rows is None else rows.cpu()
         self._count = len(self._chosen) if self._pairs is None else len(self._pairs)
@@ -84,6 +90,17 @@ class Batches:
             counted = f"{self._count} {'objects' if pairs else 'images'}"
             raise UserError(
                 f"batch_size {batch_size} exceeds the {counted} of the {split.name} split; lower batch_size"
+            )
+        self._groups = (
+            None
+            if groups is None
+            else [torch.nonzero(groups == name).flatten() for name in sorted(set(groups.tolist()))]
+        )
+        self._batches_of_groups = sum(len(group) // batch_size for group in self._groups or [])
+        if self._groups is not None and not self._batches_of_groups:
+            raise UserError(
+                f"batch_size {batch_size} exceeds the {max(map(len, self._groups))} images of the largest of "
+                f"{len(self._groups)} groups; lower batch_size, or make fewer groups"
             )
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
@@ -111,6 +128,8 @@ class Batches:
 
     def __len__(self) -> int:
         """Steps per epoch."""
+        if self._groups is not None:
+            return self._batches_of_groups
         whole, rest = divmod(self._count, self.batch_size)
         return whole if self.drop_last or rest == 0 else whole + 1
 
@@ -129,12 +148,23 @@ class Batches:
 
     def _order(self, epoch: int) -> Tensor:
         """The rows of the epoch's images, int64 [images, 1], or those of its pairs, [objects, 2]."""
+        if self._groups is not None:
+            return self._order_by_group(self._groups, make_generator(self.seed, "batches", epoch)).unsqueeze(1)
         order = torch.arange(self._count)
         if self.shuffle:
             order = torch.randperm(self._count, generator=make_generator(self.seed, "batches", epoch))
         if self._pairs is None:
             return self._chosen[order].unsqueeze(1)
         return self._pairs.draw(make_generator(self.seed, "pairs", epoch))[order]
+
+    def _order_by_group(self, groups: list[Tensor], generator: torch.Generator) -> Tensor:
+        """Whole batches of one group each, one after the other, in random order."""
+        batches: list[Tensor] = []
+        for group in groups:
+            shuffled = group[torch.randperm(len(group), generator=generator)]
+            whole = len(group) // self.batch_size * self.batch_size
+            batches += torch.split(shuffled[:whole], self.batch_size) if whole else []
+        return torch.cat([batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()])
 
     def _rows(self, order: Tensor, step: int) -> Tensor:
         batch = order[step * self.batch_size : (step + 1) * self.batch_size]

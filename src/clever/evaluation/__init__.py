@@ -18,6 +18,7 @@ from clever.evaluation import (
     relative_rotation,
     retrieval,
     semi,
+    stages,
     transfer,
 )
 from clever.evaluation.detection import protocol as detection
@@ -37,17 +38,19 @@ class Protocol(Generic[_Options]):
     """One way to evaluate a backbone.
 
     ``evaluate(subject, options)`` takes the protocol's own options and returns its records, which it makes with
-    ``subject.record``. For a protocol that ``needs_predictor``, the job loads the run's predictor, if it has one. A
-    protocol that ``needs_labels`` cannot serve data without them, one that ``needs_latents`` data without the
-    parameters that generated the images, and one that ``needs_objects`` data without several images of every object.
-    One that ``needs_map`` cannot serve a backbone without a last map; the control ``pixels`` then has no records.
-    ``packages`` are the packages that it imports besides those that the library needs (the extra ``evaluation``). One
-    with ``pictures`` keeps some for figures: the job writes them to ``<protocol>.npz``.
+    ``subject.record``. For a protocol that ``needs_predictor``, the job loads the run's predictor, if it has one; for
+    one that ``needs_earlier``, the backbones of the earlier runs of its chain. A protocol that ``needs_labels`` cannot
+    serve data without them, one that ``needs_latents`` data without the parameters that generated the images, and one
+    that ``needs_objects`` data without several images of every object. One that ``needs_map`` cannot serve a backbone
+    without a last map; the control ``pixels`` then has no records. ``packages`` are the packages that it imports
+    besides those that the library needs (the extra ``evaluation``). One with ``pictures`` keeps some for figures: the
+    job writes them to ``<protocol>.npz``.
     """
 
     options: type[_Options]
     evaluate: Callable[[Subject, _Options], list[Record]]
     needs_predictor: bool = False
+    needs_earlier: bool = False
     needs_labels: bool = False
     needs_latents: bool = False
     needs_objects: bool = False
@@ -58,6 +61,7 @@ class Protocol(Generic[_Options]):
 
 PROTOCOLS: dict[str, Protocol[Any]] = {
     "linear": Protocol(linear.LinearOptions, linear.evaluate, needs_labels=True),
+    "stages": Protocol(stages.StagesOptions, stages.evaluate, needs_earlier=True, needs_labels=True),
     "knn": Protocol(knn.KnnOptions, knn.evaluate, needs_labels=True),
     "logistic": Protocol(logistic.LogisticOptions, logistic.evaluate, needs_labels=True),
     "semi": Protocol(semi.SemiOptions, semi.evaluate, needs_labels=True),

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from clever.backbones import BackboneOptions, load_backbone
+from clever.backbones import Backbone, BackboneOptions, load_backbone
 from clever.data import Store
 from clever.data.source import SPLITS
 from clever.data.verification import file_sha256
+from clever.earlier_runs import open_earlier
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS, Protocol
 from clever.evaluation.notes import collected_notes
@@ -179,6 +180,14 @@ def _subject(run: Mapping[str, Any], run_folder: Path, store_folder: Path) -> Su
     return Subject(backbone, run["ir_dim"], store, identity, torch.device("cpu"), 0, features=features)
 
 
+def earlier_backbones(run: Mapping[str, Any]) -> tuple[Backbone, ...]:
+    """The backbones of the earlier runs of a run's chain, checked; none for any other run."""
+    return tuple(
+        open_earlier(entry["folder"], run["data_checksum"], entry["backbone_sha256"]).backbone
+        for entry in run.get("stage", {}).get("runs", [])
+    )
+
+
 def _other_stores(evaluations: Sequence[Evaluation], folders: Mapping[str, Path]) -> dict[str, Store]:
     """The stores, not verified yet, of the data sets that evaluations name."""
     found: dict[str, Store] = {}
@@ -239,6 +248,7 @@ def _evaluate(
             seed=options.seed,
             state_folder=states,
             predictor=_predictor(run_folder, shared.device) if known.needs_predictor else None,
+            earlier=earlier_backbones(run) if known.needs_earlier else (),
             variant=evaluation.variant,
             notes={},
             picture_facts={},

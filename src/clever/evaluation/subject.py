@@ -39,8 +39,9 @@ class Subject:
     trained without a split. ``seed`` draws views, perturbations and initial weights. ``state_folder`` is where an
     evaluation that trains for long keeps its state, None where nothing is kept. ``predictor`` is loaded only for a
     protocol that needs one, and None where the run has none. ``variant`` follows the protocol's name in records, and
-    begins with ``+`` unless it is empty. ``features`` are those that the protocols of one job share; None where
-    nothing is shared. ``notes`` go into the evaluation's provenance. ``pictures``, with JSON facts about them, are for
+    begins with ``+`` unless it is empty. ``earlier`` are the backbones of the earlier runs of a chain, in order.
+    ``features`` are those that the protocols of one job share; None where nothing is shared. ``notes`` go into the
+    evaluation's provenance. ``pictures``, with JSON facts about them, are for
     figures (``clever.results.pictures``); only protocols that are registered with ``pictures`` fill them.
     """
 
@@ -53,6 +54,7 @@ class Subject:
     state_folder: Path | None = None
     predictor: RunPredictor | None = None
     variant: str = ""
+    earlier: tuple[Backbone, ...] = ()
     features: SharedFeatures | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     picture_facts: dict[str, Any] = field(default_factory=dict)

@@ -47,6 +47,7 @@ from clever.pretraining.nonfinite_guard import Checked, NotFiniteError
 from clever.pretraining.online_probe import OnlineProbe
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
+from clever.pretraining.stages import make_stage
 from clever.pretraining.state import METRICS, StateFolder
 from clever.pretraining.trainer import Trainer
 from clever.provenance import hardware, package_versions, source_commit
@@ -130,6 +131,18 @@ def _train(
     assert options is not None
     report = RunReport(recipe.run)
     assert recipe.augmentation is not None
+    with warnings.catch_warnings(record=True) as damaged:
+        warnings.simplefilter("always")
+        saved = states.load(device)
+    stage = None
+    if recipe.stage is not None:
+        known = None if saved is None else saved[1]["stage"]["labels"]
+        stage = make_stage(recipe.stage, store, device, execution.workers, known)
+        if saved is not None and saved[1]["stage"]["runs"] != stage.runs:
+            raise UserError(
+                f"{states.folder}: the run began after other runs than {', '.join(recipe.stage.after)} hold now; "
+                "restore them, or move the folder away to start again"
+            )
     batches = Batches(
         store.split("train"),
         options.batch_size,
@@ -140,6 +153,7 @@ def _train(
         rank=process_rank(),
         world_size=process_count(),
         pairs=recipe.augmentation.pairs,
+        groups=None if stage is None else stage.labels,
     )
     steps = len(batches)
     trainer = Trainer(recipe, store.mean, store.std, steps, device, execution.compile, len(store.split("train")))
@@ -149,9 +163,6 @@ def _train(
     iteration, seconds_before, health = 0, 0.0, HEALTHY
     executed = how_executed(device, process_count())
     trained_by = extended([], 0, 0, executed, recipe.method)
-    with warnings.catch_warnings(record=True) as damaged:
-        warnings.simplefilter("always")
-        saved = states.load(device)
     for warning in damaged:
         report.warning(warning.message)
     if saved is not None:
@@ -253,6 +264,8 @@ def _train(
                     state: dict[str, Any] = {"trainer": trainer.state_dict(), "totals": totals.state_dict()}
                     if loaded is not None:
                         state["initial_weights"] = loaded
+                    if stage is not None:
+                        state["stage"] = {"labels": stage.labels, "runs": stage.runs}
                     if probe is not None:
                         state["online_probe"] = probe.state_dict()
                     if is_main_process():
@@ -280,6 +293,8 @@ def _train(
     }
     if loaded is not None:
         summary["initial_weights"] = loaded
+    if stage is not None:
+        summary["stage"] = stage.described()
     return trainer.trained_backbone(), find_predictor(trainer.student.layers), summary
 
 

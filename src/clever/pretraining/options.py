@@ -93,6 +93,30 @@ class OnlineProbeOptions(Options):
     """Softmax temperature of the votes."""
 
 
+class StageOptions(Options):
+    """A later stage of a chain of runs (MCL): batches of images that earlier runs find alike.
+
+    Every batch has the images of one pseudo-label, the combination of their clusters in all earlier runs. Images that
+    do not fill a batch are left out of an epoch. Define the stage as a method of its own with the options of the first
+    one, so that its runs have other ids.
+    """
+
+    after: list[str] = Field(min_length=1)
+    """Folders of the finished runs of all earlier stages, in order; {seed} stands for the run's seed. Runs of the same
+    study, results/<study>/runs/<run id>, are trained first."""
+    clusters: int = Field(default=10, ge=2)
+    """Clusters of each earlier run's features. A pseudo-label with fewer images than batch_size has no batch."""
+
+    def of_seed(self, seed: int) -> StageOptions:
+        """The options of the run with this seed."""
+        return self.model_copy(update={"after": [folder.replace("{seed}", str(seed)) for folder in self.after]})
+
+    @property
+    def files(self) -> list[str]:
+        """The files of the earlier runs that the stage reads."""
+        return [f"{folder}/{name}" for folder in self.after for name in ("backbone.safetensors", "run.json")]
+
+
 class ExecutionOptions(Options):
     """How a run is executed; nothing here changes what is computed."""
 

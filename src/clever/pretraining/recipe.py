@@ -16,7 +16,7 @@ from clever.equivariance.ddcl import SplitOptions
 from clever.equivariance.none import NoneOptions
 from clever.errors import UserError
 from clever.options import Options, parse
-from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions
+from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions, StageOptions
 from clever.results.run_id import Name, RunId, VariedName
 
 
@@ -80,12 +80,20 @@ class RunRecipe(Options):
     seed: int
     online_probe: OnlineProbeOptions | None = None
     """It changes only columns of metrics.csv."""
+    stage: StageOptions | None = None
+    """How batches follow from earlier runs; None for any run but the later ones of a chain."""
 
     @model_serializer(mode="wrap")
     def _without_absent_blocks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe without a probe is written as before there were probes, and keeps its digest."""
+        """A recipe without a probe or stage is written as before there were any, and keeps its digest."""
         content: dict[str, Any] = dump(self)
-        return {key: value for key, value in content.items() if key != "online_probe" or value is not None}
+        optional = ("online_probe", "stage")
+        return {key: value for key, value in content.items() if key not in optional or value is not None}
+
+    @property
+    def earlier_files(self) -> list[str]:
+        """The files of other runs, and of initial weights, that must exist before the run starts."""
+        return [*self.backbone.initial_files, *([] if self.stage is None else self.stage.files)]
 
     @property
     def run(self) -> str:

@@ -44,6 +44,9 @@ class TrainingSummary(TypedDict, total=False):
     initial_weights: Mapping[str, Any]
     """What was loaded into the backbone before training (``clever.backbones.initial_weights``), only where the recipe
     names initial weights."""
+    stage: Mapping[str, Any]
+    """The earlier runs of a chain and the number of images of each pseudo-label, only for its later runs; see
+    ``pretraining.stages``."""
     trained_by: list[Mapping[str, Any]]
     """The code that trained the run, one entry per change; see ``pretraining.code_history``."""
 

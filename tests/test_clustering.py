@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from clever.baselines import clustering
-from clever.baselines.clustering import cluster_means, mend, nearest, spherical_k_means
+from clever import clustering
+from clever.clustering import cluster_means, mend, nearest, spherical_k_means
 
 
 def groups(sizes: list[int], width: int = 6, spread: float = 0.1) -> tuple[Tensor, Tensor]:
