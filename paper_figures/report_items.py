@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ LARGEST_SCALE = 1.3
 _REFERENCE = re.compile(r"^#(.+)$|url\(#([^()]+)\)")
 _PLAIN = re.compile(r"\d+(\.\d+)?")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_SAFE_STYLE = re.compile(r"[\w\s:;.,#%-]+")
 _ALONG = re.compile(r"translate\((-?\d+(?:\.\d+)?)(?: 0)?\)")
 _DETAILS = re.compile(r"<details><summary>([^<>]*)</summary>\s*")
 
@@ -97,6 +99,7 @@ def inline_svg(path: Path, title: str, caption: str, prefix: str) -> Markup:
     short = {old: f"{prefix}-{place}" for place, old in enumerate(sorted(ids))}
     for element in root.iter():
         _rewrite(element, short, f"{prefix}-graphic")
+    _share_styles(root, f"{prefix}-graphic")
     width = _points(root)
     for size in ("width", "height"):
         root.attrib.pop(size, None)
@@ -168,6 +171,22 @@ def _rewrite(element: ElementTree.Element, ids: Mapping[str, str], scope: str) -
         element.text = None if foreign_rules else f"#{scope} {{{rules}}}"
     element.attrib.clear()
     element.attrib.update(kept)
+
+
+def _share_styles(root: ElementTree.Element, scope: str) -> None:
+    """Turn every style that several elements have into a class: styles are a quarter of a figure's text."""
+    counts = Counter(
+        style for element in root.iter() if (style := element.get("style")) and _SAFE_STYLE.fullmatch(style)
+    )
+    names = {style: f"s{place}" for place, (style, count) in enumerate(counts.most_common()) if count > 1}
+    for element in root.iter():
+        if (name := names.get(element.get("style", ""))) is not None:
+            del element.attrib["style"]
+            element.set("class", name)
+    if names:
+        sheet = ElementTree.Element(f"{{{SVG}}}style")
+        sheet.text = "".join(f"#{scope} .{name} {{{style}}}" for style, name in names.items())
+        root.insert(0, sheet)
 
 
 def _round(match: re.Match[str]) -> str:

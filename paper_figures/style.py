@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -65,7 +65,7 @@ def marks(methods: Iterable[str]) -> dict[str, Mark]:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Draw with our settings; the caller's settings are restored afterwards."""
-    settings = {
+    settings: dict[Any, Any] = {
         "axes.grid": True,
         "axes.axisbelow": True,
         "lines.solid_capstyle": "round",
