@@ -127,6 +127,6 @@ def test_a_single_class_and_a_single_image_stand_in_for_what_they_lack() -> None
 
 
 def test_nesterov_needs_a_momentum() -> None:
-    assert FineTuningOptions(nesterov=True).recipe().nesterov
+    assert FineTuningOptions(nesterov=True).settings().nesterov
     with pytest.raises(ValidationError, match="nesterov needs a momentum above 0"):
         FineTuningOptions(nesterov=True, momentum=0.0)

@@ -100,7 +100,7 @@ def _on_no_device(options: BackboneOptions) -> Backbone:
 
 
 class _Views(nn.Module):
-    """Wraps a network or backbone: makes the views of a recipe's sizes from whole images."""
+    """Wraps a network or backbone: makes views of the run's sizes from whole images."""
 
     def __init__(self, network: Network | Backbone, local_size: int, local_views: int) -> None:
         super().__init__()

@@ -107,7 +107,7 @@ class Objective(nn.Module):
         """Update every baseline's running state, after the step's losses are computed.
 
         Args:
-            teachers: the teacher's encodings of each part of an accumulated batch, or of the whole batch.
+            teachers: the teacher's encodings of each chunk of an accumulated batch, or of the whole batch.
             samples: the images of the whole batch; None unless ``reads_samples``.
         """
         if samples is not None and self.feature_maps:
@@ -133,7 +133,7 @@ class Objective(nn.Module):
 
 
 def joined(outputs: Sequence[HeadOutput]) -> HeadOutput:
-    """The outputs of the parts of a batch concatenated, [N, K], without gradient; a single part is not copied."""
+    """The outputs of the chunks of a batch concatenated, [N, K], without gradient; a single chunk is not copied."""
     if len(outputs) == 1:
         return outputs[0]
     predictions = [output.prediction for output in outputs if output.prediction is not None]
@@ -141,8 +141,8 @@ def joined(outputs: Sequence[HeadOutput]) -> HeadOutput:
     return HeadOutput(projection, torch.cat(predictions).detach() if predictions else None)
 
 
-def joined_maps(parts: Sequence[Mapping[int, Tensor]]) -> Mapping[int, Tensor]:
-    """The feature maps of the parts of a batch concatenated, [N, C, H, W]; a single part is not copied."""
-    if len(parts) == 1:
-        return parts[0]
-    return {number: torch.cat([part[number] for part in parts]) for number in parts[0]}
+def joined_maps(chunks: Sequence[Mapping[int, Tensor]]) -> Mapping[int, Tensor]:
+    """The feature maps of the chunks of a batch concatenated, [N, C, H, W]; a single chunk is not copied."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return {number: torch.cat([chunk[number] for chunk in chunks]) for number in chunks[0]}

@@ -29,8 +29,10 @@ def photographs(count: int, side: int, device: torch.device) -> Tensor:
     return (smooth + noise).clamp(0, 255).byte().to(device)
 
 
-def compare(recipe: str, count: int, sizes: tuple[int, int, int], device: torch.device, findings: Findings) -> None:
-    """Measure the rows of one recipe.
+def compare(
+    augmentation: str, count: int, sizes: tuple[int, int, int], device: torch.device, findings: Findings
+) -> None:
+    """Measure the rows of one augmentation.
 
     Args:
         count: images.
@@ -38,7 +40,7 @@ def compare(recipe: str, count: int, sizes: tuple[int, int, int], device: torch.
     """
     side, global_size, local_size = sizes
     options = AugmentationOptions.model_validate(
-        {"name": recipe, "global_size": global_size, "local_size": local_size, "local_views": 8}
+        {"name": augmentation, "global_size": global_size, "local_size": local_size, "local_views": 8}
     )
     pixels, where = photographs(count, side, device), torch.full((count, 2), side)
     eager, fused = Augmentation(options, MEAN, STD), Augmentation(options, MEAN, STD)
@@ -47,7 +49,7 @@ def compare(recipe: str, count: int, sizes: tuple[int, int, int], device: torch.
     expected, found = eager.apply(pixels, where, tables), fused.apply(pixels, where, tables)
     deviation = 255 * torch.tensor(STD, device=device).view(3, 1, 1)
     apart = [((a.images - b.images).abs() * deviation) for a, b in zip(expected, found, strict=True)]
-    name, kind = f"{recipe}, {count} images of {side} px", device.type
+    name, kind = f"{augmentation}, {count} images of {side} px", device.type
     mean = max(view.mean().item() for view in apart)
     beyond = max((view > 0.5).float().mean().item() for view in apart)
     findings.row(f"{name}: mean difference of fused views, worst view", mean, "grey levels", "eager", 0.1, True)

@@ -23,7 +23,7 @@ _SMALL: dict[str, dict[str, Any]] = {"care": {"images_per_chunk": 4}}
 
 
 def trial_recipe(baseline: str, equivariance: str, backbone: str, images: int, precision: str = "fp32") -> RunRecipe:
-    """A recipe with two global views with rotation (and two local ones for DINO), without drop path."""
+    """A run with two global views with rotation (and two local ones for DINO), without drop path."""
     local = 2 if baseline == "dino" and equivariance in ("none", "ddcl", "clever") else 0
     return RunRecipe.model_validate(
         {
