@@ -28,9 +28,9 @@ FEWEST_IMAGES = 64
 BUDGET = {"cpu": 30_000, "gpu": 4_000_000}
 """Images that a run trains on.
 
-On a CPU two minutes of one core at 64 px (121 s measured with 600 images of Caltech-101). On a GPU an estimate: tens of
-minutes at 224 px. An H100 makes ten views of 3,655 images of 256 px a second, 18 minutes for these; the network is not
-measured.
+On a CPU two minutes of one core at 64 px (121 to 136 s measured with 600 images of Caltech-101). On a GPU an estimate:
+tens of minutes at 224 px. An H100 makes ten views of 3,655 images of 256 px a second, 18 minutes for these; the network
+is not measured.
 """
 
 EPOCHS = {"cpu": (5, 200), "gpu": (50, 800)}
