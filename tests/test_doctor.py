@@ -465,6 +465,17 @@ def test_counted_bytes_are_those_of_the_files(
     assert need.state <= state.stat().st_size <= 1.05 * need.state
 
 
+def test_a_memory_of_every_training_image_is_counted(make_recipe: RecipeMaker) -> None:
+    whole = make_recipe(augmentation={"local_views": 0}).model_dump()
+    baseline = {"name": "interclr", "hidden_dim": 32, "out_dim": 64, "queue_length": 96, "images_per_cluster": 1000}
+    method = {"baseline": baseline, "equivariance": {"name": "none"}}
+    recipe = RunRecipe.model_validate(whole | {"method": method})
+    # A float32 vector of 64 and an int64 label for each image; two clusters either way.
+    added = run_need(recipe, 1500).fixed - run_need(recipe, 500).fixed
+    assert added == 1000 * (64 * 4 + 8)
+    assert run_need(recipe, 1500).state - run_need(recipe, 500).state == added
+
+
 def test_a_control_needs_its_backbone_alone() -> None:
     loaded = _study()
     control = next(recipe for recipe in loaded.recipes().values() if recipe.method is None)

@@ -109,8 +109,12 @@ not the difference quotient; the baseline's own test derives it."""
 def test_a_step_along_the_gradient_lowers_the_loss_as_calculus_says(
     baseline: str, equivariance: str, make_recipe: Any, colourful_store: Store
 ) -> None:
-    """To first order a step of s / |g|^2 along -g lowers the loss by s: a term that is reported but not differentiated,
-    differentiated but not reported, or weighted differently in one of the two breaks this."""
+    """To first order a step of s / |g|^2 along -g lowers the loss by s.
+
+    This fails if a term with a noticeable part of the gradient is reported but not differentiated, differentiated but
+    not reported, or weighted differently in the two. A term with less than about 3 % of the squared gradient passes
+    unseen; ``test_a_few_steps`` checks that its layers are trained at all.
+    """
     whole = make_recipe(augmentation={"local_views": 0}, optimisation={"batch_size": 8}).model_dump()
     recipe = RunRecipe.model_validate(whole | {"method": tiny_method(baseline, equivariance)})
     data, images = (colourful_store.mean, colourful_store.std), len(colourful_store.split("train"))

@@ -35,8 +35,13 @@ class Need:
     fixed: int
 
 
-def run_need(recipe: RunRecipe) -> Need:
+def run_need(recipe: RunRecipe, training_images: int | None = None) -> Need:
     """The need of one run; for a control, that of its backbone only.
+
+    Args:
+        recipe: of the run.
+        training_images: size of the training split. Baselines that remember every image keep that many rows; None
+            leaves those rows out.
 
     Raises:
         UserError: the backbone cannot be built with its options.
@@ -45,7 +50,7 @@ def run_need(recipe: RunRecipe) -> Need:
     stored = _bytes(backbone.state_dict().values())
     if recipe.method is None or recipe.augmentation is None or recipe.optimisation is None:
         return Need(stored, 0, stored)
-    student, objective = _compose(recipe)
+    student, objective = _compose(recipe, training_images)
     averaged = (student.backbone, student.heads) if objective.has_momentum_teacher else ()
     teacher = sum(_bytes(module.state_dict().values()) for module in averaged)
     trained = _bytes(parameter for parameter in student.parameters() if parameter.requires_grad)
@@ -78,14 +83,14 @@ def activation_bytes(recipe: RunRecipe) -> int | None:
     return an_image * images // (2 if options.precision == "bf16" else 1)
 
 
-def _compose(recipe: RunRecipe) -> tuple[Network, Objective]:
+def _compose(recipe: RunRecipe, training_images: int | None = None) -> tuple[Network, Objective]:
     """Student and objective as ``pretraining.composition`` builds them, but without a device."""
     assert recipe.augmentation is not None
     assert recipe.method is not None
     backbone, space = _on_no_device(recipe.backbone), parameter_space(recipe.augmentation)
     with torch.device("meta"):
         objective = build_objective(recipe.method, backbone.feature_dim, space)
-        objective.prepare(map_widths=backbone.feature_map_widths)
+        objective.prepare(training_images, backbone.feature_map_widths)
         layers = objective.add_on.make_layers(backbone.feature_map_widths)
         return Network(backbone, objective.make_heads(), objective.parts, False, layers), objective
 

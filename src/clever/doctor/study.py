@@ -56,7 +56,8 @@ def check_study(study: Study, verify: bool, data_root: str = DATA_ROOT) -> Itera
     yield from check_evaluations(study, data_root)
     yield from check_lengths(study, results, data_root)
     yield from check_teachers(study, results, data_root)
-    needs = _of_every_run(study, run_need, _weights)
+    images = {name: training_images(study, name, results / "data", data_root) for name in _data_sets(study)}
+    needs = _of_every_run(study, lambda recipe: run_need(recipe, images[recipe.data]), _weights)
     yield check_disk(study, needs, results, data_root)
     yield check_memory(needs, _of_every_run(study, activation_bytes, _views))
 
@@ -219,6 +220,7 @@ def _weights(recipe: RunRecipe) -> Hashable:
     """Everything that the sizes of a run's networks and moments depend on."""
     views, options = recipe.augmentation, recipe.optimisation
     return (
+        recipe.data,  # some baselines remember every training image
         recipe.backbone.canonical(),
         recipe.method and recipe.method.canonical(),
         views and views.canonical(),
