@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from names import seeds_label
-from parameter_counts import count_parameters
+from parameter_counts import parameters_to_compare
 from published_values import read_published
 from verdicts import Finding, find
 
@@ -27,34 +27,45 @@ AXIS_LABELS = {
     "R²": "difference in R² of the rotation angle",
     SHARE: "difference in relative distance (g1, g2), relative error (g3) or CKA (g4)",
 }
+MOST_NAMED = 10
+"""With more methods than this, all comparisons look the same: so many colours and markers cannot be told apart."""
+ANY_METHOD = style.Mark("#0072B2", "o")
 LABEL_WIDTH = 52
 """Characters per line of a statement."""
 BAND = "#ececec"
 
 
 def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[PublishedDifference]], study: str) -> Figure:
-    """One panel per unit, one row per statement; positive differences are to the right.
+    """One panel per unit, one row per measured statement; positive differences are to the right.
+
+    The statements that the study did not measure are listed in a line at the top.
 
     Black: mean over comparisons and seeds, with its interval over seeds. Coloured, above it: the mean over seeds of
     every comparison of CLeVER. Hollow, below it: the same differences of published values, from other data, backbones
     and schedules. Grey: differences that count as none.
 
     Args:
-        findings: what to draw, in this order.
+        findings: every statement, measured or not, in this order.
         published: statement key to published differences.
         study: its name, for the title.
     """
+    measured = [finding for finding in findings if finding.pooled.difference is not None]
+    lacking = [finding.statement.key for finding in findings if finding.pooled.difference is None]
     panels = {
-        unit: [finding for finding in findings if finding.statement.unit == unit]
-        for unit in dict.fromkeys(finding.statement.unit for finding in findings)
+        unit: [finding for finding in measured if finding.statement.unit == unit]
+        for unit in dict.fromkeys(finding.statement.unit for finding in measured)
     }
-    looks = style.marks({one.method for finding in findings for one in finding.statement.claimed})
-    seeds = sorted({len(finding.pooled.by_seed) for finding in findings if finding.pooled.by_seed})
+    methods = {one.method for finding in measured for one in finding.statement.claimed}
+    looks = style.marks(methods) if len(methods) <= MOST_NAMED else dict.fromkeys(methods, ANY_METHOD)
+    legend = _legend(looks)
+    seeds = sorted({len(finding.pooled.by_seed) for finding in measured if finding.pooled.by_seed})
     with style.house_style():
-        figure = style.new_figure(8.8, 1.7 + 0.56 * len(findings))
+        figure = style.new_figure(8.8, 1.3 + 0.1 * len(legend) + 0.56 * len(measured))
         ratios = [len(rows) + 0.6 for rows in panels.values()]
-        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)
-        for axes, (unit, rows) in zip(grid[:, 0], panels.items(), strict=True):
+        grid = figure.subplots(max(len(panels), 1), 1, squeeze=False, height_ratios=ratios or None)
+        if not panels:
+            grid[0, 0].set_axis_off()
+        for axes, (unit, rows) in zip(grid[:, 0], panels.items(), strict=False):
             for place, finding in enumerate(rows):
                 _draw_row(axes, -place, finding, published.get(finding.statement.key, ()), looks)
             margin = rows[0].statement.margin
@@ -68,7 +79,14 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
         shown = seeds_label(seeds[-1], seeds[0]) if seeds else "no seeds"
         title = f"The paper's claims, measured by {study} ({shown}, last epoch)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        figure.legend(handles=_legend(looks), loc="outside lower left", ncols=2, alignment="left")
+        if lacking:
+            grid[0, 0].set_title(
+                "\n".join(textwrap.wrap(f"Not measured by this study: {', '.join(lacking)}", 100)),
+                fontsize=8,
+                fontweight="normal",
+                color=style.MUTED,
+            )
+        figure.legend(handles=legend, loc="outside lower left", ncols=2, alignment="left")
     return figure
 
 
@@ -123,9 +141,10 @@ def _label(finding: Finding) -> str:
 
 
 def _legend(looks: Mapping[str, style.Mark]) -> list[Line2D | Patch]:
+    named = looks.items() if len(looks) <= MOST_NAMED else [(f"each of {len(looks)} methods", ANY_METHOD)]
     compared = [
         Line2D([], [], color=look.colour, marker=look.marker, linestyle="none", label=f"{method}, one comparison")
-        for method, look in looks.items()
+        for method, look in named
     ]
     return [
         Line2D(
@@ -159,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_suffixes(arguments.output, style.SUFFIXES)
     runs = read_runs(arguments.runs) if arguments.runs else []
     numbers = Numbers(read_records(arguments.records))
-    findings = find(statements(numbers, count_parameters(runs)), unhealthy_runs(runs))
+    findings = find(statements(numbers, parameters_to_compare(runs)), unhealthy_runs(runs))
     published = published_differences(read_published(arguments.published))
     for output in arguments.output:
         style.save(draw(findings, published, arguments.study), output)

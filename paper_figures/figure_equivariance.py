@@ -18,7 +18,7 @@ from summary import Configuration
 
 from clever.errors import UserError
 from clever.results.records import read_records
-from clever.results.run_id import PIXELS, UNTRAINED
+from clever.results.run_id import PIXELS, UNTRAINED, setting
 
 PROTOCOL = "equivariance"
 METRIC = "relative_distance"
@@ -52,6 +52,9 @@ def read_curves(records: pd.DataFrame, metric: str = METRIC) -> dict[str, dict[L
         UserError: there is no record of the protocol.
     """
     chosen = records[(records["protocol"] == PROTOCOL) & (records["metric"] == metric)]
+    # The runs of an ablation's axis have a figure of their own, unless there is nothing else.
+    varied = chosen[["method", "augmentation"]].map(lambda name: setting(str(name)) is not None).any(axis=1)
+    chosen = chosen if chosen[~varied]["method"].eq(UNTRAINED).all() else chosen[~varied]
     if chosen.empty:
         raise UserError(f"no record of protocol {PROTOCOL} with the metric {metric}; add evaluations.{PROTOCOL}")
     found: dict[str, dict[Line, dict[float, list[float]]]] = {name: {} for name in OPERATIONS}
@@ -69,7 +72,8 @@ def draw(curves: Mapping[str, Mapping[Line, Curve]], floors: Mapping[Line, Curve
     """One row of panels per data set, backbone and training augmentation, one column per operation.
 
     A line is the mean over seeds and its band one standard deviation to either side: the whole vector of a baseline
-    and of the controls, IR and EF of methods that have them. 1 is the distance between two different images.
+    and of the controls, IR and EF of methods that have them. 1 is the distance between two different images. Every
+    panel has the scale of its trained networks; lines of controls and of interpolation may leave it at the top.
 
     Args:
         curves: from `read_curves`.
@@ -85,7 +89,7 @@ def draw(curves: Mapping[str, Mapping[Line, Curve]], floors: Mapping[Line, Curve
     width = 1.0 + 2.6 * len(curves)
     with style.house_style():
         figure = style.new_figure(width, 1.4 + 2.3 * len(blocks))
-        grid = figure.subplots(len(blocks), len(curves), sharex="col", sharey="row", squeeze=False)
+        grid = figure.subplots(len(blocks), len(curves), sharex="col", squeeze=False)
         for block, panels in zip(blocks, grid, strict=True):
             for axes, (operation, found) in zip(panels, curves.items(), strict=True):
                 for line in sorted(found, key=_line_rank):
@@ -98,8 +102,9 @@ def draw(curves: Mapping[str, Mapping[Line, Curve]], floors: Mapping[Line, Curve
                     axes.set_xticks(range(0, 361, 90))
                 axes.set_title(f"{block[1]} · {block[2]}" if axes is panels[0] else "")
                 axes.axhline(1.0, color=style.MUTED, linewidth=0.8, zorder=1)
+                shown = [line for line in found if _belongs(line, block, lines)]
+                axes.set_ylim(0.0, _top([found[line] for line in shown if not line.configuration.is_control]))
             panels[0].set_ylabel(f"relative distance\non {block[0]}")
-            panels[0].set_ylim(bottom=0.0)
         for axes, operation in zip(grid[-1], curves, strict=True):
             axes.set_xlabel(OPERATIONS[operation])
         title = f"Distance of features from those of the unchanged image ({_seeds(curves)})"
@@ -108,7 +113,8 @@ def draw(curves: Mapping[str, Mapping[Line, Curve]], floors: Mapping[Line, Curve
             handles=list(drawn.values()),
             loc="outside lower left",
             ncols=style.legend_columns(list(drawn), width),
-            title="1 is the distance between two different images. Bands: one standard deviation over seeds.",
+            title="1 is the distance between two different images. Bands: one standard deviation over seeds. "
+            "Each panel has the scale of its trained networks; controls may leave it.",
             title_fontsize=8,
             alignment="left",
         )
@@ -147,6 +153,12 @@ def _draw_line(axes: Axes, curve: Curve, line: Line, looks: Mapping[str, style.M
         places, means, color=look.colour, linestyle=dashes, linewidth=1.2 if row.is_control else 1.7, label=label
     )
     return drawn
+
+
+def _top(trained: Sequence[Curve]) -> float | None:
+    """Upper end of a panel's scale: somewhat above its trained networks; None if there is none."""
+    highest = max((float(np.mean(values)) for curve in trained for values in curve.values()), default=0.0)
+    return 1.15 * highest if highest > 0 else None
 
 
 def _draw_floor(axes: Axes, floors: Sequence[Curve]) -> Line2D:

@@ -8,7 +8,7 @@ from names import METRICS, PROTOCOLS
 
 MAIN_PROTOCOLS = ("linear", "knn", "logistic", "semi", "transfer", "latents")
 """The protocols that a study's main table shows, the first that it has."""
-MAIN_METRICS = ("top1", "mean_class", "mean_mse", "j_and_f", "box_ap", "r2_angle")
+MAIN_METRICS = ("top1", "mean_class", "mean_mse", "j_and_f", "box_ap", "r2_angle", "relative_distance")
 """The main metric of a protocol: the first of these that it has."""
 MAIN_PERTURBATIONS = ("orig", "views")
 
@@ -28,10 +28,10 @@ def metric_name(metric: str) -> str:
 
 
 def decimals(metric: str) -> int:
-    """How many decimals are shown: 1 of percent, 3 of fractions such as R², 4 of squared errors."""
+    """How many decimals are shown: 1 of percent, 3 of fractions such as R² and distances, 4 of squared errors."""
     if "mse" in metric:
         return 4
-    return 3 if metric.startswith(("r2_", "mrr", "hit_at_", "pre_")) else 1
+    return 3 if metric.startswith(("r2_", "mrr", "hit_at_", "pre_", "relative_")) else 1
 
 
 def lower_is_better(metric: str) -> bool:

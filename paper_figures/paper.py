@@ -135,8 +135,8 @@ FIGURES = (
     ),
     Item(
         "Figure 6–8, c",
-        "Unknown. Further attention maps or masks are likely.",
-        ("figure_attention", "figure_saliency"),
+        "Unknown. Further attention maps or masks, also of videos, are likely.",
+        ("figure_attention", "figure_saliency", "figure_video"),
     ),
 )
 

@@ -10,6 +10,12 @@ import numpy as np
 from clever.results.run_id import PIXELS
 
 
+def parameters_to_compare(runs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The number of parameters of every backbone if there are several; otherwise empty, and nothing is built."""
+    named = {(run.get("recipe") or {}).get("backbone_name") for run in runs}
+    return count_parameters(runs) if len(named - {None, PIXELS}) > 1 else {}
+
+
 def count_parameters(runs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """The number of parameters of every backbone of the runs, by building it from its recipe.
 

@@ -2,7 +2,7 @@
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
   const key = (row, column) => {
-    const cell = row.cells[column], text = cell.dataset.sort ?? cell.textContent.trim(), number = parseFloat(text);
+    const cell = row.cells[column], text = cell.textContent.trim(), number = parseFloat(text);
     return Number.isNaN(number) ? text : number;
   };
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));

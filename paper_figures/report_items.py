@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from compact_images import compact
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup, escape
@@ -27,6 +29,8 @@ LARGEST_SCALE = 1.3
 _REFERENCE = re.compile(r"^#(.+)$|url\(#([^()]+)\)")
 _PLAIN = re.compile(r"\d+(\.\d+)?")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_SAFE_STYLE = re.compile(r"[\w\s:;.,#%-]+")
+_ALONG = re.compile(r"translate\((-?\d+(?:\.\d+)?)(?: 0)?\)")
 _DETAILS = re.compile(r"<details><summary>([^<>]*)</summary>\s*")
 
 
@@ -77,8 +81,8 @@ def inline_svg(path: Path, title: str, caption: str, prefix: str) -> Markup:
     """The graphic as an element of the page, with a name and a description for those who cannot see it.
 
     Only ids that the graphic refers to are kept, as ``prefix`` and a number: a page may hold each id once. Style sheets
-    are confined to the graphic. Coordinates are rounded to hundredths of a point. Elements that do not draw,
-    handlers and references to anything outside the file are removed.
+    are confined to the graphic. Coordinates are rounded to hundredths of a point, and images are reduced. Elements that
+    do not draw, handlers and references to anything outside the file are removed.
 
     Raises:
         UserError: the file is missing or is not an SVG.
@@ -95,6 +99,7 @@ def inline_svg(path: Path, title: str, caption: str, prefix: str) -> Markup:
     short = {old: f"{prefix}-{place}" for place, old in enumerate(sorted(ids))}
     for element in root.iter():
         _rewrite(element, short, f"{prefix}-graphic")
+    _share_styles(root, f"{prefix}-graphic")
     width = _points(root)
     for size in ("width", "height"):
         root.attrib.pop(size, None)
@@ -107,7 +112,7 @@ def inline_svg(path: Path, title: str, caption: str, prefix: str) -> Markup:
         label.text = text
         root.insert(place, label)
     ElementTree.register_namespace("", SVG)
-    text = re.sub(r"\s*\n\s*", "\n", ElementTree.tostring(root, encoding="unicode"))
+    text = re.sub(r"\s*\n\s*", "\n", ElementTree.tostring(root, encoding="unicode")).replace(" />", "/>")
     # An element of HTML needs no namespace.
     return Markup(text.replace(f' xmlns="{SVG}"', "", 1))
 
@@ -140,7 +145,9 @@ def _rewrite(element: ElementTree.Element, ids: Mapping[str, str], scope: str) -
             if value[1:] in ids:
                 kept["href"] = f"#{ids[value[1:]]}"
             elif value.startswith("data:image/png;base64,"):
-                kept["href"] = value
+                kept["href"] = compact(value)
+                # A smaller image still fills its place.
+                kept["preserveAspectRatio"] = "none"
         elif key.startswith("{") or name.lower().startswith("on") or name == "version":
             continue
         elif name == "id":
@@ -151,6 +158,9 @@ def _rewrite(element: ElementTree.Element, ids: Mapping[str, str], scope: str) -
             # A reference to anything but an element of the same file is dropped with its attribute.
             if len(references) == value.count("url(") and set(references) <= set(ids):
                 kept[name] = _REFERENCE.sub(lambda match: f"url(#{ids[match[1] or match[2]]})", value)
+        elif name == "transform" and element.tag == f"{{{SVG}}}use" and (moved := _ALONG.fullmatch(value)):
+            # A letter of a line of text. Its units are a hundredth of the size of the text.
+            kept["x"] = f"{float(moved[1]):.1f}".removesuffix(".0")
         elif name in ("d", "x", "y", "points"):
             kept[name] = " ".join(_NUMBER.sub(_round, value).split())
         else:
@@ -161,6 +171,22 @@ def _rewrite(element: ElementTree.Element, ids: Mapping[str, str], scope: str) -
         element.text = None if foreign_rules else f"#{scope} {{{rules}}}"
     element.attrib.clear()
     element.attrib.update(kept)
+
+
+def _share_styles(root: ElementTree.Element, scope: str) -> None:
+    """Turn every style that several elements have into a class: styles are a quarter of a figure's text."""
+    counts = Counter(
+        style for element in root.iter() if (style := element.get("style")) and _SAFE_STYLE.fullmatch(style)
+    )
+    names = {style: f"s{place}" for place, (style, count) in enumerate(counts.most_common()) if count > 1}
+    for element in root.iter():
+        if (name := names.get(element.get("style", ""))) is not None:
+            del element.attrib["style"]
+            element.set("class", name)
+    if names:
+        sheet = ElementTree.Element(f"{{{SVG}}}style")
+        sheet.text = "".join(f"#{scope} .{name} {{{style}}}" for style, name in names.items())
+        root.insert(0, sheet)
 
 
 def _round(match: re.Match[str]) -> str:

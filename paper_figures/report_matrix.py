@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import measures
@@ -14,6 +14,8 @@ from names import PERTURBATIONS, PROTOCOLS, method_label, part_rank, perturbatio
 from summary import Configuration
 
 BEST_EPOCH = "†"
+MOST_COLUMNS = 40
+"""A wider table cannot be read. A protocol with more columns is shown by its main metric alone."""
 NOTHING = "–"
 
 
@@ -33,10 +35,9 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """One value as text; ``number`` is what it is sorted by, empty if nothing was measured."""
+    """One value as text."""
 
     text: str = NOTHING
-    number: str = ""
     delta: str = ""
     interval: str = ""
     is_best: bool = False
@@ -55,6 +56,11 @@ class MatrixRow:
     cells: tuple[MatrixCell, ...]
     is_control: bool
     is_unhealthy: bool
+
+    @property
+    def kind(self) -> str:
+        """The row's classes in the page."""
+        return " ".join(["control"] * self.is_control + ["unhealthy"] * self.is_unhealthy)
 
 
 @dataclass(frozen=True)
@@ -126,16 +132,30 @@ def main_matrices(
 def protocol_matrices(
     records: pd.DataFrame, epochs: Mapping[str, int], unhealthy: Iterable[str]
 ) -> list[tuple[str, list[Matrix]]]:
-    """(protocol, one table per data set) with every part, metric and perturbation that was measured."""
+    """(protocol, one table per data set) with every part, metric and perturbation that was measured.
+
+    A table of more than ``MOST_COLUMNS`` columns has those of the main metric and the last epoch alone.
+    """
     found = []
     for protocol in sorted(set(records["protocol"]), key=measures.protocol_rank):
         chosen = records[records["protocol"] == protocol]
-        tables = [
-            _matrix(str(data), rows, epochs, set(unhealthy), columns_of(rows), by_part=True)
-            for data, rows in chosen.groupby("data", sort=True)
-        ]
+        tables = []
+        for data, rows in chosen.groupby("data", sort=True):
+            columns = columns_of(rows)
+            shown = _readable(columns)
+            table = _matrix(str(data), rows, epochs, set(unhealthy), shown, by_part=True)
+            more = len(columns) - len(shown)
+            note = f"The main metric of the protocol; {more} further columns are in records.csv."
+            tables.append(replace(table, notes=(*table.notes, note)) if more else table)
         found.append((str(protocol), tables))
     return found
+
+
+def _readable(columns: Sequence[Column]) -> list[Column]:
+    if len(columns) <= MOST_COLUMNS:
+        return list(columns)
+    metric = measures.main_metric({column.metric for column in columns})
+    return [column for column in columns if column.metric == metric and column.is_plain]
 
 
 def protocol_name(protocol: str) -> str:
@@ -256,7 +276,7 @@ def _cell(groups: Mapping[tuple[str, ...], pd.DataFrame], place: _Place, column:
             interval = f"[{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
             delta += "*" if difference.verdict != "undecided" else ""
     is_best = mean == best and not place.configuration.is_control
-    return MatrixCell(f"{mean:.{digits}f}{spread}", repr(mean), delta, interval, is_best)
+    return MatrixCell(f"{mean:.{digits}f}{spread}", delta, interval, is_best)
 
 
 def _difference(groups: Mapping[tuple[str, ...], pd.DataFrame], place: _Place, column: Column) -> Difference | None:

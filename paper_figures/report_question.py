@@ -11,7 +11,7 @@ import pandas as pd
 from baseline_checks import over_untrained
 from claims import Numbers, gains, statements
 from names import PERTURBATIONS
-from parameter_counts import count_parameters
+from parameter_counts import parameters_to_compare
 from pooled_differences import Comparison, Pooled, judge, over_seeds, pool
 from report_matrix import Column, main_columns, protocol_name
 from verdicts import Finding, find
@@ -50,7 +50,7 @@ def claims_of(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> list[
     """The verdict on every statement, as the findings and the claims figure have it; none without a trained run."""
     if records[records["method"] != UNTRAINED].empty:
         return []
-    return find(statements(Numbers(records), count_parameters(runs)), unhealthy_runs(runs))
+    return find(statements(Numbers(records), parameters_to_compare(runs)), unhealthy_runs(runs))
 
 
 def answer(records: pd.DataFrame, findings: Sequence[Finding]) -> Answer:

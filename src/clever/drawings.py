@@ -221,6 +221,9 @@ DRAWINGS: dict[str, Drawing] = {
     "figure_saliency": Drawing(
         *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("saliency")}, shows="saliency"
     ),
+    "figure_video": Drawing(
+        *_FIGURE, (), published=False, uncommitted={"pictures": pictures_of("video")}, shows="video"
+    ),
     "figure_gallery": Drawing(
         *_FIGURE, (), published=False, uncommitted={"store": _first_store}, options={"views": _views}
     ),

@@ -1,7 +1,8 @@
 """Which code counts for a job: the files whose change makes its result outdated.
 
-The workflow lists these files as inputs of its rules, and ``run.json`` holds a digest of those that trained the run.
-They are computed (see ``clever.code_closure``); only the entries and the borders are declared here.
+The workflow writes their sums into one input of each job (``clever.code_sums``), and ``run.json`` holds a digest of
+those that trained the run. They are computed (see ``clever.code_closure``); only the entries and the borders are
+declared here.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clever.code_sums import code_sums
 from clever.config import Study, parse_study
 from clever.crosschecks import refuse_for_stores
 from clever.crosschecks.missing_data import folder_faults, missing_data
@@ -21,6 +22,8 @@ from clever.study_file import read_study
 
 RESULTS = Path("results")
 """Folder of all studies' results, in the working folder."""
+CODE_SUMS = Path(".snakemake", "clever")
+"""Folder of the files that stand for the source files of jobs. They are written by every plan."""
 DRY_RUN = frozenset({"-n", "--dry-run", "--dryrun"})
 """Snakemake's options for a plan."""
 
@@ -57,6 +60,21 @@ class Setup:
             return {name: [f"<results>/{file}" for file in files] for name, files in found.items()}
         here = RESULTS / self.study.study
         return {name: [str(here / file) for file in files if (here / file).is_file()] for name, files in found.items()}
+
+    def code(self, job: str, files: Iterable[Path]) -> str:
+        """The input that represents the source files of a kind of job: it changes when one of them does.
+
+        Args:
+            job: a name for the kind of job, unique in the study.
+            files: its source files (see ``clever.job_code``).
+
+        Raises:
+            SystemExit: the file cannot be written.
+        """
+        try:
+            return code_sums(CODE_SUMS / self.study.study / f"{job}.sha256", tuple(sorted(files)))
+        except UserError as error:
+            sys.exit(f"error: {error}")
 
     def recipe(self, run: str) -> RunRecipe:
         """The recipe of one run.

@@ -111,6 +111,11 @@ def test_panels_show_parts_baseline_and_controls(records: Path) -> None:
     assert dict(map(tuple, floor.tolist()))[135.0] == pytest.approx(0.04)
     assert dict(map(tuple, floor.tolist()))[180.0] == 0.0
     assert "2 seeds" in str(figure.get_suptitle())
+    # Each panel has the scale of its trained networks: raw pixels, which move farthest, leave it.
+    highest = max(np.asarray(drawn[name].get_ydata()).max() for name in expected if not name.startswith("control"))
+    assert rotation.get_ylim() == pytest.approx((0.0, 1.15 * highest))
+    assert crop.get_ylim() == pytest.approx((0.0, 1.15 * 0.3))
+    assert np.asarray(drawn["control: raw pixels"].get_ydata()).max() > 1.15 * highest
 
 
 def test_the_figure_is_the_same_twice_and_its_names_are_the_protocol_s(records: Path, tmp_path: Path) -> None:

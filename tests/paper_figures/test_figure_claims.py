@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import figure_claims
@@ -13,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from pooled_differences import NOT_MEASURED, ONE_SEED, SUPPORTED, Comparison
+from pooled_differences import ONE_SEED, SUPPORTED, Comparison
 from scipy import stats
 from style import INK, METHOD_MARKS, MUTED
 from synthetic_study import MakeStudy
@@ -72,12 +71,14 @@ def test_each_row_holds_mean_interval_comparisons_and_what_is_published() -> Non
 
 def test_each_row_says_its_statement_and_verdict() -> None:
     points, r2 = make_figure().axes
-    assert [label.get_text() for label in points.get_yticklabels()] == [
-        "a: top-1 is higher",
-        "b: top-1 is higher elsewhere",
-    ]
-    assert [text.get_text() for text in points.texts] == [SUPPORTED, NOT_MEASURED]
+    assert [label.get_text() for label in points.get_yticklabels()] == ["a: top-1 is higher"]
+    assert [text.get_text() for text in points.texts] == [SUPPORTED]
     assert [text.get_text() for text in r2.texts] == [ONE_SEED]
+
+
+def test_statements_that_were_not_measured_have_no_row() -> None:
+    figure = make_figure()
+    assert figure.axes[0].get_title(loc="left") == "Not measured by this study: b"
 
 
 @pytest.mark.parametrize(("place", "margin"), [(0, MARGIN_POINTS), (1, MARGIN_R2)])
@@ -102,4 +103,16 @@ def test_nothing_measured_is_drawn_empty() -> None:
     figure = figure_claims.draw(find([Statement("a", "a", "top-1 is higher", ())], []), {}, "made_up")
     [axes] = figure.axes
     assert places(axes, INK, "o") == []
-    assert math.isclose(sum(axes.get_ylim()), 0.2)
+    assert not axes.axison
+
+
+def test_many_methods_share_one_mark() -> None:
+    """The legend would be longer than the figure."""
+    gains = tuple(compared(f"method{number}+clever − method{number}", {0: float(number)}) for number in range(30))
+    figure = figure_claims.draw(find([Statement("a", "a", "top-1 is higher", gains)], []), {}, "made_up")
+    [axes], [legend] = figure.axes, figure.legends
+    drawn = places(axes, figure_claims.ANY_METHOD.colour, figure_claims.ANY_METHOD.marker)
+    assert drawn == [(float(number), 0.2) for number in range(30)]
+    assert "each of 30 methods, one comparison" in [text.get_text() for text in legend.get_texts()]
+    figure.draw_without_rendering()
+    assert axes.get_window_extent().height > 0.2 * figure.bbox.height

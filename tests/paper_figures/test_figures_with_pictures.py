@@ -8,6 +8,7 @@ from typing import Any
 
 import figure_attention
 import figure_saliency
+import figure_video
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -35,6 +36,13 @@ def bundle(folder: Path, protocol: str, run: str, parts: tuple[str, ...] = ("ALL
                 for method in ("tokencut", "lost"):
                     arrays[f"{place}/{part}/{method}"] = draw.random((9, 12)) > 0.5
                     facts["iou"][f"{place}/{part}/{method}"] = 10.0 * place + len(part)
+        elif protocol == "video":
+            facts["frames"] = facts.get("frames", {}) | {str(place): [1, 4]}
+            for number in (1, 4):
+                arrays[f"{place}/{number}/image"] = draw.integers(0, 256, (9, 12, 3)).astype(np.uint8)
+                for kind in ("truth", *parts):
+                    arrays[f"{place}/{number}/{kind}"] = draw.integers(0, 3, (9, 12)).astype(np.uint8)
+            facts["j_and_f"] = facts.get("j_and_f", {}) | {f"{place}/{p}": 10.0 * place + len(p) for p in parts}
         else:
             for view in VIEWS:
                 arrays[f"{place}/{view}/image"] = draw.integers(0, 256, (12, 12, 3)).astype(np.uint8)
@@ -97,6 +105,7 @@ def test_pictures_do_not_overlap_and_are_inside(tmp_path: Path, runs: list[str])
     for module, protocol, more in (
         (figure_attention, "attention", (2,)),
         (figure_saliency, "saliency", ("tokencut", 2)),
+        (figure_video, "video", (2, 4)),
     ):
         shown, name = of_one_augmentation(read_shown([bundle(tmp_path, protocol, run) for run in runs]))
         figure = module.draw(shown, name, *more)
@@ -134,7 +143,25 @@ def test_saliency_shows_masks_side_by_side_with_their_iou(tmp_path: Path, runs: 
     ]
 
 
-@pytest.mark.parametrize("module", [figure_attention, figure_saliency])
+def test_videos_show_the_truth_and_then_each_method_and_part(tmp_path: Path, runs: list[str]) -> None:
+    paths = [bundle(tmp_path, "video", run, ("ALL", "IR") if "+" in run else ("ALL",)) for run in runs[3:]]
+    shown, name = of_one_augmentation(read_shown(paths), "caug")
+    figure = figure_video.draw(shown, name, 2, 4)
+    assert [line.label for line in figure_video.lines(shown)] == ["dino", "dino+clever, ALL", "dino+clever, IR"]
+    drawn = images(figure)
+    assert len(drawn) == 2 * 2 * (1 + 3)
+    # The last row: the second sequence, IR of the method, over the frames of the first run.
+    for place, number in ((-2, 1), (-1, 4)):
+        frame, objects = shown[0].pictures.arrays[f"1/{number}/image"], shown[1].pictures.arrays[f"1/{number}/IR"]
+        pixels = np.asarray(drawn[place].images[0].get_array())
+        grey = np.broadcast_to(frame.mean(axis=2, keepdims=True), frame.shape)
+        assert np.allclose(pixels[objects == 0], grey[objects == 0], atol=0.5)
+        assert np.allclose(pixels[objects == 2], 0.4 * grey[objects == 2] + 0.6 * np.array([0, 0x72, 0xB2]), atol=1)
+    assert "resnet18, J&F 12" in texts(figure)[-1]
+    assert "p1, frames 2, 5" in texts(figure)
+
+
+@pytest.mark.parametrize("module", [figure_attention, figure_saliency, figure_video])
 def test_redrawn_it_is_the_same_to_the_byte(tmp_path: Path, runs: list[str], module: ModuleType) -> None:
     paths = [bundle(tmp_path, module.__name__.removeprefix("figure_"), run) for run in runs[:2]]
     outputs = [tmp_path / f"{name}{suffix}" for name in ("one", "two") for suffix in SUFFIXES]
@@ -143,7 +170,7 @@ def test_redrawn_it_is_the_same_to_the_byte(tmp_path: Path, runs: list[str], mod
     assert [path.read_bytes() for path in outputs[:3]] == [path.read_bytes() for path in outputs[3:]]
 
 
-@pytest.mark.parametrize("module", [figure_attention, figure_saliency])
+@pytest.mark.parametrize("module", [figure_attention, figure_saliency, figure_video])
 def test_without_pictures_the_figure_says_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], module: ModuleType
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 import report_question
 from markupsafe import Markup
 from report_compute import compute_facts
-from report_items import markdown_to_html
+from report_items import inline_svg, markdown_to_html
 from report_matrix import main_columns, main_matrices
 from report_runs import recipes_of
 from synthetic_study import SCRIPTS, MakeStudy
@@ -193,3 +193,18 @@ def test_a_comparison_that_is_left_out_is_named(make_study: MakeStudy) -> None:
     assert (
         "Left out because a seed is missing: simsiam+clever − simsiam (resnet10t, baug); simsiam+clever" in found.basis
     )
+
+
+def test_a_style_that_elements_share_is_said_once(tmp_path: Path) -> None:
+    """Confined to its graphic; a style that could end its rule stays where it is."""
+    dull, sly = "fill: #d55e00; stroke-width: 0.4", "fill: red} body {display: none"
+    path = tmp_path / "figure_x.svg"
+    shapes = "".join(f'<path d="M 0 {place}" style="{style}"/>' for style in (dull, sly) for place in range(3))
+    lone = '<path d="M 9 9" style="fill: blue"/>'
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{shapes}{lone}</svg>')
+    text = inline_svg(path, "X", "", "g4")
+    assert text.count(dull) == 1
+    assert "#g4-graphic .s0 {fill: #d55e00; stroke-width: 0.4}" in text
+    assert text.count('class="s0"') == 3
+    assert 'style="fill: blue"' in text
+    assert f'style="{sly}"' in text

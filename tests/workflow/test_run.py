@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -120,11 +121,13 @@ def test_an_edit_of_the_code_reruns_what_depends_on_it(
 
 @pytest.mark.usefixtures("finished")
 def test_the_graph_lists_the_code_that_counts(project: Path, snakemake: Snakemake) -> None:
-    """Every job's Python inputs, as Snakemake lists them, are those of ``clever.job_code``."""
+    """Every job's input with the sums of its Python files lists those of ``clever.job_code``."""
     listed = snakemake("--detailed-summary", "--configfile", "mini.yaml")
     assert listed.returncode == 0, listed.stdout
     rows = [line.split("\t") for line in listed.stdout.splitlines() if line.startswith("results/mini/")]
-    found = {row[0].removeprefix("results/mini/"): {f for f in row[4].split(",") if f.endswith(".py")} for row in rows}
+    sums = {
+        row[0].removeprefix("results/mini/"): [f for f in row[4].split(",") if f.endswith(".sha256")] for row in rows
+    }
     scripts = project / "paper_figures"
     expected = {
         "data/digits/store.json": preparation_code("digits", project / "src"),
@@ -136,7 +139,30 @@ def test_the_graph_lists_the_code_that_counts(project: Path, snakemake: Snakemak
         "paper/report.html": drawing_code(scripts / "report.py", project / "src"),
     }
     for output, files in expected.items():
-        assert found[output] == {str(file.relative_to(project)) for file in files}, output
+        (file,) = sums[output]
+        found = dict(line.split("  ")[::-1] for line in (project / file).read_text(encoding="utf-8").splitlines())
+        digests = {str(f.relative_to(project)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+        assert found == digests, output
+
+
+def test_results_without_snakemakes_notes_follow_the_times_of_the_code(
+    finished: Path, project: Path, snakemake: Snakemake, tmp_path: Path
+) -> None:
+    """As in a fresh clone into which results were copied."""
+    notes = project / ".snakemake"
+    notes.rename(tmp_path / "notes")
+    last = max(path.stat().st_mtime for path in finished.rglob("*"))
+    module = project / "src/clever/equivariance/ddcl.py"
+    times = module.stat()
+    try:
+        assert plan(snakemake, "--rerun-triggers", "mtime") == {}
+        os.utime(module, (last + 1, last + 1))
+        expected = {"pretrain": 1, "evaluate": 1} | LATER
+        assert plan(snakemake, "--rerun-triggers", "mtime") == expected
+    finally:
+        os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
+        shutil.rmtree(notes)
+        (tmp_path / "notes").rename(notes)
 
 
 def test_a_folder_that_has_moved_is_not_prepared_again(project: Path, snakemake: Snakemake, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from clever.job_code import preparation_code
 
 rule prepare:
     input:
-        code=lambda wildcards: preparation_code(study.data[wildcards.data].source, package.parent),
+        code=lambda wildcards: setup.code(
+            f"prepare/{study.data[wildcards.data].source}",
+            preparation_code(study.data[wildcards.data].source, package.parent),
+        ),
     output:
         store="<results>/data/{data}/store.json",
     log:

@@ -19,12 +19,13 @@ if protocols:
             others=[f"<results>/data/{name}/store.json" for name in study.evaluation_data()],
             # Lists of the images that keep their labels.
             lists=[file for options in protocols.values() for file in options.listed_files() if Path(file).exists()],
-            code=sorted(
+            code=setup.code(
+                "evaluate",
                 {
                     file
                     for protocol in protocols
                     for file in evaluation_code(protocol.partition("+")[0], package.parent)
-                }
+                },
             ),
         output:
             [f"<results>/evaluations/{run_id}/{protocol}.json" for protocol in protocols],

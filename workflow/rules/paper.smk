@@ -22,7 +22,7 @@ for item, drawing in DRAWINGS.items():
             templates=sorted(file for name in drawing.templates for file in figures.glob(name)),
             captions=[captions / f"{name}.rst" for name in contained_items(study)] if drawing.embeds else [],
             published=published if drawing.published else [],
-            code=drawing_code(figures / f"{item}.py", package.parent),
+            code=setup.code(f"draw/{item}", drawing_code(figures / f"{item}.py", package.parent)),
         output:
             report(
                 multiext(f"<results>/paper/{item}", *drawing.suffixes),

@@ -10,6 +10,14 @@ method_names = {
     if recipe.method is not None
 }
 
+training_sums = {
+    (baseline, equivariance): setup.code(
+        f"pretrain/{baseline}+{equivariance}" if baseline else "pretrain/control",
+        training_code(baseline, equivariance, package.parent),
+    )
+    for baseline, equivariance in {(None, None), *method_names.values()}
+}
+
 # A run that starts from a file, or from earlier runs, waits for the job that writes it, and runs again when it has changed.
 earlier_files = {run: recipe.earlier_files for run, recipe in setup.recipes.items()}
 
@@ -18,7 +26,7 @@ rule pretrain:
     input:
         store="<results>/data/{data}/store.json",
         earlier=lambda wildcards: earlier_files.get(run_id.format(**wildcards), []),
-        code=lambda wildcards: training_code(*method_names.get(wildcards.method, (None, None)), package.parent),
+        code=lambda wildcards: training_sums[method_names.get(wildcards.method, (None, None))],
     output:
         backbone=f"<results>/runs/{run_id}/backbone.safetensors",
         description=f"<results>/runs/{run_id}/run.json",

@@ -51,7 +51,7 @@ else:
             ],
             descriptions=[f"<results>/runs/{run}/run.json" for run in setup.recipes],
             metrics=[f"<results>/runs/{run}/metrics.csv" for run in setup.recipes],
-            code=collection_code(package.parent),
+            code=setup.code("collect", collection_code(package.parent)),
         output:
             records="<results>/records.csv",
             curves="<results>/curves.csv",

@@ -73,7 +73,7 @@ PROTOCOLS: dict[str, Protocol[Any]] = {
         packages=("imagecorruptions",),
     ),
     "saliency": Protocol(saliency.SaliencyOptions, saliency.evaluate, needs_map=True, pictures=True),
-    "video": Protocol(video.VideoOptions, video.evaluate, needs_map=True),
+    "video": Protocol(video.VideoOptions, video.evaluate, needs_map=True, pictures=True),
     "attention": Protocol(
         attention.AttentionOptions,
         attention.evaluate,

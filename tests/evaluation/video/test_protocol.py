@@ -13,7 +13,9 @@ from torch import Tensor
 
 from clever.backbones import Backbone
 from clever.errors import UserError
+from clever.evaluation.video.pictures import keep
 from clever.evaluation.video.protocol import VideoOptions, evaluate
+from clever.evaluation.video.scores import score_sequence
 
 from ..subjects import by_axes, subject_of
 from ..toys import coloured
@@ -54,6 +56,31 @@ def test_a_moving_square_is_followed_by_the_part_that_sees_it(tmp_path: Path) ->
     assert found["IR", "orig", "j_and_f"] > 90
     assert found["EF", "orig", "j_and_f"] < 60
     assert {record.n for record in records} == {1}  # objects
+    facts, pictures = subject.picture_facts, subject.pictures
+    assert facts["photographs"] == ["square"]
+    assert facts["frames"] == {"0": [1, 2, 3, 4]}
+    assert facts["j_and_f"]["0/IR"] == pytest.approx(found["IR", "orig", "j_and_f"], abs=0.01)
+    assert len(pictures) == 4 * (2 + 3)
+    for number in facts["frames"]["0"]:
+        truth = np.zeros((64, 128), np.uint8)
+        truth[16:48, 16 + 8 * number : 48 + 8 * number] = 1
+        assert np.array_equal(pictures[f"0/{number}/truth"], truth)
+        # The red square is where the mask is.
+        assert (pictures[f"0/{number}/image"][truth > 0, 0] > 150).mean() > 0.95
+        assert (pictures[f"0/{number}/IR"] == truth).mean() > 0.95
+
+
+def test_pictures_of_the_first_sequences_are_kept_small(tmp_path: Path) -> None:
+    subject = subject_of(Colours(), coloured(tmp_path / "toys", classes=2))
+    images = [np.full((90, 300, 3), number, np.uint8) for number in range(3)]
+    objects = [np.full((90, 300), 1, np.uint8)] * 3
+    for name in "abc":
+        keep(subject, name, images, objects, {"ALL": (objects, score_sequence(name, objects, objects))})
+    assert subject.picture_facts["photographs"] == ["a", "b"]
+    assert subject.picture_facts["frames"] == {"0": [1], "1": [1]}  # the only frame that is scored
+    assert subject.picture_facts["j_and_f"] == {"0/ALL": 100.0, "1/ALL": 100.0}
+    assert {array.shape[:2] for array in subject.pictures.values()} == {(43, 144)}
+    assert (subject.pictures["1/1/image"] == 1).all()
 
 
 def test_a_mislaid_set_is_told_and_frames_may_be_left_out(tmp_path: Path) -> None:

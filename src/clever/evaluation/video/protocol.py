@@ -46,13 +46,15 @@ class VideoOptions(ExternalOptions):
 def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
     """Follow the objects of every sequence by the patches of the last map, whole and for either part of it.
 
-    Records in percent, means over objects: ``j_and_f``, and mean, recall and decay of J and F.
+    Records in percent, means over objects: ``j_and_f``, and mean, recall and decay of J and F. The pictures of
+    sequence number i are ``i/<frame>/image``, ``i/<frame>/truth`` and ``i/<frame>/<part>``.
 
     Raises:
         UserError: the data set or a part of it is missing, or the backbone has no map.
     """
     # scipy's image functions, not needed to read a study
     from clever.evaluation.video.davis import find_sequences
+    from clever.evaluation.video.pictures import keep
     from clever.evaluation.video.propagation import PropagationSettings, segment
     from clever.evaluation.video.scores import ObjectScore, score_sequence, summary
 
@@ -66,6 +68,7 @@ def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
     pace = Pace("video", len(sequences), "sequences")
     for number, sequence in enumerate(sequences, start=1):
         images, objects = (each[: options.longest] for each in (sequence.images(), sequence.objects()))
+        made = {}
         for part, columns in parts.items():
 
             def features(frame: Tensor, columns: Selection = columns) -> Tensor:
@@ -74,7 +77,9 @@ def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
             found = list(
                 segment(images, objects[0], features, settings, mean=store.mean, std=store.std, device=subject.device)
             )
-            scores[part] += score_sequence(sequence.name, found, objects)
+            made[part] = found, score_sequence(sequence.name, found, objects)
+            scores[part] += made[part][1]
+        keep(subject, sequence.name, images, objects, made)
         pace.reached(number)
     return [
         subject.record(protocol="video", part=part, perturbation="orig", metric=metric, value=value, n=len(each))
