@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib
+import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -65,14 +66,8 @@ def marks(methods: Iterable[str]) -> dict[str, Mark]:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Draw with our settings; the caller's settings are restored afterwards."""
-    settings: dict[Any, Any] = {
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "lines.solid_capstyle": "round",
-        "patch.edgecolor": "white",
-        "patch.force_edgecolor": True,
-        "xtick.bottom": False,
-        "ytick.left": False,
+    settings = {
+        **sns.axes_style("whitegrid"),
         "font.family": "DejaVu Sans",  # ships with matplotlib, so a figure is the same on every machine
         "font.size": 9.0,
         "axes.titlesize": 9.5,
