@@ -66,9 +66,11 @@ def describe(name: str, options: Mapping[str, Any]) -> Description:
 
     method = parse(MethodOptions, options, f"methods.{name}")
     objective = build_objective(method, WIDTH, parameter_space(AugmentationOptions()))
+    map_widths = [1] * (1 + max((*objective.feature_maps, *objective.add_on.feature_maps), default=-1))
     with torch.device("meta"):
+        objective.prepare(map_widths=map_widths)
         heads = objective.make_heads()
-        layers = objective.add_on.make_layers([1] * (1 + max(objective.add_on.feature_maps, default=-1)))
+        layers = objective.add_on.make_layers(map_widths)
     split = objective.split
     shares = {"ALL": 1.0} if split is None else {"IR": split.ir_dim / WIDTH, "EF": split.ef_dim / WIDTH}
     first = next(iter(objective.parts))

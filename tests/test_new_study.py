@@ -91,7 +91,9 @@ def test_the_study_is_valid_and_fits_the_folder(
 
 def test_the_committed_example_is_what_it_writes() -> None:
     file = Path(__file__).parents[1] / "workflow" / "studies" / "own_images.yaml"
-    written = study_text(Folder(Path("photos"), 600, 200, 20, 215), "cpu", "photos", "workflow/studies/own_images.yaml")
+    written = study_text(
+        Folder(Path("photos"), 600, 200, 20, 215), "cpu", "own_images", "workflow/studies/own_images.yaml"
+    )
     assert file.read_text(encoding="utf-8") == written
 
 

@@ -36,10 +36,24 @@ is not measured.
 EPOCHS = {"cpu": (5, 200), "gpu": (50, 800)}
 """Fewest and most epochs."""
 
-NEED_LABELS = tuple(name for name, protocol in PROTOCOLS.items() if protocol.needs_labels and name != "transfer")
-"""Protocols that need the labels of the pre-training images; ``transfer`` needs those of another data set."""
+NEED_LABELS = tuple(
+    name
+    for name, protocol in PROTOCOLS.items()
+    if protocol.needs_labels and not protocol.needs_earlier and name != "transfer"
+)
+"""Protocols that need the labels of the pre-training images; ``transfer`` needs those of another data set. Protocols of
+a chain of runs are left out: a new study has none."""
 
 Device = Literal["cpu", "gpu"]
+
+COST = {
+    "cpu": "# Cost: two minutes of a CPU core a run, measured with 600 images and the settings below.",
+    "gpu": "# Cost: not measured on a GPU; estimated at tens of minutes a run.",
+}
+EXPECTED = (
+    "# Expected: on unchanged images every method is above the untrained network. One that is not has learned too",
+    "# little: train for more epochs.",
+)
 
 
 @dataclass(frozen=True)
@@ -158,6 +172,9 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
         f"#   snakemake --cores all --configfile {one_line(file)}",
         "#",
         "# Every value may be changed; `clever check` says what does not fit together. More: docs/own_images.md.",
+        "#",
+        COST[device],
+        *(EXPECTED if labelled and folder.test else ()),
         f"study: {name}",
         "",
         "data:",

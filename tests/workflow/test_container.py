@@ -20,7 +20,9 @@ def arguments(name: str) -> list[list[str]]:
 
 
 def test_the_base_is_one_version_of_the_python_that_conda_gets() -> None:
-    ((base,),) = arguments("FROM")
+    ((stated,),) = arguments("ARG")
+    assert arguments("FROM") == [["${BASE}"]]
+    base = stated.removeprefix("BASE=")
     version = re.fullmatch(r"docker\.io/library/python:(\d+\.\d+)\.\d+-slim-[a-z]+", base)
     assert version, f"{base} is not one version"
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
@@ -29,7 +31,8 @@ def test_the_base_is_one_version_of_the_python_that_conda_gets() -> None:
 
 def test_versions_come_from_the_lock_alone() -> None:
     installs = [words for words in arguments("RUN") if "install" in words]
-    assert [words[-2:] for words in installs] == [["--requirement", "requirements.lock"], ["--editable", "."]]
+    assert [words[-2:] for words in installs] == [["--requirement", "requirements.hashes"], ["--editable", "."]]
+    assert "--require-hashes" in installs[0]
     # The package brings nothing along that the lock does not hold.
     assert {"--no-deps", "--no-build-isolation"} <= set(installs[1])
 
@@ -37,13 +40,13 @@ def test_versions_come_from_the_lock_alone() -> None:
 def test_it_names_no_place_and_holds_no_secret() -> None:
     text = (ROOT / "Containerfile").read_text(encoding="utf-8")
     assert not re.search(r"https?:|index-url|--find-links|==", text)
-    assert {words[0] for words in instructions()} <= {"FROM", "WORKDIR", "COPY", "RUN", "CMD"}
+    assert {words[0] for words in instructions()} <= {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "CMD"}
 
 
 def test_it_holds_what_the_workflow_needs_and_nothing_unversioned() -> None:
     copied = {source.removeprefix("./") for words in arguments("COPY") for source in words[:-1]}
     # The tests of the workflow run in a folder of exactly these parts.
-    assert copied == {*PARTS, "requirements.lock", "pyproject.toml", "README.md", "LICENSE"}
+    assert copied == {*PARTS, "requirements.lock", "requirements.hashes", "pyproject.toml", "README.md", "LICENSE"}
     assert all((ROOT / name).exists() for name in copied)
     # What pip reads when it installs the package.
     assert copied >= {"pyproject.toml", "src"}
