@@ -118,8 +118,8 @@ STUDIES = (
     Committed(
         "matrix_cpu",
         "2",
-        "40 minutes on 2 cores",
-        "1 GB",
+        "84 minutes of processor time, at least 42 minutes on 2 cores",
+        "1.2 GB",
         (
             Claim("SimCLR on digits, unchanged images", "simclr", "orig"),
             Claim("SimCLR+CLeVER on digits, rotated images", "simclr+clever", "cj_rot"),
