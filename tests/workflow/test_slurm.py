@@ -264,7 +264,7 @@ def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(projec
     )
     try:
         metrics = results / "cluster" / "runs" / LONG_RUN / "state" / "metrics.csv"
-        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 2, "two epochs of the long run", 300)
+        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 2, "two epochs of the long run", 900)
         # Somebody more important wants the GPU.
         cluster.call("sbatch", "--partition=urgent", "--gpus=1", "--output=/dev/null", "--wrap=true")
         finish(start("here", "--cores", "1"), "here")
@@ -293,7 +293,7 @@ def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(projec
 
 
 def test_a_run_that_hits_its_time_limit_has_saved_its_state_and_goes_on_from_there(limited: Limited) -> None:
-    wait_for((limited.folder / "status").exists, "the time limit", 180)
+    wait_for((limited.folder / "status").exists, "the time limit", 600)
     log = (limited.folder / "log").read_text()
     # The shell has seen the trainer's own status: the warning has reached the one, and not ended the other.
     assert (limited.folder / "status").read_text() == "75\n", log
@@ -302,7 +302,7 @@ def test_a_run_that_hits_its_time_limit_has_saved_its_state_and_goes_on_from_the
         again = subprocess.Popen(limited.command, env=limited.environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         resumed = f"resumes at step {step} of "
-        wait_for(lambda: resumed in (limited.folder / "again").read_text(), "the second start", 120)
+        wait_for(lambda: resumed in (limited.folder / "again").read_text(), "the second start", 600)
     finally:
         again.send_signal(signal.SIGTERM)
     assert again.wait(timeout=60) == 75
