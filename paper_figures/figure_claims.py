@@ -28,7 +28,7 @@ AXIS_LABELS = {
     SHARE: "difference in relative distance (g1, g2), relative error (g3) or CKA (g4)",
 }
 MOST_NAMED = 10
-"""With more methods than this, all comparisons look the same: so many colours and markers cannot be told apart."""
+"""With more methods than this, all comparisons look the same: nobody distinguishes so many colours and markers."""
 ANY_METHOD = style.Mark("#0072B2", "o")
 LABEL_WIDTH = 52
 """Characters per line of a statement."""

@@ -52,7 +52,7 @@ def read_curves(records: pd.DataFrame, metric: str = METRIC) -> dict[str, dict[L
         UserError: there is no record of the protocol.
     """
     chosen = records[(records["protocol"] == PROTOCOL) & (records["metric"] == metric)]
-    # The runs of an ablation's axis have a figure of their own, unless there is nothing else.
+    # The runs of an ablation's axis have a separate figure, unless there is nothing else.
     varied = chosen[["method", "augmentation"]].map(lambda name: setting(str(name)) is not None).any(axis=1)
     chosen = chosen if chosen[~varied]["method"].eq(UNTRAINED).all() else chosen[~varied]
     if chosen.empty:

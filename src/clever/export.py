@@ -17,9 +17,9 @@ from typing import Any
 from clever.backbones import Backbone, load_backbone, read_description
 from clever.data.verification import file_sha256
 from clever.errors import UserError
-from clever.files import describe_failure, expanded, write_json, write_text
-from clever.locks import unique_tag
+from clever.files import expanded, write_json, write_text
 from clever.model_card import Numbers, model_card, numbers_of
+from clever.new_folder import new_folder, require_new_folder
 from clever.pretrained import EXPORT_DESCRIPTION, EXPORT_FORMAT, Source, find
 from clever.sealed import sealed
 
@@ -75,32 +75,9 @@ def export_run(
         raise UserError(f"{run_folder}: is an export itself; give the folder of the run")
     numbers = _numbers(source, expanded(run_folder), None if records is None else expanded(records))
     backbone = load_backbone(source.options, source.weights)
-    partial = target.with_name(f".{target.name}.{unique_tag()}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(target) as partial:
         by_timm, difference = _write(source, backbone, partial, numbers, licence, onnx)
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
-    except OSError as error:
-        raise UserError(f"{target}: could not be written ({describe_failure(error)}); nothing is left") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Export(target, by_timm, difference)
-
-
-def require_new_folder(target: Path) -> None:
-    """Require that a folder to write does not exist yet, or is empty.
-
-    Raises:
-        UserError: it is a file, has content, or cannot be listed.
-    """
-    try:
-        free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
-    except OSError as error:
-        raise UserError(f"{target}: cannot be listed ({describe_failure(error)})") from error
-    if not free:
-        raise UserError(f"{target}: exists and is not an empty folder; name another folder, or delete it")
 
 
 def _write(

@@ -25,7 +25,7 @@ float64 form, a few training steps, and a rehearsal on a pretended GPU.
 """
 
 _LEFT_OUT = """\
-## Not methods of their own
+## Not separate methods
 
 MCL's stages are a chain of runs of any baseline ([studies](studies.md)). Core-tuning is an option of the protocols
 `semi` and `transfer` ([protocols](protocols.md)).

@@ -90,7 +90,7 @@ def mix(
     """Features, then hard negatives, then hard positives, 3N in all.
 
     A hard negative is a (partner) + (1 - a) (image). A hard positive is b p + (1 - b) n, with p the least similar other
-    image of the class and n the most similar one of another class; the image itself stands in where there is none.
+    image of the class and n the most similar one of another class; the image itself where there is none.
 
     Args:
         features: float32 [N, D].

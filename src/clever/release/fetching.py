@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import zipfile
 from pathlib import Path
 
 from clever.errors import UserError
-from clever.export import require_new_folder
-from clever.files import describe_failure, expanded
-from clever.locks import unique_tag
+from clever.files import expanded
+from clever.new_folder import new_folder, require_new_folder
 from clever.release.download import Place
 from clever.release.manifest import MANIFEST, Asset, Manifest, parse_manifest
 
@@ -57,20 +55,11 @@ def fetch(name: str, place: str, to: str | Path | None = None) -> Path:
     asset = read_manifest(place).asset(name, release.where(MANIFEST))
     target = expanded(asset.name if to is None else to)
     require_new_folder(target)
-    partial = target.with_name(f".{target.name}.{unique_tag()}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(target) as partial:
         archive = partial / "archive"
         _download(release, asset, archive)
         _unpack(archive, partial, release.where(asset.file))
         archive.unlink()
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
-    except OSError as error:
-        raise UserError(f"{target}: could not be written ({describe_failure(error)}); nothing is left") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 

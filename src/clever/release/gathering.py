@@ -10,9 +10,9 @@ from pathlib import Path
 
 from clever.data.verification import file_sha256
 from clever.errors import UserError
-from clever.export import export_run, require_new_folder
-from clever.files import describe_failure, expanded, write_json
-from clever.locks import unique_tag
+from clever.export import export_run
+from clever.files import expanded, write_json
+from clever.new_folder import new_folder, require_new_folder
 from clever.options import WHOLE_LIMIT, nearest
 from clever.release.manifest import FORMAT, MANIFEST, Asset, Manifest
 from clever.results.run_description import read_run
@@ -42,9 +42,7 @@ def gather(
     folder, target = expanded(results), expanded(to)
     require_new_folder(target)
     chosen = _chosen(folder, runs)
-    partial = target.with_name(f".{target.name}.{unique_tag()}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(target) as partial:
         assets = [_pack(chosen[run], partial, licence) for run in sorted(chosen)]
         manifest = Manifest(
             format=FORMAT,
@@ -52,13 +50,6 @@ def gather(
             assets=sorted(assets, key=lambda asset: asset.name),
         )
         write_json(partial / MANIFEST, sealed(manifest.model_dump(mode="json")))
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
-    except OSError as error:
-        raise UserError(f"{target}: could not be written ({describe_failure(error)}); nothing is left") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 
