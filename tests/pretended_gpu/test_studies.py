@@ -8,7 +8,7 @@ import pytest
 
 from clever.config import load_study
 from clever.data import DataOptions, Store, prepare
-from clever.pretraining.recipe import RunRecipe
+from clever.pretraining.recipe import MethodOptions, RunRecipe
 
 from .rehearsal import rehearse
 
@@ -17,6 +17,8 @@ STUDIES = Path(__file__).parents[2] / "workflow" / "studies"
 BATCH = {"matrix_cpu": 8, "cifar10": 2}
 HEAD = {"matrix_cpu": {}, "cifar10": {"hidden_dim": 64, "out_dim": 64}}
 """Fewer images and narrower heads than the study's, whose number changes nothing of what is rehearsed."""
+GROUPS = {"w_mse": {"out_dim": 4, "whitening_size": 8}, "care": {"images_per_chunk": 4}}
+"""Groups of images that divide these few, for the baselines and add-ons that cut a batch into groups."""
 
 
 def runs(study: str) -> dict[str, RunRecipe]:
@@ -40,9 +42,12 @@ def test_a_run_of_a_study(study: str, run: str, stores: dict[str, Store]) -> Non
     recipe = runs(study)[run]
     assert recipe.optimisation is not None
     assert recipe.method is not None
-    baseline = recipe.method.baseline.model_copy(update=HEAD[study])
+    baseline, add_on = recipe.method.baseline, recipe.method.equivariance
     smaller = {
         "optimisation": recipe.optimisation.model_copy(update={"batch_size": BATCH[study]}),
-        "method": recipe.method.model_copy(update={"baseline": baseline}),
+        "method": MethodOptions(
+            baseline=baseline.model_copy(update=HEAD[study] | GROUPS.get(baseline.name, {})),
+            equivariance=add_on.model_copy(update=GROUPS.get(add_on.name, {})),
+        ),
     }
     assert rehearse(recipe.model_copy(update=smaller), stores[study])["loss_contrast"]
