@@ -127,6 +127,12 @@ def test_labels_are_clusters_of_the_earlier_features(chain: Any, digits_store: S
     assert torch.equal(parts[0], stage.labels)
 
 
+def test_one_cluster_holds_all_images(chain: Any, digits_store: Store) -> None:
+    after = [str(chain[0] / "0"), str(chain[0] / "1")]
+    stage = make_stage(StageOptions(after=after, clusters=1), digits_store, CPU)
+    assert stage.described()["images"] == [len(digits_store.split("train"))]
+
+
 def test_the_run_says_what_it_follows(chain: Any) -> None:
     folder, recipes = chain
     described = [read_run(folder / str(number) / "run.json") for number in range(3)]

@@ -104,8 +104,9 @@ class StageOptions(Options):
     after: list[str] = Field(min_length=1)
     """Folders of the finished runs of all earlier stages, in order; {seed} stands for the run's seed. Runs of the same
     study, results/<study>/runs/<run id>, are trained first."""
-    clusters: int = Field(default=10, ge=2)
-    """Clusters of each earlier run's features. A pseudo-label with fewer images than batch_size has no batch."""
+    clusters: int = Field(default=10, ge=1)
+    """Clusters of each earlier run's features. A pseudo-label with fewer images than batch_size has no batch. 1:
+    ordinary batches of all images; choose it, with other seeds, for an ensemble as a control."""
 
     def of_seed(self, seed: int) -> StageOptions:
         """The options of the run with this seed."""
