@@ -17,6 +17,8 @@ TREE = {
     "a/lazy.py": "import d.deep\n",
     "b/__init__.py": "from b.inner import helper\nfrom b.other import other\n",
     "b/inner.py": "def helper(): ...\n",
+    "named/__init__.py": "REGISTRY = {'first': ('c:any', 'an: explanation'), 'second': 'a.two:second'}\n",
+    "from_texts.py": "from named import REGISTRY\n",
     "b/other.py": "def other(): ...\n",
     "c.py": "",
     "d/__init__.py": "raise SystemExit('imported')\n",
@@ -42,6 +44,7 @@ def tree(tmp_path: Path) -> Path:
         ("from_registry", (), {"from_registry", "a", "a.one", "a.two", "a.three", "a.lazy", "b.inner", "d.deep", "c"}),
         ("from_registry", ("a",), {"from_registry"}),
         ("from_registry", ("a.three", "b*"), {"from_registry", "a", "a.one", "a.two"}),
+        ("from_texts", (), {"from_texts", "named", "c", "a.two"}),
         ("of_module", (), {"of_module", "a.two"}),
         ("a.three", ("d*",), {"a.three", "a.lazy"}),
     ],
@@ -56,6 +59,8 @@ def test_an_entry_of_a_registry_leads_to_its_own_modules(tree: Path) -> None:
     assert registered("a", "REGISTRY", "first", tree) == {"a.one", "a.three"}
     assert registered("a", "REGISTRY", "second", tree) == {"a.two"}
     assert registered("a", "REGISTRY", root=tree) == {"a.one", "a.two", "a.three"}
+    assert registered("named", "REGISTRY", "first", tree) == {"c"}
+    assert registered("named", "REGISTRY", root=tree) == {"c", "a.two"}
     with pytest.raises(KeyError, match="third"):
         registered("a", "REGISTRY", "third", tree)
 

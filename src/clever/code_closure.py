@@ -3,7 +3,8 @@
 Nothing is imported, and only the standard library is needed. Imports inside functions count; imports under
 ``if TYPE_CHECKING`` do not, since they never run. A name that a package's ``__init__`` only re-exports leads to the
 module that defines it, so that the package's other modules do not count. An ``__init__`` that defines the name itself
-(a registry, a function) counts, with those of its imports that its own code uses.
+(a registry, a function) counts, with those of its imports that its own code uses, and with the implementations that
+it names by text.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def code_closure(entries: Iterable[str], cut: Sequence[str] = (), roots: Sequenc
 def registered(package: str, registry: str, key: str | None = None, root: Path = SOURCE) -> set[str]:
     """The modules that define the entry of a registry (a top-level dict) for a key; for all keys if ``key`` is None.
 
+    They are those of the names in the entry, and of its texts of the form ``"<module>:<name>"``.
+
     Raises:
         KeyError: the registry or the key does not exist.
     """
@@ -73,8 +76,10 @@ def registered(package: str, registry: str, key: str | None = None, root: Path =
             if key is None or (isinstance(name, ast.Constant) and name.value == key)
         ]
         if entries:
-            used = {node.id for entry in entries for node in ast.walk(entry) if isinstance(node, ast.Name)}
-            return {module for name in used & bound.keys() for module in _resolved(*bound[name], roots)}
+            nodes = [node for entry in entries for node in ast.walk(entry)]
+            used = {node.id for node in nodes if isinstance(node, ast.Name)}
+            imported = [bound[name] for name in used & bound.keys()] + _named(nodes)
+            return {module for found in imported for module in _resolved(*found, roots)}
     raise KeyError(f"{package}.{registry} has no {key}")
 
 
@@ -98,18 +103,20 @@ def _followed(module: str, file: Path, roots: tuple[Path, ...]) -> tuple[str, ..
     """The modules that one module imports."""
     if file.name == "__init__.py":
         bound = _bindings(module, file)
-        used = {
-            node.id
-            for statement in _parse(file).body
-            if not isinstance(statement, ast.Import | ast.ImportFrom)
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Name)
-        }
+        statements = [part for part in _parse(file).body if not isinstance(part, ast.Import | ast.ImportFrom)]
+        nodes = [node for statement in statements for node in ast.walk(statement)]
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
         inner = [found for _, _, found in _imports(module, file, top=False)]
-        imported = [bound[name] for name in sorted(used & bound.keys())] + inner
+        imported = [bound[name] for name in sorted(used & bound.keys())] + _named(nodes) + inner
     else:
         imported = [found for _, _, found in _imports(module, file)]
     return tuple(dict.fromkeys(name for found in imported for name in _resolved(*found, roots)))
+
+
+def _named(nodes: Iterable[ast.AST]) -> list[_Imported]:
+    """The implementations that texts of the form ``"<module>:<name>"`` name (see ``clever.implementation``)."""
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [(module, name) for module, colon, name in (text.partition(":") for text in texts) if colon]
 
 
 def _resolved(module: str, name: str | None, roots: tuple[Path, ...]) -> Iterator[str]:

@@ -1,0 +1,36 @@
+"""Implementations that are named in a registry and imported on first use.
+
+A registry names its entries' options by class and their code by text, ``"clever.baselines.simclr:Simclr"``. Reading and
+checking a study then needs the options alone, not torch, whose import takes longer than all of that.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+
+@functools.cache
+def implementation(path: str) -> Any:
+    """What ``path``, "<module>:<name>", names; the module is imported."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def attribute(package: str, modules: Mapping[str, str], name: str) -> Any:
+    """For a package's ``__getattr__``: the attribute ``name``, from the module of the package that defines it.
+
+    Args:
+        package: the package's ``__name__``.
+        modules: for each name that the package exports without importing it, the module that defines it, relative to
+            the package.
+        name: the attribute.
+
+    Raises:
+        AttributeError: the package does not export ``name``.
+    """
+    if name not in modules:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
