@@ -1,4 +1,5 @@
-"""Baselines: how two views of an image are compared. One file per method; the registry below lists them.
+"""Baselines: how two views of an image are compared. One file per method, and one for its options;
+the registry below lists them.
 
 The losses are our own, in one style, and the tests compare them with lightly's. As a dependency, lightly would bring
 PyTorch Lightning and Hydra into every training job, and its losses neither gather the rows of other processes as

@@ -1,4 +1,5 @@
-"""Equivariance add-ons: what is learned in addition to invariance. One file per add-on, one registry."""
+"""Equivariance add-ons: what is learned in addition to invariance. One file per add-on, one for its
+options, one registry."""
 
 from __future__ import annotations
 
