@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clever.augmentation import ParameterSpace
-from clever.augmentation.views import FIRST
+from clever.augmentation.options.views import FIRST
 from clever.equivariance.batch import Batch, Term, contrast
 from clever.equivariance.equivariance import Equivariance, whole
 from clever.equivariance.options.gradient import GradientOptions

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace, View
-from clever.augmentation.views import FIRST, SECOND, varied_space
+from clever.augmentation.options.views import FIRST, SECOND
+from clever.augmentation.views import varied_space
 from clever.baselines import Head, HeadOutput
 from clever.baselines.contrast import gather_projections
 from clever.baselines.mlp import last_layer_parameters, make_mlp

@@ -24,7 +24,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from torch import Tensor
 
 from clever.augmentation import Augmentation, AugmentationOptions, Table
-from clever.augmentation.options import Probability
+from clever.augmentation.options.augmentation import Probability
 from clever.augmentation.tables import take
 from clever.data import ImageBatch
 from clever.errors import UserError
