@@ -1,4 +1,4 @@
-"""Equivariance add-ons: what is learned in addition to invariance. Every add-on has one file, and one for its options."""
+"""Equivariance add-ons: what is learned in addition to invariance. One file per add-on, and one for its options."""
 
 from __future__ import annotations
 
