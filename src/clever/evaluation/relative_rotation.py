@@ -8,13 +8,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from clever import threediebench
-from clever.evaluation.relative import RelativeOptions, evaluate_relative, pooled_r2
+from clever.evaluation.options.relative_rotation import RelativeRotationOptions
+from clever.evaluation.relative import evaluate_relative, pooled_r2
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
-
-
-class RelativeRotationOptions(RelativeOptions):
-    """Training and test of the head. The defaults are SIE's."""
 
 
 def evaluate(subject: Subject, options: RelativeRotationOptions) -> list[Record]:
