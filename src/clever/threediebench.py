@@ -1,14 +1,10 @@
-"""The latents of a 3DIEBench image (Garrido, Najman and LeCun, ICML 2023), and the rotation between two images.
+"""The latents of a 3DIEBench image (Garrido, Najman and LeCun, ICML 2023).
 
 A view of an object is described by seven numbers. The first three are Tait-Bryan angles in an extrinsic frame: the
-object is turned about the fixed x, then y, then z axis, R = Rz Ry Rx. Relative rotations are unit quaternions in the
-order x, y, z, w, as SIE's code gets them from SciPy; their sign is that of the product.
+object is turned about the fixed x, then y, then z axis, R = Rz Ry Rx.
 """
 
 from __future__ import annotations
-
-import torch
-from torch import Tensor
 
 NAMES = ("rotation_x", "rotation_y", "rotation_z", "floor_hue", "light_theta", "light_phi", "light_hue")
 """Columns of a row of latents. Each was drawn uniformly: the three angles of the object in [-pi/2, pi/2], the hues
@@ -17,27 +13,3 @@ in [0, 1], the light's polar angle theta in [0, pi/4] and azimuth phi in [0, 2 p
 ROTATION = slice(0, 3)
 FLOOR_HUE = NAMES.index("floor_hue")
 LIGHT_HUE = NAMES.index("light_hue")
-
-
-def quaternion(angles: Tensor) -> Tensor:
-    """The rotations by extrinsic x, y, z angles [N, 3] in radians: unit quaternions [N, 4] in the order x, y, z, w."""
-    (sx, sy, sz), (cx, cy, cz) = (angles / 2).sin().unbind(1), (angles / 2).cos().unbind(1)
-    return torch.stack(
-        [
-            cz * cy * sx - sz * sy * cx,
-            cz * sy * cx + sz * cy * sx,
-            sz * cy * cx - cz * sy * sx,
-            cz * cy * cx + sz * sy * sx,
-        ],
-        1,
-    )
-
-
-def relative_quaternion(first: Tensor, second: Tensor) -> Tensor:
-    """R1^-1 R2 of unit quaternions [N, 4] each (x, y, z, w): [N, 4]."""
-    vector_1, scalar_1 = first[:, :3], first[:, 3:]
-    vector_2, scalar_2 = second[:, :3], second[:, 3:]
-    # The inverse of a unit quaternion is its conjugate: the sign of the first one's vector part changes.
-    vector = scalar_1 * vector_2 - scalar_2 * vector_1 - torch.linalg.cross(vector_1, vector_2, dim=1)
-    scalar = scalar_1 * scalar_2 + (vector_1 * vector_2).sum(1, keepdim=True)
-    return torch.cat([vector, scalar], 1)

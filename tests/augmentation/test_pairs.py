@@ -13,8 +13,10 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
-from clever.augmentation.pairs import PairViewOptions, PairViews
-from clever.augmentation.views import ExtraView, View
+from clever.augmentation.options.pairs import PairViewOptions
+from clever.augmentation.options.views import ExtraView
+from clever.augmentation.pairs import PairViews
+from clever.augmentation.views import View
 from clever.errors import UserError
 from clever.randomness import make_generator
 

@@ -9,10 +9,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from clever import spirograph
-from clever.augmentation.spirograph import SpirographViewOptions, SpirographViews
-from clever.augmentation.views import ExtraView, View
+from clever.augmentation.options.spirograph import SpirographViewOptions
+from clever.augmentation.options.views import ExtraView
+from clever.augmentation.spirograph import SpirographViews
+from clever.augmentation.views import View
 from clever.errors import UserError
 from clever.randomness import make_generator
+from clever.spirograph_images import draw, render
 
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
 COUNT = 5
@@ -23,7 +26,7 @@ def maker(**options: Any) -> SpirographViews:
 
 
 def known(count: int = COUNT) -> Tensor:
-    return spirograph.draw(count, make_generator(0, "latents")).float()
+    return draw(count, make_generator(0, "latents")).float()
 
 
 def views(made: SpirographViews, seed: int = 0, pixel: int = 0, **asked: Any) -> list[View]:
@@ -37,7 +40,7 @@ def expected(latents: Tensor, view: View) -> Tensor:
     """The normalised images in float64, each number taken from its proper source."""
     columns: dict[str, Tensor] = dict(zip(spirograph.NAMES, latents.double().unbind(1), strict=True))
     columns |= {name: column.double() for name, column in view.parameters.items()}
-    images = spirograph.render(torch.stack([columns[name] for name in spirograph.NAMES], 1))
+    images = render(torch.stack([columns[name] for name in spirograph.NAMES], 1))
     return (images - torch.tensor(MEAN).double().view(3, 1, 1)) / torch.tensor(STD).double().view(3, 1, 1)
 
 

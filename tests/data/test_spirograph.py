@@ -7,6 +7,7 @@ import torch
 
 from clever import spirograph
 from clever.data import DataOptions, Store, prepare
+from clever.spirograph_images import render
 
 
 def prepared(folder: Path, train_limit: int = 40, seed: int = 0) -> Store:
@@ -24,7 +25,7 @@ def test_stored_images_are_drawn_from_the_latents_beside_them(tmp_path: Path) ->
         assert split.latents is not None
         assert split.latents.dtype == torch.float32
         batch = split.images(range(count))  # type: ignore[arg-type]
-        difference = batch.pixels.double() / 255 - spirograph.render(split.latents.double())
+        difference = batch.pixels.double() / 255 - render(split.latents.double())
         assert difference.abs().max() <= 0.5 / 255 + 1e-9  # rounding and nothing else
         assert split.labels.tolist() == [0] * count
 

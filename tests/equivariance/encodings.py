@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from clever.augmentation import View
-from clever.augmentation.views import FIRST, SECOND
+from clever.augmentation.options.views import FIRST, SECOND
 from clever.equivariance import Batch, Encoded, Objective, Term
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clever.augmentation import ExtraView, PairViewOptions, View, make_view_maker
-from clever.augmentation.views import FIRST, SECOND
+from clever.augmentation.options.views import FIRST, SECOND
 from clever.backbones import BackboneOptions, build_backbone
 from clever.baselines.simsiam import SimsiamOptions
 from clever.data import Batches, Store

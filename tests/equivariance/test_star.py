@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clever.augmentation import ParameterSpace, View
-from clever.augmentation.views import FIRST, SECOND
+from clever.augmentation.options.views import FIRST, SECOND
 from clever.baselines import HeadOutput
 from clever.equivariance import Encoded
 from clever.equivariance.star import UNAUGMENTED

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from clever import spirograph
 from clever.augmentation import Augmentation, AugmentationOptions, perturb
+from clever.augmentation.options.spirograph import SpirographViewOptions
 from clever.augmentation.pixels import normalise_
-from clever.augmentation.spirograph import SpirographViewOptions, SpirographViews
+from clever.augmentation.spirograph import SpirographViews
 from clever.backbones import Backbone
 from clever.data import DataOptions, Store, prepare
 from clever.errors import UserError
@@ -24,6 +25,7 @@ from clever.evaluation.options.averaging import AveragingOptions
 from clever.evaluation.options.external import ExternalOptions
 from clever.evaluation.options.features import ExtractionOptions, FeatureOptions
 from clever.randomness import make_generator
+from clever.spirograph_images import render
 
 from .subjects import subject_of
 from .toys import SIDE, TwoParts, coloured, store_of
@@ -200,7 +202,7 @@ def test_spirographs_are_rendered_anew_with_fresh_nuisances(spirographs: Store) 
             parameters = latents[index].double().clone()
             for name, column in tables[view].items():
                 parameters[spirograph.NAMES.index(name)] = column[number]  # type: ignore[arg-type]
-            images.append(spirograph.render(parameters[None])[0])
+            images.append(render(parameters[None])[0])
         mean = torch.stack(images).mean(0).float()
         expected = normalise_(mean[None], spirographs.mean, spirographs.std).flatten()
         torch.testing.assert_close(found[index], expected, rtol=1e-3, atol=1e-3)

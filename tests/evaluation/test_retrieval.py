@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from clever import threediebench
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor
@@ -29,6 +28,7 @@ from clever.evaluation.retrieval import (
     view_ranks,
 )
 from clever.evaluation.subject import PredictorFunction, RunPredictor, Subject
+from clever.quaternions import quaternion
 from clever.results.records import RunIdentity
 
 from .objects import IR_DIM, BlockColours, objects_store
@@ -136,7 +136,7 @@ class Knowing:
 def test_a_predictor_that_knows_is_always_right(objects: Store) -> None:
     split = objects.split("test")
     assert split.latents is not None
-    rotations = threediebench.quaternion(split.latents[:, :3])
+    rotations = quaternion(split.latents[:, :3])
     views = photographs(rotations, split, Knowing())
     assert torch.equal(view_ranks(views, Knowing()), torch.ones(100, dtype=torch.int64))
     assert retrieval_error(views, [views], Knowing()) == pytest.approx(0.0, abs=1e-6)

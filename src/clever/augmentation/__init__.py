@@ -1,65 +1,51 @@
-"""Training augmentations and perturbations, batched on the device; they return the parameters that they drew."""
+"""Training augmentations and perturbations, batched on the device; they return the parameters that they drew.
+
+Options are imported at once, everything that needs torch on first use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from clever.augmentation.augmentation import Augmentation
-from clever.augmentation.options import AugmentationOptions
-from clever.augmentation.pairs import PairViewOptions, PairViews
-from clever.augmentation.perturbations import (
-    PERTURBATIONS,
-    PerturbationOptions,
-    perturb,
-    perturbation_parameters,
-    scaled_to,
-)
-from clever.augmentation.probe import probe_views
-from clever.augmentation.sample import Table
-from clever.augmentation.spirograph import SpirographViewOptions, SpirographViews
-from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions, chunk_views
-from clever.errors import UserError
+from clever.augmentation.options.augmentation import AugmentationOptions
+from clever.augmentation.options.pairs import PairViewOptions
+from clever.augmentation.options.perturbations import PERTURBATIONS, PerturbationOptions, scaled_to
+from clever.augmentation.options.spirograph import SpirographViewOptions
+from clever.augmentation.options.views import ExtraView, ViewOptions
+from clever.implementation import attribute
 
-VIEW_MAKERS: dict[type[ViewOptions], Callable[..., ViewMaker]] = {
-    AugmentationOptions: Augmentation,
-    SpirographViewOptions: SpirographViews,
-    PairViewOptions: PairViews,
+if TYPE_CHECKING:
+    from clever.augmentation.augmentation import Augmentation
+    from clever.augmentation.pairs import PairViews
+    from clever.augmentation.perturbations import perturb, perturbation_parameters
+    from clever.augmentation.probe import probe_views
+    from clever.augmentation.sample import Table
+    from clever.augmentation.spirograph import SpirographViews
+    from clever.augmentation.view_makers import make_view_maker, parameter_space
+    from clever.augmentation.views import ParameterSpace, View, ViewMaker, chunk_views
+
+VIEW_MAKERS: dict[type[ViewOptions], str] = {
+    AugmentationOptions: "clever.augmentation.augmentation:Augmentation",
+    SpirographViewOptions: "clever.augmentation.spirograph:SpirographViews",
+    PairViewOptions: "clever.augmentation.pairs:PairViews",
 }
 """The view maker for each class of options."""
 
-
-def make_view_maker(
-    options: ViewOptions,
-    mean: Sequence[float],
-    std: Sequence[float],
-    channels_last: bool = False,
-    extra: Sequence[ExtraView] = (),
-    shared_draws: int = 1,
-) -> ViewMaker:
-    """The view maker for these options.
-
-    Args:
-        options: an instance of one of the classes of ``VIEW_MAKERS``.
-        mean, std: normalisation of the three channels, for pixels in [0, 1].
-        channels_last: return the views in channels-last memory format.
-        extra: additional views of every image; only for options that augment.
-        shared_draws: how many consecutive images share the parameters of the augmentation's views; 1: no sharing, the
-            only choice for options that do not augment.
-
-    Raises:
-        UserError: the options do not augment, but extra views or shared draws are requested.
-    """
-    if shared_draws > 1 and not options.augments:
-        raise UserError(f"augmentation {options.name} cannot share view parameters among {shared_draws} images")
-    maker = VIEW_MAKERS[type(options)](options, mean, std, channels_last, extra)
-    maker.shared_draws = shared_draws
-    return maker
-
-
-def parameter_space(options: ViewOptions) -> ParameterSpace:
-    """The parameter space of the views that these options describe; a pure function of the options."""
-    return make_view_maker(options, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).space
-
+_ON_FIRST_USE = {
+    "Augmentation": "augmentation",
+    "PairViews": "pairs",
+    "ParameterSpace": "views",
+    "SpirographViews": "spirograph",
+    "Table": "sample",
+    "View": "views",
+    "ViewMaker": "views",
+    "chunk_views": "views",
+    "make_view_maker": "view_makers",
+    "parameter_space": "view_makers",
+    "perturb": "perturbations",
+    "perturbation_parameters": "perturbations",
+    "probe_views": "probe",
+}
 
 __all__ = [
     "PERTURBATIONS",
@@ -85,3 +71,7 @@ __all__ = [
     "probe_views",
     "scaled_to",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return attribute(__name__, _ON_FIRST_USE, name)

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from clever.augmentation.differentiable import FACTORS
-from clever.augmentation.options import AugmentationOptions
+from clever.augmentation.options.augmentation import AugmentationOptions
+from clever.augmentation.options.views import ExtraView
 from clever.augmentation.parameters import AugmentationParameterSpace
 from clever.augmentation.pixels import check_normalisation, check_pixels
 from clever.augmentation.render import Coefficients, render, render_differentiably
 from clever.augmentation.sample import Distributions, Table, draw_uniforms, make_table
 from clever.augmentation.tables import move, split, stack
-from clever.augmentation.views import ExtraView, View, ViewMaker
+from clever.augmentation.views import View, ViewMaker
 from clever.errors import UserError
 
 

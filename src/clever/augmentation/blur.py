@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
+
+from clever.augmentation.options.augmentation import BlurFilter
 
 # Rows of the result per matrix product. Fewer rows waste less work on zeros outside the band; more rows make the
 # products larger.
@@ -14,9 +15,6 @@ _BAND = 32
 
 PASSES = 3
 """Box blurs in a row, as in Pillow."""
-
-BlurFilter = Literal["pillow", "gaussian"]
-"""pillow: the filter of Pillow's ``GaussianBlur``, three extended box blurs. gaussian: a sampled Gaussian."""
 
 
 def blur(images: Tensor, sigma: Tensor, largest: float, kind: BlurFilter) -> Tensor:

@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from clever.augmentation import fused
+from clever.augmentation.options.augmentation import Interpolation
 from clever.augmentation.sample import Table
 
-Interpolation = Literal["bicubic", "bilinear"]
 Way = Literal["matrix", "native"]
 
 _SUPPORT: dict[Interpolation, float] = {"bicubic": 2.0, "bilinear": 1.0}

@@ -12,41 +12,23 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal, NoReturn
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
 
 from clever import threediebench
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_
 from clever.augmentation.crop import centre_window, crop_bytes, lay_out, resized_crop
+from clever.augmentation.options.pairs import PairViewOptions
+from clever.augmentation.options.views import ExtraView
 from clever.augmentation.pixels import check_normalisation, check_pixels, normalise_
 from clever.augmentation.sample import Table
 from clever.augmentation.tables import upload
-from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions
+from clever.augmentation.views import ParameterSpace, View, ViewMaker
 from clever.errors import UserError
+from clever.quaternions import quaternion, relative_quaternion
 
 QUATERNION = tuple(f"rotation_q{part}" for part in "xyzw")
 
 HUES = ("floor_hue", "light_hue")
-
-
-class PairViewOptions(ViewOptions):
-    """Two photographs of every object, resized and normalised."""
-
-    source: ClassVar[str | None] = "threediebench"
-    pairs: ClassVar[bool] = True
-    augments: ClassVar[bool] = False
-
-    name: Literal["pairs"] = "pairs"
-    """Photographs instead of augmentations; only for data of source threediebench."""
-
-    relative: Literal["rotation", "rotation_and_colour"] = "rotation"
-    """The transformation between the two photographs that add-ons get: the relative rotation alone, or also the changes
-    of hue. The latter is the paper's second setting."""
-
-    global_size: PositiveInt = 256
-    """Side of the views in pixels. The paper's photographs are 256; smaller views train faster."""
-    local_views: Literal[0] = 0
-    """There are two views and no local ones."""
 
 
 class PairParameterSpace(ParameterSpace):
@@ -79,7 +61,7 @@ class PairParameterSpace(ParameterSpace):
 
     def relative(self, first: View, second: View) -> Tensor:
         """Float32 [N, 4] or [N, 6]: quaternion (x, y, z, w), then the changes of floor and light hue."""
-        rotation = threediebench.relative_quaternion(first.parameters["rotation"], second.parameters["rotation"])
+        rotation = relative_quaternion(first.parameters["rotation"], second.parameters["rotation"])
         changes = [second.parameters[name] - first.parameters[name] for name in self._hues]
         return torch.cat([rotation, *(change.unsqueeze(1) for change in changes)], 1)
 
@@ -158,7 +140,7 @@ class PairViews(ViewMaker):
             )
         sizes, latents = sizes.cpu(), latents.to(pixels.device)
         columns: Table = {
-            "rotation": threediebench.quaternion(latents[:, threediebench.ROTATION]),
+            "rotation": quaternion(latents[:, threediebench.ROTATION]),
             "floor_hue": latents[:, threediebench.FLOOR_HUE],
             "light_hue": latents[:, threediebench.LIGHT_HUE],
         }

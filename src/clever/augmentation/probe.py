@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_
-from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
+from clever.augmentation.crop import crop_bytes, lay_out, resized_crop, table_box
+from clever.augmentation.options.augmentation import Interpolation
 from clever.augmentation.pixels import check_pixels, normalise_
 from clever.augmentation.sample import Distributions, draw_uniforms, make_table
 from clever.augmentation.tables import move, take, upload

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from clever.augmentation import colour, fused
-from clever.augmentation.blur import BlurFilter, blur
+from clever.augmentation.blur import blur
 from clever.augmentation.constants import constant
 from clever.augmentation.cpu_chunks import in_chunks, put_rows_, set_rows, take_rows
-from clever.augmentation.crop import Interpolation, crop_bytes, lay_out, resized_crop, table_box
+from clever.augmentation.crop import crop_bytes, lay_out, resized_crop, table_box
 from clever.augmentation.differentiable import FACTORS, differentiable_jitter, luma
 from clever.augmentation.elastic import elastic
+from clever.augmentation.options.augmentation import BlurFilter, Interpolation
 from clever.augmentation.pixels import normalise_
 from clever.augmentation.rotate import rotate
 from clever.augmentation.sample import Table

@@ -7,49 +7,19 @@ nuisances drawn for the view (ae-foster/invclr:data/spirograph.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor
 
 from clever import spirograph
+from clever.augmentation.options.spirograph import SpirographViewOptions
+from clever.augmentation.options.views import ExtraView
 from clever.augmentation.pixels import check_normalisation, normalise_
 from clever.augmentation.sample import Table
 from clever.augmentation.tables import move
-from clever.augmentation.views import ExtraView, ParameterSpace, View, ViewMaker, ViewOptions
+from clever.augmentation.views import ParameterSpace, View, ViewMaker
 from clever.errors import UserError
-
-
-class SpirographViewOptions(ViewOptions):
-    """Two views of a spirograph, drawn from its own data parameters and fresh nuisances."""
-
-    source: ClassVar[str | None] = "spirograph"
-    augments: ClassVar[bool] = False
-
-    name: Literal["spirograph"] = "spirograph"
-    """Views drawn by formula; only for data of source spirograph."""
-
-    nuisances: tuple[spirograph.Name, ...] = Field(default=spirograph.NUISANCES, min_length=1)
-    """The latents that are redrawn for every view and that features should not depend on. The views of an image share
-    the others. Change it to study a partition of the ten latents other than the paper's."""
-
-    global_size: Literal[32] = 32
-    """Side of the views in pixels. The formula supports no other."""
-    local_views: Literal[0] = 0
-    """There are two views and no local ones."""
-
-    @field_validator("nuisances")
-    @classmethod
-    def _is_a_part_of_the_ten(cls, names: tuple[spirograph.Name, ...]) -> tuple[spirograph.Name, ...]:
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is listed more than once")
-        if len(names) == len(spirograph.NAMES):
-            raise ValueError(
-                "all ten latents are nuisances, so the views of an image would share nothing; leave one out"
-            )
-        return names
+from clever.spirograph_images import draw, render, standardise
 
 
 class SpirographParameterSpace(ParameterSpace):
@@ -64,7 +34,7 @@ class SpirographParameterSpace(ParameterSpace):
     def vector(self, view: View) -> Tensor:
         """Float32 [N, P], each entry with mean 0 and standard deviation 1."""
         columns = torch.stack([view.parameters[name] for name in self._nuisances], 1)
-        return spirograph.standardise(columns, self._nuisances)
+        return standardise(columns, self._nuisances)
 
     def relative(self, first: View, second: View) -> Tensor:
         """Float32 [N, P]: ``vector(second) - vector(first)``."""
@@ -156,12 +126,12 @@ class SpirographViews(ViewMaker):
 
     def redraw(self, rows: int, times: int, generator: torch.Generator, chunk: int = 0, chunks: int = 1) -> Tensor:
         """Float32 [times, rows, A] fresh nuisances on the CPU; see :class:`ViewMaker`."""
-        drawn = spirograph.draw(times * chunks * rows, generator, self.options.nuisances)
+        drawn = draw(times * chunks * rows, generator, self.options.nuisances)
         return drawn.view(times, chunks * rows, -1)[:, chunk * rows : (chunk + 1) * rows].float()
 
     def _render(self, latents: Tensor, nuisances: Tensor) -> Tensor:
         columns = dict(zip(spirograph.NAMES, latents.unbind(1), strict=True))
         columns |= dict(zip(self.options.nuisances, nuisances.unbind(1), strict=True))
-        images = spirograph.render(torch.stack([columns[name] for name in spirograph.NAMES], 1))
+        images = render(torch.stack([columns[name] for name in spirograph.NAMES], 1))
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return normalise_(images.contiguous(memory_format=layout), self.mean, self.std)

@@ -10,6 +10,7 @@ import torch
 from clever import spirograph
 from clever.data.source import ArraySplit, Source, SplitName
 from clever.randomness import make_generator
+from clever.spirograph_images import draw, render
 
 if TYPE_CHECKING:
     from clever.data.options import DataOptions
@@ -36,9 +37,9 @@ def read_spirograph(options: DataOptions) -> Source:
 
 
 def _drawn(split: SplitName, count: int, seed: int) -> ArraySplit:
-    latents = spirograph.draw(count, make_generator(seed, "spirograph", split)).float()
+    latents = draw(count, make_generator(seed, "spirograph", split)).float()
     images = np.empty((count, spirograph.SIZE, spirograph.SIZE, 3), dtype=np.uint8)
     for start in range(0, count, _CHUNK):
-        rendered = spirograph.render(latents[start : start + _CHUNK].double())
+        rendered = render(latents[start : start + _CHUNK].double())
         images[start : start + _CHUNK] = (rendered * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return ArraySplit(images, np.zeros(count, dtype=np.int64), latents=latents.numpy())

@@ -17,7 +17,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
-from clever.augmentation.views import FIRST, SECOND, varied_space
+from clever.augmentation.options.views import FIRST, SECOND
+from clever.augmentation.views import varied_space
 from clever.baselines.mlp import make_mlp
 from clever.collectives import gather_rows
 from clever.equivariance.batch import Batch, Term, contrast

@@ -16,7 +16,8 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
-from clever.augmentation.views import FIRST, SECOND, varied_space
+from clever.augmentation.options.views import FIRST, SECOND
+from clever.augmentation.views import varied_space
 from clever.backbones import BackboneOptions
 from clever.baselines import HeadOutput
 from clever.baselines.contrast import gather_projections

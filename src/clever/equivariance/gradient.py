@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from clever.augmentation import ParameterSpace, ViewOptions
-from clever.augmentation.views import FIRST
+from clever.augmentation.options.views import FIRST
 from clever.backbones import BackboneOptions
 from clever.equivariance.batch import Batch, Term, contrast
 from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole

@@ -30,7 +30,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
-from clever.augmentation.views import FIRST, SECOND, varied_space
+from clever.augmentation.options.views import FIRST, SECOND
+from clever.augmentation.views import varied_space
 from clever.backbones.representation import Split
 from clever.baselines.vicreg import covariance, variance_hinge
 from clever.collectives import gather_rows, process_count

@@ -11,6 +11,7 @@ from clever import threediebench
 from clever.evaluation.options.relative_rotation import RelativeRotationOptions
 from clever.evaluation.relative import evaluate_relative, pooled_r2
 from clever.evaluation.subject import Subject
+from clever.quaternions import quaternion, relative_quaternion
 from clever.results.records import Record
 
 
@@ -30,5 +31,5 @@ def evaluate(subject: Subject, options: RelativeRotationOptions) -> list[Record]
 
 def relative_rotation(first: Tensor, second: Tensor) -> Tensor:
     """Quaternions float32 [N, 4] from latents [N, 7] of the first and of the second photographs."""
-    rotations = (threediebench.quaternion(latents[:, threediebench.ROTATION].double()) for latents in (first, second))
-    return threediebench.relative_quaternion(*rotations).float()
+    rotations = (quaternion(latents[:, threediebench.ROTATION].double()) for latents in (first, second))
+    return relative_quaternion(*rotations).float()

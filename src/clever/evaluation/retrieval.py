@@ -30,6 +30,7 @@ from clever.evaluation.features import SPLITS, FeatureExtractor
 from clever.evaluation.options.retrieval import RetrievalOptions
 from clever.evaluation.relative import require_threediebench
 from clever.evaluation.subject import PredictorFunction, Subject
+from clever.quaternions import quaternion, relative_quaternion
 from clever.results.records import Record
 
 ROTATION = PairParameterSpace("rotation").relative_names
@@ -114,7 +115,7 @@ def photographs(
     assert split.groups is not None
     device = features.device
     latents = split.latents.to(device)
-    rotations = threediebench.quaternion(latents[:, threediebench.ROTATION].double()).float()
+    rotations = quaternion(latents[:, threediebench.ROTATION].double()).float()
     hues = latents[:, [threediebench.FLOOR_HUE, threediebench.LIGHT_HUE] if inputs == ROTATION_AND_COLOUR else []]
     _, places, counts = torch.unique(split.groups, return_inverse=True, return_counts=True)
     rows = torch.arange(len(places))
@@ -139,7 +140,7 @@ def query_rows(views: Photographs) -> Tensor:
 def predict(views: Photographs, rows: Tensor, predictor: PredictorFunction) -> Tensor:
     """The embeddings predicted for these rows from the first photograph of their object, float32 [M, E] of length 1."""
     sources = views.first[rows]
-    rotation = threediebench.relative_quaternion(views.rotations[sources], views.rotations[rows])
+    rotation = relative_quaternion(views.rotations[sources], views.rotations[rows])
     change = torch.cat([rotation, views.hues[rows] - views.hues[sources]], 1)
     return F.normalize(predictor(views.features[sources], change)[1], dim=1)
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from clever.augmentation import AugmentationOptions
-from clever.augmentation.options import Probability
+from clever.augmentation.options.augmentation import Probability
 from clever.evaluation.options.features import ExtractionOptions
 
 Target = Literal[

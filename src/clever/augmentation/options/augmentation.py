@@ -6,11 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from clever.augmentation.blur import BlurFilter
-from clever.augmentation.views import ViewOptions
+from clever.augmentation.options.views import ViewOptions
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+
+Interpolation = Literal["bicubic", "bilinear"]
+"""Antialiased filters that resize an image."""
+
+BlurFilter = Literal["pillow", "gaussian"]
+"""pillow: the filter of Pillow's ``GaussianBlur``, three extended box blurs. gaussian: a sampled Gaussian."""
 
 
 class AugmentationOptions(ViewOptions):
@@ -36,7 +41,7 @@ class AugmentationOptions(ViewOptions):
     """Share of the image's area that a local crop covers."""
     crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
     """Width over height of a crop, drawn log-uniformly. Rarely changed."""
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Interpolation = "bicubic"
     """Antialiased filter that resizes the crop. Use bilinear for baselines whose paper used torchvision's default."""
 
     flip_probability: Probability = 0.5

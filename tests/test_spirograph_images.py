@@ -8,10 +8,11 @@ from torch import Tensor
 
 from clever import spirograph
 from clever.randomness import make_generator
+from clever.spirograph_images import draw, render, standardise
 
 
 def parameters(count: int, seed: int = 0) -> Tensor:
-    return spirograph.draw(count, make_generator(seed, "test"))
+    return draw(count, make_generator(seed, "test"))
 
 
 def plain(row: Tensor) -> list[list[list[float]]]:
@@ -42,15 +43,15 @@ def test_images_are_the_formula_in_plain_loops() -> None:
     # A pen beyond the rolling circle's way: R = m - h is negative.
     rows[0, 0], rows[0, 4] = 2.0, 2.4
     expected = torch.tensor([plain(row) for row in rows], dtype=torch.float64)
-    torch.testing.assert_close(spirograph.render(rows), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(render(rows), expected, rtol=1e-12, atol=1e-12)
     # float32 holds an angle of up to 2 pi R / b = 300 to about 1e-5.
-    torch.testing.assert_close(spirograph.render(rows.float()), expected.float(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(render(rows.float()), expected.float(), rtol=0, atol=1e-4)
 
 
 def test_rows_are_the_first_coordinate() -> None:
     row = parameters(1)
     row[0, 4] = 1e-9  # without a pen distance the curve is a circle of radius m, whose first and last point coincide
-    image = spirograph.render(row)[0, 0]
+    image = render(row)[0, 0]
     # x = m, y = 0 is there twice: the densest pixel is below the middle row and in the middle columns.
     brightest = int((image - row[0, 5]).abs().argmax())
     assert brightest // 32 > 20
@@ -62,7 +63,7 @@ def test_gradients_are_finite_differences_twice_over() -> None:
     weights = torch.randn(2, 3, 32, 32, generator=make_generator(0, "weights"), dtype=torch.float64)
 
     def weighted(values: Tensor) -> Tensor:
-        return (spirograph.render(values) * weights).sum((1, 2, 3))
+        return (render(values) * weights).sum((1, 2, 3))
 
     assert torch.autograd.gradcheck(weighted, rows)
     assert torch.autograd.gradgradcheck(weighted, rows)
@@ -71,10 +72,10 @@ def test_gradients_are_finite_differences_twice_over() -> None:
 def test_autocasting_does_not_touch_it() -> None:
     rows = parameters(3).float()
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(spirograph.render(rows), spirograph.render(rows.clone()))
-        found = spirograph.render(rows)
+        assert torch.equal(render(rows), render(rows.clone()))
+        found = render(rows)
     assert found.dtype == torch.float32
-    assert torch.equal(found, spirograph.render(rows))
+    assert torch.equal(found, render(rows))
 
 
 def test_draws_fill_their_ranges_evenly() -> None:
@@ -93,7 +94,7 @@ def test_draws_fill_their_ranges_evenly() -> None:
 
 def test_more_rows_begin_with_the_same_ones() -> None:
     assert torch.equal(parameters(100)[:7], parameters(7))
-    some = spirograph.draw(5, make_generator(0, "test"), ("h", "m"))
+    some = draw(5, make_generator(0, "test"), ("h", "m"))
     assert some.shape == (5, 2)
     assert (some[:, 0] <= 2.5).all()
     assert (some[:, 1] >= 2.0).all()
@@ -102,7 +103,7 @@ def test_more_rows_begin_with_the_same_ones() -> None:
 def test_standardised_ends_of_a_uniform_are_root_three_away() -> None:
     values = torch.tensor([[2.0, 0.5], [5.0, 2.5], [3.5, 1.5]], dtype=torch.float64)
     expected = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]], dtype=torch.float64) * math.sqrt(3)
-    torch.testing.assert_close(spirograph.standardise(values, ("m", "h")), expected)
+    torch.testing.assert_close(standardise(values, ("m", "h")), expected)
 
 
 def test_the_paper_divides_the_ten_numbers_in_two() -> None:
@@ -112,4 +113,4 @@ def test_the_paper_divides_the_ten_numbers_in_two() -> None:
 
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must be \[N, 10\], not \[4, 9\]"):
-        spirograph.render(torch.zeros(4, 9))
+        render(torch.zeros(4, 9))
