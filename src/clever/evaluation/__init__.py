@@ -38,10 +38,10 @@ _Options = TypeVar("_Options", bound=ProtocolOptions)
 class Protocol(Generic[_Options]):
     """One way to evaluate a backbone.
 
-    ``code``, "<module>:<name>", is its function ``evaluate(subject, options)``, which takes the protocol's own options
-    and returns its records, which it makes with ``subject.record``. Its module, which needs torch, is imported on first
-    use: reading a study needs the options alone. For a protocol that ``needs_predictor``, the job loads the run's
-    predictor, if it has one; for one that ``needs_earlier``, the backbones of the earlier runs of its chain. A protocol
+    ``path``, "<module>:<name>", names its function ``evaluate(subject, options)``, which takes the protocol's own
+    options and returns its records, which it makes with ``subject.record``. The module, which needs torch, is imported
+    on first use: reading a study needs the options alone. For a protocol that ``needs_predictor``, the job loads the
+    run's predictor, if it has one; for one that ``needs_earlier``, the backbones of the earlier runs of its chain. A protocol
     that ``needs_labels`` cannot serve data without them, one that ``needs_latents`` data without the parameters that
     generated the images, and one that ``needs_objects`` data without several images of every object. One that
     ``needs_map`` cannot serve a backbone without a last map; the control ``pixels`` then has no records. ``packages``
@@ -50,7 +50,7 @@ class Protocol(Generic[_Options]):
     """
 
     options: type[_Options]
-    code: str
+    path: str
     needs_predictor: bool = False
     needs_earlier: bool = False
     needs_labels: bool = False
@@ -62,8 +62,8 @@ class Protocol(Generic[_Options]):
 
     @property
     def evaluate(self) -> Callable[[Subject, _Options], list[Record]]:
-        """The function that ``code`` names."""
-        function: Callable[[Subject, _Options], list[Record]] = implementation(self.code)
+        """The function that ``path`` names."""
+        function: Callable[[Subject, _Options], list[Record]] = implementation(self.path)
         return function
 
 
