@@ -41,12 +41,12 @@ class Protocol(Generic[_Options]):
     ``path``, "<module>:<name>", names its function ``evaluate(subject, options)``, which takes the protocol's own
     options and returns its records, which it makes with ``subject.record``. The module, which needs torch, is imported
     on first use: reading a study needs the options alone. For a protocol that ``needs_predictor``, the job loads the
-    run's predictor, if it has one; for one that ``needs_earlier``, the backbones of the earlier runs of its chain. A protocol
-    that ``needs_labels`` cannot serve data without them, one that ``needs_latents`` data without the parameters that
-    generated the images, and one that ``needs_objects`` data without several images of every object. One that
-    ``needs_map`` cannot serve a backbone without a last map; the control ``pixels`` then has no records. ``packages``
-    are the packages that it imports besides those that the library needs (the extra ``evaluation``). One with
-    ``pictures`` keeps some for figures: the job writes them to ``<protocol>.npz``.
+    run's predictor, if it has one; for one that ``needs_earlier``, the backbones of the earlier runs of its chain. A
+    protocol that ``needs_labels`` cannot serve data without them, one that ``needs_latents`` data without the
+    parameters that generated the images, and one that ``needs_objects`` data without several images of every object.
+    One that ``needs_map`` cannot serve a backbone without a last map; the control ``pixels`` then has no records.
+    ``packages`` are the packages that it imports besides those that the library needs (the extra ``evaluation``). One
+    with ``pictures`` keeps some for figures: the job writes them to ``<protocol>.npz``.
     """
 
     options: type[_Options]
