@@ -31,15 +31,15 @@ def test_the_examples_in_the_docstrings_of_losses_print_what_they_say() -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_has_an_example(name: str) -> None:
-    kind, _ = BASELINES[name]
-    assert (".attract_samples(" if kind.reads_samples else ".attract(") in (kind.__doc__ or "")
+    kind = BASELINES[name].kind
+    assert (".attract_samples(" if BASELINES[name].options.reads_samples else ".attract(") in (kind.__doc__ or "")
     assert doctest.DocTestParser().get_examples(kind.__doc__ or "")
 
 
 @pytest.mark.parametrize("name", sorted(set(EQUIVARIANCES) - {"none"}))
 def test_every_add_on_has_an_example(name: str) -> None:
     """Of the whole add-on, or of the function that is its loss; ``none`` adds nothing."""
-    module = importlib.import_module(EQUIVARIANCES[name][0].__module__)
+    module = importlib.import_module(EQUIVARIANCES[name].kind.__module__)
     assert any(found.examples for found in doctest.DocTestFinder(exclude_empty=False).find(module))
 
 

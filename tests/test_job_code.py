@@ -129,19 +129,21 @@ def test_gradients_of_several_processes_count() -> None:
 def test_a_run_depends_on_its_own_methods_files_alone(baseline: str, equivariance: str) -> None:
     whole, shared = set(training_code(baseline, equivariance)), set(training_code(None, None))
     own = whole - shared
-    kinds = BASELINES[baseline][0], EQUIVARIANCES[equivariance][0]
+    kinds = BASELINES[baseline].kind, EQUIVARIANCES[equivariance].kind
     needed = {Path(str(sys.modules[kind.__module__].__file__)) for kind in kinds}
     inherited = {Path(str(sys.modules[c.__module__].__file__)) for kind in kinds for c in kind.__mro__[:-1]}
     assert needed <= own
     assert {file for file in inherited if file.is_relative_to(PACKAGE)} <= whole
-    others = {Path(str(sys.modules[kind.__module__].__file__)) for kind, _ in BASELINES.values()} - inherited
+    others = {
+        Path(str(sys.modules[kind.__module__].__file__)) for kind in (entry.kind for entry in BASELINES.values())
+    } - inherited
     assert "baselines/__init__.py" not in names(tuple(own))
     assert "equivariance/__init__.py" not in names(tuple(own))
     assert len(own & others) <= 1  # a baseline that shares another one's projector
 
 
 def test_a_control_run_depends_on_no_method() -> None:
-    kinds = [kind for kind, _ in (*BASELINES.values(), *EQUIVARIANCES.values())]
+    kinds = [entry.kind for entry in (*BASELINES.values(), *EQUIVARIANCES.values())]
     methods = {Path(str(sys.modules[kind.__module__].__file__)) for kind in kinds}
     assert not methods & set(training_code(None, None))
 

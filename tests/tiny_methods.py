@@ -17,8 +17,8 @@ from .declared import declared
 def tiny_method(baseline: str, add_on: str) -> dict[str, Any]:
     """The method's options as plain mappings."""
     return {
-        "baseline": _tiny("baselines", baseline, BASELINES[baseline][1]),
-        "equivariance": _tiny("equivariance", add_on, EQUIVARIANCES[add_on][1]),
+        "baseline": _tiny("baselines", baseline, BASELINES[baseline].options),
+        "equivariance": _tiny("equivariance", add_on, EQUIVARIANCES[add_on].options),
     }
 
 
@@ -33,9 +33,8 @@ def _tiny(room: str, name: str, kind: type[Options]) -> dict[str, Any]:
 
 
 def _rejected(baseline: str, add_on: str) -> bool:
-    options = EQUIVARIANCES[add_on][1].model_validate({"name": add_on})
-    kind, its_options = BASELINES[baseline]
-    return options.baseline_refusal(its_options.model_validate({"name": baseline}), kind) is not None
+    options = EQUIVARIANCES[add_on].options.model_validate({"name": add_on})
+    return options.baseline_refusal(BASELINES[baseline].options.model_validate({"name": baseline})) is not None
 
 
 REJECTED = [(baseline, add_on) for baseline in BASELINES for add_on in EQUIVARIANCES if _rejected(baseline, add_on)]

@@ -266,7 +266,7 @@ def _check_method(block: Block, method: str) -> None:
     where = block.where
     baseline, equivariance = block.methods[method].baseline.name, block.methods[method].equivariance
     for augmentation, views in block.augmentations.items():
-        if views.local_views and not BASELINES[baseline][0].accepts_local_views:
+        if views.local_views and not BASELINES[baseline].options.accepts_local_views:
             raise ValueError(
                 f"{where}: methods.{method}: {baseline} compares exactly two views, but "
                 f"augmentations.{augmentation}.local_views is {views.local_views}; set it to 0"

@@ -9,7 +9,11 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+OptionsKind = TypeVar("OptionsKind")
+MethodKind = TypeVar("MethodKind")
 
 
 @functools.cache
@@ -34,3 +38,19 @@ def attribute(package: str, modules: Mapping[str, str], name: str) -> Any:
     if name not in modules:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+
+@dataclass(frozen=True)
+class Registered(Generic[OptionsKind, MethodKind]):
+    """A method in a registry."""
+
+    options: type[OptionsKind]
+    """The class of its options."""
+    path: str
+    """Its own class, as for :func:`implementation`."""
+
+    @property
+    def kind(self) -> type[MethodKind]:
+        """Its own class; the module is imported on first use."""
+        found: type[MethodKind] = implementation(self.path)
+        return found

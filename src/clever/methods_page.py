@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from clever.baselines import BASELINES, AnyBaseline, BaselineOptions
+from clever.baselines import BASELINES, BaselineOptions
 from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
 
 _HEAD = """\
@@ -50,12 +50,12 @@ def methods_page(root: Path) -> str:
         root: the repository, whose recipes and committed records the page lists.
     """
     baselines = [
-        _row(name, kind, _baseline_needs(kind, options.model_validate({"name": name})), root)
-        for name, (kind, options) in BASELINES.items()
+        _row(name, entry.kind, _baseline_needs(entry.options.model_validate({"name": name})), root)
+        for name, entry in BASELINES.items()
     ]
     add_ons = [
-        _row(name, kind, _add_on_needs(options.model_validate({"name": name})), root)
-        for name, (kind, options) in EQUIVARIANCES.items()
+        _row(name, entry.kind, _add_on_needs(entry.options.model_validate({"name": name})), root)
+        for name, entry in EQUIVARIANCES.items()
     ]
     columns = "| name | method | paper | needs | recipes | measured |\n|---|---|---|---|---|---|\n"
     sections = [
@@ -77,15 +77,15 @@ def _row(name: str, kind: type[object], needs: str, root: Path) -> str:
     return f"| `{name}` | {what} | {links} | {needs} | {linked} | {', '.join(_studies(name, root))} |\n"
 
 
-def _baseline_needs(kind: type[AnyBaseline], options: BaselineOptions) -> str:
-    needs = ["a momentum teacher"] if kind.has_momentum_teacher else []
+def _baseline_needs(options: BaselineOptions) -> str:
+    needs = ["a momentum teacher"] if options.has_momentum_teacher else []
     if options.needed_maps():
         needs.append("feature maps of the teacher")
-    elif kind.remembers_images:
+    elif options.remembers_images:
         needs.append("a memory of every training image")
-    elif kind.reads_samples:
+    elif options.reads_samples:
         needs.append("labels or latents")
-    return ", ".join([*needs, "two or more views" if kind.accepts_local_views else "two views"])
+    return ", ".join([*needs, "two or more views" if options.accepts_local_views else "two views"])
 
 
 def _add_on_needs(options: EquivarianceOptions) -> str:

@@ -10,7 +10,8 @@ from lightly.loss import BarlowTwinsLoss
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
-from clever.baselines.barlow_twins import BarlowTwins, BarlowTwinsOptions
+from clever.baselines.barlow_twins import BarlowTwins
+from clever.baselines.options.barlow_twins import BarlowTwinsOptions
 from clever.errors import UserError
 
 SHAPES = [(12, 5), (5, 12), (6, 6)]  # more images than columns, fewer, as many

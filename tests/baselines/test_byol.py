@@ -11,7 +11,8 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
-from clever.baselines.byol import Byol, ByolOptions
+from clever.baselines.byol import Byol
+from clever.baselines.options.byol import ByolOptions
 from clever.errors import UserError
 
 TINY = {"momentum": 0.9}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.cacr import Cacr, CacrOptions, attraction_and_repulsion
+from clever.baselines.cacr import Cacr, attraction_and_repulsion
+from clever.baselines.options.cacr import CacrOptions
 
 ROWS, WIDTH = 5, 7
 

@@ -12,7 +12,8 @@ from lightly.loss import DCLLoss, DCLWLoss
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.dcl import Dcl, DclOptions, Dclw, DclwOptions, mises_fisher_weights
+from clever.baselines.dcl import Dcl, Dclw, mises_fisher_weights
+from clever.baselines.options.dcl import DclOptions, DclwOptions
 
 STOPS_GRADIENTS = {"dclw": "the weights of the positives"}
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
-from clever.baselines.dino import Dino, DinoHead, DinoOptions
+from clever.baselines.dino import Dino, DinoHead
+from clever.baselines.options.dino import DinoOptions
 
 TINY = {"out_dim": 16, "bottleneck_dim": 8, "freeze_last_layer_epochs": 0, "momentum": 0.9}
 

@@ -34,10 +34,10 @@ def test_pairs_that_cannot_work_are_rejected(baseline: str, equivariance: str) -
 
 @pytest.mark.parametrize(("baseline", "equivariance"), PAIRS)
 def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourful_store: Store) -> None:
-    kind, _ = BASELINES[baseline]
+    facts = BASELINES[baseline].options
     # Without weight decay, what moves has had a gradient.
     whole = make_recipe(
-        augmentation={"local_views": 2 if kind.accepts_local_views else 0},
+        augmentation={"local_views": 2 if facts.accepts_local_views else 0},
         optimisation={"weight_decay": 0.0, "final_weight_decay": 0.0, "batch_size": 8},
     ).model_dump()
     recipe = RunRecipe.model_validate(whole | {"method": tiny_method(baseline, equivariance)})
@@ -60,7 +60,7 @@ def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourf
     for name, parameter in trainer.student.named_parameters():
         assert parameter.isfinite().all(), name
         assert torch.equal(parameter, before[name]) is not parameter.requires_grad, name
-    assert (trainer.teacher is not None) == kind.has_momentum_teacher
+    assert (trainer.teacher is not None) == facts.has_momentum_teacher
     if trainer.teacher is not None:
         assert all(p.grad is None and not p.requires_grad for p in trainer.teacher.parameters())
         followed = [not torch.equal(p, old) for p, old in zip(trainer.teacher.parameters(), targets, strict=True)]
@@ -89,7 +89,7 @@ def recorded_terms(trainer: Trainer) -> dict[str, Term]:
 
 def stop_gradients() -> set[str]:
     """The baselines that keep a part of their loss from gradients, on purpose; their test files say which part."""
-    files = {kind.__module__.rpartition(".")[2] for kind, _ in BASELINES.values()}
+    files = {entry.kind.__module__.rpartition(".")[2] for entry in BASELINES.values()}
     return {name for file in files for name in declared("baselines", file, "STOPS_GRADIENTS") or {}}
 
 
@@ -154,7 +154,7 @@ class Batch:
             first = torch.randn(ROWS, WIDTH)
             self.student = [(first + torch.randn(ROWS, WIDTH)).requires_grad_() for _ in range(2)]
             self.teacher = [(first + torch.randn(ROWS, WIDTH)).requires_grad_() for _ in range(2)]
-        self.has_teacher = BASELINES[baseline][0].has_momentum_teacher
+        self.has_teacher = BASELINES[baseline].options.has_momentum_teacher
 
     def terms(self) -> dict[str, Tensor]:
         student = self._encode(self.student, self.heads)
@@ -215,12 +215,12 @@ def test_a_step_down_the_orthogonality_makes_the_views_less_alike(baseline: str)
 
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_name_and_options_belong_together(baseline: str) -> None:
-    kind, options = BASELINES[baseline]
+    options = BASELINES[baseline].options
     assert get_args(options.model_fields["name"].annotation) == (baseline,)
     built = options()
     assert built.name == baseline
-    assert isinstance(kind.has_momentum_teacher, bool)
-    assert isinstance(kind.accepts_local_views, bool)
+    assert isinstance(options.has_momentum_teacher, bool)
+    assert isinstance(options.accepts_local_views, bool)
     assert options.model_fields.keys() - options.field_docstrings().keys() <= {"name"}, "an option has no docstring"
 
 
@@ -238,7 +238,7 @@ def test_norm_groups_hold_every_parameter_once(baseline: str) -> None:
 
 def made_head(baseline: str, **changed: int) -> tuple[Head, int]:
     """A head of the baseline and the width of what its loss compares."""
-    kind, options = BASELINES[baseline]
+    kind, options = BASELINES[baseline].kind, BASELINES[baseline].options
     made = kind(options.model_validate(tiny_method(baseline, "none")["baseline"] | changed))  # type: ignore[call-arg]
     made.prepare(ROWS, MAP_WIDTHS)
     head = made.make_head(WIDTH)
@@ -249,7 +249,7 @@ def made_head(baseline: str, **changed: int) -> tuple[Head, int]:
 def width_option(baseline: str) -> str:
     """The option that sets the width of what the loss compares: the one with which it grows."""
     _, width = made_head(baseline)
-    chosen = BASELINES[baseline][1].model_validate(tiny_method(baseline, "none")["baseline"])
+    chosen = BASELINES[baseline].options.model_validate(tiny_method(baseline, "none")["baseline"])
     for option in ("out_dim", *type(chosen).model_fields):
         if getattr(chosen, option, None) == width and made_head(baseline, **{option: 2 * width})[1] == 2 * width:
             return option
@@ -274,11 +274,11 @@ def test_the_last_layers_are_the_parameters_with_a_row_for_each_output(baseline:
 
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_what_a_loss_compares_is_what_its_head_returns(baseline: str) -> None:
-    kind, _ = BASELINES[baseline]
+    compared = BASELINES[baseline].options.compares
     head, _ = made_head(baseline)
-    if kind.compares == "projections":
+    if compared == "projections":
         assert isinstance(head, ProjectionHead)
-    elif kind.compares == "predictions":
+    elif compared == "predictions":
         assert isinstance(head, PredictionHead)
     else:
         assert not isinstance(head, ProjectionHead | PredictionHead)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.groco import Groco, GrocoOptions, soft_ranks
+from clever.baselines.groco import Groco, soft_ranks
+from clever.baselines.options.groco import GrocoOptions
 
 STOPS_GRADIENTS = {"groco": "the other view"}
 

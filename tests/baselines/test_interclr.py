@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clever.baselines import HeadOutput, Samples
-from clever.baselines.interclr import Interclr, InterclrOptions
+from clever.baselines.interclr import Interclr
+from clever.baselines.options.interclr import InterclrOptions
 from clever.data import Batches, Store
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer

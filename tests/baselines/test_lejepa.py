@@ -10,7 +10,8 @@ from lightly.loss import LeJEPALoss
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.lejepa import Lejepa, LejepaOptions, epps_pulley
+from clever.baselines.lejepa import Lejepa, epps_pulley
+from clever.baselines.options.lejepa import LejepaOptions
 
 ROWS, WIDTH, DIRECTIONS = 12, 5, 7
 

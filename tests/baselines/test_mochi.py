@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.mochi import Mochi, MochiOptions
+from clever.baselines.mochi import Mochi
+from clever.baselines.options.mochi import MochiOptions
 
 TINY = {"queue_length": 16, "momentum": 0.9, "hardest": 4, "start_epoch": 0}
 JOINED = {"queue_length": 32, "hardest": 8, "start_epoch": 0}

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from clever.backbones import Backbone
 from clever.baselines import HeadOutput
-from clever.baselines.moco_v2 import MocoV2, MocoV2Options
+from clever.baselines.moco_v2 import MocoV2
+from clever.baselines.options.moco_v2 import MocoV2Options
 from clever.equivariance import Heads
 from clever.errors import UserError
 from clever.pretraining.network import Network

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
-from clever.baselines.moco_v3 import MocoV3, MocoV3Options
+from clever.baselines.moco_v3 import MocoV3
+from clever.baselines.options.moco_v3 import MocoV3Options
 from clever.errors import UserError
 
 TINY = {"momentum": 0.9}

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
+from clever.baselines.mv_dhel import MvDhel
+from clever.baselines.options.mv_dhel import MvDhelOptions
 from clever.errors import UserError
 
 

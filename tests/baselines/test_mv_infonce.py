@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.mv_infonce import Denominator, MvInfonce, MvInfonceOptions
+from clever.baselines.mv_infonce import MvInfonce
+from clever.baselines.options.mv_infonce import Denominator, MvInfonceOptions
 
 
 def loss(tensors: list[Tensor], **settings: Any) -> Tensor:

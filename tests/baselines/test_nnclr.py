@@ -10,7 +10,8 @@ from lightly.loss import NTXentLoss
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.nnclr import Nnclr, NnclrOptions
+from clever.baselines.nnclr import Nnclr
+from clever.baselines.options.nnclr import NnclrOptions
 from clever.errors import UserError
 
 TINY = {"queue_length": 64}

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from clever.baselines import HeadOutput, Samples
 from clever.baselines import obow as module
-from clever.baselines.obow import Obow, ObowOptions, WordHead
+from clever.baselines.obow import Obow, WordHead
+from clever.baselines.options.obow import ObowOptions
 from clever.data import Batches, Store
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer

@@ -27,7 +27,7 @@ MAP_WIDTHS = 3, 4
 
 def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
-    kind, options = BASELINES[name]
+    kind, options = BASELINES[name].kind, BASELINES[name].options
     # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
     # JOINED of its own test file: what suits batches of ROWS images, WIDTH wide.
     joined = declared("baselines", name, "JOINED") or {}
@@ -46,14 +46,14 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
         return [HeadOutput(*(rows[mine].clone().requires_grad_() for rows in view)) for view in drawn]
 
     samples = None
-    if kind.reads_samples:
+    if options.reads_samples:
         rows = torch.arange(ROWS)[mine].repeat(2, 1)
         maps = [{n: torch.rand(ROWS, w, 5, 5)[mine] for n, w in enumerate(MAP_WIDTHS)} for _ in range(2)]
         samples = Samples(rows, rows % 4, maps=maps)
     for _ in range(3):
         baseline.observe_samples(views(), samples)
     student, teacher = views(), views()
-    targets = teacher if kind.has_momentum_teacher else student
+    targets = teacher if options.has_momentum_teacher else student
     if quantity == "attract":
         value = baseline.attract_samples(student, targets, head, samples)
     else:

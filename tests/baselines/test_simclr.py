@@ -11,7 +11,8 @@ from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
-from clever.baselines.simclr import Negatives, Simclr, SimclrOptions
+from clever.baselines.options.simclr import Negatives, SimclrOptions
+from clever.baselines.simclr import Simclr
 from clever.errors import UserError
 
 

@@ -10,7 +10,8 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
-from clever.baselines.simsiam import Simsiam, SimsiamOptions
+from clever.baselines.options.simsiam import SimsiamOptions
+from clever.baselines.simsiam import Simsiam
 from clever.errors import UserError
 
 TINY = {"out_dim": 12, "predictor_dim": 6}

@@ -12,7 +12,8 @@ from torch import Tensor
 from clever import threediebench
 from clever.baselines import HeadOutput, Samples
 from clever.baselines import supremix as module
-from clever.baselines.supremix import COLUMNS, Supremix, SupremixOptions, supremix_loss
+from clever.baselines.options.supremix import SupremixOptions
+from clever.baselines.supremix import COLUMNS, Supremix, supremix_loss
 from clever.config import load_study
 from clever.errors import UserError
 

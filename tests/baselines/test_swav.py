@@ -12,8 +12,9 @@ from lightly.loss import SwaVLoss
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
+from clever.baselines.options.swav import SwavOptions
 from clever.baselines.sinkhorn import sinkhorn
-from clever.baselines.swav import Swav, SwavOptions
+from clever.baselines.swav import Swav
 
 TINY = {"prototypes": 6, "freeze_prototypes_epochs": 0}
 JOINED = {"prototypes": 6, "queue_length": 16, "queue_start_epoch": 0}

@@ -11,7 +11,8 @@ from lightly.loss import VICRegLoss
 from torch import Tensor, nn
 
 from clever.baselines import HeadOutput
-from clever.baselines.vicreg import Vicreg, VicregOptions, covariance, variance_hinge
+from clever.baselines.options.vicreg import VicregOptions
+from clever.baselines.vicreg import Vicreg, covariance, variance_hinge
 from clever.errors import UserError
 
 SHAPES = [(12, 5), (5, 12), (6, 6)]

@@ -11,7 +11,8 @@ from scipy import stats
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.visreg import Visreg, VisregOptions
+from clever.baselines.options.visreg import VisregOptions
+from clever.baselines.visreg import Visreg
 
 STOPS_GRADIENTS = {"visreg": "the deviation that scales the shape term"}
 

@@ -10,7 +10,8 @@ from lightly.loss import WMSELoss
 from torch import Tensor
 
 from clever.baselines import HeadOutput
-from clever.baselines.w_mse import WMse, WMseOptions, whiten, whitened_distance
+from clever.baselines.options.w_mse import WMseOptions
+from clever.baselines.w_mse import WMse, whiten, whitened_distance
 from clever.errors import UserError
 
 TINY = {"whitening_size": 2, "whitening_shrinkage": 0.2}

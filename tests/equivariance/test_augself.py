@@ -11,7 +11,7 @@ from torch import Tensor
 from clever.augmentation import AugmentationOptions, ParameterSpace, View, parameter_space
 from clever.baselines import HeadOutput
 from clever.equivariance import Encoded, Objective
-from clever.equivariance.augself import AugselfOptions
+from clever.equivariance.options.augself import AugselfOptions
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective

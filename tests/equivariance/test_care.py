@@ -9,7 +9,8 @@ from torch import Tensor
 from clever.augmentation import AugmentationOptions, make_view_maker
 from clever.baselines import HeadOutput
 from clever.equivariance import Encoded
-from clever.equivariance.care import COPIES, CareOptions, change_of_angles
+from clever.equivariance.care import change_of_angles
+from clever.equivariance.options.care import COPIES, CareOptions
 from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded

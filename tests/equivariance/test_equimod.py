@@ -16,7 +16,7 @@ from clever.baselines import HeadOutput
 from clever.config import parse_study
 from clever.data import Store
 from clever.equivariance import Encoded, Objective
-from clever.equivariance.equimod import EquimodOptions
+from clever.equivariance.options.equimod import EquimodOptions
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective

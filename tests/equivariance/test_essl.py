@@ -16,8 +16,8 @@ from clever.augmentation.views import Normalisation
 from clever.backbones import BackboneOptions
 from clever.baselines import HeadOutput
 from clever.equivariance import Encoded, Objective
-from clever.equivariance.essl import EsslOptions
-from clever.equivariance.transformations import CLASSES, GROUPS, GroupName
+from clever.equivariance.options.essl import EsslOptions, GroupName
+from clever.equivariance.transformations import CLASSES, GROUPS
 from clever.errors import UserError
 from clever.options import parse
 from clever.pretraining.composition import build_objective

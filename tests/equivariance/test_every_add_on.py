@@ -16,8 +16,8 @@ from ..tiny_methods import tiny_method
 
 WEIGHTS = [
     (add_on, option)
-    for add_on, (_, options) in EQUIVARIANCES.items()
-    for option in options.model_fields
+    for add_on, entry in EQUIVARIANCES.items()
+    for option in entry.options.model_fields
     if option.endswith("_weight")
 ]
 

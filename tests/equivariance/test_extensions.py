@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from clever.augmentation import ExtraView, PairViewOptions, View, make_view_maker
 from clever.augmentation.options.views import FIRST, SECOND
 from clever.backbones import BackboneOptions, build_backbone
-from clever.baselines.simsiam import SimsiamOptions
+from clever.baselines.options.simsiam import SimsiamOptions
 from clever.data import Batches, Store
 from clever.equivariance import EQUIVARIANCES, Batch, Equivariance, EquivarianceOptions, Term
 from clever.equivariance.batch import contrast
 from clever.equivariance.equivariance import whole
 from clever.errors import UserError
+from clever.implementation import Registered
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 from clever.randomness import make_generator
@@ -96,7 +97,7 @@ class Shared(Equivariance):
 def recipe_for(make_recipe: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """``recipe_for(options, **settings)``: a recipe whose add-on is a double, settings as of ``make_recipe``."""
     for kind, options in ((Maps, MapOptions), (Chunks, ChunkOptions), (Shared, SharedOptions)):
-        monkeypatch.setitem(EQUIVARIANCES, options().name, (kind, options))
+        monkeypatch.setitem(EQUIVARIANCES, options().name, Registered(options, f"{__name__}:{kind.__name__}"))
 
     def make(options: EquivarianceOptions, **settings: Any) -> RunRecipe:
         steps = {"weight_decay": 0.0, "final_weight_decay": 0.0, "batch_size": 8} | settings.pop("optimisation", {})

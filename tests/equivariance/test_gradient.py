@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from clever.augmentation.differentiable import differentiable_jitter
 from clever.data import Store
-from clever.equivariance.gradient import GradientOptions, first_order_change
+from clever.equivariance.gradient import first_order_change
+from clever.equivariance.options.gradient import GradientOptions
 from clever.errors import UserError
 from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer

@@ -10,7 +10,8 @@ from clever.augmentation import AugmentationOptions, make_view_maker
 from clever.backbones import BackboneOptions
 from clever.baselines import HeadOutput
 from clever.equivariance import Encoded
-from clever.equivariance.ser import TURNED, UPRIGHT, Ser, SerOptions, cell_contrast, moved
+from clever.equivariance.options.ser import SerOptions
+from clever.equivariance.ser import TURNED, UPRIGHT, Ser, cell_contrast, moved
 from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from clever.baselines.simclr import Simclr, SimclrOptions
+from clever.baselines.options.simclr import SimclrOptions
+from clever.baselines.simclr import Simclr
 from clever.equivariance import Objective
-from clever.equivariance.clever import Clever, CleverOptions
-from clever.equivariance.ddcl import Ddcl, DdclOptions
+from clever.equivariance.clever import Clever
+from clever.equivariance.ddcl import Ddcl
+from clever.equivariance.options.clever import CleverOptions
+from clever.equivariance.options.ddcl import DdclOptions
 
 
 @pytest.mark.parametrize("name", ["ddcl", "clever"])

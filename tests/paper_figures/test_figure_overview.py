@@ -24,7 +24,7 @@ from ..tiny_methods import tiny_method
 def weighed(equivariance: str) -> dict[str, Any]:
     """Small options with simclr, in which every term that has a weight has another one."""
     options = tiny_method("simclr", equivariance)
-    named = [name for name in EQUIVARIANCES[equivariance][1].model_fields if name.endswith("_weight")]
+    named = [name for name in EQUIVARIANCES[equivariance].options.model_fields if name.endswith("_weight")]
     options["equivariance"] |= {option: 0.375 + 0.25 * number for number, option in enumerate(named)}
     return options
 
@@ -60,10 +60,10 @@ def test_terms_and_weights_are_those_of_a_training_step(
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_every_baseline_is_drawn_with_its_teacher_and_predictor(baseline: str) -> None:
     described = describe("method", {"baseline": {"name": baseline}, "equivariance": {"name": "clever"}})
-    kind = BASELINES[baseline][0]
-    assert described.has_teacher == kind.has_momentum_teacher
-    assert described.evaluates_teacher == (kind.has_momentum_teacher and kind.evaluates_teacher)
-    assert described.has_predictor == (kind.compares == "predictions")
+    facts = BASELINES[baseline].options
+    assert described.has_teacher == facts.has_momentum_teacher
+    assert described.evaluates_teacher == (facts.has_momentum_teacher and facts.evaluates_teacher)
+    assert described.has_predictor == (facts.compares == "predictions")
     words = drawn(described)
     assert ("backbone\nteacher" in words) == described.has_teacher
     assert any("+ predictor" in text for text in words) == described.has_predictor

@@ -16,7 +16,7 @@ FILES = sorted(term_words.FOLDER.glob("*.yaml"))
 
 
 def options(add_on: str, **changed: object) -> term_words.EquivarianceOptions:
-    return EQUIVARIANCES[add_on][1].model_validate({"name": add_on, **changed})
+    return EQUIVARIANCES[add_on].options.model_validate({"name": add_on, **changed})
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -34,7 +34,7 @@ def test_rewording_changes_no_training_code(file: Path) -> None:
 @pytest.mark.parametrize("add_on", EQUIVARIANCES)
 def test_an_add_on_without_words_is_described_by_its_weights(add_on: str, tmp_path: Path) -> None:
     found = term_words.wordings(options(add_on), tmp_path)
-    weights = [name for name in EQUIVARIANCES[add_on][1].model_fields if name.endswith("_weight")]
+    weights = [name for name in EQUIVARIANCES[add_on].options.model_fields if name.endswith("_weight")]
     assert list(found) == ["contrast", *(name.removesuffix("_weight") for name in weights)]
     assert found["contrast"].words.format(baseline="dino") == "loss of dino between the views"
     assert [wording.weight for wording in found.values()] == [1.0, *weights]

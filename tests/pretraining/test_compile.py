@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from clever.backbones import BackboneOptions, build_backbone
 from clever.baselines import BASELINES, AnyBaseline, HeadOutput
-from clever.baselines.simclr import Simclr, SimclrOptions
+from clever.baselines.options.simclr import SimclrOptions
+from clever.baselines.simclr import Simclr
 
 from ..tiny_methods import tiny_method
 
@@ -56,11 +57,12 @@ def takes_its_head(kind: type[AnyBaseline]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, (kind, _) in BASELINES.items() if not takes_its_head(kind) and not kind.reads_samples]
+    "name",
+    [name for name, entry in BASELINES.items() if not takes_its_head(entry.kind) and not entry.options.reads_samples],
 )
 def test_the_loss_of_a_baseline_is_one_graph(name: str) -> None:
     """SwAV's loss also takes its head, and supremix's the images' targets; neither is compiled."""
-    kind, options = BASELINES[name]
+    kind, options = BASELINES[name].kind, BASELINES[name].options
     baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"]))
     made = baseline.make_head(12)(random(0, 8, 12))
 

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines
 from clever.baselines.decorrelation import diagonal_products, off_diagonal_energy, standardise
 from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.options.barlow_twins import BarlowTwinsOptions
 from clever.collectives import gather_rows
 from clever.errors import UserError
-
-
-class BarlowTwinsOptions(BaselineOptions):
-    """Barlow Twins' settings. The weight is the authors' (main.py of their repository). The widths are the authors' as
-    we remember them; they are not in the sources we have."""
-
-    name: Literal["barlow_twins"] = "barlow_twins"
-    hidden_dim: PositiveInt = 8192
-    """Width of the projector's two hidden layers. solo-learn uses 2048 on CIFAR-10 and ImageNet-100."""
-    out_dim: PositiveInt = 8192
-    """Width of the projection, much larger than the representation's. solo-learn uses 2048."""
-    redundancy_weight: float = Field(default=0.0051, ge=0)
-    """Weight of the off-diagonal correlations (lambda). Raise it when ``out_dim`` is lowered much."""
-    scale: float = Field(default=1.0, gt=0)
-    """Factor on the whole loss, which grows with ``out_dim``. It sets the weight of the loss relative to other terms
-    and, without LARS, the step size. solo-learn uses 0.1 on CIFAR-10 and ImageNet-100."""
 
 
 class BarlowTwins(Baseline[ProjectionHead]):
@@ -43,7 +26,8 @@ class BarlowTwins(Baseline[ProjectionHead]):
     not in the sources we have.
 
     >>> import torch
-    >>> from clever.baselines.barlow_twins import BarlowTwins, BarlowTwinsOptions
+    >>> from clever.baselines.barlow_twins import BarlowTwins
+    >>> from clever.baselines.options.barlow_twins import BarlowTwinsOptions
     >>> _ = torch.manual_seed(0)
     >>> barlow_twins = BarlowTwins(BarlowTwinsOptions(hidden_dim=32, out_dim=8))
     >>> head = barlow_twins.make_head(16)  # for 16 features
@@ -54,9 +38,7 @@ class BarlowTwins(Baseline[ProjectionHead]):
     9.2
     """
 
-    has_momentum_teacher = False
-    accepts_local_views = False
-    views_apart = True
+    options: BarlowTwinsOptions
 
     def __init__(self, options: BarlowTwinsOptions) -> None:
         super().__init__()

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
+from clever.baselines.options.baseline import BaselineOptions
 from clever.baselines.samples import Samples
 from clever.errors import UserError
-from clever.options import Options
 
 
 class HeadOutput(NamedTuple):
@@ -65,10 +65,6 @@ class Head(nn.Module, ABC):
 
 HeadKind = TypeVar("HeadKind", bound=Head)
 
-Compared = Literal["projections", "predictions", "scores"]
-"""What a loss compares: the projector's outputs alone, a predictor's outputs with projections, or scores of
-prototypes or words."""
-
 
 class Baseline(nn.Module, ABC, Generic[HeadKind]):
     """A way of comparing views, with the state that its loss needs (a centre, a queue, ...).
@@ -77,30 +73,7 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     network, and callers pass the head together with its outputs.
     """
 
-    has_momentum_teacher: ClassVar[bool]
-    """True: a teacher, the exponential moving average of the student, encodes the global views. False: the
-    student's own outputs of the global views are the targets."""
-
-    accepts_local_views: ClassVar[bool]
-    """True: the student may see any number of small local views in addition to the two global views. False: a run with
-    local views is rejected before it trains."""
-
-    compares: ClassVar[Compared] = "projections"
-    """What the loss compares. Add-ons that replace the head's outputs or its layers ask for it."""
-
-    views_apart: ClassVar[bool] = False
-    """True: every view goes through backbone and head in a separate pass, so that BatchNorm normalises each view with
-    its own statistics, as in the authors' code of two-view methods. False: views of equal size share a pass."""
-
-    evaluates_teacher: ClassVar[bool] = True
-    """With a momentum teacher: whether the teacher's backbone is evaluated (DINO) or the student's (BYOL, MoCo v3)."""
-
-    reads_samples: ClassVar[bool] = False
-    """True: the loss depends on which images are compared (labels, latents, rows of the training split), and the
-    baseline implements ``attract_samples`` or ``observe_samples``."""
-
-    remembers_images: ClassVar[bool] = False
-    """True: its state has an entry for every training image, so it must know their number."""
+    options: BaselineOptions
 
     feature_maps: tuple[int, ...] = ()
     """Numbers of the backbone's feature maps that the baseline needs (``Backbone.forward_with_maps``). It reads
@@ -163,10 +136,6 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
         """Parameters of ``head`` whose learning rate stays at its peak after the warm-up (SimSiam's predictor)."""
         return []
 
-    def teacher_momentum(self, progress: float) -> float:
-        """Momentum of the teacher after a fraction ``progress`` in [0, 1] of all steps."""
-        raise TypeError(f"{type(self).__name__} has no momentum teacher")
-
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         """Named scalars that distinguish a healthy run from a collapsed one; computed occasionally, without
         gradients."""
@@ -188,20 +157,3 @@ def two_views(name: str, outputs: Sequence[HeadOutput]) -> tuple[HeadOutput, Hea
             f"{name} compares exactly two views, not {len(outputs)}: set the augmentation's local_views to 0"
         )
     return outputs[0], outputs[1]
-
-
-class BaselineOptions(Options):
-    """Options of a baseline; ``name`` chooses it."""
-
-    name: str
-
-    def needed_maps(self) -> tuple[int, ...]:
-        """Numbers of the backbone's feature maps that the baseline needs (``Baseline.feature_maps``)."""
-        return ()
-
-    def refusal(self, images: int) -> str | None:
-        """Why the baseline cannot compare batches of this many images, and what would work; None if it can.
-
-        Called before anything runs, with the images that one step sees, over all processes.
-        """
-        return None

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
-from clever.baselines.momentum import rising_momentum
-
-
-class ByolOptions(BaselineOptions):
-    """BYOL's settings; the defaults are those of EquiMod's BYOL (branch BYOL+EquiMod), because the paper's are not in
-    the sources we have."""
-
-    name: Literal["byol"] = "byol"
-    hidden_dim: PositiveInt = 4096
-    """Width of the hidden layer of the projector. Lower it for small backbones."""
-    out_dim: PositiveInt = 256
-    """Width of projection and prediction."""
-    predictor_dim: PositiveInt | None = None
-    """Width of the predictor's hidden layer; null uses ``hidden_dim``. solo-learn's ImageNet-100 recipe uses 8192."""
-    momentum: float = Field(default=0.996, ge=0, le=1)
-    """Momentum of the teacher at the start; it rises to 1 along a cosine. Lower it for short runs: solo-learn uses 0.99
-    on CIFAR-10 and ImageNet-100."""
+from clever.baselines.options.byol import ByolOptions
 
 
 class Byol(Baseline[PredictionHead]):
@@ -39,7 +21,8 @@ class Byol(Baseline[PredictionHead]):
     Recipes: workflow/recipes/{cifar10,imagenet100}/byol.yaml, solo-learn's. The student's backbone is evaluated.
 
     >>> import torch
-    >>> from clever.baselines.byol import Byol, ByolOptions
+    >>> from clever.baselines.byol import Byol
+    >>> from clever.baselines.options.byol import ByolOptions
     >>> _ = torch.manual_seed(0)
     >>> byol = Byol(ByolOptions(hidden_dim=32, out_dim=8, predictor_dim=8))
     >>> head = byol.make_head(16)  # for 16 features
@@ -51,11 +34,7 @@ class Byol(Baseline[PredictionHead]):
     3.7
     """
 
-    has_momentum_teacher = True
-    compares = "predictions"
-    accepts_local_views = False
-    views_apart = True
-    evaluates_teacher = False
+    options: ByolOptions
 
     def __init__(self, options: ByolOptions) -> None:
         super().__init__()
@@ -74,9 +53,6 @@ class Byol(Baseline[PredictionHead]):
         self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
     ) -> Tensor:
         return predicted_cosine(two_views("byol", student), teacher).abs()
-
-    def teacher_momentum(self, progress: float) -> float:
-        return rising_momentum(self.options.momentum, progress)
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)

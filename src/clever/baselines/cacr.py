@@ -6,30 +6,13 @@ The loss is that of the authors' small-scale experiments (CACR-SSL:small_scale_e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from clever.baselines.baseline import Head, HeadOutput
-from clever.baselines.contrast import Contrastive, ProjectorOptions, gather_projections, scaled_products
-
-
-class CacrOptions(ProjectorOptions):
-    """CACR's settings; the defaults are the authors' for CIFAR-10, except for the projector: their small network ends
-    with the normalised embedding itself, whose projector is not in the sources we have."""
-
-    name: Literal["cacr"] = "cacr"
-    attraction_weight: float = Field(default=1.0, ge=0)
-    """Weight of the attraction (the authors' alpha)."""
-    repulsion_weight: float = Field(default=1.0, ge=0)
-    """Weight of the repulsion (the authors' beta)."""
-    attraction_temperature: float = Field(default=1.0, ge=0)
-    """How much more a distant positive weighs than a near one (the authors' t+). 0 weighs them equally; with two views
-    there is only one positive, and it has no effect."""
-    repulsion_temperature: float = Field(default=0.9, ge=0)
-    """How much more a near negative weighs than a distant one (the authors' t-). 0 weighs them equally."""
+from clever.baselines.contrast import Contrastive, gather_projections, scaled_products
+from clever.baselines.options.cacr import CacrOptions
 
 
 class Cacr(Contrastive):
@@ -38,7 +21,8 @@ class Cacr(Contrastive):
     Global and local views are treated alike; the authors use five views of CIFAR-10.
 
     >>> import torch
-    >>> from clever.baselines.cacr import Cacr, CacrOptions
+    >>> from clever.baselines.cacr import Cacr
+    >>> from clever.baselines.options.cacr import CacrOptions
     >>> _ = torch.manual_seed(0)
     >>> cacr = Cacr(CacrOptions(hidden_dim=32, out_dim=8))
     >>> head = cacr.make_head(16)  # for 16 features
@@ -49,7 +33,7 @@ class Cacr(Contrastive):
     0.4
     """
 
-    accepts_local_views = True
+    options: CacrOptions
 
     def __init__(self, options: CacrOptions) -> None:
         super().__init__(options)

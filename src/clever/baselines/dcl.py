@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from clever.baselines.baseline import Head, HeadOutput, two_views
-from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
-
-
-class DclOptions(ContrastiveOptions):
-    """DCL's settings; the temperature is that of lightly and of the unofficial
-    raminnakhli/Decoupled-Contrastive-Learning."""
-
-    name: Literal["dcl"] = "dcl"
-    temperature: float = Field(default=0.1, gt=0)
-    """Temperature: it divides the cosines. It matters less than in SimCLR, because the denominator excludes the
-    positive."""
-
-
-class DclwOptions(ContrastiveOptions):
-    """DCLW's settings; temperature and sigma are those of the unofficial raminnakhli/Decoupled-Contrastive-Learning and
-    lightly."""
-
-    name: Literal["dclw"] = "dclw"
-    temperature: float = Field(default=0.1, gt=0)
-    """Temperature: it divides the cosines."""
-    sigma: float = Field(default=0.5, gt=0)
-    """Temperature of the weights. The lower it is, the less weight pairs that are already similar get."""
+from clever.baselines.contrast import Contrastive, gather_projections, scaled_products
+from clever.baselines.options.dcl import DclOptions, DclwOptions
 
 
 class Dcl(Contrastive):
@@ -41,7 +19,8 @@ class Dcl(Contrastive):
     (raminnakhli's README, ResNet-18 on CIFAR-10: 84.6 against 78.3 with 32 images, 85.36 against 83.26 with 256).
 
     >>> import torch
-    >>> from clever.baselines.dcl import Dcl, DclOptions
+    >>> from clever.baselines.dcl import Dcl
+    >>> from clever.baselines.options.dcl import DclOptions
     >>> _ = torch.manual_seed(0)
     >>> dcl = Dcl(DclOptions(hidden_dim=32, out_dim=8))
     >>> head = dcl.make_head(16)  # for 16 features
@@ -51,6 +30,8 @@ class Dcl(Contrastive):
     >>> round(loss.item(), 1)
     8.1
     """
+
+    options: DclOptions
 
     def __init__(self, options: DclOptions) -> None:
         super().__init__(options)
@@ -65,7 +46,8 @@ class Dclw(Contrastive):
     """DCL with larger weights for less similar positives (a von Mises-Fisher weighting).
 
     >>> import torch
-    >>> from clever.baselines.dcl import Dclw, DclwOptions
+    >>> from clever.baselines.dcl import Dclw
+    >>> from clever.baselines.options.dcl import DclwOptions
     >>> _ = torch.manual_seed(0)
     >>> dclw = Dclw(DclwOptions(hidden_dim=32, out_dim=8))
     >>> head = dclw.make_head(16)  # for 16 features
@@ -75,6 +57,8 @@ class Dclw(Contrastive):
     >>> round(loss.item(), 1)
     11.6
     """
+
+    options: DclwOptions
 
     def __init__(self, options: DclwOptions) -> None:
         super().__init__(options)

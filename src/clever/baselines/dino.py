@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
+from clever.baselines.baseline import Baseline, Head, HeadOutput
 from clever.baselines.distillation import cosine, cross_entropy, teacher_distribution
+from clever.baselines.options.dino import DinoOptions
 from clever.collectives import average_over_processes
-
-
-class DinoOptions(BaselineOptions):
-    """DINO's settings; the defaults are those of the paper (authors' main_dino.py:50-130, run.sh)."""
-
-    name: Literal["dino"] = "dino"
-    out_dim: PositiveInt = 65536
-    """Width of the head's output, K. Lower it for smaller data sets: 65536 for ImageNet, 4096 for CIFAR-10, 1024 below
-    that."""
-    hidden_dim: PositiveInt = 2048
-    """Width of the head's two hidden layers. Lower it only for tiny backbones."""
-    bottleneck_dim: PositiveInt = 256
-    """Width of the normalised bottleneck before the last layer."""
-    batch_norm_in_head: bool = False
-    """BatchNorm after both hidden layers (DINO's use_bn_in_head). The paper uses none; turn it on for short runs on
-    small images, which otherwise collapse to the uniform distribution."""
-    student_temperature: float = Field(default=0.1, gt=0)
-    """Temperature of the student's softmax."""
-    teacher_temperature: float = Field(default=0.04, gt=0)
-    """Temperature of the teacher's softmax; raise it (up to 0.07) when a long run stops improving."""
-    warmup_teacher_temperature: float = Field(default=0.04, gt=0)
-    """Initial temperature of the teacher; lower it when the loss does not fall in the first epochs."""
-    warmup_teacher_epochs: int = Field(default=0, ge=0)
-    """Epochs over which the teacher's temperature rises linearly from its warm-up value."""
-    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of the centre; closer to 1 for small batches."""
-    momentum: float = Field(default=0.996, ge=0, le=1)
-    """Momentum of the teacher at the start; it rises to 1 along a cosine. Closer to 1 for small batches."""
-    freeze_last_layer_epochs: int = Field(default=1, ge=0)
-    """Epochs at the start in which the last layer is frozen; raise it when the loss does not fall."""
 
 
 class DinoHead(Head):
@@ -87,7 +56,8 @@ class Dino(Baseline[DinoHead]):
     """Cross-entropy between the centred, sharpened teacher and the student over all pairs of different views.
 
     >>> import torch
-    >>> from clever.baselines.dino import Dino, DinoOptions
+    >>> from clever.baselines.dino import Dino
+    >>> from clever.baselines.options.dino import DinoOptions
     >>> _ = torch.manual_seed(0)
     >>> dino = Dino(DinoOptions(hidden_dim=32, out_dim=8, bottleneck_dim=8))
     >>> head = dino.make_head(16)  # for 16 features
@@ -99,9 +69,7 @@ class Dino(Baseline[DinoHead]):
     5.6
     """
 
-    has_momentum_teacher = True
-    compares = "scores"
-    accepts_local_views = True
+    options: DinoOptions
     centre: Tensor
 
     def __init__(self, options: DinoOptions) -> None:
@@ -146,10 +114,6 @@ class Dino(Baseline[DinoHead]):
 
     def frozen_parameters(self, head: DinoHead, epoch: int) -> list[nn.Parameter]:
         return head.last_layer_parameters() if epoch < self.options.freeze_last_layer_epochs else []
-
-    def teacher_momentum(self, progress: float) -> float:
-        """Cosine from ``momentum`` at 0 to 1 at 1 (authors' main_dino.py:329, utils.py:206-217)."""
-        return 1 - (1 - self.options.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:

@@ -7,35 +7,17 @@ The loss is that of the authors' losses/groco.py (learning_by_sorting), with a d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import BaselineOptions, Head, HeadOutput
+from clever.baselines.baseline import Head, HeadOutput
 from clever.baselines.contrast import Projected, gather_projections
 from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.options.groco import GrocoOptions
 
 _LEAST = 1e-6
-
-
-class GrocoOptions(BaselineOptions):
-    """GroCo's settings; the defaults are the authors' for ImageNet. Whether their projector ends with a BatchNorm is
-    not in the sources we have; here it does not."""
-
-    name: Literal["groco"] = "groco"
-    hidden_dim: PositiveInt = 2048
-    """Width of the projector's two hidden layers. Lower it for small backbones."""
-    out_dim: PositiveInt = 2048
-    """Width of the projection."""
-    hardest: PositiveInt = 10
-    """Number of negatives per image, the nearest of the same view; fewer if the batch is smaller. The sorting network
-    has as many layers as there are positives and negatives."""
-    steepness: float = Field(default=1.0, gt=0)
-    """Sharpness of the network's swaps. Higher values approach exact sorting and have smaller gradients for values that
-    are far apart."""
 
 
 class Groco(Projected):
@@ -45,7 +27,8 @@ class Groco(Projected):
     are cosines with targets that receive no gradient.
 
     >>> import torch
-    >>> from clever.baselines.groco import Groco, GrocoOptions
+    >>> from clever.baselines.groco import Groco
+    >>> from clever.baselines.options.groco import GrocoOptions
     >>> _ = torch.manual_seed(0)
     >>> groco = Groco(GrocoOptions(hidden_dim=32, out_dim=8))
     >>> head = groco.make_head(16)  # for 16 features
@@ -56,7 +39,7 @@ class Groco(Projected):
     0.2
     """
 
-    accepts_local_views = True
+    options: GrocoOptions
 
     def __init__(self, options: GrocoOptions) -> None:
         super().__init__()

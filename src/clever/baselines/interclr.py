@@ -7,42 +7,18 @@ algorithm InterCLRMoCo).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from clever.baselines.baseline import Head, HeadOutput, two_views
 from clever.baselines.contrast import scaled_products
-from clever.baselines.moco_v2 import Queue, QueueOptions, units
+from clever.baselines.moco_v2 import Queue, units
+from clever.baselines.options.interclr import InterclrOptions
 from clever.baselines.samples import Samples, gather_samples
 from clever.clustering import cluster_means, mend, nearest, spherical_k_means
 from clever.collectives import from_first_process, gather_rows, process_count, process_rank
-
-
-class InterclrOptions(QueueOptions):
-    """InterCLR's settings. Numbers that depend on the size of the data set are the authors' on ImageNet as shares of
-    it; those shares are not published for other data sets."""
-
-    name: Literal["interclr"] = "interclr"
-    inter_weight: float = Field(default=0.25, ge=0, le=1)
-    """Weight of the loss between images; MoCo's has the rest of 1."""
-    images_per_cluster: PositiveInt = 128
-    """Mean number of images with the same pseudo-label: the authors form 10,000 clusters of 1.28 million images. There
-    are at least two clusters."""
-    min_cluster: PositiveInt = 20
-    """A cluster with fewer images is dissolved. Lower it with ``images_per_cluster``."""
-    pool_share: float = Field(default=0.1, gt=0, le=1)
-    """Share of the training images, the nearest to the query, from which negatives are drawn: 128,000 on ImageNet."""
-    negatives: PositiveInt = 16384
-    """Number of negatives per query; the whole pool if it is smaller."""
-    margin: float = Field(default=-0.5, ge=-2, le=2)
-    """What is subtracted from the positive's cosine. Below 0, images of a pseudo-label need not be very alike."""
-    clustering_epoch: NonNegativeInt = 1
-    """Epoch from which images are compared with others, with the first clusters. By epoch 1, nearly all images have
-    been seen."""
 
 
 class Interclr(Queue):
@@ -66,7 +42,8 @@ class Interclr(Queue):
     65,536, 128 outputs and temperature 0.2; 68.04 linear top-1 (mmselfsup's README, on the fifth stage's map).
 
     >>> import torch
-    >>> from clever.baselines.interclr import Interclr, InterclrOptions
+    >>> from clever.baselines.interclr import Interclr
+    >>> from clever.baselines.options.interclr import InterclrOptions
     >>> from clever.baselines.samples import Samples
     >>> _ = torch.manual_seed(0)
     >>> interclr = Interclr(InterclrOptions(hidden_dim=32, out_dim=8, queue_length=64, images_per_cluster=16))
@@ -83,8 +60,6 @@ class Interclr(Queue):
     4.2
     """
 
-    reads_samples = True
-    remembers_images = True
     memory: Tensor
     """float32 [images, K], unit vectors."""
     pseudo_labels: Tensor

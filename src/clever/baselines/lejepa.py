@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import BaselineOptions, Head, HeadOutput
+from clever.baselines.baseline import Head, HeadOutput
 from clever.baselines.contrast import Projected
 from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.options.lejepa import GaussianOptions, LejepaOptions
 from clever.collectives import from_first_process, gather_rows
-
-
-class GaussianOptions(BaselineOptions):
-    """Projector and directions of LeJEPA and VISReg; the defaults are those of lightly's LeJEPA."""
-
-    hidden_dim: PositiveInt = 2048
-    """Width of the projector's hidden layers. Lower it for small backbones."""
-    out_dim: PositiveInt = 64
-    """Width of the projection."""
-    head_layers: int = Field(default=3, ge=2)
-    """Linear layers of the projector; the last has no BatchNorm."""
-    directions: PositiveInt = 1024
-    """Random directions per step along which the distribution of the projections is compared with a Gaussian. More
-    make the loss less noisy; each costs a product with all projections."""
-    regulariser_share: float = Field(ge=0, le=1)
-    """Share of the regulariser in the loss; the rest is the invariance."""
-
-
-class LejepaOptions(GaussianOptions):
-    """LeJEPA's settings; the defaults are those of lightly's LeJEPALoss, which it says are the reference's."""
-
-    name: Literal["lejepa"] = "lejepa"
-    regulariser_share: float = Field(default=0.05, ge=0, le=1)
-    """Share of the regulariser in the loss; the rest is the invariance. The paper explores 0.01 to 0.1 (lightly)."""
-    frequencies: int = Field(default=17, ge=2)
-    """Frequencies at which characteristic functions are compared, from 0 to ``largest_frequency``."""
-    largest_frequency: float = Field(default=3.0, gt=0)
-    """Largest of these frequencies. Higher values compare finer details of the distribution, with more noise."""
 
 
 class Gaussian(Projected):
     """A projector whose output should be Gaussian; global and local views are treated alike by the regulariser."""
 
-    accepts_local_views = True
+    options: GaussianOptions
 
     def __init__(self, options: GaussianOptions) -> None:
         super().__init__()
@@ -82,7 +53,8 @@ class Lejepa(Gaussian):
     Epps-Pulley statistic); it is averaged over directions and views.
 
     >>> import torch
-    >>> from clever.baselines.lejepa import Lejepa, LejepaOptions
+    >>> from clever.baselines.lejepa import Lejepa
+    >>> from clever.baselines.options.lejepa import LejepaOptions
     >>> _ = torch.manual_seed(0)
     >>> lejepa = Lejepa(LejepaOptions(hidden_dim=32, out_dim=8))
     >>> head = lejepa.make_head(16)  # for 16 features

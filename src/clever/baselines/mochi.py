@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 
-from clever.baselines.moco_v2 import Queue, QueueOptions
+from clever.baselines.moco_v2 import Queue
+from clever.baselines.options.mochi import MochiOptions
 from clever.collectives import process_count, process_rank
-
-
-class MochiOptions(QueueOptions):
-    """MoCHi's settings. The numbers of negatives are those of an unofficial copy (hard-negative-mixing, src/moco.py);
-    the paper's settings are not in the sources we have, and the start of the mixing is a choice of ours."""
-
-    name: Literal["mochi"] = "mochi"
-    hardest: PositiveInt = 32
-    """Number of negatives of the queue, the nearest to a query, that are mixed. At most ``queue_length``."""
-    mixed_negatives: NonNegativeInt = 16
-    """Number of further negatives per query that mix two of the hardest."""
-    mixed_with_query: NonNegativeInt = 16
-    """Number of further negatives per query that mix it with one of the hardest; the query's share is below a half."""
-    start_epoch: NonNegativeInt = 10
-    """Epoch from which negatives are mixed. Before that epoch no negative is hard yet."""
-
-    @model_validator(mode="after")
-    def _hardest_are_in_the_queue(self) -> MochiOptions:
-        if self.hardest > self.queue_length:
-            raise ValueError(f"hardest {self.hardest} exceeds queue_length {self.queue_length}; lower it")
-        return self
 
 
 class Mochi(Queue):
@@ -42,7 +19,8 @@ class Mochi(Queue):
     queries of both views have them.
 
     >>> import torch
-    >>> from clever.baselines.mochi import Mochi, MochiOptions
+    >>> from clever.baselines.mochi import Mochi
+    >>> from clever.baselines.options.mochi import MochiOptions
     >>> _ = torch.manual_seed(0)
     >>> mochi = Mochi(MochiOptions(hidden_dim=32, out_dim=8, queue_length=64))
     >>> head = mochi.make_head(16)  # for 16 features

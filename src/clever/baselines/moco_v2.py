@@ -7,62 +7,17 @@ The symmetric form is solo-learn's MoCo V2+ (solo/methods/mocov2plus.py, 08e027a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.contrast import scaled_products
 from clever.baselines.cosine import diagnose_cosines, mean_cosine
 from clever.baselines.mlp import ProjectionHead, make_mlp
-from clever.baselines.momentum import rising_momentum
+from clever.baselines.options.moco_v2 import MocoV2Options, QueueOptions
 from clever.collectives import gather_rows
-
-
-class QueueOptions(BaselineOptions):
-    """Settings of MoCo v2 and of the methods that add negatives to it; the defaults are those of solo-learn's
-    ResNet-18 on CIFAR-10, except for ``final_momentum``."""
-
-    hidden_dim: PositiveInt = 2048
-    """Width of the projector's hidden layer: that of a ResNet-50's representation in the paper. Lower it for small
-    backbones."""
-    out_dim: PositiveInt = 256
-    """Width of the projection. The paper uses 128."""
-    temperature: float = Field(default=0.2, gt=0)
-    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
-    queue_length: PositiveInt = 32768
-    """Number of earlier keys that are negatives. The paper uses 65,536 on ImageNet; keep it below the size of the data
-    set, so that an image's own earlier keys are rare."""
-    momentum: float = Field(default=0.99, ge=0, le=1)
-    """Momentum of the teacher at the start."""
-    final_momentum: float = Field(default=1.0, ge=0, le=1)
-    """Momentum of the teacher at the end, reached along a cosine. solo-learn uses 0.999 on CIFAR-10; the paper's 0.999
-    is constant: set both to it."""
-    symmetric: bool = True
-    """Whether each view is the query once, as in MoCo V2+. False: the first view is the query and the second one the
-    key, as in the paper."""
-    key_groups: PositiveInt = 1
-    """Into how many groups the batch is shuffled before the teacher encodes it, each with its own BatchNorm
-    statistics, as if each had a GPU: shuffled BatchNorm. It keeps a query from recognising its key by the statistics.
-    1: no shuffling, as in solo-learn, whose processes share all statistics. The number of images must be a multiple of
-    it."""
-
-    def refusal(self, images: int) -> str | None:
-        if images % self.key_groups or images == self.key_groups:
-            return (
-                f"{self.name} encodes keys in {self.key_groups} groups, and {images} images do not divide into "
-                "groups of at least 2; change key_groups or batch_size"
-            )
-        return None
-
-
-class MocoV2Options(QueueOptions):
-    """MoCo v2's settings."""
-
-    name: Literal["moco_v2"] = "moco_v2"
 
 
 class Queue(Baseline[ProjectionHead]):
@@ -74,10 +29,7 @@ class Queue(Baseline[ProjectionHead]):
     projection and the teacher's projection of the other view, averaged over both orders.
     """
 
-    has_momentum_teacher = True
-    accepts_local_views = False
-    views_apart = True
-    evaluates_teacher = False
+    options: QueueOptions
     queue: Tensor
 
     def __init__(self, options: QueueOptions) -> None:
@@ -129,11 +81,6 @@ class Queue(Baseline[ProjectionHead]):
         cosines = [mean_cosine(view.projection, key.projection.detach()) for view, key in pairs]
         return torch.stack(cosines).mean().abs()
 
-    def teacher_momentum(self, progress: float) -> float:
-        start, end = self.options.momentum, self.options.final_momentum
-        # The share of the cosine that is done: 0 at the start, 1 at the end.
-        return start + (end - start) * rising_momentum(0.0, progress)
-
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)
 
@@ -143,7 +90,8 @@ class MocoV2(Queue):
     backbone is evaluated.
 
     >>> import torch
-    >>> from clever.baselines.moco_v2 import MocoV2, MocoV2Options
+    >>> from clever.baselines.moco_v2 import MocoV2
+    >>> from clever.baselines.options.moco_v2 import MocoV2Options
     >>> _ = torch.manual_seed(0)
     >>> moco_v2 = MocoV2(MocoV2Options(hidden_dim=32, out_dim=8, queue_length=64))
     >>> head = moco_v2.make_head(16)  # for 16 features

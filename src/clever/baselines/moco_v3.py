@@ -7,35 +7,15 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.contrast import scaled_products
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
-from clever.baselines.momentum import rising_momentum
+from clever.baselines.options.moco_v3 import MocoV3Options
 from clever.collectives import gather_rows, process_rank
 from clever.errors import UserError
-
-
-class MocoV3Options(BaselineOptions):
-    """MoCo v3's settings; the defaults are those of solo-learn's ResNet-18 on CIFAR-10 and ImageNet-100."""
-
-    name: Literal["moco_v3"] = "moco_v3"
-    hidden_dim: PositiveInt = 4096
-    """Width of the hidden layers of projector and predictor. Lower it for small backbones."""
-    out_dim: PositiveInt = 256
-    """Width of projection and prediction."""
-    projector_layers: PositiveInt = 2
-    """Linear layers of the projector: 2 for a ResNet, 3 for a ViT (solo-learn's solo/methods/mocov3.py)."""
-    predictor_batch_norm: bool = False
-    """BatchNorm after the predictor's last layer: only for a ViT (solo-learn's solo/methods/mocov3.py)."""
-    temperature: float = Field(default=0.2, gt=0)
-    """Temperature: it divides the cosines. solo-learn uses 0.2; the authors' value for a ResNet-50 is not in the
-    sources we have."""
-    momentum: float = Field(default=0.99, ge=0, le=1)
-    """Momentum of the teacher at the start; it rises to 1 along a cosine. Closer to 1 for long runs."""
 
 
 class MocoV3(Baseline[PredictionHead]):
@@ -48,7 +28,8 @@ class MocoV3(Baseline[PredictionHead]):
     the sources we have; its frozen patch embedding is not implemented. The student's backbone is evaluated.
 
     >>> import torch
-    >>> from clever.baselines.moco_v3 import MocoV3, MocoV3Options
+    >>> from clever.baselines.moco_v3 import MocoV3
+    >>> from clever.baselines.options.moco_v3 import MocoV3Options
     >>> _ = torch.manual_seed(0)
     >>> moco_v3 = MocoV3(MocoV3Options(hidden_dim=32, out_dim=8))
     >>> head = moco_v3.make_head(16)  # for 16 features
@@ -60,11 +41,7 @@ class MocoV3(Baseline[PredictionHead]):
     3.5
     """
 
-    has_momentum_teacher = True
-    compares = "predictions"
-    accepts_local_views = False
-    views_apart = True
-    evaluates_teacher = False
+    options: MocoV3Options
 
     def __init__(self, options: MocoV3Options) -> None:
         super().__init__()
@@ -89,9 +66,6 @@ class MocoV3(Baseline[PredictionHead]):
         self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None
     ) -> Tensor:
         return predicted_cosine(two_views("moco_v3", student), teacher).abs()
-
-    def teacher_momentum(self, progress: float) -> float:
-        return rising_momentum(self.options.momentum, progress)
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)

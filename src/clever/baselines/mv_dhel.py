@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from clever.baselines.baseline import Head, HeadOutput
-from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
-
-
-class MvDhelOptions(ContrastiveOptions):
-    """MV-DHEL's settings; the defaults are the authors' for CIFAR-10 and ImageNet-100."""
-
-    name: Literal["mv_dhel"] = "mv_dhel"
-    temperature: float = Field(default=0.5, gt=0)
-    """Temperature: it divides the cosines. The authors use 0.5 for 200 epochs of CIFAR-10 or ImageNet-100, 0.1 for
-    ImageNet-1k."""
+from clever.baselines.contrast import Contrastive, gather_projections, scaled_products
+from clever.baselines.options.mv_dhel import MvDhelOptions
 
 
 class MvDhel(Contrastive):
@@ -29,7 +19,8 @@ class MvDhel(Contrastive):
     workflow/recipes/{cifar10,imagenet100}/ mv_dhel.yaml, the authors', which use plain SGD.
 
     >>> import torch
-    >>> from clever.baselines.mv_dhel import MvDhel, MvDhelOptions
+    >>> from clever.baselines.mv_dhel import MvDhel
+    >>> from clever.baselines.options.mv_dhel import MvDhelOptions
     >>> _ = torch.manual_seed(0)
     >>> mv_dhel = MvDhel(MvDhelOptions(hidden_dim=32, out_dim=8))
     >>> head = mv_dhel.make_head(16)  # for 16 features
@@ -40,7 +31,7 @@ class MvDhel(Contrastive):
     7.2
     """
 
-    accepts_local_views = True
+    options: MvDhelOptions
 
     def __init__(self, options: MvDhelOptions) -> None:
         super().__init__(options)

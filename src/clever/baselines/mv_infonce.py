@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from clever.baselines.baseline import Head, HeadOutput
-from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
-
-Denominator = Literal["other_views", "everything"]
-
-
-class MvInfonceOptions(ContrastiveOptions):
-    """MV-InfoNCE's settings; the defaults are the authors' for CIFAR-10 and ImageNet-100."""
-
-    name: Literal["mv_infonce"] = "mv_infonce"
-    temperature: float = Field(default=0.5, gt=0)
-    """Temperature: it divides the cosines. The authors use 0.5 for 200 epochs of CIFAR-10 or ImageNet-100, 0.1 for
-    ImageNet-1k."""
-    denominator: Denominator = "everything"
-    """The negatives of a view. everything: all V N - 1 other views, including the same view of other images, as in the
-    authors' code (models/losses.py, MVINFONCE), which produced their numbers. other_views: all views of all images
-    except those of the same view, as in the formula of their README."""
+from clever.baselines.contrast import Contrastive, gather_projections, scaled_products
+from clever.baselines.options.mv_infonce import Denominator, MvInfonceOptions
 
 
 class MvInfonce(Contrastive):
@@ -35,7 +19,8 @@ class MvInfonce(Contrastive):
     workflow/recipes/{cifar10,imagenet100}/ mv_infonce.yaml, the authors', which use plain SGD.
 
     >>> import torch
-    >>> from clever.baselines.mv_infonce import MvInfonce, MvInfonceOptions
+    >>> from clever.baselines.mv_infonce import MvInfonce
+    >>> from clever.baselines.options.mv_infonce import MvInfonceOptions
     >>> _ = torch.manual_seed(0)
     >>> mv_infonce = MvInfonce(MvInfonceOptions(hidden_dim=32, out_dim=8))
     >>> head = mv_infonce.make_head(16)  # for 16 features
@@ -46,7 +31,7 @@ class MvInfonce(Contrastive):
     4.3
     """
 
-    accepts_local_views = True
+    options: MvInfonceOptions
 
     def __init__(self, options: MvInfonceOptions) -> None:
         super().__init__(options)

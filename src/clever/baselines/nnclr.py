@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.contrast import gather_projections, scaled_products
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
+from clever.baselines.options.nnclr import NnclrOptions
 from clever.collectives import gather_rows, process_rank
-
-
-class NnclrOptions(BaselineOptions):
-    """NNCLR's settings. The paper's are not in the sources we have; the defaults are modest choices of ours."""
-
-    name: Literal["nnclr"] = "nnclr"
-    hidden_dim: PositiveInt = 2048
-    """Width of the hidden layers of projector and predictor. Lower it for small backbones."""
-    out_dim: PositiveInt = 256
-    """Width of projection and prediction."""
-    temperature: float = Field(default=0.1, gt=0)
-    """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
-    queue_length: PositiveInt = 4096
-    """Number of earlier projections to search for the nearest neighbour. A longer queue holds nearer neighbours but
-    also older ones; projections that are a few epochs old, as with small data sets, are too old."""
 
 
 class Nnclr(Baseline[PredictionHead]):
@@ -42,7 +26,8 @@ class Nnclr(Baseline[PredictionHead]):
     Reference: 91.88 % on CIFAR-10 after 1000 epochs with a ResNet-18 (solo-learn).
 
     >>> import torch
-    >>> from clever.baselines.nnclr import Nnclr, NnclrOptions
+    >>> from clever.baselines.nnclr import Nnclr
+    >>> from clever.baselines.options.nnclr import NnclrOptions
     >>> _ = torch.manual_seed(0)
     >>> nnclr = Nnclr(NnclrOptions(hidden_dim=32, out_dim=8, queue_length=64))
     >>> head = nnclr.make_head(16)  # for 16 features
@@ -53,9 +38,7 @@ class Nnclr(Baseline[PredictionHead]):
     6.9
     """
 
-    has_momentum_teacher = False
-    compares = "predictions"
-    accepts_local_views = False
+    options: NnclrOptions
     queue: Tensor
 
     def __init__(self, options: NnclrOptions) -> None:

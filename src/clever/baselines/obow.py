@@ -6,18 +6,16 @@ Details are those of the authors' code (valeoai/obow, obow/builder_obow.py, 45af
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput
+from clever.baselines.baseline import Baseline, Head, HeadOutput
 from clever.baselines.contrast import scaled_products
 from clever.baselines.cosine import diagnose_cosines, mean_cosine
 from clever.baselines.mlp import last_layer_parameters, make_mlp
-from clever.baselines.momentum import rising_momentum
+from clever.baselines.options.obow import ObowOptions
 from clever.baselines.samples import Samples
 from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
 
@@ -25,30 +23,6 @@ _ELEMENTS = 2**26
 """Most distances between cells and words that are held at once."""
 _DECAY = 0.99
 """Of the running mean of distances."""
-
-
-class ObowOptions(BaselineOptions):
-    """OBoW's settings; the defaults are the authors' for a ResNet-50 on ImageNet."""
-
-    name: Literal["obow"] = "obow"
-    feature_maps: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (3, 4)
-    """Numbers of the maps that are described by words, each with its own vocabulary: 3 and 4 are the outputs of a
-    ResNet's last two stages. For a ViT, whose maps are the outputs of its blocks, name late ones, such as 8 and 11 of
-    12."""
-    vocabulary: PositiveInt = 8192
-    """Number of words of each map: the newest local features. Lower it for small data sets."""
-    sharpness: float = Field(default=15.0, gt=0)
-    """How sharply a cell is assigned to its nearest words, relative to the mean distance: 10 for a ResNet-18."""
-    kappa: float = Field(default=8.0, gt=0)
-    """What the words' predicted weights, unit vectors, are multiplied by: 5 for a ResNet-18."""
-    hidden_dim: PositiveInt | None = None
-    """Width of the hidden layer that generates a word's weights; null: twice the width of what they are multiplied
-    with."""
-    momentum: float = Field(default=0.99, ge=0, le=1)
-    """Momentum of the teacher at the start; it rises to 1 along a cosine."""
-
-    def needed_maps(self) -> tuple[int, ...]:
-        return self.feature_maps
 
 
 class WordHead(Head):
@@ -95,7 +69,8 @@ class Obow(Baseline[WordHead]):
     px; 73.8 linear top-1 (README).
 
     >>> import torch
-    >>> from clever.baselines.obow import Obow, ObowOptions
+    >>> from clever.baselines.obow import Obow
+    >>> from clever.baselines.options.obow import ObowOptions
     >>> from clever.baselines.samples import Samples
     >>> _ = torch.manual_seed(0)
     >>> obow = Obow(ObowOptions(feature_maps=(0,), vocabulary=64, hidden_dim=32))
@@ -110,11 +85,7 @@ class Obow(Baseline[WordHead]):
     True
     """
 
-    has_momentum_teacher = True
-    compares = "scores"
-    accepts_local_views = True
-    evaluates_teacher = False
-    reads_samples = True
+    options: ObowOptions
     mean_distance: Tensor
     """float32 [levels]."""
 
@@ -214,9 +185,6 @@ class Obow(Baseline[WordHead]):
                 target = _scores(other, weights).detach()
                 cosines.append(mean_cosine(_scores(view, weights), target))
         return torch.stack(cosines).mean().abs()
-
-    def teacher_momentum(self, progress: float) -> float:
-        return rising_momentum(self.options.momentum, progress)
 
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
         return diagnose_cosines(student)

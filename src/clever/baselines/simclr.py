@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from clever.baselines.baseline import Head, HeadOutput, two_views
-from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
-
-Negatives = Literal["both_views", "other_view"]
-
-
-class SimclrOptions(ContrastiveOptions):
-    """SimCLR's settings. The temperature's default is the authors' as we remember it; their code is not in the sources
-    we have. Every recipe sets its own temperature."""
-
-    name: Literal["simclr"] = "simclr"
-    temperature: float = Field(default=0.1, gt=0)
-    """Temperature: it divides the cosines. On CIFAR-10, E-SSL, InvCLR and EquiMod use 0.5, solo-learn 0.2; on ImageNet,
-    E-SSL and EquiMod use 0.2, as does solo-learn on ImageNet-100."""
-    negatives: Negatives = "both_views"
-    """both_views: both views of the other images are negatives (2N - 2), as in the paper. other_view: only their other
-    view is (N - 1 negatives), as in InfoNCE, CLIP and MoCo; choose it to compare with those."""
+from clever.baselines.contrast import Contrastive, gather_projections, scaled_products
+from clever.baselines.options.simclr import Negatives, SimclrOptions
 
 
 class Simclr(Contrastive):
@@ -36,7 +20,8 @@ class Simclr(Contrastive):
     of 4096 images and LARS with learning rate 4.8 for this batch size.
 
     >>> import torch
-    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.baselines.options.simclr import SimclrOptions
+    >>> from clever.baselines.simclr import Simclr
     >>> _ = torch.manual_seed(0)
     >>> simclr = Simclr(SimclrOptions(hidden_dim=32, out_dim=8))
     >>> head = simclr.make_head(16)  # for 16 features
@@ -46,6 +31,8 @@ class Simclr(Contrastive):
     >>> round(loss.item(), 1)
     8.2
     """
+
+    options: SimclrOptions
 
     def __init__(self, options: SimclrOptions) -> None:
         super().__init__(options)

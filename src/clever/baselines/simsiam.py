@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines, predicted_cosine
 from clever.baselines.mlp import PredictionHead, make_mlp
-
-
-class SimsiamOptions(BaselineOptions):
-    """SimSiam's settings; the defaults are the paper's, and DDCL's (authors' DRL_builder.py:31-57)."""
-
-    name: Literal["simsiam"] = "simsiam"
-    hidden_dim: PositiveInt = 2048
-    """Width of the projector's two hidden layers: the width of a ResNet-50. Lower it for small backbones."""
-    out_dim: PositiveInt = 2048
-    """Width of projection and prediction."""
-    predictor_dim: PositiveInt = 512
-    """Width of the predictor's hidden layer, a bottleneck. Keep it at a quarter of ``out_dim``."""
-    constant_predictor_rate: bool = True
-    """Keep the predictor's learning rate at its peak while the others decay (--fix-pred-lr), as the paper and DDCL
-    do."""
+from clever.baselines.options.simsiam import SimsiamOptions
 
 
 class Simsiam(Baseline[PredictionHead]):
@@ -39,7 +23,8 @@ class Simsiam(Baseline[PredictionHead]):
     0.05 for a batch of 256, weight decay 1e-4, 30 extra epochs of warm-up (its run_train.sh, main_simsiam.py).
 
     >>> import torch
-    >>> from clever.baselines.simsiam import Simsiam, SimsiamOptions
+    >>> from clever.baselines.options.simsiam import SimsiamOptions
+    >>> from clever.baselines.simsiam import Simsiam
     >>> _ = torch.manual_seed(0)
     >>> simsiam = Simsiam(SimsiamOptions(hidden_dim=32, out_dim=8, predictor_dim=8))
     >>> head = simsiam.make_head(16)  # for 16 features
@@ -50,10 +35,7 @@ class Simsiam(Baseline[PredictionHead]):
     -0.1
     """
 
-    has_momentum_teacher = False
-    compares = "predictions"
-    accepts_local_views = False
-    views_apart = True
+    options: SimsiamOptions
 
     def __init__(self, options: SimsiamOptions) -> None:
         super().__init__()

@@ -7,46 +7,24 @@ complete recipe nor its accuracies, so there is no recipe of ours with published
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
-from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from clever import spirograph, threediebench
 from clever.baselines.baseline import Head, HeadOutput, two_views
-from clever.baselines.contrast import Contrastive, ContrastiveOptions, gather_projections, scaled_products
+from clever.baselines.contrast import Contrastive, gather_projections, scaled_products
+from clever.baselines.options.supremix import SupremixOptions, ThreediebenchName
 from clever.baselines.samples import Samples, gather_samples
 from clever.collectives import from_first_process
 
-ThreediebenchName = Literal[
-    "rotation_x", "rotation_y", "rotation_z", "floor_hue", "light_theta", "light_phi", "light_hue"
-]
 COLUMNS = {name: column for names in (spirograph.NAMES, threediebench.NAMES) for column, name in enumerate(names)}
 """Column of every latent among those of its data source."""
 
 _ELEMENTS = 2**22
 """Most elements of a table of anchors by pairs that is held at once."""
-
-
-class SupremixOptions(ContrastiveOptions):
-    """SupReMix's settings; the defaults are those of the authors' code, except for the projector, which is SimCLR's."""
-
-    name: Literal["supremix"] = "supremix"
-    temperature: float = Field(default=0.3, gt=0)
-    """Temperature: it divides the cosines."""
-    target: spirograph.Name | ThreediebenchName | None = None
-    """The latent to regress, of data source spirograph or threediebench. null: the label itself, a class's number; only
-    meaningful where the classes are ordered."""
-    unit: float = Field(default=1.0, gt=0)
-    """What targets are divided by; the window and the weights of negatives count in it. The authors count years of age.
-    Set it to about a hundredth of the target's range."""
-    window: float = Field(default=5.0, gt=0)
-    """How many units below and above an image's target the two images may be that make a hard positive."""
-    mixing_shape: tuple[PositiveInt, PositiveInt] = (2, 8)
-    """Shape of the beta distribution of the image's own share in a hard negative. The authors also use (8, 2), which
-    makes negatives harder, and (5, 5)."""
 
 
 class Supremix(Contrastive):
@@ -68,7 +46,8 @@ class Supremix(Contrastive):
 
     >>> import torch
     >>> from clever.baselines.samples import Samples
-    >>> from clever.baselines.supremix import Supremix, SupremixOptions
+    >>> from clever.baselines.options.supremix import SupremixOptions
+    >>> from clever.baselines.supremix import Supremix
     >>> _ = torch.manual_seed(0)
     >>> supremix = Supremix(SupremixOptions(hidden_dim=32, out_dim=8))
     >>> head = supremix.make_head(16)  # for 16 features
@@ -80,7 +59,7 @@ class Supremix(Contrastive):
     7.6
     """
 
-    reads_samples = True
+    options: SupremixOptions
 
     def __init__(self, options: SupremixOptions) -> None:
         super().__init__(options)

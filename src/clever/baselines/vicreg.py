@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.baseline import Baseline, BaselineOptions, Head, HeadOutput, two_views
+from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.cosine import diagnose_cosines, mean_absolute_cosine
 from clever.baselines.decorrelation import off_diagonal_energy
 from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.options.vicreg import VicregOptions
 from clever.collectives import gather_rows
 from clever.errors import UserError
-
-
-class VicregOptions(BaselineOptions):
-    """VICReg's settings. The weights are the authors' (main_vicreg.py). The widths are the authors' as we remember
-    them; they are not in the sources we have."""
-
-    name: Literal["vicreg"] = "vicreg"
-    hidden_dim: PositiveInt = 8192
-    """Width of the expander's two hidden layers. solo-learn uses 2048 on CIFAR-10 and ImageNet-100."""
-    out_dim: PositiveInt = 8192
-    """Width of the embedding, much larger than the representation's. solo-learn uses 2048."""
-    invariance_weight: float = Field(default=25.0, ge=0)
-    """Weight of the mean squared distance between two views."""
-    variance_weight: float = Field(default=25.0, ge=0)
-    """Weight of the hinge that keeps every column's standard deviation above 1. Keep it at least as large as
-    ``invariance_weight``, or the embedding collapses."""
-    covariance_weight: float = Field(default=1.0, ge=0)
-    """Weight of the squared covariances between columns."""
-    halve_variance: bool = True
-    """Average the variance term over the two views, as the authors' code and SIE do. False sums it, as solo-learn does,
-    which is the same as doubling ``variance_weight``; turn it off to run solo-learn's recipes."""
 
 
 class Vicreg(Baseline[ProjectionHead]):
@@ -49,7 +27,8 @@ class Vicreg(Baseline[ProjectionHead]):
     in the sources we have.
 
     >>> import torch
-    >>> from clever.baselines.vicreg import Vicreg, VicregOptions
+    >>> from clever.baselines.options.vicreg import VicregOptions
+    >>> from clever.baselines.vicreg import Vicreg
     >>> _ = torch.manual_seed(0)
     >>> vicreg = Vicreg(VicregOptions(hidden_dim=32, out_dim=8))
     >>> head = vicreg.make_head(16)  # for 16 features
@@ -60,9 +39,7 @@ class Vicreg(Baseline[ProjectionHead]):
     22.6
     """
 
-    has_momentum_teacher = False
-    accepts_local_views = False
-    views_apart = True
+    options: VicregOptions
 
     def __init__(self, options: VicregOptions) -> None:
         super().__init__()

@@ -5,30 +5,11 @@ Details are those of lightly's VISRegLoss, which says that it follows the paper'
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from clever.baselines.lejepa import Gaussian, GaussianOptions
-
-
-class VisregOptions(GaussianOptions):
-    """VISReg's settings; the defaults are those of lightly's VISRegLoss, with lightly's projector of LeJEPA."""
-
-    name: Literal["visreg"] = "visreg"
-    directions: PositiveInt = 4096
-    """Random directions per step along which the projections are sorted and compared with a Gaussian's quantiles."""
-    regulariser_share: float = Field(default=0.9, ge=0, le=1)
-    """Share of the regulariser in the loss; the rest is the invariance. The paper recommends 0.6 for small data sets
-    (lightly)."""
-    scale_weight: float = Field(default=1.0, ge=0)
-    """Weight of the squared difference of every column's standard deviation from 1."""
-    shape_weight: float = Field(default=1.0, ge=0)
-    """Weight of the distance between sorted values and quantiles."""
-    centre_weight: float = Field(default=1.0, ge=0)
-    """Weight of the squared mean of every column."""
+from clever.baselines.lejepa import Gaussian
+from clever.baselines.options.visreg import VisregOptions
 
 
 class Visreg(Gaussian):
@@ -38,7 +19,8 @@ class Visreg(Gaussian):
     In several processes, the statistics cover the images of all; the authors' are each process's own.
 
     >>> import torch
-    >>> from clever.baselines.visreg import Visreg, VisregOptions
+    >>> from clever.baselines.options.visreg import VisregOptions
+    >>> from clever.baselines.visreg import Visreg
     >>> _ = torch.manual_seed(0)
     >>> visreg = Visreg(VisregOptions(hidden_dim=32, out_dim=8))
     >>> head = visreg.make_head(16)  # for 16 features

@@ -4,60 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from clever.baselines.baseline import BaselineOptions, Head, HeadOutput
+from clever.baselines.baseline import Head, HeadOutput
 from clever.baselines.contrast import Projected
 from clever.baselines.mlp import ProjectionHead, make_mlp
+from clever.baselines.options.w_mse import WMseOptions
 from clever.collectives import from_first_process, gather_rows
 from clever.errors import UserError
-
-
-class WMseOptions(BaselineOptions):
-    """W-MSE's settings; the defaults are the authors' for CIFAR-10 (htdt/self-supervised, d9662c8)."""
-
-    name: Literal["w_mse"] = "w_mse"
-    hidden_dim: PositiveInt = 1024
-    """Width of the projector's hidden layer. Lower it for small backbones."""
-    out_dim: PositiveInt = 64
-    """Width of the projection: 64 on CIFAR, 128 on STL-10, Tiny-ImageNet and ImageNet-100."""
-    whitening_size: PositiveInt = 128
-    """Images that are whitened together: twice the width of the projection, so that their covariance is well
-    conditioned. The batch must be a multiple of it."""
-    whitening_iterations: PositiveInt = 1
-    """Random partitions of the batch into such groups, over which the loss is averaged. The authors use 4 on STL-10 and
-    Tiny-ImageNet."""
-    whitening_shrinkage: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the unit matrix that is mixed into every covariance. Raise it when training stops with a loss that is
-    not finite."""
-    channel_groups: PositiveInt = 1
-    """Random groups of columns that are whitened separately. Above 1 it is shuffled group whitening (WhitenedCSE),
-    which was published for text only: as an image method, with Cholesky instead of ZCA whitening, it is ours."""
-
-    @model_validator(mode="after")
-    def _covariances_have_full_rank(self) -> WMseOptions:
-        if self.out_dim % self.channel_groups:
-            raise ValueError(f"out_dim {self.out_dim} is not a multiple of channel_groups {self.channel_groups}")
-        width = self.out_dim // self.channel_groups
-        if not self.whitening_shrinkage and self.whitening_size <= width:
-            raise ValueError(
-                f"whitening_size {self.whitening_size} must exceed the {width} columns that are whitened together: "
-                "raise it, lower out_dim, or set whitening_shrinkage"
-            )
-        return self
-
-    def refusal(self, images: int) -> str | None:
-        if images % self.whitening_size:
-            return (
-                f"w_mse whitens groups of {self.whitening_size} images, and {images} images are not a multiple of it; "
-                "change whitening_size or batch_size"
-            )
-        return None
 
 
 class WMse(Projected):
@@ -69,7 +26,8 @@ class WMse(Projected):
     Recipes: workflow/recipes/{cifar10,imagenet100}/w_mse.yaml, solo-learn's.
 
     >>> import torch
-    >>> from clever.baselines.w_mse import WMse, WMseOptions
+    >>> from clever.baselines.options.w_mse import WMseOptions
+    >>> from clever.baselines.w_mse import WMse
     >>> _ = torch.manual_seed(0)
     >>> w_mse = WMse(WMseOptions(hidden_dim=32, out_dim=8, whitening_size=16))
     >>> head = w_mse.make_head(16)  # for 16 features
@@ -80,7 +38,7 @@ class WMse(Projected):
     2.1
     """
 
-    accepts_local_views = True
+    options: WMseOptions
 
     def __init__(self, options: WMseOptions) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ def has_batch_norm(method: MethodOptions) -> bool:
 
 def compares_images(method: MethodOptions) -> bool:
     """Whether the baseline compares an image with the other images of its batch."""
-    return issubclass(BASELINES[method.baseline.name][0], Projected)
+    return issubclass(BASELINES[method.baseline.name].kind, Projected)
 
 
 def head_bytes(method: MethodOptions) -> int:

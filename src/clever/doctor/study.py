@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import torch
 
-from clever.baselines import BASELINES
 from clever.config import Study
 from clever.crosschecks.data_needs import measured_on
 from clever.crosschecks.missing_data import lacking
@@ -112,7 +111,7 @@ def check_teachers(study: Study, results: Path, data_root: str = DATA_ROOT) -> I
     for line in lines:
         yield Finding("teacher", "warning", line)
     methods = [method for block in study.blocks() for method in block.methods.values()]
-    if not lines and any(BASELINES[method.baseline.name][0].has_momentum_teacher for method in methods):
+    if not lines and any(method.baseline.has_momentum_teacher for method in methods):
         uncounted = [
             name
             for name in sorted({block.data for block in study.pretrainings})

@@ -9,11 +9,9 @@ parameter space defines.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
@@ -22,21 +20,8 @@ from clever.augmentation.views import varied_space
 from clever.baselines.mlp import make_mlp
 from clever.collectives import gather_rows
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
-
-
-class AugselfOptions(EquivarianceOptions):
-    """AugSelf's settings; the defaults are those of SIE's comparison."""
-
-    name: Literal["augself"] = "augself"
-    augself_weight: float = Field(default=1.0, ge=0)
-    """Weight of the prediction. Raise it where loss_augself does not fall."""
-    hidden_dim: PositiveInt | None = None
-    """Width of the two hidden layers; None uses the input's width, twice that of the representation. Lower it for wide
-    representations: the second layer's number of weights is the square of this width."""
-    both_directions: bool = False
-    """Also predict the transformation from the second view to the first, with the same layers, and average the two
-    errors. SIE's comparison predicts one direction only; the second needs no further pass through the backbone."""
+from clever.equivariance.equivariance import Equivariance, whole
+from clever.equivariance.options.augself import AugselfOptions
 
 
 class Augself(Equivariance):
@@ -44,9 +29,11 @@ class Augself(Equivariance):
 
     >>> import torch
     >>> from clever.augmentation import Augmentation, AugmentationOptions
-    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.baselines.options.simclr import SimclrOptions
+    >>> from clever.baselines.simclr import Simclr
     >>> from clever.equivariance import Encoded, Objective
-    >>> from clever.equivariance.augself import Augself, AugselfOptions
+    >>> from clever.equivariance.augself import Augself
+    >>> from clever.equivariance.options.augself import AugselfOptions
     >>> _ = torch.manual_seed(0)
     >>> options = AugselfOptions()
     >>> recipe = AugmentationOptions(name="caug", global_size=16, local_views=0)

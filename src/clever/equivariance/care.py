@@ -7,40 +7,16 @@ images' embeddings do not change. Details are those of the authors' code (Sharut
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
-from clever.augmentation import ExtraView, ParameterSpace, View
+from clever.augmentation import ParameterSpace, View
 from clever.baselines.contrast import scaled_products
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
-
-COPIES = "chunk_1", "chunk_2"
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-
-
-class CareOptions(EquivarianceOptions):
-    """CARE's settings; the defaults are the authors' for CIFAR-10 with batches of 256 images, except for
-    ``crop_scale``, which is not in the sources we have."""
-
-    name: Literal["care"] = "care"
-    care_weight: float = Field(default=0.03, ge=0)
-    """Weight of the equivariance: 0.03 on CIFAR-10, 0.001 on CIFAR-100, 0.01 on STL-10 and 0.005 on ImageNet-100. It
-    grows with the size of a chunk, because the term is a sum over the other images of a chunk."""
-    images_per_chunk: int = Field(default=16, ge=2)
-    """Consecutive images of a batch that share a transformation: the authors cut 256 images into 16 chunks on CIFAR-10,
-    4 on CIFAR-100, 8 on STL-10, and 64 images per GPU into 4 on ImageNet-100."""
-    crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
-    """Share of the image's area that the crops of the two copies cover; all other parameters are drawn as for local
-    views."""
-
-    def extra_views(self) -> tuple[ExtraView, ...]:
-        return tuple(ExtraView(name, scale=self.crop_scale, shared_draws=self.images_per_chunk) for name in COPIES)
+from clever.equivariance.equivariance import Equivariance, whole
+from clever.equivariance.options.care import COPIES, CareOptions
 
 
 class Care(Equivariance):

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
 from clever.baselines import Head
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.ddcl import SplitOptions, ir_and_ef, joint_entropy, orthogonality
+from clever.equivariance.ddcl import ir_and_ef, joint_entropy, orthogonality
 from clever.equivariance.equivariance import Equivariance
-
-
-class CleverOptions(SplitOptions):
-    """CLeVER's settings; the defaults are those of the paper (authors' main_dino.py:130-140, run.sh)."""
-
-    name: Literal["clever"] = "clever"
-    head_norm_weight: float = Field(default=0.001, ge=0)
-    """Weight of the head-norm regulariser (the authors' reg_lambd). It prevents either head from collapsing."""
-    head_norm_last_layer: bool = True
-    """Whether the regulariser includes the last layers, as the authors' does. Turn it off when the two heads have
-    different output widths, because the widths would then dominate the regulariser."""
+from clever.equivariance.options.clever import CleverOptions
 
 
 class Clever(Equivariance):
     """DDCL's two terms and ``head_norm``.
 
     >>> import torch
-    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.baselines.options.simclr import SimclrOptions
+    >>> from clever.baselines.simclr import Simclr
     >>> from clever.equivariance import Encoded, Objective
-    >>> from clever.equivariance.clever import Clever, CleverOptions
+    >>> from clever.equivariance.clever import Clever
+    >>> from clever.equivariance.options.clever import CleverOptions
     >>> _ = torch.manual_seed(0)
     >>> make_baseline = lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8))
     >>> objective = Objective(Clever(CleverOptions(), feature_dim=20), make_baseline)

@@ -8,55 +8,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from clever.augmentation import ExtraView, View, ViewOptions
-from clever.backbones import BackboneOptions
+from clever.augmentation import View
 from clever.backbones.representation import Split
-from clever.baselines import AnyBaseline, BaselineOptions, Head
+from clever.baselines import Head
 from clever.equivariance.batch import Batch, Term
-from clever.options import Options
-
-
-class EquivarianceOptions(Options):
-    """Options of an equivariance add-on; ``name`` chooses it."""
-
-    name: str
-
-    @property
-    def redraws(self) -> int:
-        """How many fresh draws of the first view's differentiable parameters the terms need, in addition to the
-        gradient with respect to these parameters; 0 if they need neither."""
-        return 0
-
-    @property
-    def shared_draws(self) -> int:
-        """How many consecutive images of a batch share the parameters of the augmentation's views; 1: no sharing.
-        Extra views have their own setting (``ExtraView.shared_draws``).
-        """
-        return 1
-
-    def extra_views(self) -> tuple[ExtraView, ...]:
-        """The views that the terms need in addition to those of the augmentation."""
-        return ()
-
-    def needed_maps(self) -> tuple[int, ...]:
-        """Numbers of the backbone's feature maps that the terms need (``Equivariance.feature_maps``)."""
-        return ()
-
-    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
-        """Why the add-on cannot work with these views or this backbone, and what would work; None if it can.
-
-        Called before anything runs. The requirements on views that all add-ons share are checked separately,
-        afterwards.
-        """
-        return None
-
-    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
-        """Why the add-on cannot work with this baseline, and what would work; None if it can.
-
-        Decide by what ``kind`` declares (``compares``, ``reads_samples``), not by names: a new baseline must get the
-        right answer.
-        """
-        return None
 
 
 @dataclass(frozen=True)

@@ -7,42 +7,16 @@ returns a positive g that is harder than p (jingwu6:models/generator.py, models/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
-from clever.baselines import AnyBaseline, BaselineOptions, HeadOutput
+from clever.baselines import HeadOutput
 from clever.baselines.mlp import make_mlp
 from clever.equivariance.batch import Batch, ComparedPart, Term
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
-
-
-class HallucinatorOptions(EquivarianceOptions):
-    """Hallucinator's settings; the defaults are the authors'. It learns no equivariance: it changes the baseline."""
-
-    name: Literal["hallucinator"] = "hallucinator"
-    largest_extrapolation: float = Field(default=0.1, ge=0)
-    """How far beyond p the point lies at most, as a share of the distance from k to p; drawn uniformly from 0 for every
-    image. Larger values make harder positives."""
-    hidden_dim: PositiveInt | None = None
-    """Width of the network's two hidden layers; null is twice the width of the baseline's outputs, as the authors
-    have it."""
-
-    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
-        if kind.reads_samples:
-            return (
-                f"hallucinator makes positives from outputs alone, but the loss of {baseline.name} also depends on "
-                "which images they are of; choose another baseline"
-            )
-        if kind.compares == "scores":
-            return (
-                f"hallucinator makes positives from embeddings, but {baseline.name} compares scores of prototypes; "
-                "choose another baseline"
-            )
-        return None
+from clever.equivariance.equivariance import Equivariance, whole
+from clever.equivariance.options.hallucinator import HallucinatorOptions
 
 
 class Hallucinator(Equivariance):
@@ -56,9 +30,11 @@ class Hallucinator(Equivariance):
     all baselines but simsiam, simclr and moco_v2.
 
     >>> import torch
-    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.baselines.options.simclr import SimclrOptions
+    >>> from clever.baselines.simclr import Simclr
     >>> from clever.equivariance import Encoded, Objective
-    >>> from clever.equivariance.hallucinator import Hallucinator, HallucinatorOptions
+    >>> from clever.equivariance.hallucinator import Hallucinator
+    >>> from clever.equivariance.options.hallucinator import HallucinatorOptions
     >>> _ = torch.manual_seed(0)
     >>> add_on = Hallucinator(HallucinatorOptions(), feature_dim=20)
     >>> add_on.output_dim = 8  # of the baseline's projection, as the network sets it
@@ -87,7 +63,7 @@ class Hallucinator(Equivariance):
         part, generator = batch.parts["ALL"], batch.layers["generator"]
         real = part.student[:2]
         made = [self._hallucinated(part, number, generator) for number in range(2)]
-        if part.baseline.has_momentum_teacher or real[0].prediction is not None:
+        if part.baseline.options.has_momentum_teacher or real[0].prediction is not None:
             value = part.baseline.attract([*made, *part.student[2:]], part.teacher, part.head)
         else:
             halves = [[made[0], real[1]], [real[0], made[1]]]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Start = Literal["equal_length", "linear"]
-"""How the weights are initialised."""
+from clever.equivariance.options.hypernetwork import Start
 
 
 class Hypernetwork(nn.Module):

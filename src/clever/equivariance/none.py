@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from clever.augmentation import ParameterSpace
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
-
-
-class NoneOptions(EquivarianceOptions):
-    """Nothing to set."""
-
-    name: Literal["none"] = "none"
+from clever.equivariance.equivariance import Equivariance, whole
+from clever.equivariance.options.none import NoneOptions
 
 
 class NoEquivariance(Equivariance):

@@ -37,13 +37,14 @@ class Objective(nn.Module):
         leading = self.baseline(next(iter(add_on.parts)))
         # In a tuple, so that torch does not register the module twice.
         self._leading = (leading,)
-        self.has_momentum_teacher: bool = leading.has_momentum_teacher
-        self.evaluates_teacher: bool = leading.has_momentum_teacher and leading.evaluates_teacher
+        facts = leading.options
+        self.has_momentum_teacher: bool = facts.has_momentum_teacher
+        self.evaluates_teacher: bool = facts.has_momentum_teacher and facts.evaluates_teacher
         """Whether the momentum teacher's backbone is the one that is evaluated."""
-        self.views_apart: bool = leading.views_apart
+        self.views_apart: bool = facts.views_apart
         self.teacher_groups: int = leading.teacher_groups
-        self.reads_samples: bool = leading.reads_samples
-        self.remembers_images: bool = leading.remembers_images
+        self.reads_samples: bool = facts.reads_samples
+        self.remembers_images: bool = facts.remembers_images
         self.feature_maps: tuple[int, ...] = leading.feature_maps
         """Numbers of the backbone's feature maps that the baseline needs from the teacher."""
 
@@ -76,7 +77,7 @@ class Objective(nn.Module):
 
     def teacher_momentum(self, progress: float) -> float | None:
         """Momentum of the teacher after a fraction ``progress`` in [0, 1] of all steps; None without a teacher."""
-        return self._leading[0].teacher_momentum(progress) if self.has_momentum_teacher else None
+        return self._leading[0].options.teacher_momentum(progress) if self.has_momentum_teacher else None
 
     def batch(
         self,

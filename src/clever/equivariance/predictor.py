@@ -12,7 +12,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from clever.baselines.mlp import make_mlp
-from clever.equivariance.hypernetwork import Hypernetwork, Start
+from clever.equivariance.hypernetwork import Hypernetwork
+from clever.equivariance.options.hypernetwork import Start
 from clever.errors import UserError
 from clever.files import write_bytes
 from clever.options import Options, parse_json

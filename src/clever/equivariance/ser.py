@@ -7,55 +7,16 @@ code (aitrics-chris/SER, dbe5e93).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
-from clever.backbones import BackboneOptions
+from clever.augmentation import ParameterSpace, View
 from clever.baselines.contrast import scaled_products
 from clever.equivariance.batch import Batch, Encoded, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
-
-UPRIGHT, TURNED = "upright", "turned"
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-
-
-class SerOptions(EquivarianceOptions):
-    """SER's settings; weight and layer are the authors' for MoCo v3 with a ViT-Small on ImageNet."""
-
-    name: Literal["ser"] = "ser"
-    ser_weight: float = Field(default=1.0, ge=0)
-    """Weight of the regulariser: 1 with MoCo v3 and Barlow Twins, 0.3 with DINO. Compare with a run at 0."""
-    feature_map: NonNegativeInt = 2
-    """Number of the map: 2 is the output of a ViT's third block (of 12), or of a ResNet's second stage."""
-    temperature: float = Field(default=0.5, gt=0)
-    """Temperature: it divides the cosines. The released commands use 0.5 with MoCo v3 and 0.4 with DINO and Barlow
-    Twins; notes on the paper give 0.3 and 0.5."""
-    images: int = Field(default=16, ge=2)
-    """How many images of each process's batch are compared; memory grows with the square of it. The authors use 1 % of
-    the batch, 3 images on each of 8 GPUs."""
-    projector_dim: PositiveInt = 512
-    """Width of the projector of a cell and of its hidden layer."""
-    crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
-    """Share of the image's area that the crop covers; colours are drawn as for local views. The authors use 0.25 to 1
-    with DINO."""
-
-    def extra_views(self) -> tuple[ExtraView, ...]:
-        upright = ExtraView(UPRIGHT, scale=self.crop_scale, colours_only=True)
-        return upright, ExtraView(TURNED, scale=self.crop_scale, colours_only=True, crop_of=UPRIGHT)
-
-    def needed_maps(self) -> tuple[int, ...]:
-        return (self.feature_map,)
-
-    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
-        if backbone.name.startswith("vmamba") or backbone.name == "pixels":
-            return f"ser compares intermediate feature maps, and {backbone.name} has none; use a ResNet or a ViT"
-        return None
+from clever.equivariance.equivariance import Equivariance, whole
+from clever.equivariance.options.ser import TURNED, UPRIGHT, SerOptions
 
 
 class Ser(Equivariance):

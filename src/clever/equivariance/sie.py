@@ -22,11 +22,10 @@ add-on computes them on the whole embedding:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
@@ -36,42 +35,10 @@ from clever.backbones.representation import Split
 from clever.baselines.vicreg import covariance, variance_hinge
 from clever.collectives import gather_rows, process_count
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
-from clever.equivariance.hypernetwork import Start
+from clever.equivariance.equivariance import Equivariance, Part
+from clever.equivariance.options.sie import SieOptions
 from clever.equivariance.predictor import Predictor, PredictorShape
 from clever.errors import UserError
-
-
-class SieOptions(EquivarianceOptions):
-    """SIE's settings; the defaults are the authors' for 3DIEBench."""
-
-    name: Literal["sie"] = "sie"
-    separation_ratio: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the representation that is the IR (the authors: 256 of 512); the rest is the EF."""
-    hidden_dim: PositiveInt = 2048
-    """Width of the hidden layers of a projector on the whole representation. The EF's projector gets the EF's share of
-    this width: 1024 of 2048 at a ratio of 0.5. The width for the IR is an option of the baseline."""
-    out_dim: PositiveInt = 2048
-    """Width of the embedding of the whole representation; the EF's embedding gets the EF's share of it."""
-    equivariance_weight: float = Field(default=4.5, ge=0)
-    """Weight of the squared error of the prediction: 10 times the authors' equi_factor of 0.45. A higher weight makes
-    the EF more informative about the transformation."""
-    variance_weight: float = Field(default=10.0, ge=0)
-    """Weight of the hinge that keeps every column's standard deviation above 1, averaged over the two views. Keep it at
-    least as large as ``equivariance_weight``, or the EF may collapse."""
-    predicted_variance_weight: float = Field(default=5.0, ge=0)
-    """Weight of the same hinge on the prediction, half of ``variance_weight`` in the authors' loss. 0 is their
-    SIENoVar."""
-    covariance_weight: float = Field(default=1.0, ge=0)
-    """Weight of the squared covariances between columns, summed over the two views."""
-    hypernetwork_start: Start = "equal_length"
-    """How the hypernetwork is initialised. equal_length: a predicted embedding starts as long as the embedding (ours).
-    linear: torch's default of a linear layer, as in the authors' code; predictions then start nine times as long on
-    3DIEBench."""
-    moments_of: Literal["EF", "whole"] = "EF"
-    """Input of the variance and covariance terms. EF: the EF's embedding. whole: the baseline's projection of the IR
-    concatenated with the EF's embedding, so that the halves are decorrelated; with vicreg, and its own variance_weight
-    and covariance_weight at 0, this is the authors' loss."""
 
 
 class Sie(Equivariance):
@@ -80,9 +47,11 @@ class Sie(Equivariance):
 
     >>> import torch
     >>> from clever.augmentation import Augmentation, AugmentationOptions
-    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.baselines.options.simclr import SimclrOptions
+    >>> from clever.baselines.simclr import Simclr
     >>> from clever.equivariance import Encoded, Objective
-    >>> from clever.equivariance.sie import Sie, SieOptions
+    >>> from clever.equivariance.options.sie import SieOptions
+    >>> from clever.equivariance.sie import Sie
     >>> _ = torch.manual_seed(0)
     >>> options = SieOptions(hidden_dim=32, out_dim=32)
     >>> recipe = AugmentationOptions(name="caug", global_size=16, local_views=0)

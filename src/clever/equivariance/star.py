@@ -7,56 +7,23 @@ the authors' code as it once was (YonseiML/star, 3c66752), from notes on it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from clever.augmentation import ExtraView, ParameterSpace, View, ViewOptions
+from clever.augmentation import ParameterSpace, View
 from clever.augmentation.options.views import FIRST, SECOND
 from clever.augmentation.views import varied_space
-from clever.backbones import BackboneOptions
-from clever.baselines import AnyBaseline, BaselineOptions, Head, HeadOutput
+from clever.baselines import Head, HeadOutput
 from clever.baselines.contrast import gather_projections
 from clever.baselines.mlp import last_layer_parameters, make_mlp
 from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, Part
-
-UNAUGMENTED = "unaugmented"
-
-
-class StarOptions(EquivarianceOptions):
-    """STAR's settings; the defaults are the authors' for SimCLR with a ResNet-18 on STL-10."""
-
-    name: Literal["star"] = "star"
-    star_weight: float = Field(default=1.0, ge=0)
-    """Weight of the prediction."""
-    experts: PositiveInt = 16
-    """Number of experts: 16 for a ResNet-18, 8 for a ResNet-50."""
-    temperature: float = Field(default=0.2, gt=0)
-    """Temperature of the prediction's NT-Xent: it divides the cosines."""
-    predictor_dim: PositiveInt = 512
-    """Width of the predictor's two hidden layers. Lower it for small backbones."""
-
-    def extra_views(self) -> tuple[ExtraView, ...]:
-        return (ExtraView(UNAUGMENTED),)
-
-    def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
-        if not views.augments:
-            return f"star predicts views from the un-augmented image, and {views.name} has none; use augmented images"
-        return None
-
-    def baseline_refusal(self, baseline: BaselineOptions, kind: type[AnyBaseline]) -> str | None:
-        if kind.compares != "projections":
-            return (
-                f"star replaces the baseline's projector, and {baseline.name} needs further layers on top of its own; "
-                "choose a baseline that compares projections alone, for example simclr, vicreg or moco_v2"
-            )
-        return None
+from clever.equivariance.equivariance import Equivariance, Part
+from clever.equivariance.options.star import UNAUGMENTED, StarOptions
 
 
 class ExpertHead(Head):
@@ -108,9 +75,11 @@ class Star(Equivariance):
 
     >>> import torch
     >>> from clever.augmentation import Augmentation, AugmentationOptions
-    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.baselines.options.simclr import SimclrOptions
+    >>> from clever.baselines.simclr import Simclr
     >>> from clever.equivariance import Encoded, Objective
-    >>> from clever.equivariance.star import Star, StarOptions
+    >>> from clever.equivariance.options.star import StarOptions
+    >>> from clever.equivariance.star import Star
     >>> _ = torch.manual_seed(0)
     >>> options = StarOptions()
     >>> recipe = AugmentationOptions(name="caug", global_size=16, local_views=0)

@@ -8,10 +8,8 @@ from its features, must predict how the features of the other one change. Detail
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from clever.augmentation import ParameterSpace
@@ -20,34 +18,9 @@ from clever.baselines.contrast import gather_projections
 from clever.baselines.mlp import make_mlp
 from clever.baselines.simclr import nt_xent
 from clever.equivariance.batch import Batch, Term, contrast
-from clever.equivariance.equivariance import Equivariance, EquivarianceOptions, whole
-from clever.equivariance.hypernetwork import Hypernetwork, Start
-
-
-class StlOptions(EquivarianceOptions):
-    """STL's settings; the defaults are the authors' for STL-10 with a ResNet-18."""
-
-    name: Literal["stl"] = "stl"
-    equivariance_weight: float = Field(default=1.0, ge=0)
-    """Weight of the prediction of the transformed features."""
-    transformation_weight: float = Field(default=0.1, ge=0)
-    """Weight of the agreement between the transformations of two images that share them."""
-    temperature: float = Field(default=0.2, gt=0)
-    """Temperature of both: it divides the cosines."""
-    transformation_dim: PositiveInt = 128
-    """Width of a transformation's code. The hypernetwork has this times the squared width of the representation
-    weights: 34 million for a ResNet-18, 537 million for a ResNet-50, for which it must be lowered."""
-    hidden_dim: PositiveInt = 512
-    """Width of the hidden layer of the projector of predicted features."""
-    out_dim: PositiveInt = 128
-    """Width of the projections that are compared."""
-    hypernetwork_start: Start = "linear"
-    """How the hypernetwork is initialised. linear: as a linear layer of torch, the authors'. equal_length: a predicted
-    feature vector starts as long as its source."""
-
-    @property
-    def shared_draws(self) -> int:
-        return 2
+from clever.equivariance.equivariance import Equivariance, whole
+from clever.equivariance.hypernetwork import Hypernetwork
+from clever.equivariance.options.stl import StlOptions
 
 
 class Stl(Equivariance):
@@ -57,9 +30,11 @@ class Stl(Equivariance):
     the images share all parameters of a view. Contrast, the authors' first term, is the baseline's.
 
     >>> import torch
-    >>> from clever.baselines.simclr import Simclr, SimclrOptions
+    >>> from clever.baselines.options.simclr import SimclrOptions
+    >>> from clever.baselines.simclr import Simclr
     >>> from clever.equivariance import Encoded, Objective
-    >>> from clever.equivariance.stl import Stl, StlOptions
+    >>> from clever.equivariance.options.stl import StlOptions
+    >>> from clever.equivariance.stl import Stl
     >>> _ = torch.manual_seed(0)
     >>> add_on = Stl(StlOptions(hidden_dim=32, out_dim=8), feature_dim=20)
     >>> objective = Objective(add_on, lambda changes: Simclr(SimclrOptions(hidden_dim=32, out_dim=8)))

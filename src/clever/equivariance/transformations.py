@@ -7,15 +7,13 @@ translations of its photonic crystals. Each function returns the images under ev
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from clever.augmentation.colour import LUMA
 from clever.augmentation.views import Normalisation
-
-GroupName = Literal["rotation", "horizontal_flip", "vertical_flip", "translation", "grayscale", "colour_inversion"]
+from clever.equivariance.options.essl import GroupName
 
 
 def rotation(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:

@@ -67,9 +67,8 @@ def pairs(per_baseline: int) -> list[tuple[str, str]]:
     order = first + [name for name in EQUIVARIANCES if name not in first]
 
     def refused(baseline: str, add_on: str) -> bool:
-        options = EQUIVARIANCES[add_on][1].model_validate({"name": add_on})
-        kind, its_options = BASELINES[baseline]
-        return options.baseline_refusal(its_options.model_validate({"name": baseline}), kind) is not None
+        options = EQUIVARIANCES[add_on].options.model_validate({"name": add_on})
+        return options.baseline_refusal(BASELINES[baseline].options.model_validate({"name": baseline})) is not None
 
     found = [(baseline, add_on) for add_on in order[:per_baseline] for baseline in BASELINES]
     return [pair for pair in found if not refused(*pair)]

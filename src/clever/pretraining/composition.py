@@ -77,12 +77,12 @@ def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpa
 
     ``space`` holds the parameters of the views; an add-on that reads none can be built without it.
     """
-    baseline_kind, baseline_options = BASELINES[method.baseline.name]
-    equivariance_kind, _ = EQUIVARIANCES[method.equivariance.name]
+    baseline = BASELINES[method.baseline.name]
+    equivariance_kind = EQUIVARIANCES[method.equivariance.name].kind
 
     def make_baseline(replaced: Mapping[str, object]) -> AnyBaseline:
-        options = parse(baseline_options, method.baseline.model_dump() | dict(replaced), "equivariance.ef_baseline")
-        return baseline_kind(options)
+        options = parse(baseline.options, method.baseline.model_dump() | dict(replaced), "equivariance.ef_baseline")
+        return baseline.kind(options)
 
     add_on: Equivariance = equivariance_kind(method.equivariance, feature_dim, space)  # type: ignore[arg-type, call-arg]
     add_on.output_dim = getattr(method.baseline, "out_dim", None)

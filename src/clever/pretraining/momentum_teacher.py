@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from clever.baselines import BASELINES, BaselineOptions
+from clever.baselines import BaselineOptions
 from clever.pretraining.recipe import MethodOptions
 
 LARGEST_SHARE = 0.5
@@ -27,7 +27,7 @@ def initial_share(momentum: Callable[[float], float], steps: int) -> float:
     The product of the momenta of all steps; their geometric mean over 10,000 evenly spaced steps where there are more.
 
     Args:
-        momentum: of a step, by the fraction of all steps before it, as ``Baseline.teacher_momentum``.
+        momentum: of a step, by the fraction of all steps before it, as ``BaselineOptions.teacher_momentum``.
         steps: optimiser steps of the whole run.
     """
     nodes = min(steps, _NODES)
@@ -39,8 +39,7 @@ def initial_share(momentum: Callable[[float], float], steps: int) -> float:
 
 def teacher_share(options: BaselineOptions, steps: int) -> float | None:
     """The share of the initialisation in the teacher of a run of ``steps`` steps; None without a momentum teacher."""
-    kind, _ = BASELINES[options.name]
-    return initial_share(kind(options).teacher_momentum, steps) if kind.has_momentum_teacher else None
+    return initial_share(options.teacher_momentum, steps) if options.has_momentum_teacher else None
 
 
 def unmoved_teacher(method: MethodOptions, steps: int) -> str | None:
@@ -53,7 +52,7 @@ def unmoved_teacher(method: MethodOptions, steps: int) -> str | None:
     share = teacher_share(method.baseline, steps)
     if share is None or share <= LARGEST_SHARE:
         return None
-    role = "the evaluated teacher" if BASELINES[method.baseline.name][0].evaluates_teacher else "the teacher"
+    role = "the evaluated teacher" if method.baseline.evaluates_teacher else "the teacher"
     before: float | None = getattr(method.baseline, "momentum", None)
     schedule = "its momentum" if before is None else f"momentum {before:g}"
     ways = [] if before is None else [f"lower baseline.momentum to {_right_momentum(method.baseline, steps):g}"]
@@ -77,8 +76,7 @@ def _right_momentum(options: BaselineOptions, steps: int) -> float:
 
 def _enough_steps(options: BaselineOptions, too_few: int) -> int:
     """The smallest number of steps after which at most ``ENOUGH`` of the initialisation is left."""
-    momentum = BASELINES[options.name][0](options).teacher_momentum
-    enough = too_few
+    momentum, enough = options.teacher_momentum, too_few
     while initial_share(momentum, enough) > ENOUGH:
         too_few, enough = enough, 2 * enough
     while enough - too_few > 1:

@@ -31,7 +31,7 @@ class Network(nn.Module):
         layers: extra layers of the student, which the objective applies.
         feature_maps: numbers of the backbone's intermediate maps to return.
         views_apart: every view goes through backbone and heads in a separate pass instead, and BatchNorm sees one
-            view at a time (``Baseline.views_apart``).
+            view at a time (``BaselineOptions.views_apart``).
     """
 
     def __init__(

@@ -12,8 +12,8 @@ from clever.augmentation import VIEW_MAKERS, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.baselines import BASELINES, BaselineOptions
 from clever.equivariance import EQUIVARIANCES, EquivarianceOptions
-from clever.equivariance.ddcl import SplitOptions
-from clever.equivariance.none import NoneOptions
+from clever.equivariance.options.ddcl import SplitOptions
+from clever.equivariance.options.none import NoneOptions
 from clever.errors import UserError
 from clever.options import Options, parse
 from clever.pretraining.options import OnlineProbeOptions, OptimisationOptions, StageOptions
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     EquivarianceChoice = EquivarianceOptions
     AugmentationChoice = ViewOptions
 else:
-    BaselineChoice = _one_of(options for _, options in BASELINES.values())
-    EquivarianceChoice = _one_of(options for _, options in EQUIVARIANCES.values())
+    BaselineChoice = _one_of(entry.options for entry in BASELINES.values())
+    EquivarianceChoice = _one_of(entry.options for entry in EQUIVARIANCES.values())
     AugmentationChoice = _one_of(VIEW_MAKERS)
 
 
@@ -46,7 +46,7 @@ class MethodOptions(Options):
 
     @model_validator(mode="after")
     def _add_on_fits(self) -> Self:
-        reason = self.equivariance.baseline_refusal(self.baseline, BASELINES[self.baseline.name][0])
+        reason = self.equivariance.baseline_refusal(self.baseline)
         if reason is not None:
             raise ValueError(reason)
         return self
@@ -54,7 +54,7 @@ class MethodOptions(Options):
     @model_validator(mode="after")
     def _ef_baseline_fits(self) -> Self:
         if isinstance(self.equivariance, SplitOptions):
-            _, kind = BASELINES[self.baseline.name]
+            kind = BASELINES[self.baseline.name].options
             try:
                 parse(kind, self.baseline.model_dump() | self.equivariance.ef_baseline, "equivariance.ef_baseline")
             except UserError as error:  # pydantic adds the place of this block to a ValueError only

@@ -1,0 +1,30 @@
+"""Options of DCL and DCLW."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from clever.baselines.options.contrast import ContrastiveOptions
+
+
+class DclOptions(ContrastiveOptions):
+    """DCL's settings; the temperature is that of lightly and of the unofficial
+    raminnakhli/Decoupled-Contrastive-Learning."""
+
+    name: Literal["dcl"] = "dcl"
+    temperature: float = Field(default=0.1, gt=0)
+    """Temperature: it divides the cosines. It matters less than in SimCLR, because the denominator excludes the
+    positive."""
+
+
+class DclwOptions(ContrastiveOptions):
+    """DCLW's settings; temperature and sigma are those of the unofficial raminnakhli/Decoupled-Contrastive-Learning and
+    lightly."""
+
+    name: Literal["dclw"] = "dclw"
+    temperature: float = Field(default=0.1, gt=0)
+    """Temperature: it divides the cosines."""
+    sigma: float = Field(default=0.5, gt=0)
+    """Temperature of the weights. The lower it is, the less weight pairs that are already similar get."""

@@ -1,0 +1,29 @@
+"""Options of GroCo."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from clever.baselines.options.baseline import BaselineOptions
+
+
+class GrocoOptions(BaselineOptions):
+    """GroCo's settings; the defaults are the authors' for ImageNet. Whether their projector ends with a BatchNorm is
+    not in the sources we have; here it does not."""
+
+    has_momentum_teacher = False
+    accepts_local_views = True
+
+    name: Literal["groco"] = "groco"
+    hidden_dim: PositiveInt = 2048
+    """Width of the projector's two hidden layers. Lower it for small backbones."""
+    out_dim: PositiveInt = 2048
+    """Width of the projection."""
+    hardest: PositiveInt = 10
+    """Number of negatives per image, the nearest of the same view; fewer if the batch is smaller. The sorting network
+    has as many layers as there are positives and negatives."""
+    steepness: float = Field(default=1.0, gt=0)
+    """Sharpness of the network's swaps. Higher values approach exact sorting and have smaller gradients for values that
+    are far apart."""

@@ -1,0 +1,30 @@
+"""Options of MoCHi."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt, model_validator
+
+from clever.baselines.options.moco_v2 import QueueOptions
+
+
+class MochiOptions(QueueOptions):
+    """MoCHi's settings. The numbers of negatives are those of an unofficial copy (hard-negative-mixing, src/moco.py);
+    the paper's settings are not in the sources we have, and the start of the mixing is a choice of ours."""
+
+    name: Literal["mochi"] = "mochi"
+    hardest: PositiveInt = 32
+    """Number of negatives of the queue, the nearest to a query, that are mixed. At most ``queue_length``."""
+    mixed_negatives: NonNegativeInt = 16
+    """Number of further negatives per query that mix two of the hardest."""
+    mixed_with_query: NonNegativeInt = 16
+    """Number of further negatives per query that mix it with one of the hardest; the query's share is below a half."""
+    start_epoch: NonNegativeInt = 10
+    """Epoch from which negatives are mixed. Before that epoch no negative is hard yet."""
+
+    @model_validator(mode="after")
+    def _hardest_are_in_the_queue(self) -> MochiOptions:
+        if self.hardest > self.queue_length:
+            raise ValueError(f"hardest {self.hardest} exceeds queue_length {self.queue_length}; lower it")
+        return self

@@ -1,0 +1,13 @@
+"""No equivariance: options of the baseline alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from clever.equivariance.options.equivariance import EquivarianceOptions
+
+
+class NoneOptions(EquivarianceOptions):
+    """Nothing to set."""
+
+    name: Literal["none"] = "none"
