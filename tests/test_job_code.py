@@ -42,7 +42,8 @@ import clever.cli  # before the trace: an import runs every package's __init__
 import clever.pretraining.engine, clever.evaluation.job
 used = set()
 def trace(frame, event, argument):
-    if event == "call":
+    # Not a package's __getattr__, which imports a name that the package re-exports.
+    if event == "call" and frame.f_code.co_name != "__getattr__":
         used.add(frame.f_code.co_filename)
 import threading
 threading.setprofile(trace)
