@@ -17,6 +17,15 @@ LIGHT = (
     "clever.augmentation.options.perturbations",
     "clever.augmentation.options.spirograph",
     "clever.augmentation.options.views",
+    "clever.backbones",
+    "clever.backbones.facts",
+    "clever.backbones.options",
+    "clever.data",
+    "clever.data.counts",
+    "clever.data.folder_files",
+    "clever.data.options",
+    "clever.data.padding",
+    "clever.data.registry",
     "clever.spirograph",
     "clever.threediebench",
 )
@@ -37,7 +46,7 @@ def test_a_slow_library_would_be_seen() -> None:
     assert "torch" in loaded((*LIGHT, "clever.augmentation.views"))
 
 
-@pytest.mark.parametrize("package", ["clever.augmentation"])
+@pytest.mark.parametrize("package", ["clever.augmentation", "clever.backbones", "clever.data"])
 def test_every_name_of_a_lazy_package_is_there(package: str) -> None:
     module = importlib.import_module(package)
     assert all(hasattr(module, name) for name in module.__all__)

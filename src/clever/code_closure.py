@@ -3,20 +3,23 @@
 Nothing is imported, and only the standard library is needed. Imports inside functions count; imports under
 ``if TYPE_CHECKING`` do not, since they never run. A name that a package's ``__init__`` only re-exports leads to the
 module that defines it, so that the package's other modules do not count. An ``__init__`` that defines the name itself
-(a registry, a function) counts, with those of its imports that its own code uses, and with the implementations that
-it names by text.
+(a registry, a function) counts, with those of its imports that its own code uses. The implementations that a module
+names by text (``"<module>:<name>"``) count as if it imported them.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
 """The folder that contains the package."""
+
+_NAMED = re.compile(r"[\w.]+:\w+")
 
 _Imported = tuple[str, str | None]
 """A module and the name imported from it; None for the module itself."""
@@ -109,14 +112,15 @@ def _followed(module: str, file: Path, roots: tuple[Path, ...]) -> tuple[str, ..
         inner = [found for _, _, found in _imports(module, file, top=False)]
         imported = [bound[name] for name in sorted(used & bound.keys())] + _named(nodes) + inner
     else:
-        imported = [found for _, _, found in _imports(module, file)]
+        imported = [found for _, _, found in _imports(module, file)] + _named(ast.walk(_parse(file)))
     return tuple(dict.fromkeys(name for found in imported for name in _resolved(*found, roots)))
 
 
 def _named(nodes: Iterable[ast.AST]) -> list[_Imported]:
     """The implementations that texts of the form ``"<module>:<name>"`` name (see ``clever.implementation``)."""
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return [(module, name) for module, colon, name in (text.partition(":") for text in texts) if colon]
+    named = (text.partition(":") for text in texts if _NAMED.fullmatch(text))
+    return [(module, name) for module, _, name in named]
 
 
 def _resolved(module: str, name: str | None, roots: tuple[Path, ...]) -> Iterator[str]:

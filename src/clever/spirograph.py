@@ -36,3 +36,7 @@ RANGES: dict[Name, tuple[float, float]] = {
 
 SIZE = 32
 """Side of an image in pixels."""
+
+TRAIN_IMAGES = 5000
+TEST_IMAGES = 1000
+"""Images of the two splits that are drawn where a data set does not limit them."""

@@ -13,3 +13,6 @@ in [0, 1], the light's polar angle theta in [0, pi/4] and azimuth phi in [0, 2 p
 ROTATION = slice(0, 3)
 FLOOR_HUE = NAMES.index("floor_hue")
 LIGHT_HUE = NAMES.index("light_hue")
+
+VIEWS = 50
+"""Number of photographs per object."""

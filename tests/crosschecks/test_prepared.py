@@ -22,9 +22,9 @@ from clever.data import loading as loading_module
 from clever.data.counts import in_groups, most_training_images, stored_side
 from clever.data.padding import BATCHES_IN_MEMORY, padding_refusal
 from clever.data.registry import SOURCES
-from clever.data.spirograph import TRAIN_IMAGES
-from clever.data.threediebench import VIEWS
 from clever.errors import UserError
+from clever.spirograph import TRAIN_IMAGES
+from clever.threediebench import VIEWS
 
 STUDY = """
 study: trial

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from clever.data import SOURCES, Batches, DataOptions, Store, prepare
+from clever.data.arrays import read_arrays
 from clever.data.source import SPLITS, ArraySplit, Source
 from clever.data.store import content_checksum
 from clever.errors import UserError
@@ -26,29 +27,31 @@ def known(count: int) -> NDArray[np.float32]:
     return np.stack([np.arange(count) + 0.25, -np.arange(count)], 1).astype(np.float32)
 
 
+def with_latents(latents: Any, groups: bool, options: DataOptions) -> Source:
+    """The reader of ``make_store``."""
+    source = read_arrays(options)
+    splits: dict[str, Any] = {}
+    for split in SPLITS:
+        found = source.split(split)
+        assert isinstance(found, ArraySplit)
+        count = len(found.labels)
+        numbers = np.arange(count) // 3
+        splits[split] = replace(
+            found,
+            labels=numbers % 4 if groups else found.labels,
+            latents=known(count) if latents is None else latents[:count],
+            groups=numbers if groups else None,
+        )
+    return replace(source, **splits, latent_names=NAMES)
+
+
 @pytest.fixture
 def make_store(make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A store of 20 and 7 images, each with two latents and one of the groups 0 0 0 1 1 1 ...; all can be replaced."""
-    kind = SOURCES["arrays"]
 
     def make(name: str = "store", latents: Any = None, groups: bool = True, **options: Any) -> Store:
-        def with_latents(given: DataOptions) -> Source:
-            source = kind.read(given)
-            splits: dict[str, Any] = {}
-            for split in SPLITS:
-                found = source.split(split)
-                assert isinstance(found, ArraySplit)
-                count = len(found.labels)
-                numbers = np.arange(count) // 3
-                splits[split] = replace(
-                    found,
-                    labels=numbers % 4 if groups else found.labels,
-                    latents=known(count) if latents is None else latents[:count],
-                    groups=numbers if groups else None,
-                )
-            return replace(source, **splits, latent_names=NAMES)
-
-        monkeypatch.setitem(SOURCES, "arrays", replace(kind, read=with_latents))
+        kind = replace(SOURCES["arrays"], reader=f"{__name__}:with_latents", arguments=(latents, groups))
+        monkeypatch.setitem(SOURCES, "arrays", kind)
         root = tmp_path / "arrays"
         if not root.exists():
             make_arrays()

@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 
 from clever.data import Batches, DataOptions, Source, Store, prepare
 from clever.data.source import SPLITS
-from clever.data.threediebench import VIEWS, read_threediebench
+from clever.data.threediebench import read_threediebench
 from clever.errors import UserError
-from clever.threediebench import NAMES
+from clever.threediebench import NAMES, VIEWS
 
 CLASSES = {"02691156": 5, "02808440": 4, "03001627": 1}
 """Objects of each synset: 1, 1 and 0 of them are a fifth, rounded."""

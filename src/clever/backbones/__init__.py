@@ -1,19 +1,28 @@
 """Backbones by name behind one interface: features, last blocks, patch tokens, attention, keys.
 
-The registry is imported on first use, because importing timm takes seconds and reading a study needs no network.
+Options are imported at once. Everything that needs torch or timm, whose imports take seconds, is imported on first use.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from clever.backbones.backbone import Backbone, DecayRule, read_description
 from clever.backbones.options import BackboneOptions
 from clever.backbones.representation import PAPER_RATIO, SPLITS, Split
+from clever.implementation import attribute
 
 if TYPE_CHECKING:
+    from clever.backbones.backbone import Backbone, DecayRule, read_description
     from clever.backbones.registry import BACKBONES, build_backbone, load_backbone
+
+_ON_FIRST_USE = {
+    "BACKBONES": "registry",
+    "Backbone": "backbone",
+    "DecayRule": "backbone",
+    "build_backbone": "registry",
+    "load_backbone": "registry",
+    "read_description": "backbone",
+}
 
 __all__ = [
     "BACKBONES",
@@ -30,6 +39,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("BACKBONES", "build_backbone", "load_backbone"):
-        return getattr(importlib.import_module("clever.backbones.registry"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return attribute(__name__, _ON_FIRST_USE, name)

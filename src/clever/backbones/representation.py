@@ -4,11 +4,12 @@ order."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from clever.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PAPER_RATIO = 0.8
 """The share of the invariant representation in the paper's output vector (authors' main_dino.py:133)."""

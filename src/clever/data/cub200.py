@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clever.data.packed_layouts import CUB_FOLDER, CUB_IMAGES, lacking_cub
 from clever.data.source import FileSplit, Source
 from clever.errors import UserError
 from clever.files import expanded
@@ -15,9 +16,7 @@ from clever.parsing import foreign, read_text
 if TYPE_CHECKING:
     from clever.data.options import DataOptions
 
-FOLDER = "CUB_200_2011"
-_IMAGES = "images.txt"
-_LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
+_LISTS = (CUB_IMAGES, "image_class_labels.txt", "train_test_split.txt", "classes.txt")
 
 
 def read_cub200(options: DataOptions) -> Source:
@@ -34,14 +33,14 @@ def read_cub200(options: DataOptions) -> Source:
     root = expanded(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder (`root` of source cub200)")
-    lacking = missing(root)
+    lacking = lacking_cub(root)
     if lacking is not None:
         raise UserError(lacking)
-    folder = root / FOLDER
+    folder = root / CUB_FOLDER
     images, classes, training, names = (_numbered(folder / name) for name in _LISTS)
     for file, found in zip(_LISTS[1:3], (classes, training), strict=True):
         if found.keys() != images.keys():
-            raise UserError(f"{folder / file}: lists {len(found)} images, {_IMAGES} {len(images)}; unpack it again")
+            raise UserError(f"{folder / file}: lists {len(found)} images, {CUB_IMAGES} {len(images)}; unpack it again")
     order = {number: label for label, number in enumerate(sorted(names, key=int))}
     unknown = sorted(set(classes.values()) - order.keys())
     if unknown:
@@ -50,19 +49,9 @@ def read_cub200(options: DataOptions) -> Source:
     for wanted in ("1", "0"):
         chosen = [number for number in sorted(images, key=int) if training[number] == wanted]
         labels = np.asarray([order[classes[number]] for number in chosen], dtype=np.int64)
-        splits.append(FileSplit(root, [f"{FOLDER}/images/{images[number]}" for number in chosen], labels))
+        splits.append(FileSplit(root, [f"{CUB_FOLDER}/images/{images[number]}" for number in chosen], labels))
     train, test = splits
     return Source(tuple(names[number] for number in order), train, test, origin="CUB-200-2011, official split")
-
-
-def missing(root: Path) -> str | None:
-    """One line if ``root``, an existing folder, does not contain CUB in its authors' layout."""
-    if (root / FOLDER / _IMAGES).is_file():
-        return None
-    if (root / _IMAGES).is_file():
-        return f"{root}: `root` must be the folder that contains {FOLDER}; set it to {root.parent}"
-    folders = " (images in train/<class> and val/<class> are source image_folder)" if (root / "train").is_dir() else ""
-    return f"{root}: has no {FOLDER}/{_IMAGES}; unpack {FOLDER}.tgz there{folders}"
 
 
 def _numbered(path: Path) -> dict[str, str]:

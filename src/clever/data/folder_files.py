@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from clever.data.folder_layout import find_split, folders_in, labels_file
 from clever.data.image_files import EXTENSIONS, is_junk
-from clever.data.source import SplitName
 from clever.errors import UserError
 from clever.files import expanded
 
 if TYPE_CHECKING:
     from clever.data.options import DataOptions
+    from clever.data.source import SplitName
 
 COUNTED_AT_MOST = 50_000
 """Training images above which a folder is not counted: listing a million files on a network takes minutes."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clever.data.image_files import is_junk
-from clever.data.source import SplitName
 from clever.errors import UserError
+
+if TYPE_CHECKING:
+    from clever.data.source import SplitName
 
 TRAIN_NAMES = ("train",)
 """Names of a folder of training images; upper and lower case are equal."""

@@ -3,57 +3,58 @@
 from __future__ import annotations
 
 from clever import spirograph, threediebench
-from clever.data.arrays import read_arrays
-from clever.data.cifar import read_cifar
-from clever.data.cub200 import missing, read_cub200
-from clever.data.digits import read_digits
-from clever.data.image_folder import read_image_folder
+from clever.data.packed_layouts import lacking_cub
 from clever.data.source_kind import SourceKind
-from clever.data.spirograph import TEST_IMAGES, TRAIN_IMAGES, read_spirograph
-from clever.data.store_sizes import arrays_bytes, folder_bytes
-from clever.data.threediebench import VIEWS, read_threediebench
-from clever.data.torchvision_sets import torchvision_source
+from clever.data.torchvision_kind import torchvision_source
 
 _CIFAR = "reads ``{train,test}_{images,labels}.npy`` or, without them, the official archive with torchvision"
 
 SOURCES: dict[str, SourceKind] = {
     "digits": SourceKind(
-        read_digits,
+        "clever.data.digits:read_digits",
         rootless="comes with scikit-learn",
         counts=(1437, 360),
         side=32,
         words="ships with scikit-learn and needs no download",
     ),
-    "cifar10": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32, words=_CIFAR),
-    "cifar100": SourceKind(read_cifar, downloads=True, counts=(50_000, 10_000), side=32, words=_CIFAR),
-    "arrays": SourceKind(read_arrays, store_bytes=arrays_bytes, words="reads ``{train,test}_{images,labels}.npy``"),
+    "cifar10": SourceKind(
+        "clever.data.cifar:read_cifar", downloads=True, counts=(50_000, 10_000), side=32, words=_CIFAR
+    ),
+    "cifar100": SourceKind(
+        "clever.data.cifar:read_cifar", downloads=True, counts=(50_000, 10_000), side=32, words=_CIFAR
+    ),
+    "arrays": SourceKind(
+        "clever.data.arrays:read_arrays",
+        size_estimate="clever.data.store_sizes:arrays_bytes",
+        words="reads ``{train,test}_{images,labels}.npy``",
+    ),
     "image_folder": SourceKind(
-        read_image_folder,
+        "clever.data.image_folder:read_image_folder",
         files=True,
-        store_bytes=folder_bytes,
+        size_estimate="clever.data.store_sizes:folder_bytes",
         words="reads ``train/<class>/*`` and ``val/<class>/*`` (or "
         "``valid``, ``validation``, ``test``), and Tiny-ImageNet as downloaded",
     ),
     "spirograph": SourceKind(
-        read_spirograph,
+        "clever.data.spirograph:read_spirograph",
         rootless="is drawn by formula",
-        drawn=(TRAIN_IMAGES, TEST_IMAGES),
+        drawn=(spirograph.TRAIN_IMAGES, spirograph.TEST_IMAGES),
         side=32,
         latents=tuple(spirograph.NAMES),
         words="is drawn by formula and needs no download",
     ),
     "threediebench": SourceKind(
-        read_threediebench,
+        "clever.data.threediebench:read_threediebench",
         files=True,
         latents=threediebench.NAMES,
-        object_views=VIEWS,
+        object_views=threediebench.VIEWS,
         words="reads ``SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``",
     ),
     "cub200": SourceKind(
-        read_cub200,
+        "clever.data.cub200:read_cub200",
         files=True,
         counts=(5994, 5794),
-        missing=missing,
+        missing=lacking_cub,
         words="reads ``CUB_200_2011`` as its authors packed it",
     ),
     # The splits are the paper's where it uses the data set, else those of the transfer literature (Kornblith et al.

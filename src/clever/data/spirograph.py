@@ -15,9 +15,6 @@ from clever.spirograph_images import draw, render
 if TYPE_CHECKING:
     from clever.data.options import DataOptions
 
-TRAIN_IMAGES = 5000
-TEST_IMAGES = 1000
-
 _CHUNK = 512
 
 
@@ -29,8 +26,8 @@ def read_spirograph(options: DataOptions) -> Source:
     """
     return Source(
         classes=("spirograph",),
-        train=_drawn("train", options.train_limit or TRAIN_IMAGES, options.subset_seed),
-        test=_drawn("test", options.test_limit or TEST_IMAGES, options.subset_seed),
+        train=_drawn("train", options.train_limit or spirograph.TRAIN_IMAGES, options.subset_seed),
+        test=_drawn("test", options.test_limit or spirograph.TEST_IMAGES, options.subset_seed),
         origin="spirographs, by formula",
         latent_names=spirograph.NAMES,
     )

@@ -17,13 +17,10 @@ from clever.data.source import FileSplit, Source, SplitName
 from clever.data.subset import ranks_within_class
 from clever.errors import UserError
 from clever.files import expanded
-from clever.threediebench import NAMES
+from clever.threediebench import NAMES, VIEWS
 
 if TYPE_CHECKING:
     from clever.data.options import DataOptions
-
-VIEWS = 50
-"""Number of photographs per object."""
 
 LISTS: dict[SplitName, str] = {"train": "train_images.npy", "test": "val_images.npy"}
 """The release's lists of objects (SIE:src/dataset.py): a string ``/SYNSET/OBJ`` for each."""

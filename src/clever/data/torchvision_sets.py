@@ -1,10 +1,9 @@
-"""Labelled data sets of image files that torchvision reads: one reader for all of them."""
+"""One reader for all labelled data sets of image files that torchvision reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,74 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clever.data.downloads import nothing_leaves_the_folder
+from clever.data.packed_layouts import misplaced
 from clever.data.source import FileSplit, Source
-from clever.data.source_kind import SourceKind
 from clever.data.subset import ranks_within_class
+from clever.data.torchvision_kind import TorchvisionSet
 from clever.errors import UserError
 from clever.files import expanded
 
 if TYPE_CHECKING:
     from clever.data.options import DataOptions
-
-
-@dataclass(frozen=True)
-class TorchvisionSet:
-    """A class of ``torchvision.datasets`` and its splits, as :func:`torchvision_source` takes them."""
-
-    kind: str
-    folder: str
-    train: tuple[str, ...] | int
-    test: tuple[str, ...]
-    test_images: int | None = None
-
-
-def torchvision_source(
-    kind: str,
-    folder: str,
-    train: tuple[str, ...] | int,
-    test: tuple[str, ...] = (),
-    *,
-    counts: tuple[int, int],
-    test_images: int | None = None,
-    downloads: bool = True,
-    mean_class: bool = False,
-) -> SourceKind:
-    """A labelled data set of image files that torchvision reads.
-
-    Args:
-        kind: name of the class in ``torchvision.datasets``.
-        folder: its folder below ``root``, as the authors' archive or torchvision's download makes it.
-        train, test: values of the class's argument ``split``; the images of several are joined. For a data set
-            without official splits, ``train`` is the number of training images a class, drawn with a fixed seed, and
-            ``test`` is omitted.
-        counts: training and test images of the complete data set.
-        test_images: without official splits, the number of test images a class; None takes all that are left.
-        downloads: whether torchvision can still download it.
-        mean_class: see :class:`SourceKind`.
-    """
-    described = TorchvisionSet(kind, folder, train, test, test_images)
-    return SourceKind(
-        partial(read_torchvision, described),
-        files=True,
-        downloads=downloads,
-        counts=counts,
-        missing=partial(misplaced, folder),
-        mean_class=mean_class,
-        definition=repr(described),
-        words=f"reads the official layout in ``{folder}`` with torchvision",
-    )
-
-
-def misplaced(folder: str, root: Path) -> str | None:
-    """One line if ``root``, an existing folder, does not contain ``folder``; None if it does."""
-    if (root / folder).is_dir():
-        return None
-    if (root.parent / folder).is_dir() and root.name == Path(folder).parts[0]:
-        return f"{root}: `root` must be the folder that contains {folder}; set it to {root.parent}"
-    below = next((entry for entry in sorted(root.iterdir()) if (entry / folder).is_dir()), None)
-    if below is not None:
-        return f"{root}: has no folder {folder}, but {below.name} in it has; set `root` to {below}"
-    return f"{root}: has no folder {folder}, where torchvision expects the data set; unpack it there"
 
 
 def read_torchvision(described: TorchvisionSet, options: DataOptions) -> Source:
