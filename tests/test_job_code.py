@@ -219,13 +219,21 @@ def test_a_store_depends_on_its_own_source(name: str) -> None:
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_an_evaluation_depends_on_its_own_protocol(name: str) -> None:
     found = names(evaluation_code(name))
-    own = Path(sys.modules[PROTOCOLS[name].evaluate.__module__].__file__ or "")
-    assert {own.relative_to(PACKAGE).as_posix(), "evaluation/job.py"} <= found
+    protocol = PROTOCOLS[name]
+    own = {Path(sys.modules[part.__module__].__file__ or "") for part in (protocol.evaluate, protocol.options)}
+    assert {file.relative_to(PACKAGE).as_posix() for file in own} | {"evaluation/job.py"} <= found
+    assert f"evaluation/options/{name}.py" in found
     assert name not in ("linear", "knn", "latents") or "evaluation/features.py" in found
-    others = {f"evaluation/{other}.py" for other in PROTOCOLS if other != name}
+    others = {path for other in PROTOCOLS if other != name for path in files_of(other)}
     # semi shares the learning rate of linear probes; stages is one, on other features.
-    used = {"semi": {"linear"}, "transfer": {"linear", "logistic"}, "stages": {"linear"}}
-    assert found & others <= {f"evaluation/{other}.py" for other in used.get(name, ())}
+    used = {"semi": ("linear",), "transfer": ("linear", "logistic"), "stages": ("linear",)}
+    assert found & others <= {path for other in used.get(name, ()) for path in files_of(other)}
+
+
+def files_of(protocol: str) -> set[str]:
+    """The files of a protocol's code and options."""
+    folders = (f"evaluation/{protocol}.py", f"evaluation/{protocol}/protocol.py")
+    return {*folders, f"evaluation/options/{protocol}.py"}
 
 
 def test_tables_and_figures_depend_on_what_reads_the_records() -> None:

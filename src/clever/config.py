@@ -18,7 +18,7 @@ from clever.data import DataOptions
 from clever.drawings import DRAWINGS
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.options.protocol import ProtocolOptions
 from clever.invocation import DATA_ROOT, refuse_settings
 from clever.options import Options, nearest, parse
 from clever.pretraining.recipe import AugmentationChoice, MethodOptions, RunRecipe

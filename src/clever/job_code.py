@@ -31,7 +31,9 @@ BORDERS = (
     "clever.job_code",
     "clever.data.registry",
     "clever.data.verification",
+    "clever.evaluation",  # the registry of protocols
     "clever.execution*",
+    "clever.implementation",
     "clever.locks",
     "clever.loggers*",
     "clever.results*",
@@ -41,7 +43,8 @@ BORDERS = (
     "clever.run_report",
 )
 """Borders of the jobs that compute: also code that reports, describes or places a job without computing its result, so
-that rewording a progress line retrains no run. Facts in the registry of sources count through a store's options."""
+that rewording a progress line retrains no run. Registries are borders, since a job depends on its own entries alone:
+facts in that of sources count through a store's options, a protocol's code through its name."""
 METHODS = (("clever.baselines", "BASELINES"), ("clever.equivariance", "EQUIVARIANCES"))
 """The registries of methods. Shared code is cut at them and at their entries: a run depends only on its own method."""
 
@@ -84,7 +87,7 @@ def evaluation_code(protocol: str, source: Path = SOURCE) -> tuple[Path, ...]:
     Raises:
         KeyError: the protocol is not in the registry.
     """
-    found = code_closure(["clever.evaluation.job"], (*BORDERS, *_methods(source), "clever.evaluation"), (source,))
+    found = code_closure(["clever.evaluation.job"], (*BORDERS, *_methods(source)), (source,))
     found |= code_closure(registered("clever.evaluation", "PROTOCOLS", protocol, source), BORDERS, (source,))
     return tuple(sorted(found.values()))
 

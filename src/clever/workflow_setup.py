@@ -15,7 +15,7 @@ from clever.crosschecks.missing_data import folder_faults, missing_data
 from clever.drawings import Drawing
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.options.protocol import ProtocolOptions
 from clever.invocation import Invocation, refuse_settings, separate
 from clever.pretraining.recipe import RunRecipe
 from clever.study_file import read_study

@@ -14,7 +14,8 @@ from torchvision.transforms import InterpolationMode, functional
 from clever.backbones import Backbone
 from clever.data import Store
 from clever.errors import UserError
-from clever.evaluation.attention import VIEWS, AttentionOptions, evaluate
+from clever.evaluation.attention import VIEWS, evaluate
+from clever.evaluation.options.attention import AttentionOptions
 
 from .subjects import build, by_axes, subject_of
 from .toys import coloured

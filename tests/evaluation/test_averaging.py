@@ -19,9 +19,11 @@ from clever.backbones import Backbone
 from clever.data import DataOptions, Store, prepare
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.averaging import AveragingOptions, to_bytes
-from clever.evaluation.external import ExternalOptions
-from clever.evaluation.features import ExtractionOptions, FeatureExtractor, FeatureOptions
+from clever.evaluation.averaging import to_bytes
+from clever.evaluation.features import FeatureExtractor
+from clever.evaluation.options.averaging import AveragingOptions
+from clever.evaluation.options.external import ExternalOptions
+from clever.evaluation.options.features import ExtractionOptions, FeatureOptions
 from clever.randomness import make_generator
 from clever.spirograph_images import render
 

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from clever.evaluation.core_tuning import CoreTuning, CoreTuningOptions, focal_contrast, mix
-from clever.evaluation.fine_tuned import FineTuningOptions
+from clever.evaluation.core_tuning import CoreTuning, focal_contrast, mix
+from clever.evaluation.fine_tuned import settings_of
+from clever.evaluation.options.core_tuning import CoreTuningOptions
+from clever.evaluation.options.fine_tuning import FineTuningOptions
 
 LABELS = [0, 1, 0, 2, 1, 0, 3]  # classes 2 and 3 have one image each
 ROWS, WIDTH, CLASSES, T = len(LABELS), 5, 4, 0.3
@@ -127,6 +129,6 @@ def test_a_single_class_and_a_single_image_stand_in_for_what_they_lack() -> None
 
 
 def test_nesterov_needs_a_momentum() -> None:
-    assert FineTuningOptions(nesterov=True).settings().nesterov
+    assert settings_of(FineTuningOptions(nesterov=True)).nesterov
     with pytest.raises(ValidationError, match="nesterov needs a momentum above 0"):
         FineTuningOptions(nesterov=True, momentum=0.0)

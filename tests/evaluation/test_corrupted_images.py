@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from clever.data import Store
 from clever.errors import UserError
-from clever.evaluation.corruption import CorruptionOptions, evaluate
+from clever.evaluation.corruption import evaluate
+from clever.evaluation.options.corruption import CorruptionOptions
 
 from .subjects import build, by_axes, subject_of
 from .toys import store_of

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from clever.data import Store
 from clever.errors import UserError
-from clever.evaluation.corruption import CorruptionOptions, evaluate
-from clever.evaluation.logistic import LogisticOptions
+from clever.evaluation.corruption import evaluate
 from clever.evaluation.logistic import evaluate as evaluate_logistic
+from clever.evaluation.options.corruption import CorruptionOptions
+from clever.evaluation.options.logistic import LogisticOptions
 
 from .subjects import build, by_axes, subject_of
 from .toys import coloured, store_of

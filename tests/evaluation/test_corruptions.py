@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clever.errors import UserError
-from clever.evaluation.corruptions import (
-    CORRUPTIONS,
-    corrupt,
-    find_imagenet_c,
-    read_cifar_c,
-    relative_accuracy,
-)
+from clever.evaluation.corruptions import corrupt, find_imagenet_c, read_cifar_c, relative_accuracy
+from clever.evaluation.imagenet_c import CORRUPTIONS
 
 
 def photographs(n: int = 2, side: int = 48) -> NDArray[np.uint8]:

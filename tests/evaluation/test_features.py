@@ -20,7 +20,8 @@ from clever.backbones import Backbone
 from clever.data import Split, Store
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.features import FeatureExtractor
+from clever.evaluation.options.features import FeatureOptions
 
 from .subjects import RUN, subject_of
 from .toys import SIDE, Blocks, TwoParts, coloured, store_of

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from clever.evaluation.knn import KnnOptions, evaluate, vote
+from clever.evaluation.knn import evaluate, vote
+from clever.evaluation.options.knn import KnnOptions
 from clever.results.records import RunIdentity
 
 from .subjects import subject_of

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from clever.errors import UserError
-from clever.evaluation.labelled_subset import listed_subset, read_list, stratified_subset
+from clever.evaluation.file_list import read_list
+from clever.evaluation.labelled_subset import listed_subset, stratified_subset
 
 
 def test_every_class_gives_its_share_and_at_least_one() -> None:

@@ -16,7 +16,8 @@ from clever.backbones import Backbone
 from clever.data import DataOptions, Store, prepare
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor
-from clever.evaluation.latents import LatentsOptions, evaluate
+from clever.evaluation.latents import evaluate
+from clever.evaluation.options.latents import LatentsOptions
 from clever.evaluation.regression import ridge
 from clever.results.records import Record, RunIdentity
 

@@ -17,14 +17,8 @@ from torch import Tensor, nn
 from clever.backbones import BackboneOptions, build_backbone
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor
-from clever.evaluation.linear import (
-    LinearOptions,
-    SoftmaxRegression,
-    Standardisation,
-    cosine_rate,
-    evaluate,
-    train_epoch,
-)
+from clever.evaluation.linear import SoftmaxRegression, Standardisation, cosine_rate, evaluate, train_epoch
+from clever.evaluation.options.linear import LinearOptions
 from clever.evaluation.parts import Selection, part_selections
 from clever.randomness import make_generator
 from clever.results.records import Record, RunIdentity

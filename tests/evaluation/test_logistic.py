@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from clever.evaluation.logistic import LogisticOptions, evaluate
+from clever.evaluation.logistic import evaluate, penalty_grid
 from clever.evaluation.logistic_regression import PENALTIES
+from clever.evaluation.options.logistic import LogisticOptions
 
 from .subjects import build, by_axes, subject_of
 from .toys import TwoParts, coloured, store_of
@@ -58,6 +59,6 @@ def test_each_part_and_perturbation_has_its_records(tmp_path: Path, capsys: pyte
 
 
 def test_the_default_penalties_are_the_fields() -> None:
-    assert LogisticOptions().grid() == pytest.approx(PENALTIES)
+    assert penalty_grid(LogisticOptions()) == pytest.approx(PENALTIES)
     with pytest.raises(ValidationError, match="smallest_penalty 1000000"):
         LogisticOptions(smallest_penalty=1e6)

@@ -17,14 +17,8 @@ from clever.augmentation.sample import Distributions, draw_uniforms, make_table
 from clever.backbones import Backbone
 from clever.data import DataOptions, Store, prepare
 from clever.errors import UserError
-from clever.evaluation.parameters import (
-    ParametersOptions,
-    ParameterViewOptions,
-    _parts,
-    evaluate,
-    flip_accuracy,
-    parameter_targets,
-)
+from clever.evaluation.options.parameters import ParametersOptions, ParameterViewOptions
+from clever.evaluation.parameters import _parts, evaluate, flip_accuracy, parameter_targets
 from clever.randomness import make_generator
 from clever.results.records import Record, RunIdentity
 

@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.relative import RelativeOptions, make_head, pooled_r2
+from clever.evaluation.options.relative import RelativeOptions
+from clever.evaluation.relative import make_head, pooled_r2
 from clever.evaluation.relative_colour import relative_colour
 from clever.evaluation.relative_rotation import relative_rotation
 from clever.results.records import Record, RunIdentity

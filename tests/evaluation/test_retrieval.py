@@ -15,11 +15,11 @@ from torch import Tensor
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.features import FeatureExtractor
+from clever.evaluation.options.retrieval import RetrievalOptions
 from clever.evaluation.retrieval import (
     ROTATION,
     ROTATION_AND_COLOUR,
     Photographs,
-    RetrievalOptions,
     evaluate,
     nearest_rows,
     photographs,

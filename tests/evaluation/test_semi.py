@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from clever.evaluation import fine_tuned
 from clever.evaluation.labelled_subset import stratified_subset
-from clever.evaluation.linear import LinearOptions
 from clever.evaluation.linear import evaluate as evaluate_linear
-from clever.evaluation.semi import SemiOptions, evaluate
+from clever.evaluation.options.linear import LinearOptions
+from clever.evaluation.options.semi import SemiOptions
+from clever.evaluation.semi import evaluate
 
 from .subjects import build, by_axes, subject_of
 from .toys import TwoParts, coloured

@@ -17,9 +17,11 @@ from pydantic import ValidationError
 from clever.data import DataOptions, Store, prepare
 from clever.data.store import NAMES
 from clever.errors import UserError
-from clever.evaluation.labelled_subset import missing_names, read_list
+from clever.evaluation.file_list import read_list
+from clever.evaluation.labelled_subset import missing_names
 from clever.evaluation.notes import collected_notes
-from clever.evaluation.semi import SemiOptions, evaluate
+from clever.evaluation.options.semi import SemiOptions
+from clever.evaluation.semi import evaluate
 
 from .subjects import subject_of
 from .toys import SIDE, TwoParts

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from clever.backbones import Backbone
-from clever.evaluation.linear import LinearOptions
 from clever.evaluation.linear import evaluate as evaluate_linear
-from clever.evaluation.stages import StagesOptions, evaluate
+from clever.evaluation.options.linear import LinearOptions
+from clever.evaluation.options.stages import StagesOptions
+from clever.evaluation.stages import evaluate
 
 from .subjects import build, subject_of
 from .toys import coloured

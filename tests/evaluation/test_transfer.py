@@ -18,10 +18,11 @@ from clever.errors import UserError
 from clever.evaluation import linear, logistic, semi
 from clever.evaluation.accuracies import mean_class_accuracy, rank_accuracies
 from clever.evaluation.job import evaluate_run
-from clever.evaluation.linear import LinearOptions
-from clever.evaluation.logistic import LogisticOptions
-from clever.evaluation.semi import SemiOptions
-from clever.evaluation.transfer import TransferOptions, evaluate
+from clever.evaluation.options.linear import LinearOptions
+from clever.evaluation.options.logistic import LogisticOptions
+from clever.evaluation.options.semi import SemiOptions
+from clever.evaluation.options.transfer import TransferOptions
+from clever.evaluation.transfer import evaluate
 from clever.pretraining.engine import pretrain
 from clever.pretraining.options import ExecutionOptions
 from clever.pretraining.recipe import RunRecipe
@@ -128,8 +129,8 @@ def test_the_literature_s_metric_chooses_the_penalty() -> None:
     assert options.of_mode("logistic").choose_by == "top1"
     chosen = TransferOptions(data=["a"], modes=["logistic"], logistic={"choose_by": "top1"})
     assert chosen.of_mode("logistic", mean_class=True).choose_by == "top1"
-    assert options.of_mode("logistic").grid()[::44] == pytest.approx((1e-6, 1e5))
-    assert len(options.of_mode("logistic").grid()) == 45
+    assert logistic.penalty_grid(options.of_mode("logistic"))[::44] == pytest.approx((1e-6, 1e5))
+    assert len(logistic.penalty_grid(options.of_mode("logistic"))) == 45
     assert (
         TransferOptions(data=["a"]).of_mode("linear").epochs == TransferOptions(data=["a"]).of_mode("finetune").epochs
     )

@@ -15,8 +15,8 @@ import table_video
 from names import NOT_PUBLISHED
 
 from clever.errors import UserError
-from clever.evaluation.corruptions import CORRUPTIONS
 from clever.evaluation.detection.scores import METRICS
+from clever.evaluation.imagenet_c import CORRUPTIONS
 from clever.evaluation.video.scores import ObjectScore, summary
 from clever.results.records import COLUMNS
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clever.data.registry import SOURCES
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.external import ExternalOptions
+from clever.evaluation.options.external import ExternalOptions
 from clever.options import nearest
 
 if TYPE_CHECKING:

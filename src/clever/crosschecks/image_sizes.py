@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clever.backbones.facts import facts, refusal
 from clever.data.counts import stored_side
-from clever.evaluation.external import ExternalOptions
+from clever.evaluation.options.external import ExternalOptions
 
 if TYPE_CHECKING:
     from clever.config import Study

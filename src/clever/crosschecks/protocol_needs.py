@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clever.backbones.options import OWN_NAMES
 from clever.data.counts import stored_side
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.corruptions import SMALLEST
+from clever.evaluation.imagenet_c import SMALLEST
 
 if TYPE_CHECKING:
     from clever.config import Study

@@ -9,8 +9,8 @@ from clever.config import Study
 from clever.doctor.finding import Finding
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS
-from clever.evaluation.external import ExternalOptions
-from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.options.external import ExternalOptions
+from clever.evaluation.options.protocol import ProtocolOptions
 from clever.invocation import DATA_ROOT
 
 

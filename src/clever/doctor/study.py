@@ -25,7 +25,7 @@ from clever.doctor.machine import existing, usable_cores
 from clever.doctor.needs import Need, activation_bytes, run_need
 from clever.doctor.stores import store_bytes
 from clever.errors import UserError
-from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.options.protocol import ProtocolOptions
 from clever.files import expanded
 from clever.invocation import DATA_ROOT
 from clever.memory import machine_memory

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from clever.evaluation import (
-    attention,
-    corruption,
-    knn,
-    latents,
-    linear,
-    logistic,
-    parameters,
-    relative_colour,
-    relative_rotation,
-    retrieval,
-    semi,
-    stages,
-    transfer,
-)
-from clever.evaluation.detection import protocol as detection
-from clever.evaluation.equivariance import protocol as equivariance
-from clever.evaluation.options import ProtocolOptions
-from clever.evaluation.quality import protocol as quality
-from clever.evaluation.saliency import protocol as saliency
-from clever.evaluation.subject import Subject
-from clever.evaluation.video import protocol as video
-from clever.results.records import Record
+from clever.evaluation.options.attention import AttentionOptions
+from clever.evaluation.options.corruption import CorruptionOptions
+from clever.evaluation.options.detection import DetectionOptions
+from clever.evaluation.options.equivariance import EquivarianceOptions
+from clever.evaluation.options.knn import KnnOptions
+from clever.evaluation.options.latents import LatentsOptions
+from clever.evaluation.options.linear import LinearOptions
+from clever.evaluation.options.logistic import LogisticOptions
+from clever.evaluation.options.parameters import ParametersOptions
+from clever.evaluation.options.protocol import ProtocolOptions
+from clever.evaluation.options.quality import QualityOptions
+from clever.evaluation.options.relative_colour import RelativeColourOptions
+from clever.evaluation.options.relative_rotation import RelativeRotationOptions
+from clever.evaluation.options.retrieval import RetrievalOptions
+from clever.evaluation.options.saliency import SaliencyOptions
+from clever.evaluation.options.semi import SemiOptions
+from clever.evaluation.options.stages import StagesOptions
+from clever.evaluation.options.transfer import TransferOptions
+from clever.evaluation.options.video import VideoOptions
+from clever.implementation import implementation
+
+if TYPE_CHECKING:
+    from clever.evaluation.subject import Subject
+    from clever.results.records import Record
 
 _Options = TypeVar("_Options", bound=ProtocolOptions)
 
@@ -37,18 +38,19 @@ _Options = TypeVar("_Options", bound=ProtocolOptions)
 class Protocol(Generic[_Options]):
     """One way to evaluate a backbone.
 
-    ``evaluate(subject, options)`` takes the protocol's own options and returns its records, which it makes with
-    ``subject.record``. For a protocol that ``needs_predictor``, the job loads the run's predictor, if it has one; for
-    one that ``needs_earlier``, the backbones of the earlier runs of its chain. A protocol that ``needs_labels`` cannot
-    serve data without them, one that ``needs_latents`` data without the parameters that generated the images, and one
-    that ``needs_objects`` data without several images of every object. One that ``needs_map`` cannot serve a backbone
-    without a last map; the control ``pixels`` then has no records. ``packages`` are the packages that it imports
-    besides those that the library needs (the extra ``evaluation``). One with ``pictures`` keeps some for figures: the
-    job writes them to ``<protocol>.npz``.
+    ``path``, "<module>:<name>", names its function ``evaluate(subject, options)``, which takes the protocol's own
+    options and returns its records, which it makes with ``subject.record``. The module, which needs torch, is imported
+    on first use: reading a study needs the options alone. For a protocol that ``needs_predictor``, the job loads the
+    run's predictor, if it has one; for one that ``needs_earlier``, the backbones of the earlier runs of its chain. A
+    protocol that ``needs_labels`` cannot serve data without them, one that ``needs_latents`` data without the
+    parameters that generated the images, and one that ``needs_objects`` data without several images of every object.
+    One that ``needs_map`` cannot serve a backbone without a last map; the control ``pixels`` then has no records.
+    ``packages`` are the packages that it imports besides those that the library needs (the extra ``evaluation``). One
+    with ``pictures`` keeps some for figures: the job writes them to ``<protocol>.npz``.
     """
 
     options: type[_Options]
-    evaluate: Callable[[Subject, _Options], list[Record]]
+    path: str
     needs_predictor: bool = False
     needs_earlier: bool = False
     needs_labels: bool = False
@@ -58,42 +60,54 @@ class Protocol(Generic[_Options]):
     pictures: bool = False
     packages: tuple[str, ...] = ()
 
+    @property
+    def evaluate(self) -> Callable[[Subject, _Options], list[Record]]:
+        """The function that ``path`` names."""
+        function: Callable[[Subject, _Options], list[Record]] = implementation(self.path)
+        return function
+
 
 PROTOCOLS: dict[str, Protocol[Any]] = {
-    "linear": Protocol(linear.LinearOptions, linear.evaluate, needs_labels=True),
-    "stages": Protocol(stages.StagesOptions, stages.evaluate, needs_earlier=True, needs_labels=True),
-    "knn": Protocol(knn.KnnOptions, knn.evaluate, needs_labels=True),
-    "logistic": Protocol(logistic.LogisticOptions, logistic.evaluate, needs_labels=True),
-    "semi": Protocol(semi.SemiOptions, semi.evaluate, needs_labels=True),
-    "transfer": Protocol(transfer.TransferOptions, transfer.evaluate, needs_labels=True),
+    "linear": Protocol(LinearOptions, "clever.evaluation.linear:evaluate", needs_labels=True),
+    "stages": Protocol(StagesOptions, "clever.evaluation.stages:evaluate", needs_earlier=True, needs_labels=True),
+    "knn": Protocol(KnnOptions, "clever.evaluation.knn:evaluate", needs_labels=True),
+    "logistic": Protocol(LogisticOptions, "clever.evaluation.logistic:evaluate", needs_labels=True),
+    "semi": Protocol(SemiOptions, "clever.evaluation.semi:evaluate", needs_labels=True),
+    "transfer": Protocol(TransferOptions, "clever.evaluation.transfer:evaluate", needs_labels=True),
     "corruption": Protocol(
-        corruption.CorruptionOptions,
-        corruption.evaluate,
+        CorruptionOptions,
+        "clever.evaluation.corruption:evaluate",
         needs_labels=True,
         packages=("imagecorruptions",),
     ),
-    "saliency": Protocol(saliency.SaliencyOptions, saliency.evaluate, needs_map=True, pictures=True),
-    "video": Protocol(video.VideoOptions, video.evaluate, needs_map=True, pictures=True),
+    "saliency": Protocol(
+        SaliencyOptions, "clever.evaluation.saliency.protocol:evaluate", needs_map=True, pictures=True
+    ),
+    "video": Protocol(VideoOptions, "clever.evaluation.video.protocol:evaluate", needs_map=True, pictures=True),
     "attention": Protocol(
-        attention.AttentionOptions,
-        attention.evaluate,
+        AttentionOptions,
+        "clever.evaluation.attention:evaluate",
         needs_map=True,
         pictures=True,
         packages=("captum",),
     ),
     "detection": Protocol(
-        detection.DetectionOptions,
-        detection.evaluate,
+        DetectionOptions,
+        "clever.evaluation.detection.protocol:evaluate",
         needs_map=True,
         packages=("faster_coco_eval",),
     ),
-    "parameters": Protocol(parameters.ParametersOptions, parameters.evaluate),
-    "latents": Protocol(latents.LatentsOptions, latents.evaluate, needs_latents=True),
-    "equivariance": Protocol(equivariance.EquivarianceOptions, equivariance.evaluate),
-    "quality": Protocol(quality.QualityOptions, quality.evaluate),
+    "parameters": Protocol(ParametersOptions, "clever.evaluation.parameters:evaluate"),
+    "latents": Protocol(LatentsOptions, "clever.evaluation.latents:evaluate", needs_latents=True),
+    "equivariance": Protocol(EquivarianceOptions, "clever.evaluation.equivariance.protocol:evaluate"),
+    "quality": Protocol(QualityOptions, "clever.evaluation.quality.protocol:evaluate"),
     "relative_rotation": Protocol(
-        relative_rotation.RelativeRotationOptions, relative_rotation.evaluate, needs_objects=True
+        RelativeRotationOptions, "clever.evaluation.relative_rotation:evaluate", needs_objects=True
     ),
-    "relative_colour": Protocol(relative_colour.RelativeColourOptions, relative_colour.evaluate, needs_objects=True),
-    "retrieval": Protocol(retrieval.RetrievalOptions, retrieval.evaluate, needs_predictor=True, needs_objects=True),
+    "relative_colour": Protocol(
+        RelativeColourOptions, "clever.evaluation.relative_colour:evaluate", needs_objects=True
+    ),
+    "retrieval": Protocol(
+        RetrievalOptions, "clever.evaluation.retrieval:evaluate", needs_predictor=True, needs_objects=True
+    ),
 }

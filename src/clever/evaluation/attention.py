@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from clever.augmentation.elastic import elastic
 from clever.augmentation.rotate import rotate
 from clever.evaluation.attention_maps import class_attention, mass_mask, mean_over_heads, stretch
-from clever.evaluation.external import PicturedOptions
+from clever.evaluation.options.attention import AttentionOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.subject import Subject
@@ -34,22 +32,6 @@ ELASTIC_ALPHA, ELASTIC_SIGMA, ELASTIC_REFERENCE = 100.0, 5.0, 224.0
 """The paper's distortion of images of 224 px, scaled to the size of the photographs."""
 PICTURE = 112
 """Side in pixels of the photographs that are kept."""
-
-
-class AttentionOptions(PicturedOptions):
-    """Which photographs to use, and the size at which the backbone sees them."""
-
-    layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
-    """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps."""
-    image_size: PositiveInt = 480
-    """Photographs are resized to a square of this side (the paper: 480); a multiple of the ViT's patch."""
-    mass: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
-    """Share of a map's sum that its mask contains (DINO: 0.6)."""
-
-    def require(self) -> None:
-        from clever.evaluation.saliency.datasets import require_layout  # reading a study needs no images
-
-        require_layout(Path(self.root), self.layout)
 
 
 def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:

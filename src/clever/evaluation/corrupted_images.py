@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +17,6 @@ from clever.evaluation.image_files import Images, read_image
 
 _CIFAR = ("cifar10", "cifar100", "arrays")
 """Sources whose labels may be CIFAR's numbers."""
-
-
-def require_corrupted(root: Path, corruptions: Iterable[str], severities: Iterable[int]) -> None:
-    """Check that a folder holds some corruptions, without reading images.
-
-    Raises:
-        UserError: the folder is missing or has neither layout, or a corruption or severity is missing.
-    """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; unpack CIFAR-10-C or ImageNet-C there, or omit root")
-    cifar = (root / "labels.npy").is_file()
-    severities = list(severities)
-    for name in corruptions:
-        for severity in severities:
-            path = root / f"{name}.npy" if cifar else root / name / str(severity)
-            if not path.exists():
-                raise UserError(
-                    f"{path}: missing; expected <corruption>.npy and labels.npy (CIFAR-10-C), or "
-                    "<corruption>/<severity>/<class>/*.JPEG (ImageNet-C)"
-                )
 
 
 class CorruptedImages:

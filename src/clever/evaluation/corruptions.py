@@ -15,28 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clever.errors import UserError
+from clever.evaluation.imagenet_c import SMALLEST, check
 from clever.randomness import derive_seed
-
-CORRUPTIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
-SEVERITIES = (1, 2, 3, 4, 5)
-SMALLEST = 32
-"""Side in pixels below which the package rejects an image."""
 
 
 def corrupt(
@@ -72,16 +52,6 @@ def corrupt(
     finally:
         np.random.set_state(before)  # noqa: NPY002
     return out
-
-
-def check(name: str, severity: int, side: int) -> None:
-    """Raise UserError if :func:`corrupt` does not support this name, severity or side in pixels."""
-    if name not in CORRUPTIONS:
-        raise UserError(f"corruption {name!r} is unknown; choose one of {', '.join(CORRUPTIONS)}")
-    if severity not in SEVERITIES:
-        raise UserError(f"severity {severity} of {name}: choose 1, 2, 3, 4 or 5")
-    if side < SMALLEST:
-        raise UserError(f"corruption {name}: images of {side} px are too small, at least {SMALLEST} px are needed")
 
 
 def relative_accuracy(corrupted: Mapping[tuple[str, int], float], clean: float) -> dict[str, float]:

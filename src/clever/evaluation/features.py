@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,9 +21,10 @@ from clever.augmentation.tables import upload
 from clever.data import Batches, ImageBatch, Split
 from clever.data.threads import available_cores
 from clever.errors import UserError
-from clever.evaluation.averaging import AveragingOptions, FreshViews, to_bytes
+from clever.evaluation.averaging import FreshViews, to_bytes
 from clever.evaluation.image_files import Images
-from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.options.features import ExtractionOptions, FeatureOptions, ImageOptions
+from clever.evaluation.options.protocol import ProtocolOptions
 from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
 
@@ -33,66 +32,6 @@ SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 _READ_ROWS = 64
 """Images that a thread decodes at a time."""
-
-
-class ImageOptions(ProtocolOptions):
-    """Options shared by all protocols that pass the run's images through the backbone."""
-
-    image_size: PositiveInt | None = None
-    """Side of the square that the backbone sees (the paper: 224); omit to use the stored size."""
-    resize_size: PositiveInt | None = None
-    """Length of the shorter side before the centre crop (the paper: 256); omit if nothing is cropped, as
-    for small images."""
-    extraction_batch: PositiveInt = 256
-    """Images per pass of the backbone; lower it when memory runs out. Results depend on it only by rounding."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the backbone; bf16 is about twice as fast on a recent GPU."""
-    workers: NonNegativeInt = 0
-    """Threads that decode a store of encoded images; 0 uses all cores available to the process."""
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if self.image_size and self.resize_size and self.resize_size < self.image_size:
-            raise ValueError(f"resize_size {self.resize_size} must be at least image_size {self.image_size}")
-        return self
-
-
-class ExtractionOptions(ImageOptions):
-    """Options shared by all protocols that work on features of whole splits."""
-
-    averaging: AveragingOptions | None = None
-    """Average the feature of every training and test image, after the protocol's own change, over random
-    transformations (Foster et al.); omit for the feature of the image itself."""
-
-
-class FeatureOptions(ExtractionOptions):
-    """Options shared by all protocols that test under perturbations."""
-
-    perturbations: list[str] = Field(default=["orig", "cj", "cj_flip", "cj_rot", "cj_rot_et"], min_length=1)
-    """The test-time changes to report, orig among them for clean images. The default is the paper's set."""
-    elastic_reference_size: PositiveInt | None = None
-    """Side of the images that the strengths of the elastic perturbations are meant for. Omit to take them in
-    pixels at any size (the paper, at 224); give 224 for small images, to distort as large a share of them as at 224."""
-
-    @field_validator("perturbations")
-    @classmethod
-    def _known_once(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in PERTURBATIONS:
-                nearest = difflib.get_close_matches(name, list(PERTURBATIONS), n=1, cutoff=0.0)[0]
-                raise ValueError(f"unknown perturbation {name!r}: did you mean {nearest!r}?")
-            if names.count(name) > 1:
-                raise ValueError(f"the perturbation {name!r} is listed twice")
-        return names
-
-    @model_validator(mode="after")
-    def _perturbations_survive(self) -> Self:
-        if self.averaging and self.averaging.renders and self.perturbations != ["orig"]:
-            raise ValueError(
-                f"averaging.augmentation {self.averaging.augmentation.name} renders new images, which removes the "
-                "perturbation: set perturbations to [orig]"
-            )
-        return self
 
 
 class FeatureExtractor:

@@ -5,79 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 from torch import Tensor
 
 from clever.augmentation import probe_views
 from clever.data import Batches
 from clever.evaluation.accuracies import rank_accuracies, right_ranks
-from clever.evaluation.core_tuning import CoreTuningOptions
-from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.features import FeatureExtractor
 from clever.evaluation.finetuning import Classifier, FineTuningSettings, Progress, fine_tune
+from clever.evaluation.options.fine_tuning import FineTuningOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import Selection
 from clever.evaluation.resumption import ResumableState
 from clever.evaluation.subject import Subject
 from clever.randomness import derive_seed, make_generator
 from clever.results.records import Record
-
-
-class FineTuningOptions(FeatureOptions):
-    """How backbone and classifier are trained. The defaults are the paper's."""
-
-    parts: list[Literal["ALL", "IR", "EF"]] = Field(default=["ALL", "IR"], min_length=1)
-    """The parts that the classifier sees; each part is fine-tuned separately. The paper has ALL and IR."""
-    epochs: PositiveInt = 200
-    """Passes over the labelled images; fewer for a quick look."""
-    batch_size: PositiveInt = 256
-    """Images per step; lower it when memory runs out, and the learning rates are scaled with it."""
-    learning_rate: PositiveFloat = 0.001
-    """Learning rate of the classifier for a batch of 256; it is multiplied by batch_size / 256."""
-    backbone_learning_rate: NonNegativeFloat = 0.001
-    """Learning rate of the backbone for a batch of 256; 0 freezes it, which makes this a linear probe on few labels."""
-    momentum: NonNegativeFloat = 0.9
-    """Momentum of the SGD."""
-    weight_decay: NonNegativeFloat = 1e-4
-    """L2 penalty on all weights, those of normalisations and biases too."""
-    nesterov: bool = False
-    """Nesterov's form of the momentum, as in Core-tuning's recipe; needs a momentum above 0."""
-    core_tuning: CoreTuningOptions | None = None
-    """Train with Core-tuning's loss instead of the cross-entropy alone: {} for the authors' settings for CIFAR-10. The
-    records' protocol then ends with _core_tuning. Their recipe: learning rates 0.01, nesterov, 100 epochs, batch 256 at
-    256 px after MoCo v2, whose published top-1 on CIFAR-10 is 97.31 (cross-entropy alone: 94.70)."""
-    last_blocks: PositiveInt = 4
-    """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
-    best_epoch: bool = True
-    """Test after every epoch and record the highest accuracy, which the authors print; false saves that time."""
-
-    @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> Self:
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0, such as 0.9")
-        return self
-
-    @field_validator("parts")
-    @classmethod
-    def _parts_once(cls, values: list[object]) -> list[object]:
-        if len(set(values)) < len(values):
-            raise ValueError(f"{values} lists a value twice")
-        return values
-
-    def settings(self) -> FineTuningSettings:
-        """The settings of the training loop."""
-        return FineTuningSettings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            head_rate=self.learning_rate,
-            backbone_rate=self.backbone_learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            nesterov=self.nesterov,
-            precision=self.precision,
-        )
 
 
 class FineTuning:
@@ -151,7 +95,7 @@ class FineTuning:
         progress = fine_tune(
             self._model,
             self._views,
-            options.settings(),
+            settings_of(options),
             seed=subject.seed,
             run=subject.identity.run,
             measure=self._measure if options.best_epoch and "orig" in options.perturbations else None,
@@ -208,3 +152,17 @@ class FineTuning:
             )
             for metric, value in values.items()
         ]
+
+
+def settings_of(options: FineTuningOptions) -> FineTuningSettings:
+    """The settings of the training loop."""
+    return FineTuningSettings(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        head_rate=options.learning_rate,
+        backbone_rate=options.backbone_learning_rate,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        nesterov=options.nesterov,
+        precision=options.precision,
+    )

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from clever.backbones import Backbone
 from clever.errors import UserError
-from clever.evaluation.core_tuning import CoreTuning, CoreTuningOptions
+from clever.evaluation.core_tuning import CoreTuning
 from clever.evaluation.linear import cosine_rate
+from clever.evaluation.options.core_tuning import CoreTuningOptions
 from clever.evaluation.parts import Selection
 from clever.evaluation.resumption import ResumableState
 from clever.randomness import derive_seed, make_generator

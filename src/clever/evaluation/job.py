@@ -21,7 +21,7 @@ from clever.earlier_runs import open_earlier
 from clever.errors import UserError
 from clever.evaluation import PROTOCOLS, Protocol
 from clever.evaluation.notes import collected_notes
-from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.options.protocol import ProtocolOptions
 from clever.evaluation.shared_features import SharedFeatures
 from clever.evaluation.subject import RunPredictor, Subject
 from clever.execution.device import held_device

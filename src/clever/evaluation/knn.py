@@ -7,31 +7,13 @@ for its class with weight exp(cosine / temperature).
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-
-from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions
+from clever.evaluation.features import SPLITS, FeatureExtractor
 from clever.evaluation.notes import note
+from clever.evaluation.options.knn import KnnOptions
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
 from clever.voting import vote
-
-
-class KnnOptions(FeatureOptions):
-    """How neighbours vote."""
-
-    neighbours: list[PositiveInt] = Field(default=[20, 200], min_length=1)
-    """Numbers of neighbours, one protocol each (knn20, knn200; a single number is called knn). With fewer training
-    images than that, all of them vote."""
-    temperature: PositiveFloat = 0.07
-    """Softmax temperature of the votes; a smaller one gives the nearest neighbours more weight."""
-
-    @field_validator("neighbours")
-    @classmethod
-    def _each_once(cls, neighbours: list[int]) -> list[int]:
-        if len(set(neighbours)) < len(neighbours):
-            raise ValueError(f"neighbours {neighbours} lists a number twice")
-        return neighbours
 
 
 def evaluate(subject: Subject, options: KnnOptions) -> list[Record]:

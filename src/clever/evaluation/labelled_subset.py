@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,22 +78,6 @@ def missing_names(names: Sequence[str], listed: Iterable[str], classes: Sequence
     wanted = [name.strip() for name in listed if name.strip()]
     of_class = [name for name in wanted if PurePosixPath(name).name.partition("_")[0] in kinds]
     return [name for name in of_class or wanted if _bare(name) not in known]
-
-
-def read_list(path: Path) -> list[str]:
-    """The non-empty lines of a file list.
-
-    Raises:
-        UserError: the file is missing, is not text or holds no line.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of file names ({error})") from error
-    names = [line for line in lines if line]
-    if not names:
-        raise UserError(f"{path}: holds no file name; give a list with one file name per line")
-    return names
 
 
 def _bare(name: str) -> str:

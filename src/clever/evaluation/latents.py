@@ -13,31 +13,16 @@ LBFGS. That minimum has a closed form, which is computed here.
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat
-
 from clever import spirograph
 from clever.data import Store
 from clever.errors import UserError
-from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.features import FeatureExtractor
+from clever.evaluation.options.latents import LatentsOptions
 from clever.evaluation.parts import part_selections
 from clever.evaluation.regression import mean_squared_error, r2, ridge
 from clever.evaluation.subject import Subject
 from clever.options import nearest
 from clever.results.records import Record
-
-
-class LatentsOptions(FeatureOptions):
-    """The latents to regress, and the penalty."""
-
-    perturbations: list[str] = Field(default=["orig"], min_length=1)
-    """The test-time changes to report; orig is the stored images. The regression is fitted on unchanged training
-    images."""
-    targets: list[str] | None = Field(default=None, min_length=1)
-    """Names of the store's latents to regress, over which ``mean_mse`` is the mean. Omit for all of them; of
-    spirographs for the paper's four (m, b, sigma, rfore)."""
-    penalty: PositiveFloat = 1e-8
-    """Penalty on the squared weights, added to the mean squared error (Foster et al.: 1e-8); raise it if there are few
-    images for many features."""
 
 
 def evaluate(subject: Subject, options: LatentsOptions) -> list[Record]:

@@ -14,53 +14,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from clever.errors import UserError
 from clever.evaluation.accuracies import rank_accuracies, right_ranks
-from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions
+from clever.evaluation.features import SPLITS, FeatureExtractor
+from clever.evaluation.options.linear import LinearOptions
 from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.standardisation import Standardisation
 from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
 from clever.results.records import Record
-
-
-class LinearOptions(FeatureOptions):
-    """How the linear classifier is trained. The defaults are the paper's."""
-
-    epochs: PositiveInt = 100
-    """Passes over the training images; fewer for a quick look."""
-    learning_rate: PositiveFloat = 0.001
-    """Learning rate for a batch of 256; it is multiplied by batch_size / 256. Larger for standardised features."""
-    batch_size: PositiveInt = 256
-    """Images per step of the classifier."""
-    momentum: NonNegativeFloat = 0.9
-    """Momentum of the SGD."""
-    weight_decay: NonNegativeFloat = 0.0
-    """L2 penalty on weights and bias; raise it when a small training set is overfitted."""
-    training_views: Literal["fresh", "plain"] | PositiveInt = "fresh"
-    """fresh: crops and flips are drawn again every epoch (the paper; one pass of the backbone per epoch). A number k:
-    k augmented versions are computed once and epoch e sees version e mod k. plain: the unchanged training images,
-    computed once (CPU studies)."""
-    standardise: bool = False
-    """Shift and scale every feature to mean 0 and deviation 1 over the training views; for comparing backbones and
-    controls whose features differ in scale under one learning rate. Not in the paper."""
-    last_blocks: PositiveInt = 4
-    """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
-
-    @model_validator(mode="after")
-    def _training_views_survive(self) -> Self:
-        if self.averaging and self.averaging.renders and self.training_views != "plain":
-            raise ValueError(
-                f"averaging.augmentation {self.averaging.augmentation.name} renders new images, which removes any "
-                "crop: set training_views to plain"
-            )
-        return self
 
 
 @dataclass

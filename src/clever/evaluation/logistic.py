@@ -8,56 +8,17 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import Annotated, Self
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from clever.evaluation.accuracies import accuracy, mean_class_accuracy
-from clever.evaluation.features import FeatureExtractor, FeatureOptions
+from clever.evaluation.features import FeatureExtractor
+from clever.evaluation.options.logistic import LogisticOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
-
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-class LogisticOptions(FeatureOptions):
-    """The choice of the classifier's penalty. The defaults are those of the literature."""
-
-    penalties: PositiveInt = 45
-    """Number of penalties to try, evenly spaced in their logarithm; fewer for a quick look."""
-    smallest_penalty: PositiveFloat = 1e-6
-    """Weakest penalty; raise it where the weakest ones take long and are never chosen."""
-    largest_penalty: PositiveFloat = 1e5
-    """Strongest penalty."""
-    validation_share: Share = 0.2
-    """Share of the training images of each class used to choose the penalty; the final fit uses all images."""
-    choose_by: str = Field(default="top1", pattern="^(top1|mean_class)$")
-    """The score on validation images: top1, or mean_class for sets whose classes differ in size (Aircraft, Caltech-101,
-    Flowers, Pets)."""
-    max_iterations: PositiveInt = 1000
-    """Largest number of iterations of each fit; raise it if many fits are reported as not converged."""
-    last_blocks: PositiveInt = 1
-    """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
-
-    @model_validator(mode="after")
-    def _penalties_ascend(self) -> Self:
-        if self.smallest_penalty > self.largest_penalty:
-            raise ValueError(
-                f"smallest_penalty {self.smallest_penalty} must be at most largest_penalty {self.largest_penalty}"
-            )
-        return self
-
-    def grid(self) -> tuple[float, ...]:
-        """The penalties to try, ascending."""
-        low, high = (
-            torch.tensor(p, dtype=torch.float64).log10() for p in (self.smallest_penalty, self.largest_penalty)
-        )
-        steps = torch.linspace(0.0, 1.0, self.penalties, dtype=torch.float64)
-        return tuple((10 ** (low + (high - low) * steps)).tolist())
 
 
 def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
@@ -82,15 +43,16 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
     validation = torch.zeros(len(labels), dtype=torch.bool)
     validation[torch.from_numpy(stratified_subset(labels.cpu().numpy(), options.validation_share, subject.seed))] = True
     classes = len(subject.store.classes)
+    grid = penalty_grid(options)
     found: dict[str, PenaltySearch] = {}
     for part, where in parts.items():
-        pace = Pace(f"logistic {part}", len(options.grid()) + 1, "fits")
+        pace = Pace(f"logistic {part}", len(grid) + 1, "fits")
         found[part] = search_penalty(
             train[:, where],
             labels,
             validation.to(labels.device),
             classes,
-            penalties=options.grid(),
+            penalties=grid,
             score=mean_class_accuracy if options.choose_by == "mean_class" else accuracy,
             max_iterations=options.max_iterations,
             progress=pace.step,
@@ -114,3 +76,12 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
                 value = score(predictions, test_labels)
                 records.append(record(part=part, perturbation=perturbation, metric=metric, value=value))
     return records
+
+
+def penalty_grid(options: LogisticOptions) -> tuple[float, ...]:
+    """The penalties to try, ascending."""
+    low, high = (
+        torch.tensor(p, dtype=torch.float64).log10() for p in (options.smallest_penalty, options.largest_penalty)
+    )
+    steps = torch.linspace(0.0, 1.0, options.penalties, dtype=torch.float64)
+    return tuple((10 ** (low + (high - low) * steps)).tolist())

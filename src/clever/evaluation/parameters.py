@@ -16,101 +16,24 @@ one as the narrower one has, drawn at random (``equal_width``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from torch import Tensor
 
-from clever.augmentation import Augmentation, AugmentationOptions, Table
-from clever.augmentation.options.augmentation import Probability
+from clever.augmentation import Augmentation, Table
 from clever.augmentation.tables import take
 from clever.data import ImageBatch
 from clever.errors import UserError
 from clever.evaluation.averaging import first_view_only
-from clever.evaluation.features import ExtractionOptions, FeatureExtractor, SplitName
+from clever.evaluation.features import FeatureExtractor, SplitName
+from clever.evaluation.options.parameters import ParametersOptions, Target
 from clever.evaluation.parts import Selection, part_selections, with_equal_width
 from clever.evaluation.regression import r2, ridge_selected
 from clever.evaluation.standardisation import Standardisation
 from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
 from clever.results.records import Record
-
-Target = Literal[
-    "angle",
-    "flip",
-    "crop_x",
-    "crop_y",
-    "crop_area",
-    "crop_aspect",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-]
-
-_ALL_TARGETS: list[Target] = [
-    *("angle", "flip"),
-    *("crop_x", "crop_y", "crop_area", "crop_aspect"),
-    *("brightness", "contrast", "saturation", "hue"),
-]
-
-
-class ParameterViewOptions(AugmentationOptions):
-    """The augmentation whose views' parameters are predicted: the paper's caug, without what hides a parameter.
-
-    Every view is jittered, none loses its colours, and nothing is blurred or solarised. Only the first global view is
-    drawn: its size is that of the evaluation, and settings of other views are ignored.
-    """
-
-    jitter_probability: Probability = 1.0
-    """Chance of a colour jitter; below 1 its factors are those of no change in the other views."""
-    grayscale_probability: Probability = 0.0
-    """Chance of dropping all colour, which leaves hue and saturation unknown."""
-    blur_probability_global_1: Probability = 0.0
-    """Chance of a Gaussian blur."""
-
-
-class ParametersOptions(ExtractionOptions):
-    """The views, the parameters to predict, and the regression."""
-
-    augmentation: ParameterViewOptions = ParameterViewOptions()
-    """Augmentation of the views, the same for all runs of a study, whatever they were trained with. Set
-    rotation_degrees to the range of interest; at 180 the two ends are the same image, which no linear map can
-    express."""
-    targets: list[Target] = Field(default=_ALL_TARGETS, min_length=1)
-    """Targets. ``angle`` in degrees; ``crop_x`` and ``crop_y``, the centre of the crop, and ``crop_area`` as
-    shares of the image; ``crop_aspect``, the logarithm of width over height in pixels; the four factors of the jitter;
-    and ``flip``. Omit parameters that the augmentation does not change."""
-    views: PositiveInt = 1
-    """Views of each training and test image; more if images are few."""
-    with_original: bool = False
-    """Regress from the concatenated features of view and unchanged image, to see what the pair reveals."""
-    equal_width: bool = True
-    """Also report the wider of IR and EF cut to the width of the narrower one (IR_cut or EF_cut)."""
-    penalties: list[PositiveFloat] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
-    """Penalties of the ridge regression to choose from, for features of deviation 1 and an error that is a mean over
-    views."""
-    flip_penalty: PositiveFloat = 1e-3
-    """Penalty of the logistic regression: half of it times the squared weights is added to the mean cross-entropy."""
-
-    @field_validator("targets")
-    @classmethod
-    def _each_once(cls, targets: list[Target]) -> list[Target]:
-        for target in targets:
-            if targets.count(target) > 1:
-                raise ValueError(f"the target {target!r} is listed twice")
-        return targets
-
-    @model_validator(mode="after")
-    def _views_survive(self) -> Self:
-        if self.averaging and self.averaging.renders:
-            raise ValueError(
-                f"averaging.augmentation {self.averaging.augmentation.name} renders new images, which removes the "
-                "views whose parameters are predicted: choose another augmentation"
-            )
-        return self
 
 
 def evaluate(subject: Subject, options: ParametersOptions) -> list[Record]:

@@ -10,18 +10,17 @@ The protocols ``relative_rotation`` and ``relative_colour`` differ in the target
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from clever import threediebench
 from clever.data import Store
 from clever.data.pairs import Pairs
 from clever.errors import UserError
-from clever.evaluation.features import SPLITS, FeatureExtractor, FeatureOptions, SplitName
+from clever.evaluation.features import SPLITS, FeatureExtractor, SplitName
+from clever.evaluation.options.relative import RelativeOptions
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
 from clever.randomness import derive_seed, make_generator, seeded
@@ -31,27 +30,6 @@ Targets = Callable[[Tensor, Tensor], Tensor]
 """Latents of the first and of the second photographs, [N, 7] each, to float32 [N, T]."""
 Scores = Callable[[Tensor, Tensor], Mapping[str, float]]
 """Predictions and targets, [N, T] each, to the value of each metric."""
-
-
-class RelativeOptions(FeatureOptions):
-    """Training and test of the head. The defaults are SIE's."""
-
-    perturbations: list[str] = Field(default=["orig"], min_length=1)
-    """The test-time changes to report; orig is the stored images. The head is trained on unchanged training images."""
-    head: Literal["mlp", "linear"] = "mlp"
-    """mlp: two hidden layers; linear: none, which shows what a linear map can predict."""
-    hidden_dim: PositiveInt = 1024
-    """Width of the two hidden layers of the mlp."""
-    epochs: PositiveInt = 300
-    """Passes over the training objects; fewer for a quick look."""
-    learning_rate: PositiveFloat = 1e-3
-    """Constant learning rate of Adam."""
-    batch_size: PositiveInt = 256
-    """Pairs per step of the head."""
-    pairs_an_object: PositiveInt = 1
-    """Pairs per training object and epoch, drawn again each epoch; more if objects are few."""
-    test_pairs_an_object: PositiveInt = 1
-    """Random pairs per test object; more if objects are few, for less noise."""
 
 
 def require_threediebench(store: Store, run: str, protocol: str) -> None:

@@ -8,14 +8,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from clever import threediebench
-from clever.evaluation.relative import RelativeOptions, evaluate_relative, pooled_r2
+from clever.evaluation.options.relative_rotation import RelativeRotationOptions
+from clever.evaluation.relative import evaluate_relative, pooled_r2
 from clever.evaluation.subject import Subject
 from clever.quaternions import quaternion, relative_quaternion
 from clever.results.records import Record
-
-
-class RelativeRotationOptions(RelativeOptions):
-    """Training and test of the head. The defaults are SIE's."""
 
 
 def evaluate(subject: Subject, options: RelativeRotationOptions) -> list[Record]:

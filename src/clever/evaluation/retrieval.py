@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor
 
 from clever import threediebench
 from clever.augmentation.pairs import PairParameterSpace
 from clever.data import Split
 from clever.errors import UserError
-from clever.evaluation.features import SPLITS, ExtractionOptions, FeatureExtractor
+from clever.evaluation.features import SPLITS, FeatureExtractor
+from clever.evaluation.options.retrieval import RetrievalOptions
 from clever.evaluation.relative import require_threediebench
 from clever.evaluation.subject import PredictorFunction, Subject
 from clever.quaternions import quaternion, relative_quaternion
@@ -40,20 +40,6 @@ ROTATION_AND_COLOUR = PairParameterSpace("rotation_and_colour").relative_names
 
 _TILE = 4096
 """Predictions, and photographs that they are compared with, at once: 64 MB of float32."""
-
-
-class RetrievalOptions(ExtractionOptions):
-    """The metrics to report."""
-
-    hits: list[PositiveInt] = Field(default=[1, 2, 5, 10], min_length=1)
-    """The values of k in H@k."""
-
-    @field_validator("hits")
-    @classmethod
-    def _each_once(cls, hits: list[int]) -> list[int]:
-        if len(set(hits)) < len(hits):
-            raise ValueError(f"hits {hits} lists a number twice")
-        return hits
 
 
 @dataclass(frozen=True)

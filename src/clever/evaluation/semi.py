@@ -8,62 +8,20 @@ fine-tunes on all labels.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from clever.errors import UserError
-from clever.evaluation.fine_tuned import FineTuning, FineTuningOptions
-from clever.evaluation.labelled_subset import listed_subset, missing_names, read_list, stratified_subset
+from clever.evaluation.file_list import read_list
+from clever.evaluation.fine_tuned import FineTuning
+from clever.evaluation.labelled_subset import listed_subset, missing_names, stratified_subset
 from clever.evaluation.notes import note
+from clever.evaluation.options.semi import SemiOptions
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
-
-ListName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.]+$")]
-Share = Annotated[float, Field(gt=0.0, le=1.0)]
-
-
-class SemiOptions(FineTuningOptions):
-    """The share of labels, and the fine-tuning on them. The defaults are the paper's."""
-
-    shares: list[Share] = Field(default=[0.01, 0.1])
-    """Shares of each class's training images that keep their labels, one protocol each (semi1, semi10); at least one
-    image per class. 1 fine-tunes on all of them (semi100). Empty if lists alone are used."""
-    lists: dict[ListName, str] = Field(default={})
-    """Text files with the names of the images that keep their labels, one per line, by the name of the protocol:
-    {simclr1: 1percent.txt} is semi_simclr1. A relative path is relative to data_root. SimCLR's lists for ImageNet suit
-    ImageNet-100 too: images of other classes are passed over. Needs a source of image files."""
-
-    @model_validator(mode="after")
-    def _something_is_labelled(self) -> Self:
-        if not self.shares and not self.lists:
-            raise ValueError("shares and lists are both empty; name a share, such as 0.1, or a list of images")
-        return self
-
-    def at(self, data_root: str) -> Self:
-        """The same block with the paths of the lists joined to ``data_root``."""
-        paths = {name: str(Path(data_root) / path) for name, path in self.lists.items()}
-        return self.model_copy(update={"lists": paths})
-
-    def require(self) -> None:
-        """Check that the lists exist and are text. Raises UserError naming the first that is not."""
-        for path in self.listed_files():
-            read_list(Path(path))
-
-    def listed_files(self) -> tuple[str, ...]:
-        """The paths of the lists."""
-        return tuple(self.lists.values())
-
-    @field_validator("shares")
-    @classmethod
-    def _each_once(cls, values: list[object]) -> list[object]:
-        if len(set(values)) < len(values):
-            raise ValueError(f"{values} lists a value twice")
-        return values
 
 
 def evaluate(subject: Subject, options: SemiOptions) -> list[Record]:

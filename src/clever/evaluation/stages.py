@@ -15,13 +15,9 @@ from torch import Tensor, nn
 
 from clever.backbones import Backbone
 from clever.evaluation import linear
-from clever.evaluation.linear import LinearOptions
+from clever.evaluation.options.stages import StagesOptions
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
-
-
-class StagesOptions(LinearOptions):
-    """The linear probe's options; ``last_blocks`` has no effect, because output vectors are concatenated."""
 
 
 class Concatenated(Backbone):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from clever.errors import UserError
-from clever.evaluation.detection.protocol import DetectionOptions, evaluate
+from clever.evaluation.detection.protocol import evaluate
+from clever.evaluation.options.detection import DetectionOptions
 
 from ..subjects import build, by_axes, subject_of
 from ..toys import coloured

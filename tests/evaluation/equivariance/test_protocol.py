@@ -15,8 +15,9 @@ from clever.backbones import Backbone
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.equivariance.operations import FIXED, OPERATIONS
-from clever.evaluation.equivariance.protocol import EquivarianceOptions, evaluate
+from clever.evaluation.equivariance.protocol import evaluate
 from clever.evaluation.notes import RecordNote
+from clever.evaluation.options.equivariance import EquivarianceOptions
 
 from ..subjects import by_axes, subject_of
 from ..toys import SIDE, TwoParts, coloured, store_of

@@ -13,8 +13,9 @@ from clever.backbones import Backbone
 from clever.data import Store
 from clever.errors import UserError
 from clever.evaluation.notes import RecordNote
+from clever.evaluation.options.quality import QualityOptions
 from clever.evaluation.quality.geometry import penalty_entropy, tolerance, uniformity
-from clever.evaluation.quality.protocol import QualityOptions, evaluate
+from clever.evaluation.quality.protocol import evaluate
 from clever.evaluation.quality.spectrum import alpha_req, rankme
 
 from ..subjects import by_axes, subject_of

@@ -13,7 +13,8 @@ from torch import Tensor
 from clever.backbones import Backbone
 from clever.data import Store
 from clever.errors import UserError
-from clever.evaluation.saliency.protocol import SaliencyOptions, evaluate
+from clever.evaluation.options.saliency import SaliencyOptions
+from clever.evaluation.saliency.protocol import evaluate
 
 from ..subjects import build, by_axes, subject_of
 from ..toys import coloured

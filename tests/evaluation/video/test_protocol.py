@@ -13,8 +13,9 @@ from torch import Tensor
 
 from clever.backbones import Backbone
 from clever.errors import UserError
+from clever.evaluation.options.video import VideoOptions
 from clever.evaluation.video.pictures import keep
-from clever.evaluation.video.protocol import VideoOptions, evaluate
+from clever.evaluation.video.protocol import evaluate
 from clever.evaluation.video.scores import score_sequence
 
 from ..subjects import by_axes, subject_of

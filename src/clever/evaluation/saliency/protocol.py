@@ -7,44 +7,18 @@ ECSSD, DUTS and DUT-OMRON.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
 
-from clever.evaluation.external import PicturedOptions
+from clever.evaluation.options.saliency import SaliencyOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
 from clever.results.records import Record
-
-
-class SaliencyOptions(PicturedOptions):
-    """The photographs, and the method to find their objects. The defaults are TokenCut's."""
-
-    layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
-    """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps. Add
-    the others as variants."""
-    source: Literal["keys", "map"] = "keys"
-    """keys: a ViT's keys of its last block (TokenCut); other backbones use their last map. map: the last map, a ViT's
-    patch tokens, which can be split into IR and EF."""
-    threshold: Annotated[float, Field(gt=-1.0, lt=1.0)] = 0.2
-    """Cosine above which TokenCut considers two patches alike."""
-    bilateral_solver: bool = True
-    """Report TokenCut's masks also after the bilateral solver has aligned them with the photograph's edges."""
-    lost: bool = True
-    """Report LOST as well."""
-    stride: PositiveInt | None = None
-    """The photographs' sides are resized to multiples of it; omit for that of the backbone's
-    last map, a ViT's patch."""
-
-    def require(self) -> None:
-        from clever.evaluation.saliency.datasets import require_layout  # reading a study needs no images
-
-        require_layout(Path(self.root), self.layout)
 
 
 def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from clever.errors import UserError
-from clever.evaluation.options import ProtocolOptions
+from clever.evaluation.options.protocol import ProtocolOptions
 from clever.invocation import GIVE_PARENT
 
 _Item = TypeVar("_Item")
@@ -60,5 +59,7 @@ class PicturedOptions(ExternalOptions):
 
     def pictured(self, count: int) -> list[int]:
         """Which of ``count`` photographs are kept, ascending."""
+        import numpy as np  # reading a study needs no arrays
+
         spread = np.linspace(0, count - 1, min(self.pictures, count)).round()
         return sorted({int(place) for place in spread})

@@ -1,0 +1,35 @@
+"""Every protocol's options are read without torch, and its code is found by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+import clever.evaluation.options
+from clever.evaluation import PROTOCOLS
+from clever.evaluation.subject import Subject
+from clever.results.records import Record
+
+LIBRARIES = ("torch", "torchvision", "timm", "sklearn", "scipy", "pandas")
+MODULES = sorted(path.stem for path in Path(clever.evaluation.options.__path__[0]).glob("*.py"))
+
+
+def test_options_need_neither_torch_nor_other_large_libraries() -> None:
+    assert {"linear", "protocol", "video"} <= set(MODULES)
+    imports = ", ".join(f"clever.evaluation.options.{module}" for module in MODULES if module != "__init__")
+    program = f"import sys, clever.evaluation, {imports}; print(sorted(set({LIBRARIES}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_a_protocol_takes_the_options_that_it_is_registered_with(name: str) -> None:
+    protocol = PROTOCOLS[name]
+    hints = typing.get_type_hints(protocol.evaluate)
+    assert [*hints.items()][:2] == [("subject", Subject), ("options", protocol.options)]
+    assert hints["return"] == list[Record]
+    assert protocol.options.__module__ == f"clever.evaluation.options.{name}"
