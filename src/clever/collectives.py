@@ -68,6 +68,25 @@ def from_first_process(value: Tensor) -> Tensor:
     return gather_rows(value)[: len(value)]
 
 
+def uniform_rows(rows: int, *shape: int, device: torch.device) -> Tensor:
+    """Uniform numbers below 1, float32 [rows, *shape], for this process's rows of the global batch.
+
+    Any number of processes draws the same numbers for the same row, as one process with the first one's generator
+    would. The generators of the others, which drop paths differ by, are not touched. With several processes, the host
+    waits for the device.
+    """
+    if not is_distributed():
+        return torch.rand(rows, *shape, device=device)
+    generators = torch.cuda if device.type == "cuda" else torch
+    state = from_first_process(generators.get_rng_state().to(device))
+    generator = torch.Generator(device)
+    generator.set_state(state.cpu())
+    everyone = torch.rand(process_count() * rows, *shape, generator=generator, device=device)
+    if is_main_process():
+        generators.set_rng_state(generator.get_state())
+    return everyone[process_rank() * rows :][:rows]
+
+
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, value: Tensor) -> Tensor:

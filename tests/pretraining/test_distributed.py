@@ -27,6 +27,7 @@ from clever.collectives import (
     is_main_process,
     process_count,
     process_rank,
+    uniform_rows,
 )
 from clever.data import Batches, ImageBatch, Store
 from clever.errors import UserError
@@ -55,19 +56,26 @@ def train_shortly(recipe: RunRecipe, store: Store, steps: int = 4) -> dict[str, 
         rank=process_rank(),
         world_size=process_count(),
     )
-    trainer = Trainer(recipe, store.mean, store.std, len(batches), device)
-    first = next(batches.epoch(0))
+
+    def begin() -> Trainer:
+        images = len(store.split("train"))
+        trainer = Trainer(recipe, store.mean, store.std, len(batches), device, training_images=images)
+        trainer.objective.start_epoch(0)
+        return trainer
+
+    trainer, first = begin(), next(batches.epoch(0))
     values = trainer.compute_gradients(first, 0)
     gradients = {name: p.grad.clone() for name, p in trainer.student.named_parameters() if p.grad is not None}
     result: dict[str, Any] = {"values": averaged(values), "gradients": gradients}
 
-    trainer = Trainer(recipe, store.mean, store.std, len(batches), device)
+    trainer = begin()
+    begun = {name: value.clone() for name, value in trainer.objective.state_dict().items()}
     losses = [averaged(trainer.step(batch, step)) for step, batch in zip(range(steps), batches.epoch(0), strict=False)]
     # Forty-nine images, which two processes cannot share evenly.
     probe = OnlineProbe(OnlineProbeOptions(images=49, passes=2), store, trainer.parts, 64, 16, device)
     probed = [probe.measure(trainer.trained_backbone(), epoch) for epoch in range(2)]
     found = {"losses": losses, "state": trainer.state_dict(), "diagnosis": trainer.diagnose()}
-    return result | found | {"probed": probed, "probe": probe.state_dict()["classifiers"]}
+    return result | found | {"begun": begun, "probed": probed, "probe": probe.state_dict()["classifiers"]}
 
 
 def averaged(values: dict[str, Tensor]) -> dict[str, float]:
@@ -84,12 +92,20 @@ def gather_gradient() -> Tensor:
     return average_over_processes(weight.grad)  # as DistributedDataParallel does
 
 
+def draw_differently_seeded() -> list[Tensor]:
+    """Uniform numbers of all rows, drawn twice, and one of this process's own afterwards."""
+    torch.manual_seed(process_rank())
+    twice = [gather_rows(uniform_rows(6 // process_count(), 3, device=torch.device("cpu"))) for _ in range(2)]
+    return [*twice, gather_rows(torch.rand(1))]
+
+
 def main(store: str, result: str, *recipes: str) -> None:
     with joined_processes("cpu"):
         opened = Store.open(Path(store))
         found = {
             "trained": [train_shortly(RunRecipe.model_validate_json(recipe), opened) for recipe in recipes],
             "gathered": gather_gradient(),
+            "drawn": draw_differently_seeded(),
             "flags": any_process([process_rank() == 1, False], torch.device("cpu")),
         }
         if is_main_process():
@@ -123,12 +139,35 @@ def finish(started: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
             process.kill()
 
 
-CASES: dict[str, dict[str, Any]] = {"whole": {}, "in_parts": {"accumulate": 2, "checkpoint_activations": True}}
+INTERCLR = {
+    "name": "interclr",
+    "hidden_dim": 16,
+    "out_dim": 8,
+    "queue_length": 32,
+    "images_per_cluster": 12,
+    "min_cluster": 2,
+    "clustering_epoch": 0,
+}
+CASES: dict[str, dict[str, Any]] = {
+    "whole": {"optimisation": STEPS},
+    "in_parts": {"optimisation": STEPS | {"accumulate": 2, "checkpoint_activations": True}},
+    "with_memory": {
+        "optimisation": STEPS | {"learning_rate": 0.05},
+        "augmentation": {"local_views": 0},
+        "method": {"baseline": INTERCLR, "equivariance": {"name": "clever"}},
+    },
+}
+STATE = {"whole": "centre", "in_parts": "centre", "with_memory": "memory"}
+"""What the baseline remembers of earlier outputs, by the end of its name."""
 
 
 @pytest.fixture(scope="module")
 def recipes(make_recipe: Any) -> list[RunRecipe]:
-    return [make_recipe(backbone=VIT, optimisation=STEPS | case) for case in CASES.values()]
+    def made(method: Any = None, **settings: Any) -> RunRecipe:
+        recipe: RunRecipe = make_recipe(backbone=VIT, **settings)
+        return recipe if method is None else RunRecipe.model_validate(recipe.model_dump() | {"method": method})
+
+    return [made(**case) for case in CASES.values()]
 
 
 @pytest.fixture(scope="module")
@@ -156,11 +195,12 @@ def test_two_processes_train_as_one(
     for got, want in zip(two["losses"], one["losses"], strict=True):
         assert got == pytest.approx(want, rel=STEP_TOLERANCE)
     moved = 0
-    for part in ("student", "teacher", "objective"):  # the objective's state is its centres
+    for part in ("student", "teacher", "objective"):
         for name, value in one["state"][part].items():
             torch.testing.assert_close(two["state"][part][name], value, rtol=STEP_TOLERANCE, atol=1e-6)
-            moved += "centre" in name and bool(value.abs().max() > 1e-4)
-    assert moved == 2
+            if name.endswith(STATE[list(CASES)[case]]):
+                moved += bool((value - one["begun"][name]).abs().max() > 1e-4)
+    assert moved == 2  # one of the IR, one of the EF
     for name, weight in one["probe"].items():
         torch.testing.assert_close(two["probe"][name], weight, rtol=2e-3, atol=1e-5)
     assert len(two["probed"]) == 2
@@ -173,6 +213,12 @@ def test_two_processes_train_as_one(
 def test_collective_operations(of_two: dict[str, Any]) -> None:
     torch.testing.assert_close(of_two["gathered"], gather_gradient())
     assert of_two["flags"] == [True, False]
+    first, second, own = draw_differently_seeded()
+    assert torch.equal(of_two["drawn"][0], first)
+    assert torch.equal(of_two["drawn"][1], second)
+    assert not torch.equal(first, second)
+    torch.manual_seed(1)
+    assert torch.equal(of_two["drawn"][2], torch.cat([own, torch.rand(1)]))  # the second's generator is untouched
 
 
 def test_any_number_of_processes_draws_the_same_views(make_recipe: Any) -> None:

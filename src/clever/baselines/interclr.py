@@ -18,7 +18,7 @@ from clever.baselines.moco_v2 import Queue, units
 from clever.baselines.options.interclr import InterclrOptions
 from clever.baselines.samples import Samples, gather_samples
 from clever.clustering import cluster_means, mend, nearest, spherical_k_means
-from clever.collectives import from_first_process, gather_rows, process_count, process_rank
+from clever.collectives import from_first_process, gather_rows, uniform_rows
 
 
 class Interclr(Queue):
@@ -110,7 +110,9 @@ class Interclr(Queue):
         """
         pool = max(1, round(self.inter.pool_share * len(self.memory)))
         cosines = scaled_products(queries, self.memory, 1.0)
-        positives, order = self._drawn(len(queries), pool)
+        # The first number of a row chooses its positive, the others order its pool.
+        drawn = uniform_rows(len(queries), 1 + pool, device=queries.device)
+        positives, order = drawn[:, 0], drawn[:, 1:]
         own = self.pseudo_labels[rows]
         positive = cosines.gather(1, self._same_label(own, positives).unsqueeze(1)) - self.inter.margin
         nearby = cosines.detach().topk(pool, dim=1).indices
@@ -121,15 +123,6 @@ class Interclr(Queue):
         negative = negative.masked_fill(~is_other.gather(1, first), -torch.inf)
         logits = torch.cat([positive, negative], dim=1) / self.options.temperature
         return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
-
-    def _drawn(self, rows: int, pool: int) -> tuple[Tensor, Tensor]:
-        """Uniform numbers below 1: [rows] for the positives, [rows, pool] for the order of the pool.
-
-        As many are drawn as one process would draw for the images of all, so that any number of processes draws alike.
-        """
-        everyone = torch.rand(process_count() * rows, 1 + pool, device=self.memory.device)
-        mine = everyone[process_rank() * rows :][:rows]
-        return mine[:, 0], mine[:, 1:]
 
     def _same_label(self, labels: Tensor, share: Tensor) -> Tensor:
         """An image, int64 [N], of each of ``labels`` [N]: the one after ``share`` [N] of all images with it."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clever.baselines.moco_v2 import Queue
 from clever.baselines.options.mochi import MochiOptions
-from clever.collectives import process_count, process_rank
+from clever.collectives import uniform_rows
 
 
 class Mochi(Queue):
@@ -49,12 +49,10 @@ class Mochi(Queue):
     @torch.no_grad()
     def mix(self, queries: Tensor, queue: Tensor, negative: Tensor) -> Tensor:
         """The synthetic negatives, unit vectors float32 [N, mixed_negatives + mixed_with_query, K]."""
-        o, rows = self.mixing, len(queries)
+        o = self.mixing
         hardest = queue[negative.topk(o.hardest, dim=1).indices]
         count = 2 * o.mixed_negatives + o.mixed_with_query
-        # As many numbers as one process would draw for the images of all, so that any number of processes draws alike.
-        everyone = torch.rand(process_count() * rows, 2, count, device=queries.device)
-        choice, share = everyone[process_rank() * rows :][:rows].unbind(1)
+        choice, share = uniform_rows(len(queries), 2, count, device=queries.device).unbind(1)
         chosen = hardest.gather(1, (choice * o.hardest).long().unsqueeze(2).expand(-1, -1, hardest.shape[2]))
         counts = [o.mixed_negatives, o.mixed_negatives, o.mixed_with_query]
         first, second, partner = torch.split(chosen, counts, dim=1)

@@ -17,7 +17,7 @@ from clever.baselines.cosine import diagnose_cosines, mean_cosine
 from clever.baselines.mlp import last_layer_parameters, make_mlp
 from clever.baselines.options.obow import ObowOptions
 from clever.baselines.samples import Samples
-from clever.collectives import average_over_processes, gather_rows, process_count, process_rank
+from clever.collectives import average_over_processes, gather_rows, uniform_rows
 
 _ELEMENTS = 2**26
 """Most distances between cells and words that are held at once."""
@@ -171,10 +171,7 @@ class Obow(Baseline[WordHead]):
         if min(inner.shape[2:]) >= 3:
             inner = F.avg_pool2d(inner, 3, stride=1)
         cells = inner.flatten(2)
-        # As many numbers as one process would draw for the images of all, so that any number of processes draws alike.
-        everyone = torch.rand(process_count() * len(cells), device=cells.device)
-        mine = everyone[process_rank() * len(cells) :][: len(cells)]
-        place = (mine * cells.shape[2]).long().clamp_max(cells.shape[2] - 1)
+        place = (uniform_rows(len(cells), device=cells.device) * cells.shape[2]).long().clamp_max(cells.shape[2] - 1)
         return cells.gather(2, place.view(-1, 1, 1).expand(-1, cells.shape[1], -1)).squeeze(2)
 
     def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: WordHead) -> Tensor:
