@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from clever.data.decoding import PIXEL_LIMIT
+from clever.data.pixel_limit import PIXEL_LIMIT
 
 if TYPE_CHECKING:
     from clever.config import Study

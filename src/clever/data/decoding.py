@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from clever.data.pixel_limit import PIXEL_LIMIT
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
 """Pillow's decoders that are tried, whatever the file's extension. EPS and similar formats, which would start other
 programs, are excluded."""
-
-PIXEL_LIMIT = 89_478_485
-"""Largest image in pixels, decoded or resized: the size from which Pillow warns of a decompression bomb. Pillow rejects
-only images of twice this size, so a 12000 x 12000 image (432 MB decoded from a few hundred kB) would be accepted."""
 
 
 class UnreadableError(Exception):
