@@ -26,6 +26,33 @@ def test_options_need_neither_torch_nor_other_large_libraries() -> None:
     assert done.stdout == "[]\n"
 
 
+READING = f"""
+import sys
+from clever.errors import UserError
+from clever.evaluation import PROTOCOLS
+for name, options in {{
+    "attention": {{"root": "none"}},
+    "corruption": {{"root": "none"}},
+    "detection": {{"root": "none"}},
+    "saliency": {{"root": "none", "layout": "pets"}},
+    "semi": {{"lists": {{"simclr1": "none.txt"}}}},
+    "video": {{"root": "none"}},
+}}.items():
+    block = PROTOCOLS[name].options.model_validate(options)
+    try:
+        block.require()
+    except UserError as error:
+        print(name, "none" in str(error), sorted(set({LIBRARIES}) & set(sys.modules)))
+"""
+
+
+def test_missing_data_are_found_without_large_libraries(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", READING]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=tmp_path)
+    names = ("attention", "corruption", "detection", "saliency", "semi", "video")
+    assert done.stdout.splitlines() == [f"{name} True []" for name in names]
+
+
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_a_protocol_takes_the_options_that_it_is_registered_with(name: str) -> None:
     protocol = PROTOCOLS[name]

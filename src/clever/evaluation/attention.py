@@ -18,9 +18,11 @@ from torch import Tensor
 from clever.augmentation.elastic import elastic
 from clever.augmentation.rotate import rotate
 from clever.evaluation.attention_maps import class_attention, mass_mask, mean_over_heads, stretch
+from clever.evaluation.grad_cam import grad_cam
 from clever.evaluation.options.attention import AttentionOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import Selection, part_selections
+from clever.evaluation.saliency.datasets import find_photographs
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
 
@@ -48,10 +50,6 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
         UserError: the data set is missing or elsewhere, the backbone has neither attention nor a map that it pools, or
             captum is not installed.
     """
-    # scipy and captum; reading a study should not load them.
-    from clever.evaluation.grad_cam import grad_cam
-    from clever.evaluation.saliency.datasets import find_photographs
-
     photographs = options.first(find_photographs(Path(options.root), options.layout))
     backbone = subject.backbone.to(subject.device).eval()
     parts = part_selections(backbone.feature_dim, None if backbone.has_blocks else subject.ir_dim)
@@ -91,8 +89,6 @@ def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
 
 def _keep(subject: Subject, name: str, image: Tensor, parts: Mapping[str, Selection]) -> None:
     """Keep a photograph float32 [1, 3, side, side] and its maps, under each view, for figures."""
-    from clever.evaluation.grad_cam import grad_cam
-
     facts, backbone = subject.picture_facts, subject.backbone
     facts["views"] = list(VIEWS)
     names = facts.setdefault("photographs", [])

@@ -22,6 +22,7 @@ from clever.evaluation.corrupted_images import CorruptedImages
 from clever.evaluation.corruptions import corrupt, relative_accuracy
 from clever.evaluation.features import FeatureExtractor
 from clever.evaluation.imagenet_c import SMALLEST
+from clever.evaluation.logistic_regression import fit
 from clever.evaluation.options.corruption import CorruptionOptions
 from clever.evaluation.parts import part_selections
 from clever.evaluation.subject import Subject
@@ -39,8 +40,6 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
         UserError: the images are too small, classes are missing from the training images, features are not finite, the
             package that draws corruptions is not installed, or the folder ``root`` does not fit the data.
     """
-    from clever.evaluation.logistic_regression import fit  # scipy's optimiser
-
     backbone, store = subject.backbone, subject.store
     blocks = options.last_blocks if backbone.has_blocks else 1
     extractor = FeatureExtractor(subject, options, blocks=blocks)

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from clever.evaluation.accuracies import accuracy, mean_class_accuracy
 from clever.evaluation.features import FeatureExtractor
+from clever.evaluation.labelled_subset import stratified_subset
+from clever.evaluation.logistic_regression import PenaltySearch, search_penalty
 from clever.evaluation.options.logistic import LogisticOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import part_selections
@@ -30,10 +32,6 @@ def evaluate(subject: Subject, options: LogisticOptions) -> list[Record]:
     Raises:
         UserError: classes are missing from the training images, or features are not finite.
     """
-    # scipy's optimiser, not needed to read a study
-    from clever.evaluation.labelled_subset import stratified_subset
-    from clever.evaluation.logistic_regression import PenaltySearch, search_penalty
-
     backbone = subject.backbone
     blocks = options.last_blocks if backbone.has_blocks else 1
     extractor = FeatureExtractor(subject, options, blocks=blocks)

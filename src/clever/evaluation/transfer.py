@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from clever.backbones import BackboneOptions
+from clever.backbones import BackboneOptions, build_backbone
 from clever.data.registry import SOURCES
 from clever.evaluation import linear, logistic
 from clever.evaluation.fine_tuned import FineTuning
@@ -42,8 +42,6 @@ def evaluate(subject: Subject, options: TransferOptions) -> list[Record]:
     mean_class = source in SOURCES and SOURCES[source].mean_class
     subject.note("metric that the literature reports", "mean_class" if mean_class else "top1")
     if subject.identity.backbone == PIXELS:
-        from clever.backbones import build_backbone  # it imports timm, which reading a study need not
-
         size = options.image_size or subject.store.split("test").image_size
         if size is not None and size != getattr(subject.backbone, "image_size", size):
             pixels = build_backbone(BackboneOptions(name=PIXELS, image_size=size), seed=0)

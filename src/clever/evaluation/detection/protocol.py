@@ -6,6 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from clever.errors import UserError
+from clever.evaluation.detection.coco import read_coco
+from clever.evaluation.detection.model import mask_rcnn
+from clever.evaluation.detection.scores import coco_scores, detect
+from clever.evaluation.detection.training import DetectionSettings, train_detector
 from clever.evaluation.options.detection import DetectionOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.resumption import ResumableState
@@ -24,12 +28,6 @@ def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
         UserError: data are missing, the backbone has no map, training diverges, or faster-coco-eval
             is not installed.
     """
-    # torchvision's detectors, not needed to read a study
-    from clever.evaluation.detection.coco import read_coco
-    from clever.evaluation.detection.model import mask_rcnn
-    from clever.evaluation.detection.scores import coco_scores, detect
-    from clever.evaluation.detection.training import DetectionSettings, train_detector
-
     root, run = Path(options.root), subject.identity.run
     train, test = (
         replace(whole, images=tuple(options.first(whole.images)))

@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from clever.evaluation.options.saliency import SaliencyOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import part_selections
+from clever.evaluation.saliency.bilateral_solver import solve
+from clever.evaluation.saliency.datasets import find_photographs
+from clever.evaluation.saliency.masks import coarse_mask, enlarge, map_stride
+from clever.evaluation.saliency.pictures import keep
+from clever.evaluation.saliency.scores import SaliencyScores
 from clever.evaluation.subject import Subject
 from clever.randomness import make_generator
 from clever.results.records import Record
@@ -33,13 +38,6 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
     Raises:
         UserError: the data set or a part of it is missing, or the backbone has neither keys nor a map.
     """
-    # scipy's linear algebra, not needed to read a study
-    from clever.evaluation.saliency.bilateral_solver import solve
-    from clever.evaluation.saliency.datasets import find_photographs
-    from clever.evaluation.saliency.masks import coarse_mask, enlarge, map_stride
-    from clever.evaluation.saliency.pictures import keep
-    from clever.evaluation.saliency.scores import SaliencyScores
-
     photographs = options.first(find_photographs(Path(options.root), options.layout))
     backbone, store = subject.backbone.to(subject.device).eval(), subject.store
     splits = options.source == "map" or not backbone.has_blocks

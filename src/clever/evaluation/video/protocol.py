@@ -10,6 +10,10 @@ from clever.evaluation.options.video import VideoOptions
 from clever.evaluation.pace import Pace
 from clever.evaluation.parts import Selection, part_selections
 from clever.evaluation.subject import Subject
+from clever.evaluation.video.davis import find_sequences
+from clever.evaluation.video.pictures import keep
+from clever.evaluation.video.propagation import PropagationSettings, segment
+from clever.evaluation.video.scores import ObjectScore, score_sequence, summary
 from clever.results.records import Record
 
 
@@ -22,12 +26,6 @@ def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
     Raises:
         UserError: the data set or a part of it is missing, or the backbone has no map.
     """
-    # scipy's image functions, not needed to read a study
-    from clever.evaluation.video.davis import find_sequences
-    from clever.evaluation.video.pictures import keep
-    from clever.evaluation.video.propagation import PropagationSettings, segment
-    from clever.evaluation.video.scores import ObjectScore, score_sequence, summary
-
     sequences = options.first(find_sequences(Path(options.root), options.split, options.resolution))
     backbone, store = subject.backbone.to(subject.device).eval(), subject.store
     parts = part_selections(backbone.feature_dim, subject.ir_dim)
