@@ -74,6 +74,7 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     """
 
     options: BaselineOptions
+    """A subclass annotates its own class of options."""
 
     feature_maps: tuple[int, ...] = ()
     """Numbers of the backbone's feature maps that the baseline needs (``Backbone.forward_with_maps``). It reads
@@ -82,6 +83,10 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     teacher_groups: int = 1
     """With a momentum teacher: into how many random groups of images its passes are divided, each with its own
     BatchNorm statistics (MoCo's shuffled BatchNorm); 1: one pass of all images."""
+
+    def __init__(self, options: BaselineOptions) -> None:
+        super().__init__()
+        self.options = options
 
     def prepare(self, training_images: int | None = None, map_widths: Sequence[int] = ()) -> None:
         """Make the state that depends on the data or on the backbone; called once, before everything else.
