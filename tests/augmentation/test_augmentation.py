@@ -2,16 +2,21 @@
 
 Tolerances in 1/255, given the same table of parameters:
 
-=============================  ========================================================================== operation
-tolerance (repeated in the test of each) =============================
-========================================================================== crop                           matrix 0.01
-(float, no overshoot), 1.5 (uint8); native 1 (uint8) rotation                       the same pixels, but for 0.02 %
-where rounding decides between neighbours elastic distortion             0.02 brightness, contrast,          0.01
-saturation, grayscale hue                            0.05 blur                           0.02 (gaussian); pillow:
-Pillow's rounding, mean 1.2 solarisation                   0 augmentation, matrix crop      0.5 for 99.8 % of the pixels
-augmentation, native crop      4 for 99.8 % of the pixels, mean 0.6 (whole grey levels after the crop) augmentation
-against Pillow    mean 1.4 over a batch (whole grey levels after every operation) =============================
-==========================================================================
+=============================  ==========================================================================
+operation                      tolerance (repeated in the test of each one)  
+=============================  ==========================================================================
+crop                           matrix 0.01 (float, no overshoot), 1.5 (uint8); native 1 (uint8)
+rotation                       the same pixels, but for 0.02 % where rounding decides between neighbours
+elastic distortion             0.02
+brightness, contrast,          0.01
+saturation, grayscale
+hue                            0.05
+blur                           0.02 (gaussian); pillow: Pillow's rounding, mean 1.2
+solarisation                   0
+augmentation, matrix crop      0.5 for 99.8 % of the pixels
+augmentation, native crop      4 for 99.8 % of the pixels, mean 0.6 (whole grey levels after the crop)
+augmentation against Pillow    mean 1.4 over a batch (whole grey levels after every operation)
+=============================  ==========================================================================
 """
 
 from __future__ import annotations

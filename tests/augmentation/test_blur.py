@@ -52,7 +52,7 @@ def test_equals_pillow(size: int) -> None:
         assert difference.max() <= 3.0
         if (
             deviation > 0.5
-        ):  # for smaller values, the centre's weight is so large that each pass rounds nearly the same values
+        ):  # below, the centre's weight is so large that all passes round nearly equal values
             assert difference.mean() < 0.65
 
 

@@ -62,7 +62,7 @@ def test_a_differentiable_view_differs_only_in_its_jitter(pixels: Tensor) -> Non
     assert torch.equal(plain[1].images, views[1].images)
     torch.testing.assert_close(
         views[0].images, plain[0].images, rtol=0, atol=2e-3
-    )  # the two sets of grey weights differ
+    )  # grey weights differ
     assert views[1].differentiable is None
 
 
