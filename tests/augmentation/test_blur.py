@@ -50,9 +50,7 @@ def test_equals_pillow(size: int) -> None:
         difference = (ours[row] - torch.from_numpy(theirs.copy()).permute(2, 0, 1)).abs()
         assert difference.mean() < 1.2
         assert difference.max() <= 3.0
-        if (
-            deviation > 0.5
-        ):  # below, the centre's weight is so large that all passes round nearly equal values
+        if deviation > 0.5:  # below, the centre's weight is so large that all passes round nearly equal values
             assert difference.mean() < 0.65
 
 

@@ -60,9 +60,7 @@ def test_a_differentiable_view_differs_only_in_its_jitter(pixels: Tensor) -> Non
     plain = maker.apply(pixels, SIZES, tables)
     views = maker.apply(pixels, SIZES, tables, differentiable=True)
     assert torch.equal(plain[1].images, views[1].images)
-    torch.testing.assert_close(
-        views[0].images, plain[0].images, rtol=0, atol=2e-3
-    )  # grey weights differ
+    torch.testing.assert_close(views[0].images, plain[0].images, rtol=0, atol=2e-3)  # grey weights differ
     assert views[1].differentiable is None
 
 

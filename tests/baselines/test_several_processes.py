@@ -28,8 +28,8 @@ MAP_WIDTHS = 3, 4
 def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
     kind, options = BASELINES[name].kind, BASELINES[name].options
-    # The state that a baseline keeps of earlier outputs (a centre, a queue) is as wide as the outputs. JOINED of its
-    # own test file: what suits batches of ROWS images, WIDTH wide.
+    # The state that a baseline keeps of earlier outputs (a centre, a queue) is as wide as the outputs. JOINED in a
+    # baseline's test file: options for batches of ROWS images with WIDTH features.
     joined = declared("baselines", name, "JOINED") or {}
     width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
     baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | joined))  # type: ignore[call-arg]
