@@ -66,9 +66,7 @@ def test_uncorrupted_copies_score_as_the_clean_images(store: Store, root: Path) 
     assert values["ALL", "orig", "top1"] > 50
     for name in OPTIONS["corruptions"]:
         assert values["ALL", f"{name}_1", "top1"] == values["ALL", "orig", "top1"]
-        assert values["ALL", f"{name}_2", "top1"] == pytest.approx(
-            100 / KINDS
-        )  # all images are black, so all get one class
+        assert values["ALL", f"{name}_2", "top1"] == pytest.approx(100 / KINDS)  # all are black: one class
         mean = (values["ALL", f"{name}_1", "top1"] + values["ALL", f"{name}_2", "top1"]) / 2
         assert values["ALL", name, "relative_top1"] == pytest.approx(100 * mean / values["ALL", "orig", "top1"])
     assert {record.n for record in records} == {24}
