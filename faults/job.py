@@ -13,6 +13,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from clever.augmentation import VIEW_MAKERS
+from clever.baselines import BASELINES
+from clever.data import SOURCES
+from clever.equivariance import EQUIVARIANCES
+from clever.evaluation import PROTOCOLS
+from clever.implementation import implementation
 from faults.row import Unexpected, expect
 
 LIMIT = 120.0
@@ -119,13 +125,22 @@ class Job:
 
 
 def import_what_jobs_import() -> None:
-    """Import what the forks need, so that they start without the seconds of importing."""
-    for name in ("clever.cli", "clever.config", "clever.data", "clever.evaluation.job", "clever.pretraining.engine"):
+    """Import what the forks need, so that they start without the seconds of importing: also what registries import on
+    first use, and what sources and backbones import when they are read and built."""
+    for name in (
+        *("clever.cli", "clever.config", "clever.pretraining.engine", "clever.evaluation.job"),
+        *("clever.data.preparation", "clever.backbones.timm_backbone", "sklearn.datasets", "torchvision.datasets"),
+    ):
         importlib.import_module(name)
-    for name in ("clever.backbones.timm_backbone", "sklearn.datasets", "torchvision.datasets"):
-        module = importlib.import_module(name)
-        if name == "sklearn.datasets":
-            module.load_digits()  # imports more
+    for path in (
+        *(baseline.path for baseline in BASELINES.values()),
+        *(add_on.path for add_on in EQUIVARIANCES.values()),
+        *(protocol.path for protocol in PROTOCOLS.values()),
+        *(source.reader for source in SOURCES.values()),
+        *VIEW_MAKERS.values(),
+    ):
+        implementation(path)
+    importlib.import_module("sklearn.datasets").load_digits()  # imports more
 
 
 @contextlib.contextmanager

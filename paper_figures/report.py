@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import measures
 import pandas as pd
 from arguments import add_records, add_runs, check_suffixes, make_parser, run_script
 from findings import p_value
+from markupsafe import Markup, escape
 from parameter_counts import count_parameters
 from pooled_differences import format_difference
 from published_values import read_published
@@ -74,6 +76,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template(TEMPLATE).render(
         study=study,
         command=command,
@@ -109,6 +112,11 @@ def _contents(
     found += [("recipe", "Recipe")] if recipe else []
     found += [("compute", "Compute")] if compute else []
     return [*found, ("origin", "Origin of the numbers")]
+
+
+def _breakable(name: str) -> Markup:
+    """A name that a narrow page may break after its separators, not in the middle of a word."""
+    return Markup(re.sub(r"([@+=_/])", r"\1<wbr>", str(escape(name))))
 
 
 def _finding(finding: Finding) -> dict[str, str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from clever.backbones.options import OWN_NAMES
 from clever.cli import main
 from clever.config import load_study
 from clever.data import Store
@@ -18,6 +20,8 @@ from clever.pretraining.interruption import REQUEUE_STATUS, Interrupted
 from clever.pretraining.options import ExecutionOptions
 
 from .miniature import RUN, miniature
+
+ROOT = Path(__file__).parents[1]
 
 COMMANDS = (
     "check", "prepare", "pretrain", "evaluate", "collect", "describe", "methods", "schema", "doctor", "provenance",
@@ -75,6 +79,27 @@ def test_the_installed_command_answers_without_loading_torch() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: clever")
+
+
+def test_a_study_is_checked_without_loading_torch() -> None:
+    """Every committed study whose backbones the package itself names; a name of timm's is looked up in timm."""
+    studies = [ROOT / "config.yaml", *sorted((ROOT / "workflow" / "studies").glob("*.yaml"))]
+    named = {
+        file: {b["name"] for b in yaml.safe_load(file.read_text())["backbones"].values()} | {"pixels"}
+        for file in studies
+    }
+    own = [str(file) for file, names in named.items() if names <= set(OWN_NAMES)]
+    assert len(own) > 10
+    program = f"""
+import sys
+for library in ("torch", "torchvision", "timm", "sklearn", "scipy", "pandas"):
+    sys.modules[library] = None  # an import of it raises ImportError
+from clever.cli import main
+for study in {own}:
+    assert main(["check", study]) == 0
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,9 @@ def test_momentum_follows_the_paper() -> None:
     byol, total = Byol(ByolOptions(momentum=0.99)), 37
     for k in range(total + 1):
         expected = 1 - (1 - 0.99) * (math.cos(math.pi * k / total) + 1) / 2
-        assert byol.teacher_momentum(k / total) == pytest.approx(expected, abs=1e-15)
-    assert byol.teacher_momentum(0) == pytest.approx(0.99)
-    assert byol.teacher_momentum(1) == 1
+        assert byol.options.teacher_momentum(k / total) == pytest.approx(expected, abs=1e-15)
+    assert byol.options.teacher_momentum(0) == pytest.approx(0.99)
+    assert byol.options.teacher_momentum(1) == 1
 
 
 def test_a_third_view_is_refused(draw: Any) -> None:

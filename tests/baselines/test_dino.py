@@ -209,10 +209,10 @@ def test_frozen_parameters_are_the_last_layer_s_in_the_first_epochs() -> None:
 def test_teacher_momentum_is_the_authors_cosine() -> None:
     dino, total = Dino(small(momentum=0.99)), 37
     authors = 1.0 + 0.5 * (0.99 - 1.0) * (1 + np.cos(np.pi * np.arange(total) / total))
-    got = [dino.teacher_momentum(iteration / total) for iteration in range(total)]
+    got = [dino.options.teacher_momentum(iteration / total) for iteration in range(total)]
     np.testing.assert_allclose(got, authors, rtol=1e-14)
-    assert dino.teacher_momentum(0) == pytest.approx(0.99)
-    assert dino.teacher_momentum(1) == 1
+    assert dino.options.teacher_momentum(0) == pytest.approx(0.99)
+    assert dino.options.teacher_momentum(1) == 1
 
 
 def test_diagnosis_is_entropy_and_divergence_across_the_global_views() -> None:

@@ -239,7 +239,7 @@ def test_norm_groups_contain_every_parameter_once(baseline: str) -> None:
 def made_head(baseline: str, **changed: int) -> tuple[Head, int]:
     """A head of the baseline, and the width of the outputs that its loss compares."""
     kind, options = BASELINES[baseline].kind, BASELINES[baseline].options
-    made = kind(options.model_validate(tiny_method(baseline, "none")["baseline"] | changed))  # type: ignore[call-arg]
+    made = kind(options.model_validate(tiny_method(baseline, "none")["baseline"] | changed))
     made.prepare(ROWS, MAP_WIDTHS)
     head = made.make_head(WIDTH)
     output = head(torch.randn(ROWS, WIDTH))

@@ -91,9 +91,9 @@ def test_each_view_has_a_queue_of_the_newest_keys(draw: Any) -> None:
 
 def test_the_momentum_goes_from_start_to_end() -> None:
     rising = moco(momentum=0.99, final_momentum=0.999)
-    assert [rising.teacher_momentum(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.99, 0.9945, 0.999])
+    assert [rising.options.teacher_momentum(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.99, 0.9945, 0.999])
     constant = moco(momentum=0.999, final_momentum=0.999)
-    assert {constant.teacher_momentum(p) for p in (0.0, 0.3, 1.0)} == {0.999}
+    assert {constant.options.teacher_momentum(p) for p in (0.0, 0.3, 1.0)} == {0.999}
 
 
 class Normed(Backbone):

@@ -93,9 +93,9 @@ def test_norm_groups_and_momentum() -> None:
     assert [{id(p) for p in group} for group in groups] == [
         {id(p) for p in part.parameters()} for part in (head.projector, head.predictor)
     ]
-    assert built.teacher_momentum(0) == pytest.approx(0.95)
-    assert built.teacher_momentum(0.5) == pytest.approx(0.975)
-    assert built.teacher_momentum(1) == 1
+    assert built.options.teacher_momentum(0) == pytest.approx(0.95)
+    assert built.options.teacher_momentum(0.5) == pytest.approx(0.975)
+    assert built.options.teacher_momentum(1) == 1
 
 
 def test_a_batch_of_one_and_a_third_view_are_refused(draw: Any) -> None:

@@ -32,7 +32,7 @@ def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     # baseline's test file: options for batches of ROWS images with WIDTH features.
     joined = declared("baselines", name, "JOINED") or {}
     width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
-    baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | joined))  # type: ignore[call-arg]
+    baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | joined))
     baseline.prepare(2 * ROWS, MAP_WIDTHS)
     baseline.start_epoch(0)
     generator = torch.Generator().manual_seed(0)

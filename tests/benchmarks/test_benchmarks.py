@@ -67,3 +67,9 @@ def test_augmentation() -> None:
 def test_backbones() -> None:
     report = run("backbones", "--rounds", "1")
     assert all(comparison["ratio"] > 0 for comparison in report["comparisons"])
+
+
+def test_startup() -> None:
+    found = values(run("startup", *COMMON))
+    assert len(found) == 3
+    assert min(found.values()) > 0

@@ -23,7 +23,7 @@ from clever.config import load_study
 from clever.drawings import DRAWINGS, FILES, contained_items
 from clever.errors import UserError
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
 LARGEST = 1_500_000
 """Bytes of the page of a study of 89 runs."""
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
@@ -387,3 +387,9 @@ def test_origins_differ_where_runs_differ(make_study: MakeStudy) -> None:
     assert "c0ffee (7 runs); c0ffee then decaf, with uncommitted changes (1 run)" in origin
     assert "device cpu (4 runs); device cuda, gpu <A> (4 runs)" in origin
     assert "8 h 16 min over 8 runs" in origin  # 8 times 3725 s
+
+
+def test_long_names_break_after_separators_and_stay_escaped() -> None:
+    found = report._breakable("dino+clever@head_norm_weight=0")
+    assert found == "dino+<wbr>clever@<wbr>head_<wbr>norm_<wbr>weight=<wbr>0"
+    assert "<script>" not in report._breakable(HOSTILE)

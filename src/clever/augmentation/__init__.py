@@ -31,7 +31,7 @@ VIEW_MAKERS: dict[type[ViewOptions], str] = {
 }
 """The view maker for each class of options."""
 
-_ON_FIRST_USE = {
+_DEFINED_IN = {
     "Augmentation": "augmentation",
     "PairViews": "pairs",
     "ParameterSpace": "views",
@@ -46,6 +46,7 @@ _ON_FIRST_USE = {
     "perturbation_parameters": "perturbations",
     "probe_views": "probe",
 }
+"""Modules of the exported names that need torch."""
 
 __all__ = [
     "PERTURBATIONS",
@@ -74,4 +75,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    return attribute(__name__, _ON_FIRST_USE, name)
+    return attribute(__name__, _DEFINED_IN, name)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clever.backbones.backbone import Backbone, DecayRule, read_description
     from clever.backbones.registry import BACKBONES, build_backbone, load_backbone
 
-_ON_FIRST_USE = {
+_DEFINED_IN = {
     "BACKBONES": "registry",
     "Backbone": "backbone",
     "DecayRule": "backbone",
@@ -23,6 +23,7 @@ _ON_FIRST_USE = {
     "load_backbone": "registry",
     "read_description": "backbone",
 }
+"""Modules of the exported names that need torch."""
 
 __all__ = [
     "BACKBONES",
@@ -39,4 +40,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    return attribute(__name__, _ON_FIRST_USE, name)
+    return attribute(__name__, _DEFINED_IN, name)

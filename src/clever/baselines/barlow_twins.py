@@ -40,10 +40,6 @@ class BarlowTwins(Baseline[ProjectionHead]):
 
     options: BarlowTwinsOptions
 
-    def __init__(self, options: BarlowTwinsOptions) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> ProjectionHead:
         hidden, out = self.options.hidden_dim, self.options.out_dim
         return ProjectionHead(make_mlp([width, hidden, hidden, out], final_bias=False))

@@ -74,6 +74,7 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     """
 
     options: BaselineOptions
+    """A subclass annotates its own class of options."""
 
     feature_maps: tuple[int, ...] = ()
     """Indices of the backbone's feature maps that the baseline needs (``Backbone.forward_with_maps``). Such a baseline
@@ -82,6 +83,10 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     teacher_groups: int = 1
     """Number of random groups of images into which a momentum teacher's forward passes are divided. Each group has its
     own BatchNorm statistics (MoCo's shuffled BatchNorm). 1: one pass over all images."""
+
+    def __init__(self, options: BaselineOptions) -> None:
+        super().__init__()
+        self.options = options
 
     def prepare(self, training_images: int | None = None, map_widths: Sequence[int] = ()) -> None:
         """Create the state that depends on the data or on the backbone; called once, before everything else.

@@ -36,10 +36,6 @@ class Byol(Baseline[PredictionHead]):
 
     options: ByolOptions
 
-    def __init__(self, options: ByolOptions) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> PredictionHead:
         hidden, out = self.options.hidden_dim, self.options.out_dim
         predictor = make_mlp([out, self.options.predictor_dim or hidden, out])

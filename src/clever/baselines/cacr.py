@@ -35,10 +35,6 @@ class Cacr(Contrastive):
 
     options: CacrOptions
 
-    def __init__(self, options: CacrOptions) -> None:
-        super().__init__(options)
-        self.options = options
-
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         o = self.options
         attraction, repulsion = attraction_and_repulsion(

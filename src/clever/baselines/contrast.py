@@ -35,12 +35,10 @@ class Projected(Baseline[ProjectionHead]):
 class Contrastive(Projected):
     """A method with SimCLR's projector."""
 
-    def __init__(self, options: ProjectorOptions) -> None:
-        super().__init__()
-        self.head_options = options
+    options: ProjectorOptions
 
     def make_head(self, width: int) -> ProjectionHead:
-        options = self.head_options
+        options = self.options
         norm = options.batch_norm_in_head
         final_norm: FinalNorm = ("affine" if options.affine_output else "plain") if norm else "none"
         widths = [width, *[options.hidden_dim] * (options.head_layers - 1), options.out_dim]

@@ -33,10 +33,6 @@ class Dcl(Contrastive):
 
     options: DclOptions
 
-    def __init__(self, options: DclOptions) -> None:
-        super().__init__(options)
-        self.options = options
-
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = gather_projections(two_views("dcl", student))
         return decoupled(first, second, temperature=self.options.temperature)
@@ -59,10 +55,6 @@ class Dclw(Contrastive):
     """
 
     options: DclwOptions
-
-    def __init__(self, options: DclwOptions) -> None:
-        super().__init__(options)
-        self.options = options
 
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = gather_projections(two_views("dclw", student))

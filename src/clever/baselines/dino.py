@@ -73,8 +73,7 @@ class Dino(Baseline[DinoHead]):
     centre: Tensor
 
     def __init__(self, options: DinoOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.teacher_temperature = options.teacher_temperature
         self.register_buffer("centre", torch.zeros(1, options.out_dim))
 

@@ -41,10 +41,6 @@ class Groco(Projected):
 
     options: GrocoOptions
 
-    def __init__(self, options: GrocoOptions) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> ProjectionHead:
         hidden = self.options.hidden_dim
         return ProjectionHead(make_mlp([width, hidden, hidden, self.options.out_dim]))

@@ -61,6 +61,7 @@ class Interclr(Queue):
     4.2
     """
 
+    options: InterclrOptions
     memory: Tensor
     """float32 [images, K], unit vectors."""
     pseudo_labels: Tensor
@@ -72,7 +73,6 @@ class Interclr(Queue):
 
     def __init__(self, options: InterclrOptions) -> None:
         super().__init__(options)
-        self.inter = options
         self.compares_images = False
 
     def prepare(self, training_images: int | None = None, map_widths: Sequence[int] = ()) -> None:
@@ -80,7 +80,7 @@ class Interclr(Queue):
         start = torch.randn(images, width, generator=torch.Generator().manual_seed(1))
         self.register_buffer("memory", F.normalize(start, dim=1))
         self.register_buffer("pseudo_labels", torch.zeros(images, dtype=torch.long))
-        clusters = max(2, images // self.inter.images_per_cluster)
+        clusters = max(2, images // self.options.images_per_cluster)
         self.register_buffer("centroids", torch.zeros(clusters, width))
         self.register_buffer("clustered_in", torch.tensor(-1))
 
@@ -100,7 +100,7 @@ class Interclr(Queue):
             return intra
         queries = [units(view) for view in two_views("interclr", student)][: 2 if self.options.symmetric else 1]
         inter = torch.stack([self._between(*of_view) for of_view in zip(queries, samples.indices, strict=False)])
-        return (1 - self.inter.inter_weight) * intra + self.inter.inter_weight * inter.mean()
+        return (1 - self.options.inter_weight) * intra + self.options.inter_weight * inter.mean()
 
     def _between(self, queries: Tensor, rows: Tensor) -> Tensor:
         """Mean of -log [exp((q.p - margin) / T) / (exp((q.p - margin) / T) + sum_n exp(q.n / T))] over queries.
@@ -109,17 +109,17 @@ class Interclr(Queue):
             queries: unit vectors float32 [N, K].
             rows: int64 [N], the queries' images.
         """
-        pool = max(1, round(self.inter.pool_share * len(self.memory)))
+        pool = max(1, round(self.options.pool_share * len(self.memory)))
         cosines = scaled_products(queries, self.memory, 1.0)
         # In each row, the first number chooses the positive, and the others order the pool.
         drawn = uniform_rows(len(queries), 1 + pool, device=queries.device)
         positives, order = drawn[:, 0], drawn[:, 1:]
         own = self.pseudo_labels[rows]
-        positive = cosines.gather(1, self._same_label(own, positives).unsqueeze(1)) - self.inter.margin
+        positive = cosines.gather(1, self._same_label(own, positives).unsqueeze(1)) - self.options.margin
         nearby = cosines.detach().topk(pool, dim=1).indices
         is_other = self.pseudo_labels[nearby] != own.unsqueeze(1)
         # The pool's images in random order, with those of the query's label last.
-        first = (order + is_other).topk(min(self.inter.negatives, pool), dim=1).indices
+        first = (order + is_other).topk(min(self.options.negatives, pool), dim=1).indices
         negative = cosines.gather(1, nearby.gather(1, first))
         negative = negative.masked_fill(~is_other.gather(1, first), -torch.inf)
         logits = torch.cat([positive, negative], dim=1) / self.options.temperature
@@ -147,14 +147,14 @@ class Interclr(Queue):
     @torch.no_grad()
     def start_epoch(self, epoch: int) -> None:
         """Make or repair the clusters, but not twice when a resumed run starts the same epoch again."""
-        self.compares_images = epoch >= self.inter.clustering_epoch
+        self.compares_images = epoch >= self.options.clustering_epoch
         made_in = int(self.clustered_in)
         if not self.compares_images or made_in >= epoch:
             return
         clusters = len(self.centroids)
         labels = spherical_k_means(self.memory, clusters, 20) if made_in < 0 else self.pseudo_labels
         # On a GPU the order of additions may differ between processes.
-        labels = from_first_process(mend(self.memory, labels, clusters, self.inter.min_cluster))
+        labels = from_first_process(mend(self.memory, labels, clusters, self.options.min_cluster))
         self.pseudo_labels.copy_(labels)
         self.centroids.copy_(from_first_process(cluster_means(self.memory, labels, clusters)))
         self.clustered_in.fill_(epoch)

@@ -19,10 +19,6 @@ class Gaussian(Projected):
 
     options: GaussianOptions
 
-    def __init__(self, options: GaussianOptions) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> ProjectionHead:
         hidden = [self.options.hidden_dim] * (self.options.head_layers - 1)
         return ProjectionHead(make_mlp([width, *hidden, self.options.out_dim]))
@@ -65,12 +61,10 @@ class Lejepa(Gaussian):
     0.5
     """
 
-    def __init__(self, options: LejepaOptions) -> None:
-        super().__init__(options)
-        self.grid = options
+    options: LejepaOptions
 
     def regulariser(self, views: Tensor, directions: Tensor) -> Tensor:
-        return epps_pulley(views @ directions, self.grid.frequencies, self.grid.largest_frequency)
+        return epps_pulley(views @ directions, self.options.frequencies, self.options.largest_frequency)
 
 
 def epps_pulley(sliced: Tensor, frequencies: int, largest: float) -> Tensor:

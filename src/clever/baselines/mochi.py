@@ -32,16 +32,17 @@ class Mochi(Queue):
     4.3
     """
 
+    options: MochiOptions
+
     def __init__(self, options: MochiOptions) -> None:
         super().__init__(options)
-        self.mixing = options
         self.epoch = 0
 
     def start_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def further_logits(self, queries: Tensor, queue: Tensor, negative: Tensor) -> list[Tensor]:
-        if self.epoch < self.mixing.start_epoch:
+        if self.epoch < self.options.start_epoch:
             return []
         mixed = self.mix(queries.detach(), queue, negative.detach())
         return [torch.einsum("nk,nmk->nm", queries, mixed) / self.options.temperature]
@@ -49,7 +50,7 @@ class Mochi(Queue):
     @torch.no_grad()
     def mix(self, queries: Tensor, queue: Tensor, negative: Tensor) -> Tensor:
         """The synthetic negatives, unit vectors float32 [N, mixed_negatives + mixed_with_query, K]."""
-        o = self.mixing
+        o = self.options
         hardest = queue[negative.topk(o.hardest, dim=1).indices]
         count = 2 * o.mixed_negatives + o.mixed_with_query
         choice, share = uniform_rows(len(queries), 2, count, device=queries.device).unbind(1)

@@ -16,7 +16,7 @@ from clever.baselines.baseline import Baseline, Head, HeadOutput, two_views
 from clever.baselines.contrast import scaled_products
 from clever.baselines.cosine import diagnose_cosines, mean_cosine
 from clever.baselines.mlp import ProjectionHead, make_mlp
-from clever.baselines.options.moco_v2 import MocoV2Options, QueueOptions
+from clever.baselines.options.moco_v2 import QueueOptions
 from clever.collectives import gather_rows
 
 
@@ -34,8 +34,7 @@ class Queue(Baseline[ProjectionHead]):
     queue: Tensor
 
     def __init__(self, options: QueueOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.teacher_groups = options.key_groups
         shape = 2, options.queue_length, options.out_dim
         start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -103,9 +102,6 @@ class MocoV2(Queue):
     >>> round(loss.item(), 1)
     4.3
     """
-
-    def __init__(self, options: MocoV2Options) -> None:
-        super().__init__(options)
 
 
 def units(view: HeadOutput) -> Tensor:

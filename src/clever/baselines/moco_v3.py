@@ -43,10 +43,6 @@ class MocoV3(Baseline[PredictionHead]):
 
     options: MocoV3Options
 
-    def __init__(self, options: MocoV3Options) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> PredictionHead:
         hidden, out = self.options.hidden_dim, self.options.out_dim
         projector = make_mlp([width, *[hidden] * (self.options.projector_layers - 1), out], final_norm="plain")

@@ -33,10 +33,6 @@ class MvDhel(Contrastive):
 
     options: MvDhelOptions
 
-    def __init__(self, options: MvDhelOptions) -> None:
-        super().__init__(options)
-        self.options = options
-
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         return multi_view_dhel(gather_projections(student), temperature=self.options.temperature)
 

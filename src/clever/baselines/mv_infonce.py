@@ -33,10 +33,6 @@ class MvInfonce(Contrastive):
 
     options: MvInfonceOptions
 
-    def __init__(self, options: MvInfonceOptions) -> None:
-        super().__init__(options)
-        self.options = options
-
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         views = gather_projections(student)
         return multi_view_infonce(views, temperature=self.options.temperature, denominator=self.options.denominator)

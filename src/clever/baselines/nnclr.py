@@ -42,8 +42,7 @@ class Nnclr(Baseline[PredictionHead]):
     queue: Tensor
 
     def __init__(self, options: NnclrOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         # Until the first projections arrive, the queue holds random directions; any neighbour will do until then.
         start = torch.randn(options.queue_length, options.out_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("queue", F.normalize(start, dim=-1))

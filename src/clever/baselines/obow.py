@@ -92,8 +92,7 @@ class Obow(Baseline[WordHead]):
     """float32 [levels]."""
 
     def __init__(self, options: ObowOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.feature_maps = options.feature_maps
 
     def prepare(self, training_images: int | None = None, map_widths: Sequence[int] = ()) -> None:

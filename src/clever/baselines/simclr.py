@@ -34,10 +34,6 @@ class Simclr(Contrastive):
 
     options: SimclrOptions
 
-    def __init__(self, options: SimclrOptions) -> None:
-        super().__init__(options)
-        self.options = options
-
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         first, second = gather_projections(two_views("simclr", student))
         return nt_xent(first, second, temperature=self.options.temperature, negatives=self.options.negatives)

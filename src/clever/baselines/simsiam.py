@@ -37,10 +37,6 @@ class Simsiam(Baseline[PredictionHead]):
 
     options: SimsiamOptions
 
-    def __init__(self, options: SimsiamOptions) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> PredictionHead:
         hidden, out = self.options.hidden_dim, self.options.out_dim
         projector = make_mlp([width, hidden, hidden, out], final_norm="plain")

@@ -61,10 +61,6 @@ class Supremix(Contrastive):
 
     options: SupremixOptions
 
-    def __init__(self, options: SupremixOptions) -> None:
-        super().__init__(options)
-        self.options = options
-
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
         raise TypeError("supremix compares images by their targets: call attract_samples")
 

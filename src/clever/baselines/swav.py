@@ -79,8 +79,7 @@ class Swav(Baseline[SwavHead]):
     queue: Tensor
 
     def __init__(self, options: SwavOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.epoch = 0
         self.register_buffer("queue", torch.zeros(2, options.queue_length, options.out_dim))
         self._queue_is_full = False

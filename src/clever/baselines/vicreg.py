@@ -41,10 +41,6 @@ class Vicreg(Baseline[ProjectionHead]):
 
     options: VicregOptions
 
-    def __init__(self, options: VicregOptions) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> ProjectionHead:
         hidden, out = self.options.hidden_dim, self.options.out_dim
         return ProjectionHead(make_mlp([width, hidden, hidden, out], final_bias=False))

@@ -32,12 +32,10 @@ class Visreg(Gaussian):
     0.5
     """
 
-    def __init__(self, options: VisregOptions) -> None:
-        super().__init__(options)
-        self.weights = options
+    options: VisregOptions
 
     def regulariser(self, views: Tensor, directions: Tensor) -> Tensor:
-        o, rows = self.weights, views.shape[1]
+        o, rows = self.options, views.shape[1]
         mean, deviation = views.mean(dim=1), views.std(dim=1, correction=0)
         position = torch.arange(1, rows + 1, device=views.device) / (rows + 1)
         quantile = torch.special.ndtri(position).unsqueeze(1)

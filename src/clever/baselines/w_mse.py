@@ -40,10 +40,6 @@ class WMse(Projected):
 
     options: WMseOptions
 
-    def __init__(self, options: WMseOptions) -> None:
-        super().__init__()
-        self.options = options
-
     def make_head(self, width: int) -> ProjectionHead:
         return ProjectionHead(make_mlp([width, self.options.hidden_dim, self.options.out_dim]))
 

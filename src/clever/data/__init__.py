@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clever.data.source import Source
     from clever.data.store import ImageBatch, Split, Store
 
-_ON_FIRST_USE = {
+_DEFINED_IN = {
     "Batches": "loading",
     "ImageBatch": "store",
     "Source": "source",
@@ -29,9 +29,10 @@ _ON_FIRST_USE = {
     "Store": "store",
     "prepare": "preparation",
 }
+"""Modules of the exported names that need numpy or torch."""
 
 __all__ = ["SOURCES", "Batches", "DataOptions", "ImageBatch", "Source", "Split", "Store", "prepare"]
 
 
 def __getattr__(name: str) -> Any:
-    return attribute(__name__, _ON_FIRST_USE, name)
+    return attribute(__name__, _DEFINED_IN, name)

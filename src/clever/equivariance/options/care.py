@@ -11,7 +11,6 @@ from clever.equivariance.options.equivariance import EquivarianceOptions
 
 COPIES = "chunk_1", "chunk_2"
 
-
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 

@@ -15,7 +15,6 @@ CROP = "small_crop"
 
 GroupName = Literal["rotation", "horizontal_flip", "vertical_flip", "translation", "grayscale", "colour_inversion"]
 
-
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 

@@ -12,7 +12,6 @@ from clever.equivariance.options.equivariance import EquivarianceOptions
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
-
 UPRIGHT, TURNED = "upright", "turned"
 """Names of the two extra views."""
 
