@@ -1,4 +1,4 @@
-"""Shared by the tests of several folders: a tiny store of real digits and a tiny run on it."""
+"""Fixtures shared by several folders: a tiny store of real digits, and a tiny run on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RunDescriber = Callable[..., dict[str, Any]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no core is idle at the end."""
+    """Run the longest files first, so that no core is idle at the end."""
     items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
 
 
@@ -35,7 +35,8 @@ def digits_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="session")
 def make_recipe() -> RecipeMaker:
-    """A run of seconds on ``digits_store``: 6 steps an epoch, 2 epochs; keyword arguments replace single settings."""
+    """The recipe of a short run on ``digits_store``: 2 epochs of 6 steps; keyword arguments override single
+    settings."""
 
     def make(
         *,
@@ -69,7 +70,8 @@ def make_recipe() -> RecipeMaker:
 
 @pytest.fixture(scope="session")
 def colourful_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """24 training and 8 test images of coloured noise at 16 px: on grey digits a colour jitter does little."""
+    """24 training and 8 test images of coloured noise at 16 px, because colour jitter has little effect on grey
+    digits."""
     folder = tmp_path_factory.mktemp("colourful")
     for split, count in (("train", 24), ("test", 8)):
         pixels = torch.randint(0, 256, (count, 16, 16, 3), generator=make_generator(0, split), dtype=torch.uint8)
@@ -81,7 +83,7 @@ def colourful_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="session")
 def describe_run() -> RunDescriber:
-    """The content of a ``run.json`` that agrees with its recipe; keyword arguments replace single keys."""
+    """The content of a ``run.json`` that agrees with its recipe; keyword arguments override single keys."""
 
     def describe(recipe: RunRecipe, **changes: Any) -> dict[str, Any]:
         add_on = None if recipe.method is None else recipe.method.equivariance.model_dump()

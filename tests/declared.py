@@ -1,4 +1,4 @@
-"""What the test file of a registered item declares for the tests of all items of its kind."""
+"""Declarations in the test file of a registered item, read by the tests that cover all items of its kind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ TESTS = Path(__file__).parent
 
 
 def declared(room: str, name: str, constant: str) -> Any:
-    """The literal that an item's own test file assigns to ``constant`` at its top level; None if it assigns nothing.
+    """The literal that an item's test file assigns to ``constant`` at its top level; None if there is no assignment.
 
-    Files are read, not imported: they skip or fail for reasons of their own.
+    Files are read, not imported, because an import may skip or fail.
 
     Args:
         room: a folder of tests, for example ``baselines``.
-        name: the item's name in the registry. Its test file is ``test_<name>.py``, ``<name>/test_protocol.py``, or
-            that of its family: ``test_relative.py`` of ``relative_rotation``.
-        constant: ``TINY`` and others, as the callers document them.
+        name: the item's name in the registry. Its test file is ``test_<name>.py``, ``<name>/test_protocol.py``, or its
+            family's file, such as ``test_relative.py`` for ``relative_rotation``.
+        constant: ``TINY`` or another name; the callers document them.
     """
     family = name.partition("_")[0]
     for file in (f"test_{name}.py", f"{name}/test_protocol.py", f"test_{family}.py"):

@@ -1,4 +1,4 @@
-"""Test images, and a second implementation of the augmentations: image by image, with torchvision's functional
+"""Test images, and a reference implementation of the augmentations: image by image, with torchvision's functional
 forms."""
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def sequential(
     interpolation: InterpolationMode = InterpolationMode.BICUBIC,
     rotates_after_blur: bool = False,
 ) -> Tensor:
-    """One image through one row of a table by torchvision, one operation after the other, without normalisation.
+    """Apply one row of a table to one image with torchvision, one operation after the other, without normalisation.
 
     Args:
         pixels: uint8 [3, H, W] without padding.
-        row: a table's row.
+        row: the row of a parameter table.
 
     Returns:
         float32 [3, size, size] in [0, 1].

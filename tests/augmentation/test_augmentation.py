@@ -3,7 +3,7 @@
 Tolerances in 1/255, given the same table of parameters:
 
 =============================  ==========================================================================
-operation                      tolerance (each stated again in its own test)
+operation                      tolerance (repeated in the test of each one)
 =============================  ==========================================================================
 crop                           matrix 0.01 (float, no overshoot), 1.5 (uint8); native 1 (uint8)
 rotation                       the same pixels, but for 0.02 % where rounding decides between neighbours
@@ -50,7 +50,7 @@ def denormalise(images: Tensor) -> Tensor:
 
 
 def padded(batch: Tensor, sizes: Tensor) -> Tensor:
-    """Everything beyond each image's size is painted white."""
+    """Paint everything beyond each image's size white."""
     batch = batch.clone()
     for row, (height, width) in enumerate(sizes.tolist()):
         batch[row, :, height:] = 255
@@ -81,7 +81,7 @@ def differences(views: list[View], pixels: Tensor, sizes: Tensor, single: Callab
 
 @pytest.mark.parametrize("rotates_after_blur", [False, True])
 @pytest.mark.parametrize("name", RECIPES)
-def test_augmentation_is_torchvisions(
+def test_augmentation_equals_torchvision(
     images: Callable[..., Tensor], torchvision_view: Callable[..., Tensor], name: str, rotates_after_blur: bool
 ) -> None:
     sizes = make_sizes(24, 60, 64)
@@ -98,7 +98,7 @@ def test_augmentation_is_torchvisions(
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_augmentation_is_torchvisions_with_the_native_crop(
+def test_augmentation_with_the_native_crop_equals_torchvision(
     images: Callable[..., Tensor], torchvision_view: Callable[..., Tensor], name: str
 ) -> None:
     sizes = make_sizes(24, 90, 100)
@@ -114,7 +114,7 @@ def test_augmentation_is_torchvisions_with_the_native_crop(
 
 
 def pillow_view(pixels: Tensor, row: Table, size: int) -> Tensor:
-    """One image through one row of a table by Pillow, as the authors do it."""
+    """Apply one row of a table to one image with Pillow, as the authors do."""
     top, left, height, width = (int(row[f"crop_{part}"]) for part in ("top", "left", "height", "width"))
     image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
     image = image.crop((left, top, left + width, top + height)).resize((size, size), Image.Resampling.BICUBIC)
@@ -139,7 +139,7 @@ def pillow_view(pixels: Tensor, row: Table, size: int) -> Tensor:
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("side", [60, 110])
-def test_augmentation_is_close_to_pillows(images: Callable[..., Tensor], name: str, side: int) -> None:
+def test_augmentation_is_close_to_pillow(images: Callable[..., Tensor], name: str, side: int) -> None:
     sizes = make_sizes(24, side, side)
     pixels = padded(images(24, side, side), sizes)
     views = Augmentation(make_options(name), MEAN, STD)(pixels, sizes, make_generator(2, name))
@@ -180,7 +180,7 @@ def test_same_seed_same_bits_and_parameters_reproduce_the_view(images: Callable[
 
 
 @pytest.mark.parametrize("side", [48, 100])
-def test_a_view_depends_on_its_own_row_alone(images: Callable[..., Tensor], side: int) -> None:
+def test_a_view_depends_only_on_its_row(images: Callable[..., Tensor], side: int) -> None:
     sizes = make_sizes(9, side, side)
     pixels, augmentation = images(9, side, side), Augmentation(make_options("caug_plus"), MEAN, STD)
     tables = augmentation.draw(sizes, make_generator(4))

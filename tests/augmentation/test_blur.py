@@ -1,7 +1,7 @@
 """Blur against Pillow's GaussianBlur, which the authors used, and against torchvision's gaussian_blur (0.02/255).
 
-Pillow rounds to whole grey levels after each of its six passes; a rounding error of half a level, and the amplification
-of earlier ones by later passes, is all that may differ.
+Pillow rounds to whole grey levels after each of its six passes; the results may differ only by this rounding error of
+half a level and by its amplification in later passes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIGMA = torch.tensor([0.1, 0.35, 0.8, 1.3, 1.99])
 
 
 @pytest.mark.parametrize("size", [16, 33, 96, 224])
-def test_is_torchvisions(images: Callable[..., Tensor], size: int) -> None:
+def test_equals_torchvision(images: Callable[..., Tensor], size: int) -> None:
     batch = images(len(SIGMA), size, size).float() / 255
     half_width = kernel_half_width(2.0)
     ours = gaussian_blur(batch, SIGMA, half_width)
@@ -40,7 +40,7 @@ def test_is_torchvisions(images: Callable[..., Tensor], size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [5, 13, 32, 96])
-def test_is_pillows(size: int) -> None:
+def test_equals_pillow(size: int) -> None:
     sigma = torch.cat([torch.arange(0.1, 1.0, 0.1), torch.tensor([1.0, 1.3, 1.6329, 1.6331, 2.0])])
     batch = torch.randint(0, 256, (len(sigma), 3, size, size), generator=torch.Generator().manual_seed(size))
     ours = blur(batch.float(), sigma, 2.0, "pillow")
@@ -50,13 +50,13 @@ def test_is_pillows(size: int) -> None:
         difference = (ours[row] - torch.from_numpy(theirs.copy()).permute(2, 0, 1)).abs()
         assert difference.mean() < 1.2
         assert difference.max() <= 3.0
-        if deviation > 0.5:  # below, the centre's weight is so large that each pass rounds nearly the same values
+        if deviation > 0.5:  # below, the centre's weight is so large that all passes round nearly equal values
             assert difference.mean() < 0.65
 
 
 @pytest.mark.parametrize(("sigma", "gain"), [(0.2, 0.93), (0.3, 0.83), (0.4, 0.71), (0.6, 0.435), (0.8, 0.192)])
 def test_the_finest_stripes_keep_pillows_contrast(sigma: float, gain: float) -> None:
-    """The gains were measured on Pillow; a Gaussian of deviation 0.2 would keep all contrast."""
+    """The gains were measured with Pillow; a Gaussian of standard deviation 0.2 would keep all contrast."""
     stripes = (torch.arange(40) % 2).float().expand(1, 3, 40, 40)
     blurred = blur(stripes, torch.tensor([sigma]), 2.0, "pillow")[0, 0, 20]
     assert (blurred[21] - blurred[20]).abs().item() == pytest.approx(gain, abs=0.01)

@@ -1,4 +1,4 @@
-"""Colour operations against torchvision's functional forms on float images: 0.01/255 an operation, 0.05/255 for hue.
+"""Colour operations against torchvision's functional forms on float images: 0.01/255 per operation, 0.05/255 for hue.
 
 Against Pillow, which rounds to whole grey levels and keeps the hue in 256 steps: 1/255 for brightness, 2/255 for
 contrast, saturation and grayscale, and for hue a mean of 2.5/255.
@@ -30,7 +30,7 @@ IDS = ["brightness", "contrast", "saturation", "hue"]
 
 
 @pytest.mark.parametrize(("ours", "theirs", "factors", "tolerance", "_pillow"), ADJUST, ids=IDS)
-def test_is_torchvisions(
+def test_equals_torchvision(
     images: Callable[..., Tensor],
     ours: Callable[..., Tensor],
     theirs: Callable[..., Tensor],
@@ -48,7 +48,7 @@ def test_is_torchvisions(
 
 
 @pytest.mark.parametrize(("ours", "theirs", "factors", "_tolerance", "pillow"), ADJUST, ids=IDS)
-def test_is_close_to_pillows(
+def test_is_close_to_pillow(
     images: Callable[..., Tensor],
     ours: Callable[..., Tensor],
     theirs: Callable[..., object],
@@ -67,7 +67,7 @@ def test_is_close_to_pillows(
             assert difference.max() <= pillow
 
 
-def test_grayscale_and_solarise_are_torchvisions(images: Callable[..., Tensor]) -> None:
+def test_grayscale_and_solarise_equal_torchvision(images: Callable[..., Tensor]) -> None:
     batch = images(3, 20, 20).float() / 255
     torch.testing.assert_close(colour.grayscale(batch), tvf.rgb_to_grayscale(batch, 3), rtol=0, atol=0.01 / 255)
     assert torch.equal(colour.solarise(batch, 128), tvf.solarize(batch, 128 / 255))
@@ -77,7 +77,7 @@ def test_grayscale_and_solarise_are_torchvisions(images: Callable[..., Tensor]) 
 
 
 def all_orders() -> tuple[Tensor, Tensor, Tensor]:
-    """Every order once, then two rows without jitter; factors differ from row to row."""
+    """A table with every order once, then two rows without jitter; the factors differ between rows."""
     order = torch.tensor(list(itertools.permutations(range(4))) + [[0, 1, 2, 3]] * 2)
     applied = torch.tensor([True] * 24 + [False] * 2)
     generator = torch.Generator().manual_seed(1)
@@ -112,7 +112,7 @@ def test_order_matters(images: Callable[..., Tensor]) -> None:
     assert (forward - backward).abs().max() > 5 / 255
 
 
-def test_codes_tell_orders_apart() -> None:
+def test_codes_distinguish_orders() -> None:
     applied, order, _ = all_orders()
     code = colour.jitter_code(applied, order)
     assert len(set(code[:24].tolist())) == 24

@@ -21,7 +21,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def test_every_row_is_worked_on_once(threads: int) -> None:
+def test_every_row_is_processed_once(threads: int) -> None:
     seen = torch.zeros(1000, dtype=torch.int64)
     inner, lengths, states = [], [], []
 
@@ -57,7 +57,7 @@ def test_an_error_reaches_the_caller(threads: int) -> None:
 
 
 @pytest.mark.parametrize("side", [8, 100])
-def test_rows_are_taken_and_put(side: int) -> None:
+def test_rows_are_read_and_written(side: int) -> None:
     images = torch.rand(5, 3, side, side, generator=torch.Generator().manual_seed(0))
     before, rows = images.clone(), torch.tensor([3, 0])
     put_rows_(images, rows, 2 * take_rows(images, rows))
@@ -65,6 +65,6 @@ def test_rows_are_taken_and_put(side: int) -> None:
     assert torch.equal(images[[1, 2, 4]], before[[1, 2, 4]])
 
 
-def test_set_rows_are_named_once_or_not_at_all() -> None:
+def test_set_rows_rejects_repeated_rows() -> None:
     assert [rows.tolist() for rows in set_rows(torch.tensor([True, False, True]), CPU)] == [[0, 2]]
     assert set_rows(torch.zeros(3, dtype=torch.bool), CPU) == []

@@ -1,8 +1,8 @@
 """The crop against torchvision's resized_crop and Pillow's resize, image by image.
 
-Tolerances in 1/255: the matrix form is within 0.01 of torchvision's float form where that does not overshoot black or
-white between its two passes (Pillow cannot, nor do we), and within 1.5 of torchvision's uint8 form and of Pillow
-everywhere; the native form is within 1 of Pillow and of torchvision's uint8 form.
+Tolerances in 1/255: the matrix form is within 0.01 of torchvision's float form, except where torchvision overshoots
+black or white between its two passes (Pillow and our code do not). It is within 1.5 of torchvision's uint8 form and of
+Pillow everywhere. The native form is within 1 of Pillow and of torchvision's uint8 form.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def reference(image: Tensor, row: int, size: int, interpolation: str) -> Tensor:
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [24, 17, 64])
-def test_matrix_form_is_torchvisions(images: Callable[..., Tensor], interpolation: str, size: int) -> None:
+def test_matrix_form_equals_torchvision(images: Callable[..., Tensor], interpolation: str, size: int) -> None:
     pixels = images(len(BOXES), 40, 50) // 2 + 64
     ours = crop_all(pixels, size, interpolation, "matrix")
     for row in range(len(BOXES)):
@@ -52,7 +52,7 @@ def test_matrix_form_is_torchvisions(images: Callable[..., Tensor], interpolatio
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [24, 17, 64])
 @pytest.mark.parametrize(("way", "tolerance"), [("matrix", 1.5), ("native", 1.01)])
-def test_both_forms_are_torchvisions_on_uint8(
+def test_both_forms_equal_torchvision_on_uint8(
     images: Callable[..., Tensor], interpolation: str, size: int, way: Way, tolerance: float
 ) -> None:
     pixels = images(len(BOXES), 40, 50)
@@ -64,7 +64,7 @@ def test_both_forms_are_torchvisions_on_uint8(
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize(("way", "tolerance"), [("matrix", 1.5), ("native", 1.01)])
-def test_both_forms_are_pillows(images: Callable[..., Tensor], interpolation: str, way: Way, tolerance: float) -> None:
+def test_both_forms_equal_pillow(images: Callable[..., Tensor], interpolation: str, way: Way, tolerance: float) -> None:
     pixels = images(len(BOXES), 40, 50)
     ours = crop_all(pixels, 24, interpolation, way) * 255
     pillow = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[interpolation]
@@ -111,7 +111,7 @@ def test_matrices_are_weighted_means() -> None:
         assert matrix[row][:, outside].abs().sum() == 0
 
 
-def test_way_is_chosen_by_device_and_size() -> None:
+def test_form_is_chosen_by_device_and_size() -> None:
     assert choose_way(torch.device("cuda"), 300, 300) == "matrix"
     assert choose_way(torch.device("cpu"), 300, 300) == "native"
     assert choose_way(torch.device("cpu"), 32, 32) == "matrix"

@@ -48,7 +48,7 @@ FACTORS = torch.tensor(
 )
 
 
-def test_it_is_the_formula_pixel_by_pixel(images: Tensor) -> None:
+def test_jitter_equals_the_formula_pixel_by_pixel(images: Tensor) -> None:
     applied = torch.ones(4, dtype=torch.bool)
     found = differentiable_jitter(images, FACTORS, applied)
     for image, factors, result in zip(images, FACTORS.tolist(), found, strict=True):
@@ -58,11 +58,11 @@ def test_it_is_the_formula_pixel_by_pixel(images: Tensor) -> None:
 def test_neutral_factors_leave_an_image(images: Tensor) -> None:
     neutral = torch.tensor([[1.0, 1.0, 1.0, 0.0]], dtype=torch.float64).expand(4, 4)
     found = differentiable_jitter(images, neutral, torch.ones(4, dtype=torch.bool))
-    # The published matrices are each other's inverse to three digits only.
+    # The published matrices are inverse to each other to three digits only.
     torch.testing.assert_close(found, images, rtol=0, atol=4e-3)
 
 
-def test_its_gradient_is_that_of_finite_differences(images: Tensor) -> None:
+def test_gradient_equals_finite_differences(images: Tensor) -> None:
     soft = 0.35 + 0.2 * images  # nothing is clipped, so the function is smooth
     factors = FACTORS.clone().requires_grad_()
     assert torch.autograd.gradcheck(
@@ -73,7 +73,7 @@ def test_its_gradient_is_that_of_finite_differences(images: Tensor) -> None:
     )
 
 
-def test_images_that_are_not_jittered_stay_and_give_no_gradient(images: Tensor) -> None:
+def test_images_without_jitter_are_unchanged_and_give_no_gradient(images: Tensor) -> None:
     factors = FACTORS.clone().requires_grad_()
     applied = torch.tensor([True, False, True, False])
     found = differentiable_jitter(images, factors, applied)

@@ -1,6 +1,6 @@
 """Elastic distortion against torchvision's elastic_transform, and the statistics of the noise that drives it.
 
-Tolerance: fields 1e-6 of half an image, pixels 0.02/255 of torchvision's given the same field.
+Tolerances: 1e-6 of half an image for fields; 0.02/255 for pixels, compared with torchvision's, given the same field.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clever.augmentation.elastic import displacement, elastic, noise, warp
 
 
 @pytest.mark.parametrize("size", [32, 45, 96])
-def test_warp_is_torchvisions(images: Callable[..., Tensor], size: int) -> None:
+def test_warp_equals_torchvision(images: Callable[..., Tensor], size: int) -> None:
     batch = images(4, size, size).float() / 255
     field = displacement(torch.arange(4), size, 300.0, 3.0)
     ours = warp(batch, field)
@@ -29,7 +29,7 @@ def test_warp_is_torchvisions(images: Callable[..., Tensor], size: int) -> None:
 
 
 @pytest.mark.parametrize(("size", "sigma"), [(64, 5.0), (32, 2.3)])
-def test_field_is_torchvisions_given_the_noise(size: int, sigma: float) -> None:
+def test_field_equals_torchvision_given_the_noise(size: int, sigma: float) -> None:
     seed = torch.tensor([5, 2**31 - 1])
     taps = int(8 * sigma + 1) | 1
     smooth = tvf.gaussian_blur(noise(seed, size).double(), [taps, taps], [sigma, sigma])
@@ -61,7 +61,7 @@ def test_noise_is_uniform_and_uncorrelated() -> None:
     assert abs(flat[:, 0].mul(flat[:, 1]).mean()) / variance < limit * 2**0.5
 
 
-def test_a_seed_names_one_field_whoever_stands_beside_it() -> None:
+def test_the_field_depends_only_on_the_seed() -> None:
     alone = noise(torch.tensor([77]), 32)
     among = noise(torch.tensor([3, 77, 77, 9]), 32)
     assert torch.equal(among[1], alone[0])
@@ -70,7 +70,7 @@ def test_a_seed_names_one_field_whoever_stands_beside_it() -> None:
 
 
 def test_noise_never_changes_between_versions() -> None:
-    """The hash in plain Python integers: the numbers that any device must give."""
+    """Computes the hash with plain Python integers; every device must give these numbers."""
 
     def mix(bits: int) -> int:
         bits ^= bits >> 16
@@ -87,7 +87,7 @@ def test_noise_never_changes_between_versions() -> None:
     assert noise(torch.tensor([1234567]), 4).flatten().tolist() == expected
 
 
-def test_small_images_reflect_as_often_as_needed(images: Callable[..., Tensor]) -> None:
+def test_reflection_padding_repeats_on_small_images(images: Callable[..., Tensor]) -> None:
     batch = images(2, 8, 8).float() / 255
     warped = elastic(batch, torch.tensor([1, 2]), 10.0, 5.0)
     assert warped.isfinite().all()

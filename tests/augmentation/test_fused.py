@@ -28,7 +28,7 @@ def test_views_equal_the_eager_ones(images: Callable[..., Tensor], monkeypatch: 
     eager = augmentation.apply(pixels, sizes, tables)
     coefficients = augmentation._coefficients
     monkeypatch.setattr(augmentation, "_coefficients", lambda size: replace(coefficients(size), fuse=True))
-    # On a CPU `apply` turns fusing off by `replace`; keep it on, as on a GPU.
+    # On a CPU, `apply` turns fusing off with `replace`; keep it on, as on a GPU.
     monkeypatch.setattr("clever.augmentation.augmentation.replace", lambda given, **_: given)
     fused = augmentation.apply(pixels, sizes, tables)
     for one, other in zip(eager, fused, strict=True):

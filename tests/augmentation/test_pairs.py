@@ -28,7 +28,7 @@ def maker(size: int = 16, **options: Any) -> PairViews:
 
 
 def known(count: int, seed: int = 0) -> Tensor:
-    """Latents as 3DIEBench draws them."""
+    """Latents drawn as in 3DIEBench."""
     high = torch.tensor([math.pi / 2] * 3 + [1, math.pi / 4, 2 * math.pi, 1])
     low = torch.tensor([-math.pi / 2] * 3 + [0.0] * 4)
     return low + (high - low) * torch.rand(count, 7, generator=make_generator(seed, "latents"))
@@ -55,12 +55,12 @@ def test_stored_size_is_only_normalised(images: Callable[..., Tensor]) -> None:
     assert first.sizes.tolist() == [[16, 16]] * 3
 
 
-def test_other_sizes_are_torchvisions_resize_and_centre_crop(images: Callable[..., Tensor]) -> None:
+def test_other_sizes_equal_torchvision_resize_and_centre_crop(images: Callable[..., Tensor]) -> None:
     pixels = torch.zeros(4, 3, 40, 44, dtype=torch.uint8)
     sizes = torch.tensor([[40, 30], [24, 44], [40, 44], [20, 20]])
     expected = []
     for row, (height, width) in enumerate(sizes.tolist()):
-        # Far from black and white, where Pillow (and the library) would clamp between the two directions.
+        # Stay far from black and white, where Pillow (and the library) would clamp between the two directions.
         pixels[row, :, :height, :width] = images(1, height, width, seed=row)[0] // 2 + 64
         source = pixels[row, :, :height, :width].float() / 255
         resized = tvf.resize(source, [16], InterpolationMode.BICUBIC, antialias=True)
@@ -74,7 +74,7 @@ def test_other_sizes_are_torchvisions_resize_and_centre_crop(images: Callable[..
         torch.testing.assert_close(view.images, plain.images)
 
 
-def test_relative_is_scipys_rotation_and_the_changes_of_hue(images: Callable[..., Tensor]) -> None:
+def test_relative_equals_scipy_rotation_and_the_changes_of_hue(images: Callable[..., Tensor]) -> None:
     pixels, latents = images(200, 8, 8), known(200)
     angles = latents[:, :3].double().numpy()
     one, two = Rotation.from_euler("xyz", angles[:100]), Rotation.from_euler("xyz", angles[100:])
@@ -84,7 +84,7 @@ def test_relative_is_scipys_rotation_and_the_changes_of_hue(images: Callable[...
         found = made.space.relative(*make(made, pixels, latents))
         assert found.dtype == torch.float32
         assert found.shape == (100, len(made.space.relative_names))
-        # SciPy's releases differ in the sign of an inverse.
+        # The sign of an inverse differs between SciPy releases.
         sign = (found[:, :4] * product).sum(1, keepdim=True).sign()
         torch.testing.assert_close(found[:, :4], sign * product, rtol=0, atol=1e-6)
     assert made.space.relative_names[4:] == ("floor_hue_change", "light_hue_change")
@@ -107,7 +107,7 @@ def test_vectors_are_standardised_over_all_photographs(images: Callable[..., Ten
     assert maker().space.names == ("rotation_qx", "rotation_qy", "rotation_qz", "rotation_qw")
 
 
-def test_what_cannot_be_is_refused(images: Callable[..., Tensor]) -> None:
+def test_unsupported_settings_are_rejected(images: Callable[..., Tensor]) -> None:
     made, pixels, sizes = maker(), images(4, 16, 16), torch.full((4, 2), 16)
     tables = made.draw(sizes, make_generator(0, "views"))
     with pytest.raises(UserError, match="uses photographs, which are not differentiable") as caught:

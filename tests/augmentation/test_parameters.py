@@ -1,4 +1,4 @@
-"""The parameters of augmentations as vectors: EquiMod's constants, fresh draws, and what never changes."""
+"""The parameters of augmentations as vectors: EquiMod's constants, fresh draws, and omitted constant entries."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ EQUIMOD: dict[str, tuple[float, float]] = {
     "hue": (2.2321e-07, 0.0517),
     "grayscale": (0.19965, 0.3997),
 }
-"""Mean and deviation of each entry, crops in pixels: the constants in ADevillers/EquiMod, branch SimCLR+EquiMod,
-src/main.py, in the order of its vector."""
+"""Mean and standard deviation of each entry, with crops in pixels: the constants in ADevillers/EquiMod, branch
+SimCLR+EquiMod, src/main.py, in the order of its vector."""
 
 
 def view_of(table: Table, size: int = SIZE) -> View:
@@ -63,7 +63,7 @@ def fresh(options: AugmentationOptions, view: int, rows: int, purpose: str) -> V
 
 
 def constants(options: AugmentationOptions) -> dict[str, tuple[float, float]]:
-    """Mean and deviation of each entry, from the vectors of two tables: all columns 0, and all 1."""
+    """Mean and standard deviation of each entry, computed from the vectors of two tables: all columns 0, and all 1."""
     space = parameter_space(options)
     table = {name: torch.zeros_like(column) for name, column in fresh(options, 0, 1, "any").parameters.items()}
     zero, one = (space.vector(view_of({n: c + k for n, c in table.items()})).double() for k in (0, 1))
@@ -73,11 +73,12 @@ def constants(options: AugmentationOptions) -> dict[str, tuple[float, float]]:
     return dict(zip(space.names, pairs, strict=True))
 
 
-def test_the_constants_are_equimod_s() -> None:
+def test_the_constants_equal_equimod_s() -> None:
     found = constants(CIFAR)
     assert list(found) == list(EQUIMOD)
     for name, (mean, deviation) in EQUIMOD.items():
-        # Both are sampled, ours from 2 x 16384 rows: four standard errors, and the last digit that is given.
+        # Both are sampled, ours from 2 x 16384 rows: allow four standard errors and a rounding error in the last given
+        # digit.
         error = 4 * deviation / math.sqrt(2 * SAMPLES) + 1e-4
         assert found[name][0] == pytest.approx(mean, abs=error), name
         assert found[name][1] == pytest.approx(deviation, abs=error), name
@@ -100,12 +101,12 @@ def test_fresh_draws_have_mean_0_and_deviation_1(name: str) -> None:
     vectors = torch.cat([space.vector(view) for view in views])
     assert vectors.dtype == torch.float32
     assert vectors.shape == (2 * rows, len(space.names))
-    # Five standard errors of a mean, and of a variance where the kurtosis is 9: solarisation of a tenth has 8.1.
+    # Five standard errors of a mean, and of a variance for a kurtosis of 9: solarisation with probability 0.1 has 8.1.
     assert vectors.mean(0).abs().max() < 5 * math.sqrt(1 / (2 * rows) + 1 / (2 * SAMPLES))
     assert (vectors.var(0) - 1).abs().max() < 5 * math.sqrt(8 / (2 * rows) + 8 / (2 * SAMPLES))
 
 
-def test_names_are_what_the_augmentation_draws() -> None:
+def test_names_list_the_parameters_that_the_augmentation_draws() -> None:
     changes: dict[str, dict[str, object]] = {
         "angle": {"name": "caug"},
         "elastic_applied": {"name": "caug_plus", "rotation_degrees": 0.0},
@@ -118,9 +119,9 @@ def test_names_are_what_the_augmentation_draws() -> None:
     assert set(parameter_space(blurred).names) == names | {"blur_applied", "blur_radius"}
 
 
-def test_what_never_changes_is_left_out() -> None:
+def test_constant_parameters_are_left_out() -> None:
     still = {
-        "global_size": 30,  # 0.7 of it is no sum of powers of two
+        "global_size": 30,  # 0.7 times this is not a sum of powers of two
         "global_scale": (0.5, 0.5),
         "crop_ratio": (1.0, 1.0),
         "flip_probability": 1.0,
@@ -148,13 +149,13 @@ def test_relative_is_the_difference_and_antisymmetric() -> None:
 
 
 def raw(view: View) -> dict[str, Tensor]:
-    """The entries as the tables have them, crops in pixels."""
+    """The entries as in the tables, with crops in pixels."""
     table = {name: column.double() for name, column in view.parameters.items()}
     orders = table.pop("jitter_order").unbind(1)
     return table | {f"jitter_order_{place}": order for place, order in enumerate(orders, start=1)}
 
 
-def test_crops_of_images_of_other_sizes_are_shares_of_them() -> None:
+def test_crops_are_expressed_as_shares_of_the_image_size() -> None:
     small = fresh(CIFAR, 0, 20, "sizes")
     crops = {name: 3 * column for name, column in small.parameters.items() if name.startswith("crop_")}
     large = replace(small, parameters=small.parameters | crops, sizes=3 * small.sizes)

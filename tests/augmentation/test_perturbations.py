@@ -1,6 +1,6 @@
-"""Perturbations against torchvision's transforms, one image after the other, and their reproducibility.
+"""Perturbations against torchvision's transforms, image by image, and their reproducibility.
 
-Tolerances in 1/255: 1 for ``orig`` (a rounded resize), 4 for 99.5 % of the pixels of the others.
+Tolerances in 1/255: 1 for ``orig`` (a rounded resize), 4 for 99.5 % of the pixels for all others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AUTHORS = {
     "cj_rot_et150": (90, "jitter", 150.0),
     "rot180": (180,),
 }
-"""int: rotation by up to so many degrees; float: elastic distortion of that alpha."""
+"""int: rotation by up to this many degrees; float: elastic distortion with this alpha."""
 
 SIZES = torch.tensor([[60, 90], [90, 50], [61, 61], [48, 77], [90, 90], [33, 90]])
 
@@ -47,7 +47,7 @@ def denormalise(images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", AUTHORS)
-def test_is_torchvisions(images: Callable[..., Tensor], name: str) -> None:
+def test_equals_torchvision(images: Callable[..., Tensor], name: str) -> None:
     pixels = images(len(SIZES), 90, 90) // 2 + 64
     ours = denormalise(perturb_all(name, pixels)) * 255
     table = perturbation_parameters(name, seed=3, indices=100 + torch.arange(len(SIZES)))
@@ -78,7 +78,7 @@ def test_is_torchvisions(images: Callable[..., Tensor], name: str) -> None:
     assert (found < (1.01 if name == "orig" else 4)).float().mean() > (0.9999 if name == "orig" else 0.995)
 
 
-def test_the_list_is_the_authors() -> None:
+def test_the_list_matches_the_authors() -> None:
     assert list(PERTURBATIONS) == list(AUTHORS)
     assert {name for name, p in PERTURBATIONS.items() if p.interpolation == "bicubic"} == {"orig"}
     assert all((p.brightness, p.contrast, p.saturation, p.hue) == (0.4, 0.4, 0.4, 0.1) for p in PERTURBATIONS.values())
@@ -93,7 +93,7 @@ def test_every_image_is_changed(images: Callable[..., Tensor], name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["cj_rot_et", "rot180", "cj"])
-def test_draw_depends_on_seed_name_and_index_alone(images: Callable[..., Tensor], name: str) -> None:
+def test_draw_depends_only_on_seed_name_and_index(images: Callable[..., Tensor], name: str) -> None:
     pixels = images(len(SIZES), 90, 90)
     everyone = perturb_all(name, pixels)
     rows = torch.tensor([4, 1])
@@ -117,7 +117,7 @@ def test_small_images_need_no_resizing(images: Callable[..., Tensor], side: int)
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 401), (267, 300), (500, 333), (256, 256)])
-def test_centre_crop_is_pillows(images: Callable[..., Tensor], height: int, width: int) -> None:
+def test_centre_crop_equals_pillow(images: Callable[..., Tensor], height: int, width: int) -> None:
     pixels = images(1, height, width)
     ours = perturb(
         "orig",

@@ -16,7 +16,7 @@ from clever.errors import UserError
 from clever.randomness import make_generator
 
 
-def test_is_torchvisions(images: Callable[..., Tensor]) -> None:
+def test_equals_torchvision(images: Callable[..., Tensor]) -> None:
     sizes = torch.tensor([[80, 70], [75, 99], [44, 60], [100, 100]])
     pixels = images(4, 100, 100)
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

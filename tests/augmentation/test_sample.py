@@ -41,7 +41,7 @@ def same_distribution(ours: Tensor, theirs: Tensor) -> bool:
 
 @pytest.mark.parametrize("scale", [(0.4, 1.0), (0.05, 0.4), (0.08, 1.0)])
 @pytest.mark.parametrize(("height", "width"), [(120, 90), (32, 32), (40, 300)])
-def test_crops_are_torchvisions(scale: tuple[float, float], height: int, width: int) -> None:
+def test_crops_are_distributed_like_torchvision(scale: tuple[float, float], height: int, width: int) -> None:
     ratio = (3 / 4, 4 / 3)
     ours = draw(Distributions(scale=scale, ratio=ratio), height, width)
     torch.manual_seed(0)
@@ -58,8 +58,8 @@ def test_crops_are_torchvisions(scale: tuple[float, float], height: int, width: 
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 1000), (1000, 10), (7, 7), (3, 4), (101, 13)])
-def test_fallback_is_torchvisions_central_crop(height: int, width: int) -> None:
-    """A scale above 1 never fits, so that torchvision always falls back."""
+def test_fallback_equals_torchvision_central_crop(height: int, width: int) -> None:
+    """A scale above 1 never fits, so torchvision always falls back."""
     ratio = (3 / 4, 4 / 3)
     boxes = crop_boxes(draw_uniforms(3, make_generator(0)), torch.tensor([[height, width]] * 3), (5.0, 6.0), ratio)
     expected = RandomResizedCrop.get_params(torch.empty(3, height, width), [5.0, 6.0], list(ratio))
@@ -76,7 +76,7 @@ def test_first_candidate_that_fits_is_taken() -> None:
     assert (height.item(), width.item()) == (82, 82)
 
 
-def test_jitter_is_torchvisions() -> None:
+def test_jitter_is_distributed_like_torchvision() -> None:
     ours = draw()
     torch.manual_seed(0)
     jitter = ColorJitter(0.4, 0.3, 0.2, 0.1)
@@ -95,13 +95,13 @@ def test_jitter_is_torchvisions() -> None:
     assert stats.chisquare(counts.numpy()).pvalue > 1e-3
 
 
-def test_angles_are_torchvisions() -> None:
+def test_angles_are_distributed_like_torchvision() -> None:
     torch.manual_seed(0)
     theirs = torch.tensor([RandomRotation.get_params([-90.0, 90.0]) for _ in range(COUNT)])
     assert same_distribution(draw()["angle"], theirs)
 
 
-def test_chances_and_ranges() -> None:
+def test_probabilities_and_ranges() -> None:
     table = draw()
     for name, wanted in (
         ("flip", 0.5),
@@ -138,14 +138,14 @@ def test_columns_are_independent() -> None:
     assert (correlation - torch.eye(len(names))).abs().max() < 5 / COUNT**0.5
 
 
-def test_what_is_switched_off_stays_off() -> None:
+def test_disabled_operations_are_never_drawn() -> None:
     table = draw(Distributions())
     assert not any(table[name].any() for name in table if table[name].dtype == torch.bool)
     assert (table["angle"] == 0).all()
     assert (table["crop_height"] <= 120).all()
 
 
-def test_a_row_depends_on_its_own_numbers_alone() -> None:
+def test_a_row_depends_only_on_its_own_numbers() -> None:
     uniforms = draw_uniforms(6, make_generator(0))
     sizes = torch.tensor([[50, 60], [30, 20], [99, 98], [10, 90], [64, 64], [33, 32]])
     table = make_table(uniforms, sizes, EVERYTHING)

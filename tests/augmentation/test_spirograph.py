@@ -37,7 +37,7 @@ def views(made: SpirographViews, seed: int = 0, pixel: int = 0, **asked: Any) ->
 
 
 def expected(latents: Tensor, view: View) -> Tensor:
-    """The normalised images in float64, each number taken from its proper source."""
+    """The normalised images in float64, with each number taken from the source it should come from."""
     columns: dict[str, Tensor] = dict(zip(spirograph.NAMES, latents.double().unbind(1), strict=True))
     columns |= {name: column.double() for name, column in view.parameters.items()}
     images = render(torch.stack([columns[name] for name in spirograph.NAMES], 1))
@@ -54,7 +54,7 @@ def test_views_draw_the_data_parameters_with_fresh_nuisances(nuisances: tuple[st
         assert set(view.parameters) == set(nuisances)
         assert view.sizes.tolist() == [[32, 32]] * COUNT
         assert view.differentiable is None
-        # The float32 error of the images, 1e-4, over the smallest deviation.
+        # The images' float32 error of 1e-4, divided by the smallest standard deviation.
         torch.testing.assert_close(view.images.double(), expected(known(), view), rtol=0, atol=5e-4)
         for number, name in enumerate(spirograph.NAMES):
             if name in nuisances:
@@ -63,7 +63,7 @@ def test_views_draw_the_data_parameters_with_fresh_nuisances(nuisances: tuple[st
         assert (found[0].parameters[fresh] != found[1].parameters[fresh]).all()
 
 
-def test_stored_pixels_are_not_looked_at() -> None:
+def test_stored_pixels_are_not_used() -> None:
     for dark, bright in zip(views(maker(), pixel=0), views(maker(), pixel=255), strict=True):
         assert torch.equal(dark.images, bright.images)
 
@@ -104,7 +104,7 @@ def test_redrawn_nuisances_follow_their_distributions() -> None:
 
 def test_gradients_reach_the_nuisances_of_the_first_view() -> None:
     made = maker(nuisances=("h", "gfore", "sigma"))
-    with torch.no_grad():  # whoever makes views need not care
+    with torch.no_grad():  # callers that make views need not enable gradients
         first, second = views(made, differentiable=True)
     leaf = first.differentiable
     assert leaf is not None
@@ -129,7 +129,7 @@ def test_gradients_reach_the_nuisances_of_the_first_view() -> None:
             totals.append((expected(known(), moved) * weights).sum((1, 2, 3)))
         finite = (totals[1] - totals[0]) / (2 * step)
         torch.testing.assert_close(gradient[:, number].double(), finite, rtol=2e-3, atol=2e-2)
-    # A regulariser of the gradient needs the second derivative.
+    # A gradient regulariser needs the second derivative.
     (twice,) = torch.autograd.grad(gradient.square().sum(), leaf)
     assert twice.isfinite().all()
     assert (twice != 0).any()
@@ -162,7 +162,7 @@ def test_vectors_are_standardised_nuisances() -> None:
         ({"latents": torch.zeros(4, 10)}, "needs latents [5, 10], not [4, 10]"),
     ],
 )
-def test_data_that_are_no_spirographs_are_refused(asked: dict[str, Any], message: str) -> None:
+def test_data_without_spirograph_latents_are_rejected(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         views(maker(), **asked)
     assert message in str(caught.value)
@@ -191,6 +191,6 @@ def test_tables_that_do_not_fit_are_refused() -> None:
         ({"local_views": 2}, "0"),
     ],
 )
-def test_options_that_make_no_sense(keys: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SpirographViewOptions(**keys)

@@ -39,7 +39,7 @@ def test_stacking_and_splitting_are_inverse() -> None:
     assert torch.equal(taken["angle"], torch.stack([two["angle"][1], one["angle"][0]]))
 
 
-def test_moving_to_where_it_is_does_nothing() -> None:
+def test_moving_to_the_same_device_does_nothing() -> None:
     table = make(3)
     assert move(table, torch.device("cpu")) is table
 

@@ -25,7 +25,7 @@ def make_options(**settings: object) -> AugmentationOptions:
     )
 
 
-def test_extra_views_leave_those_of_the_augmentation_as_they_are(pixels: Tensor) -> None:
+def test_extra_views_do_not_change_the_other_views(pixels: Tensor) -> None:
     extra = (ExtraView("plain"), ExtraView("crop", size=8, scale=(0.2, 1.0)))
     alone = Augmentation(make_options(), MEAN, STD)(pixels, SIZES, make_generator(1))
     more = Augmentation(make_options(), MEAN, STD, extra=extra)(pixels, SIZES, make_generator(1))
@@ -54,18 +54,18 @@ def test_a_small_crop_has_its_own_size_and_scale_and_the_local_views_other_setti
     assert maker(pixels, SIZES, make_generator(2))[-1].images.shape == (6, 3, 8, 8)
 
 
-def test_a_differentiable_view_is_the_augmentation_s_but_for_its_jitter(pixels: Tensor) -> None:
+def test_a_differentiable_view_differs_only_in_its_jitter(pixels: Tensor) -> None:
     maker = Augmentation(make_options(jitter_probability=0.0), MEAN, STD)
     tables = maker.draw(SIZES, make_generator(3))
     plain = maker.apply(pixels, SIZES, tables)
     views = maker.apply(pixels, SIZES, tables, differentiable=True)
     assert torch.equal(plain[1].images, views[1].images)
-    torch.testing.assert_close(views[0].images, plain[0].images, rtol=0, atol=2e-3)  # two sets of weights for grey
+    torch.testing.assert_close(views[0].images, plain[0].images, rtol=0, atol=2e-3)  # grey weights differ
     assert views[1].differentiable is None
 
 
 def test_a_differentiable_view_is_jittered_after_its_pixels_have_moved(pixels: Tensor) -> None:
-    """Without grayscale, blur and solarisation the view is the differentiable jitter of the un-jittered view."""
+    """Without grayscale, blur and solarisation, the view equals the differentiable jitter of the un-jittered view."""
     settings = {
         "grayscale_probability": 0.0,
         "blur_probability_global_1": 0.0,
@@ -107,7 +107,7 @@ def test_redrawn_factors_have_the_augmentation_s_ranges_whatever_the_number_of_c
     assert torch.equal(torch.cat(halves, 1), whole)
 
 
-def test_views_in_chunks_are_the_views(pixels: Tensor) -> None:
+def test_views_in_chunks_equal_the_views(pixels: Tensor) -> None:
     views = Augmentation(make_options(), MEAN, STD)(pixels, SIZES, make_generator(7))
     parts = chunk_views(views, 3)
     assert [len(part) for part in parts] == [3, 3, 3]

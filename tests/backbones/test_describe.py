@@ -29,7 +29,7 @@ def test_parameters_and_macs_are_the_papers(name: str) -> None:
 
 
 def test_macs_of_a_vit_in_closed_form() -> None:
-    """Patches, then per block 12·D² a token and 2·T²·D for attention's two products."""
+    """The patches, then in each block 12·D² per token and 2·T²·D for attention's two products."""
     tokens, width = (96 // 16) ** 2 + 1, 192
     expected = (tokens - 1) * 3 * 16 * 16 * width + 12 * (12 * tokens * width**2 + 2 * tokens**2 * width)
     backbone = build_backbone(BackboneOptions(name="vit_tiny", image_size=96), seed=0)

@@ -15,7 +15,7 @@ SIZES = (1, 2, 3, 5, 8, 12, 16, 17, 24, 32)
 
 
 @pytest.mark.parametrize("name", [name for name in OWN_NAMES if name != "pixels"])
-def test_facts_of_our_own_backbones_are_those_of_the_network(name: str) -> None:
+def test_facts_of_our_own_backbones_match_the_network(name: str) -> None:
     options = BackboneOptions(name=name, image_size=32)
     network = build_backbone(options, seed=0).eval()
     known = facts(options)
@@ -29,7 +29,7 @@ def test_facts_of_our_own_backbones_are_those_of_the_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet10t_half", "vit_micro", "vmamba_tiny"])
-def test_a_size_is_refused_where_the_network_refuses_it(name: str) -> None:
+def test_a_size_is_rejected_exactly_if_the_network_rejects_it(name: str) -> None:
     options = BackboneOptions(name=name, image_size=32)
     network = build_backbone(options, seed=0).eval()
     for size in SIZES:
@@ -54,7 +54,7 @@ def test_a_size_is_refused_where_the_network_refuses_it(name: str) -> None:
         ({"patch_size": 4, "name": "convnext_atto"}, "no patch_size"),
     ],
 )
-def test_options_that_the_builder_refuses_are_refused_without_it(changes: dict[str, object], message: str) -> None:
+def test_options_that_the_builder_rejects_are_rejected_without_it(changes: dict[str, object], message: str) -> None:
     options = BackboneOptions.model_validate({"image_size": 32, **changes})
     with pytest.raises(UserError):
         build_backbone(options, seed=0)
@@ -62,7 +62,7 @@ def test_options_that_the_builder_refuses_are_refused_without_it(changes: dict[s
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "mobilenetv3_small_050", "vit_tiny_patch16_224", "mixer_s32_224"])
-def test_any_other_model_is_tried_on_no_device_with_the_result_of_a_real_image(name: str) -> None:
+def test_a_trial_on_the_meta_device_agrees_with_a_real_image(name: str) -> None:
     options = BackboneOptions(name=name, image_size=64)
     network = build_backbone(options, seed=0).eval()
     for size in (8, 16, 20, 32, 64):
@@ -70,7 +70,7 @@ def test_any_other_model_is_tried_on_no_device_with_the_result_of_a_real_image(n
             with torch.no_grad():
                 network(torch.zeros(2, 3, size, size))
             fits = True
-        except Exception:  # each family fails in its own way
+        except Exception:  # each family fails in a different way
             fits = False
         assert (refusal(options, size) is None) == fits, size
     assert facts(options).batch_norm == any(

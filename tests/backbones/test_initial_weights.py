@@ -1,4 +1,5 @@
-"""Initial weights: what fits is loaded, positions are resized, the rest is listed; frozen layers stay as loaded."""
+"""Initial weights: matching tensors are loaded, positions are resized, the rest is listed; frozen layers stay as
+loaded."""
 
 from __future__ import annotations
 
@@ -79,7 +80,7 @@ def test_a_patch_embedding_is_resized_so_that_an_enlarged_patch_keeps_its_token(
     torch.testing.assert_close(same, token, rtol=1e-4, atol=1e-5)
 
 
-def test_what_does_not_fit_is_listed_and_kept(tmp_path: Path) -> None:
+def test_tensors_that_do_not_fit_are_listed_and_keep_their_values(tmp_path: Path) -> None:
     source = timm.create_model("resnet18", num_classes=7)
     torch.save({"state_dict": source.state_dict()}, tmp_path / "plain.pth")
     small = build("resnet18", 32)
@@ -113,7 +114,7 @@ def test_timm_s_weights_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     loaded = load_initial_weights(backbone, f"timm:{name}")
     assert torch.equal(torch.random.get_rng_state(), state)
     assert loaded.loaded_share > 0.9
-    # A small stem has another first convolution.
+    # A small stem has a different first convolution.
     assert [kept.partition(" ")[0] for kept in loaded.kept] in ([], ["conv1.weight"])
     own = backbone.network.state_dict()
     same = [key for key in own if key in released and torch.equal(own[key], released[key])]
@@ -139,7 +140,7 @@ def test_a_model_of_the_hub_and_a_folder_in_its_layout(tmp_path: Path, monkeypat
     assert asked[0] == ("somebody/something", "config.json")
 
 
-def test_wrong_sources_are_one_line(tmp_path: Path) -> None:
+def test_wrong_sources_give_one_line(tmp_path: Path) -> None:
     backbone = build("resnet10t_half", 32)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     (tmp_path / "text.pth").write_text("not a checkpoint")
@@ -239,7 +240,7 @@ def test_a_study_that_asks_timm_for_weights_it_lacks_is_refused() -> None:
         parse_study(study, "s.yaml")
 
 
-def test_the_files_that_a_run_waits_for(tmp_path: Path) -> None:
+def test_the_files_that_a_run_depends_on(tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     for name in ("config.json", "model.safetensors", "README.md"):
         (tmp_path / "hub" / name).touch()

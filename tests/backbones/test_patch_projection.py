@@ -1,4 +1,4 @@
-"""The projection of patches against the convolution that it replaces."""
+"""The patch projection against the convolution that it replaces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clever.backbones.patch_projection import PatchProjection
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_product_and_gradients_are_the_convolutions(bias: bool) -> None:
+def test_product_and_gradients_equal_the_convolution(bias: bool) -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(3, 10, (4, 2), (4, 2), bias=bias).double()
     layer = PatchProjection.of(convolution)
@@ -22,7 +22,7 @@ def test_product_and_gradients_are_the_convolutions(bias: bool) -> None:
     inputs = [images, *convolution.parameters()]
     wanted = torch.autograd.grad((expected * weight).sum(), inputs)
     torch.testing.assert_close(torch.autograd.grad((found * weight).sum(), inputs), wanted)
-    assert torch.equal(layer(images), expected)  # on a CPU the convolution itself
+    assert torch.equal(layer(images), expected)  # on a CPU, the convolution itself is used
 
 
 @pytest.mark.parametrize("change", [{"stride": 2}, {"padding": 1}, {"dilation": 2}], ids=str)

@@ -1,4 +1,4 @@
-"""Every registered backbone, and a sample of timm's families, behind the one interface."""
+"""Every registered backbone, and a sample of timm's families, behind the same interface."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ def test_crops_of_two_sizes(name: str, sizes: tuple[int, int]) -> None:
 def test_save_and_load_are_bit_exact(name: str, tmp_path: Path) -> None:
     path = tmp_path / "run" / "backbone.safetensors"
     saved = build(name, seed=1).to(memory_format=torch.channels_last)
-    saved(images(4))  # moves the running statistics, which travel too
+    saved(images(4))  # changes the running statistics, which are saved too
     saved.save(path)
     loaded = load_backbone(BackboneOptions(name=name, image_size=SIZE), path)
     expected, found = saved.state_dict(), loaded.state_dict()
     assert list(expected) == list(found)
     assert all(torch.equal(expected[key], found[key]) for key in expected)
-    # A channels-last convolution rounds otherwise than a contiguous one, so both run contiguous.
+    # A channels-last convolution rounds differently from a contiguous one, so both run contiguous.
     saved.to(memory_format=torch.contiguous_format)
     assert torch.equal(saved.eval()(images()), loaded(images()))
     assert not loaded.training
@@ -126,7 +126,7 @@ def test_plain_timm_loads_the_file_as_its_header_says(
     description = read_description(tmp_path / "backbone.safetensors")
     x = images(2, size)
     monkeypatch.chdir(tmp_path)
-    Path("load.py").write_text(description["loading"])  # the recipe in the file's header, word for word
+    Path("load.py").write_text(description["loading"])  # exactly as the file's header says
     scope = runpy.run_path("load.py")
     assert torch.equal(scope["model"].eval()(x), backbone(x))
     if description["stem"] != "small":
@@ -164,7 +164,7 @@ def test_unknown_name_names_the_nearest(name: str, nearest: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in BACKBONES if n not in TRANSFORMERS] + ["convnext_atto"])
-def test_asking_for_what_is_lacking_names_both(name: str) -> None:
+def test_an_unsupported_request_names_backbone_and_request(name: str) -> None:
     backbone = build(name)
     assert not backbone.has_blocks
     for ask, lacking in (
@@ -187,7 +187,7 @@ def test_asking_for_what_is_lacking_names_both(name: str) -> None:
         ("mixer_s32_224", {"image_size": 8}, "mixer_s32_224 cannot be built for image_size 8"),
     ],
 )
-def test_options_that_cannot_be_served(name: str, settings: dict[str, object], message: str) -> None:
+def test_unsupported_options_are_rejected(name: str, settings: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(name, **settings)
 
@@ -207,7 +207,7 @@ def test_pixels_are_the_image() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_resnets_are_torchvisions(name: str) -> None:
+def test_resnets_equal_torchvision(name: str) -> None:
     ours = build(name, image_size=96).eval()
     theirs = getattr(torchvision.models, name)(weights=None)
     theirs.fc = torch.nn.Identity()
@@ -250,11 +250,11 @@ def test_presets_fit_their_backbones(name: str) -> None:
     assert build(name).feature_dim == SPLITS[name].feature_dim
 
 
-def test_the_names_known_without_timm_are_those_of_the_registry() -> None:
+def test_the_names_known_without_timm_match_the_registry() -> None:
     assert tuple(BACKBONES) == OWN_NAMES
 
 
-def test_a_nearest_name_is_named_once() -> None:
+def test_a_nearest_name_is_suggested_once() -> None:
     with pytest.raises(UserError) as caught:
         check_name("resnet81")
     near = str(caught.value).split("nearest: ")[1].split(" (")[0].split(", ")

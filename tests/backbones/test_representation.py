@@ -8,7 +8,7 @@ import torch
 from clever.backbones import SPLITS, Split
 from clever.errors import UserError
 
-# Widths that the authors' arithmetic gives, (ratio, IR, EF), obtained by running it.
+# Widths (ratio, IR, EF) obtained by running the authors' arithmetic.
 PUBLISHED = {
     192: [(0.8, 153, 39), (0.5, 96, 96), (0.6, 115, 77), (0.7, 134, 58), (0.9, 172, 20)],
     384: [(0.8, 307, 77), (0.5, 192, 192), (0.6, 230, 154), (0.7, 268, 116), (0.9, 345, 39)],
@@ -62,6 +62,6 @@ def test_empty_part_is_refused(width: int, ratio: float) -> None:
         Split(width, ratio)
 
 
-def test_tensor_of_another_width_is_refused() -> None:
+def test_tensor_of_the_wrong_width_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"split of 192 features was given a tensor of shape \(2, 384\)"):
         Split(192).ir(torch.zeros(2, 384))

@@ -1,4 +1,4 @@
-"""The chunked scan against a loop over positions written from the definition, in float64."""
+"""The chunked scan against a float64 loop over positions that follows the definition."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make(
 
 
 def naive(arguments: list[Tensor], reverse: bool = False) -> Tensor:
-    """One position after the other, as the definition reads; float64."""
+    """Process one position after the other, as in the definition, in float64."""
     u, step, a, b, c, d, step_bias = (tensor.double() for tensor in arguments)
     delta = torch.log1p(torch.exp(step + step_bias[:, None, None]))
     positions = range(u.shape[2])
@@ -111,7 +111,7 @@ def test_gradient_with_and_without_a_graph_agree() -> None:
         torch.testing.assert_close(first, second)
 
 
-def test_only_what_is_asked_for_gets_a_gradient() -> None:
+def test_only_inputs_that_require_a_gradient_get_one() -> None:
     arguments = make(12)
     arguments[3].requires_grad_()
     [grad] = gradients(selective_scan(*arguments), [arguments[3]])
@@ -121,7 +121,8 @@ def test_only_what_is_asked_for_gets_a_gradient() -> None:
 
 @pytest.mark.parametrize("chunk", [None, 28])
 def test_bfloat16_under_autocast(chunk: int | None) -> None:
-    """The scan itself adds no bfloat16 rounding: on the same bfloat16 inputs it equals the float64 loop to float32."""
+    """The scan itself adds no bfloat16 rounding: on the same bfloat16 inputs, it equals the float64 loop to float32
+    accuracy."""
     arguments = [t.requires_grad_() for t in make(784)]
     coarse = [t.detach().bfloat16().requires_grad_() if i in (0, 1, 3, 4) else t for i, t in enumerate(arguments)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -149,7 +150,7 @@ def test_extreme_steps_stay_finite(bias: float, chunk: int | None) -> None:
 
 
 def test_nothing_is_forgotten_without_decay() -> None:
-    """With decay 1 the recurrence is a running sum, over every chunk boundary."""
+    """With decay 1, the recurrence is a running sum across all chunk boundaries."""
     x = torch.randn(2, 101, 4, dtype=torch.float64)
     for chunk in (None, 1, 7, 50, 101, 200):
         ones = torch.ones_like(x)
@@ -157,7 +158,7 @@ def test_nothing_is_forgotten_without_decay() -> None:
         torch.testing.assert_close(linear_recurrence(ones, x, reverse=True, chunk=chunk), x.flip(1).cumsum(1).flip(1))
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_unchanged() -> None:
     arguments = make(30)
     before = [tensor.clone() for tensor in arguments]
     selective_scan(*arguments, chunk=7)

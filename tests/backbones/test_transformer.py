@@ -26,7 +26,7 @@ def images(n: int = 2, size: int = SIZE) -> Tensor:
 
 
 def rederive(backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
-    """The whole ViT in float64 from its weights alone, with softmax(QKᵀ/√d) written out."""
+    """Compute the whole ViT in float64 from its weights alone, with softmax(QKᵀ/√d) written out."""
     w = {key: value.double() for key, value in backbone._network_state().items()}
     heads = {192: 3, 384: 6}[backbone.feature_dim]
     width = backbone.feature_dim
@@ -69,7 +69,7 @@ def test_everything_agrees_with_the_weights(name: str, fused: bool) -> None:
     with torch.no_grad():
         for block in backbone.network.blocks:
             block.attn.fused_attn = fused
-            # Initial queries are so small that every map is nearly uniform: scaled up, an error would show.
+            # Initial queries are so small that every map is nearly uniform; scale them up so that an error would show.
             block.attn.qkv.weight.mul_(4)
         expected = rederive(backbone, images())
         found = {
@@ -110,7 +110,7 @@ def test_attention_carries_gradient_and_sums_to_one_under_autocast() -> None:
     assert backbone.network.blocks[-1].attn.qkv.weight.grad.abs().sum() > 0
 
 
-def test_no_hook_stays_behind() -> None:
+def test_no_hook_remains() -> None:
     backbone = build()
     backbone.keys(images())
     with pytest.raises(UserError):
@@ -184,7 +184,7 @@ def test_positions_are_interpolated_as_the_authors_do(height: int, width: int) -
     assert torch.equal(tokens[0], network.cls_token[0, 0] + network.pos_embed[0, 0])
 
 
-def test_positions_of_the_own_size_are_unchanged_and_the_default_is_timms() -> None:
+def test_positions_at_the_original_size_are_unchanged_and_the_default_is_timm_s() -> None:
     authors, timms = (build("vit_micro", position_interpolation=kind).eval() for kind in ("authors", "antialiased"))
     torch.testing.assert_close(authors(images()), timms(images()), rtol=0, atol=0)
     small = images(size=12)

@@ -1,4 +1,4 @@
-"""VMamba-Tiny against its definition: four flipped copies of the map, each scanned in a loop, summed up again."""
+"""VMamba-Tiny against its definition: four flipped copies of the map, each scanned in a loop, then summed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build(**settings: object) -> VMamba:
 
 
 def perturbed_ss2d(width: int) -> SS2D:
-    """A layer with every parameter changed from its initial value, so that none can be confused or left out."""
+    """A layer whose parameters all differ from their initial values, so that none can be confused or left out."""
     torch.manual_seed(0)
     layer = SS2D(width)
     with torch.no_grad():
@@ -32,7 +32,7 @@ def perturbed_ss2d(width: int) -> SS2D:
 
 
 def definition(layer: SS2D, x: Tensor) -> Tensor:
-    """SS2D of [N, H, W, D] as the paper of VMamba defines it, one direction and one position at a time."""
+    """Compute SS2D of [N, H, W, D] as the VMamba paper defines it, one direction and one position at a time."""
     n, height, width, channels = x.shape
     mapped = torch.einsum("nhwc,dc->ndhw", x, layer.in_proj.weight)
     mapped = functional.silu(functional.conv2d(mapped, layer.conv2d.weight, padding=1, groups=channels))
@@ -98,7 +98,7 @@ def test_initial_values() -> None:
     steps = functional.softplus(op.dt_projs_bias)
     assert steps.min() > 0.000999
     assert steps.max() < 0.1001
-    # log-uniform: the median is the geometric mean of the ends
+    # log-uniform: the median is the geometric mean of the limits
     assert steps.median().log().item() == pytest.approx(math.log(0.01), abs=0.3)
     assert op.dt_projs_weight.abs().max() <= 12**-0.5
     assert op.x_proj_weight.abs().max() <= 192**-0.5
@@ -142,7 +142,7 @@ def test_drop_path_grows_linearly() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"patch_size": 4}, {"stem": "small"}, {"position_interpolation": "authors"}])
-def test_options_it_does_not_have(settings: dict[str, object]) -> None:
+def test_options_of_other_backbones_are_rejected(settings: dict[str, object]) -> None:
     with pytest.raises(UserError, match="vmamba_tiny has no patch_size, small stem or position_interpolation"):
         build(**settings)
 
@@ -152,7 +152,7 @@ def test_second_derivatives_exist() -> None:
     backbone = build()
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 3, 32, 32, generator=generator, requires_grad=True)
-    # Not the plain sum, which the last LayerNorm makes 0 for every image: its slope is rounding.
+    # Do not use the plain sum: the last LayerNorm makes it 0 for every image, so its slope would be rounding error.
     weight = torch.randn(backbone.feature_dim, generator=generator)
     [slope] = torch.autograd.grad((backbone(x) * weight).sum(), x, create_graph=True)
     slope.square().sum().backward()

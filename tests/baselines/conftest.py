@@ -15,7 +15,8 @@ Loss = Callable[[list[Tensor]], Tensor]
 
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., list[Tensor]]:
-    """``draw(count, rows, width)``: float64 matrices with a common part, so that views of an image are alike."""
+    """``draw(count, rows, width)``: float64 matrices that share a common part, so that the views of an image are
+    similar."""
 
     def make(count: int, rows: int, width: int, seed: int = 0) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -28,9 +29,10 @@ def draw() -> Callable[..., list[Tensor]]:
 
 @pytest.fixture(scope="session")
 def agree() -> Callable[[Loss, Loss, Sequence[Tensor]], None]:
-    """``agree(mine, reference, inputs)``: same value and same gradient; mine in float32, the reference in float64.
+    """``agree(mine, reference, inputs)``: assert equal values and gradients; ``mine`` runs in float32, the reference in
+    float64.
 
-    An input that a function makes no use of must be unused by both.
+    If one function does not use an input, the other must not use it either.
     """
 
     def check(mine: Loss, reference: Loss, inputs: Sequence[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Barlow Twins: its loss with both ways to compute the off-diagonal energy, and its similarity."""
+"""Barlow Twins: its loss with both ways of computing the off-diagonal energy, and its similarity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clever.baselines.barlow_twins import BarlowTwins
 from clever.baselines.options.barlow_twins import BarlowTwinsOptions
 from clever.errors import UserError
 
-SHAPES = [(12, 5), (5, 12), (6, 6)]  # more images than columns, fewer, as many
+SHAPES = [(12, 5), (5, 12), (6, 6)]  # more images than columns, fewer, and equally many
 
 
 def barlow(**settings: Any) -> BarlowTwins:
@@ -63,8 +63,8 @@ def hadamard() -> Tensor:
     [
         (hadamard(), 0.0),  # C = I
         (-hadamard(), 7 * 4.0),  # C = -I
-        (hadamard().roll(1, dims=1), 7 + 0.5 * 7),  # a permutation without a fixed point: 7 ones off the diagonal
-        (3 * hadamard() - 5, 0.0),  # neither scale nor shift counts
+        (hadamard().roll(1, dims=1), 7 + 0.5 * 7),  # a permutation without a fixed point: seven ones off the diagonal
+        (3 * hadamard() - 5, 0.0),  # scale and shift do not matter
     ],
 )
 def test_perfect_correlation_and_its_opposites(second: Tensor, expected: float) -> None:

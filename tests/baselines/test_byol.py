@@ -21,7 +21,7 @@ BYOL = Byol(ByolOptions(hidden_dim=12, out_dim=10))
 
 
 def student(tensors: list[Tensor]) -> list[HeadOutput]:
-    """z1, z2, p1, p2, y1, y2: the first four are the student's."""
+    """z1, z2, p1, p2, y1, y2; the first four belong to the student."""
     return [HeadOutput(tensors[0], tensors[2]), HeadOutput(tensors[1], tensors[3])]
 
 
@@ -30,7 +30,7 @@ def teacher(tensors: list[Tensor]) -> list[HeadOutput]:
 
 
 def distances(t: list[Tensor]) -> Tensor:
-    """Squared distance of unit vectors, summed over both orders, mean over images."""
+    """Squared distance between unit vectors, summed over both orders and averaged over images."""
     total = torch.zeros((), dtype=torch.float64)
     for p, y in ((t[2], t[5]), (t[3], t[4])):
         for a, b in zip(p, y.detach(), strict=True):
@@ -38,7 +38,7 @@ def distances(t: list[Tensor]) -> Tensor:
     return total
 
 
-def test_loss_and_gradient_reach_the_predictions_alone(draw: Any, agree: Any) -> None:
+def test_loss_and_gradient_reach_only_the_predictions(draw: Any, agree: Any) -> None:
     agree(lambda t: BYOL.attract(student(t), teacher(t)), distances, draw(6, 5, 10))
 
 
@@ -49,7 +49,7 @@ def test_similarity(draw: Any, agree: Any) -> None:
         agree(lambda t: BYOL.similarity(student(t), teacher(t)), lambda t: ((4 - distances(t)) / 4).abs(), signed)
 
 
-def test_loss_is_lightly_s(draw: Any) -> None:
+def test_loss_equals_lightly(draw: Any) -> None:
     t = [tensor.float() for tensor in draw(6, 5, 10)]
     lightly = NegativeCosineSimilarity()
     expected = 2 + 2 * lightly(t[2], t[5]) + 2 + 2 * lightly(t[3], t[4])
@@ -65,14 +65,14 @@ def test_head_has_the_published_shapes() -> None:
     assert [len(group) for group in BYOL.make_head(7).norm_groups()] == [5, 5]
 
 
-def test_a_predictor_of_its_own_width() -> None:
+def test_a_predictor_with_a_separate_width() -> None:
     """solo-learn's ImageNet-100 recipe: 4096 in the projector, 8192 in the predictor."""
     head = Byol(ByolOptions(predictor_dim=8192)).make_head(64)
     linear = [(layer.in_features, layer.out_features) for layer in head.modules() if isinstance(layer, nn.Linear)]
     assert linear == [(64, 4096), (4096, 256), (256, 8192), (8192, 256)]
 
 
-def test_momentum_is_the_paper_s() -> None:
+def test_momentum_follows_the_paper() -> None:
     byol, total = Byol(ByolOptions(momentum=0.99)), 37
     for k in range(total + 1):
         expected = 1 - (1 - 0.99) * (math.cos(math.pi * k / total) + 1) / 2

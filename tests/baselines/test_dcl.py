@@ -56,22 +56,22 @@ def test_dclw_loss_and_gradient(sigma: float, draw: Any, agree: Any) -> None:
     agree(lambda t: dclw(t, sigma=sigma), lambda t: reference(t, 0.1, sigma), draw(2, 6, 5))
 
 
-def test_both_are_lightly_s(draw: Any, agree: Any) -> None:
+def test_both_equal_lightly(draw: Any, agree: Any) -> None:
     agree(lambda t: dcl(t), lambda t: DCLLoss()(*t), draw(2, 7, 5))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # lightly copies a tensor with torch.tensor
         agree(lambda t: dclw(t), lambda t: DCLWLoss()(*t), draw(2, 7, 5))
 
 
-def test_orthogonal_images_cost_what_the_formula_says(unit_axes: Any) -> None:
+def test_loss_of_orthogonal_images_in_closed_form(unit_axes: Any) -> None:
     views = unit_axes(2, 6)
     expected = -1 / 0.1 + math.log(2 * 6 - 2)
     assert Dcl(DclOptions()).attract(views, []).item() == pytest.approx(expected, rel=1e-6)
-    # All positives are alike, so that all weights are 1.
+    # All positives are equally similar, so all weights are 1.
     assert Dclw(DclwOptions()).attract(views, []).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_weights_have_mean_one_and_favour_unlike_pairs(draw: Any) -> None:
+def test_weights_have_mean_one_and_favour_dissimilar_pairs(draw: Any) -> None:
     first, second = (torch.nn.functional.normalize(tensor.float(), dim=-1) for tensor in draw(2, 8, 5))
     weights = mises_fisher_weights(first, second, 0.5)
     assert weights.mean().item() == pytest.approx(1, rel=1e-6)

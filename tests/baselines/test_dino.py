@@ -47,7 +47,7 @@ def last_layer(head: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
     return named["original0"], named["original1"]
 
 
-def test_the_head_s_logits_are_those_of_its_definition() -> None:
+def test_the_head_s_logits_follow_its_definition() -> None:
     head = seeded_head(9, small())
     features = normal(5, 9)
     x = features.double()
@@ -71,7 +71,7 @@ def test_logits_are_cosines_whatever_the_size_of_the_features() -> None:
     nn.init.normal_(last_layer(head)[1], std=30.0)
     logits = head(1e4 * normal(64, 9)).projection
     assert logits.abs().max() <= 1 + 1e-5
-    assert logits.abs().max() > 0.5  # and not merely small
+    assert logits.abs().max() > 0.5  # and they are not all small
     # A row of the last layer that points along the bottleneck gives exactly 1.
     bottleneck = F.normalize(head.mlp(normal(1, 9)), dim=-1)
     last_layer(head)[1].data[0] = 7 * bottleneck[0]
@@ -90,7 +90,7 @@ def test_initialisation_is_the_authors() -> None:
     head = seeded_head(300, DinoOptions(out_dim=2000, hidden_dim=400, bottleneck_dim=64))
     for layer in head.mlp:
         if isinstance(layer, nn.Linear):
-            # trunc_normal_ cuts at the absolute values -2 and 2, a hundred deviations away.
+            # trunc_normal_ truncates at the absolute values -2 and 2, a hundred standard deviations away.
             assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
             assert abs(layer.weight.mean().item()) < 0.001
             assert not layer.bias.any()
@@ -101,7 +101,7 @@ def test_initialisation_is_the_authors() -> None:
 
 
 def test_a_head_of_the_paper_has_the_paper_s_squared_norms() -> None:
-    """The authors' IR head of ViT-S: 251, 1678, 209 in the hidden layers, 21846 and 65536 in the last."""
+    """The authors' IR head for ViT-S: 251, 1678, 209 in the hidden layers, 21846 and 65536 in the last layer."""
     head = seeded_head(307, DinoOptions())
     hidden = [layer.weight.square().sum().item() for layer in head.mlp if isinstance(layer, nn.Linear)]
     norms, directions = last_layer(head)
@@ -186,7 +186,7 @@ def test_teacher_temperature_warms_up_as_the_authors_do(start: float, end: float
     np.testing.assert_allclose(got, authors, rtol=1e-12)
 
 
-def test_the_epoch_s_temperature_is_the_one_that_is_used() -> None:
+def test_the_loss_uses_the_epoch_s_temperature() -> None:
     student, teacher = outputs(3, 6, 40, seed=1), outputs(2, 6, 40, seed=2)
     dino = Dino(small(warmup_teacher_temperature=0.2, teacher_temperature=0.05, warmup_teacher_epochs=2))
     for epoch, temperature in ((0, 0.2), (1, 0.05)):
@@ -229,7 +229,7 @@ def test_diagnosis_is_entropy_and_divergence_across_the_global_views() -> None:
     assert got["teacher_student_divergence_ratio"] == pytest.approx(divergence / math.log(40), rel=1e-4)
 
 
-def test_diagnosis_tells_the_two_collapses() -> None:
+def test_diagnosis_distinguishes_the_two_collapses() -> None:
     flat = [HeadOutput(torch.zeros(6, 40))] * 2
     uniform = Dino(small()).diagnose(flat, flat)
     assert uniform["teacher_entropy_ratio"].item() == pytest.approx(1.0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The one-sweep losses against the authors' double loop over pairs, re-derived in float64."""
+"""The single-pass losses against the authors' double loop over pairs, rewritten in float64."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pair_cosine(target: Tensor, logits: Tensor) -> Tensor:
 def reference(
     loss: Loss, student: Sequence[Tensor], teacher: Sequence[Tensor], centre: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Value and gradients of the double loop, in float64, on the same numbers that the loss was given."""
+    """Value and gradients of the double loop, in float64, for the same inputs as the loss."""
     pair = {cross_entropy: pair_cross_entropy, cosine: pair_cosine}[loss]
     leaves = [view.detach().double().requires_grad_() for view in student]
     total, pairs = torch.zeros((), dtype=torch.float64), 0
@@ -38,7 +38,7 @@ def reference(
             if v != q:
                 total, pairs = total + pair(target, leaf / STUDENT), pairs + 1
     total = total / pairs
-    # A single student view that is its teacher's own crop is in no pair.
+    # If the only student view is the teacher's crop, it belongs to no pair.
     gradients = torch.autograd.grad(total, leaves, allow_unused=True)
     return total.detach(), tuple(
         torch.zeros_like(x) if g is None else g for x, g in zip(leaves, gradients, strict=True)
@@ -54,7 +54,7 @@ def ours(
 
 
 def views(count: int, rows: int, width: int, scale: float = 1.0, seed: int = 0) -> list[Tensor]:
-    """Logits in [-scale, scale], as cosines are."""
+    """Logits in [-scale, scale], like cosines."""
     draw = torch.Generator().manual_seed(seed)
     return [(torch.rand(rows, width, generator=draw) * 2 - 1) * scale for _ in range(count)]
 
@@ -71,14 +71,14 @@ def check(
     tolerance: float = 1e-5,
     saturated: bool = False,
 ) -> None:
-    """``saturated``: single-peak distributions, whose gradient remains after large summands cancel."""
+    """``saturated``: distributions with a single peak, whose gradient is the small remainder of large summands."""
     value, gradients = ours(loss, student, teacher, centre)
     expected, expected_gradients = reference(loss, student, teacher, centre)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value.double(), expected, rtol=tolerance, atol=1e-9)
     for view, got, want in zip(student, gradients, expected_gradients, strict=True):
         assert got.dtype == view.dtype
-        # Entries far below the largest one are differences of nearly equal numbers.
+        # Entries far smaller than the largest one are differences of nearly equal numbers.
         scale = 1 / (STUDENT * len(view)) if saturated else want.abs().max().item()
         torch.testing.assert_close(got.double(), want, rtol=10 * tolerance, atol=tolerance * scale)
 
@@ -93,11 +93,11 @@ def check(
         (2, 1, 3, 5),
         (10, 1, 3, 16),
         (3, 3, 4, 6),
-        (10, 2, 6, 65536),  # two blocks, the last one short
+        (10, 2, 6, 65536),  # two blocks; the last one is short
         (2, 2, 3, 300_001),  # a row longer than a block
     ],
 )
-def test_value_and_gradient_are_those_of_the_double_loop(
+def test_value_and_gradient_equal_the_double_loop(
     loss: Loss, student_views: int, teacher_views: int, rows: int, width: int
 ) -> None:
     student = views(student_views, rows, width, seed=1)
@@ -138,7 +138,7 @@ def test_cross_entropy_of_uniform_distributions_is_the_logarithm_of_the_width() 
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, cosine])
-def test_bfloat16_logits_lose_nothing_but_their_own_rounding(loss: Loss) -> None:
+def test_bfloat16_logits_add_only_their_own_rounding(loss: Loss) -> None:
     student = [view.bfloat16() for view in views(4, 6, 300, seed=1)]
     teacher = [view.bfloat16() for view in views(2, 6, 300, seed=2)]
     centre = centre_of(300)
@@ -147,13 +147,15 @@ def test_bfloat16_logits_lose_nothing_but_their_own_rounding(loss: Loss) -> None
     torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=0)
     for got, want in zip(gradients, expected_gradients, strict=True):
         assert got.dtype == torch.bfloat16
-        # bfloat16 has 8 bits: half a unit in the last place is 2**-9; twice, for the factor 1 / (pairs x rows).
+        # bfloat16 has 8 bits: half a unit in the last place is 2**-9; counted twice, because the factor 1 / (pairs x
+        # rows) is rounded too.
         torch.testing.assert_close(got.double(), want, rtol=2**-8, atol=1e-6 * want.abs().max().item())
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, cosine])
-def test_the_gradient_is_the_slope_of_the_value(loss: Loss) -> None:
-    """Central differences along every single logit; autograd.gradcheck runs backward twice, which is refused."""
+def test_the_gradient_equals_central_differences(loss: Loss) -> None:
+    """Central differences along every single logit. autograd.gradcheck cannot be used, because it runs backward
+    twice."""
     student, teacher, centre = views(3, 3, 6, seed=1), views(2, 3, 6, seed=2), centre_of(6)
     step = 1e-2
 

@@ -35,7 +35,7 @@ def test_pairs_that_cannot_work_are_rejected(baseline: str, equivariance: str) -
 @pytest.mark.parametrize(("baseline", "equivariance"), PAIRS)
 def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourful_store: Store) -> None:
     facts = BASELINES[baseline].options
-    # Without weight decay, what moves has had a gradient.
+    # Without weight decay, only parameters with a gradient change.
     whole = make_recipe(
         augmentation={"local_views": 2 if facts.accepts_local_views else 0},
         optimisation={"weight_decay": 0.0, "final_weight_decay": 0.0, "batch_size": 8},
@@ -73,7 +73,7 @@ def test_a_few_steps(baseline: str, equivariance: str, make_recipe: Any, colourf
 
 
 def recorded_terms(trainer: Trainer) -> dict[str, Term]:
-    """The terms of the last batch, which each batch fills in."""
+    """The terms of the last batch; every batch replaces them."""
     found: dict[str, Term] = {}
     compute = trainer.objective.add_on.terms
 
@@ -88,7 +88,7 @@ def recorded_terms(trainer: Trainer) -> dict[str, Term]:
 
 
 def stop_gradients() -> set[str]:
-    """The baselines that keep a part of their loss from gradients, on purpose; their test files say which part."""
+    """The baselines that deliberately detach a part of their loss; their test files say which part."""
     files = {entry.kind.__module__.rpartition(".")[2] for entry in BASELINES.values()}
     return {name for file in files for name in declared("baselines", file, "STOPS_GRADIENTS") or {}}
 
@@ -101,19 +101,19 @@ WITH_WHOLE_GRADIENTS = [
     )
     if pair in PAIRS and pair[0] not in stop_gradients()
 ]
-"""Every baseline, and every add-on with two baselines. Where a part of the loss is kept from gradients, the gradient is
-not the difference quotient; the baseline's own test derives it."""
+"""Every baseline, and every add-on with two baselines. If a part of the loss is detached, the gradient does not equal
+the difference quotient; the baseline's own test derives it."""
 
 
 @pytest.mark.parametrize(("baseline", "equivariance"), WITH_WHOLE_GRADIENTS)
-def test_a_step_along_the_gradient_lowers_the_loss_as_calculus_says(
+def test_a_small_gradient_step_lowers_the_loss_as_predicted(
     baseline: str, equivariance: str, make_recipe: Any, colourful_store: Store
 ) -> None:
-    """To first order a step of s / |g|^2 along -g lowers the loss by s.
+    """To first order, a step of s / |g|^2 along -g lowers the loss by s.
 
-    This fails if a term with a noticeable part of the gradient is reported but not differentiated, differentiated but
-    not reported, or weighted differently in the two. A term with less than about 3 % of the squared gradient passes
-    unseen; ``test_a_few_steps`` checks that its layers are trained at all.
+    This fails if a term that contributes noticeably to the gradient is reported but not differentiated, differentiated
+    but not reported, or weighted differently in the two. The test cannot detect a term with less than about 3 % of the
+    squared gradient; ``test_a_few_steps`` checks that its layers are trained at all.
     """
     whole = make_recipe(augmentation={"local_views": 0}, optimisation={"batch_size": 8}).model_dump()
     recipe = RunRecipe.model_validate(whole | {"method": tiny_method(baseline, equivariance)})
@@ -127,7 +127,7 @@ def test_a_step_along_the_gradient_lowers_the_loss_as_calculus_says(
     squared = sum(gradient.double().square().sum().item() for _, _, gradient in moved)
 
     def fall(size: float) -> float:
-        """What the loss falls, as a share of what it falls to first order."""
+        """The decrease of the loss, as a share of the first-order prediction."""
         with torch.no_grad():
             for parameter, start, gradient in moved:
                 parameter.copy_(start - size / squared * gradient)
@@ -135,13 +135,13 @@ def test_a_step_along_the_gradient_lowers_the_loss_as_calculus_says(
         trainer.objective.load_state_dict(state)
         return (loss - trainer.compute_gradients(batch, 0)["loss"].item()) / size
 
-    # Small steps drown in rounding, large ones in curvature, each for some methods.
+    # For some methods, rounding dominates small steps; for others, curvature dominates large steps.
     falls = [fall(size) for size in (1e-3, 3e-3, 1e-2)]
     assert min(abs(value - 1) for value in falls) < 0.03, falls
 
 
 class Batch:
-    """Features that need a gradient, and the heads of student and teacher on them."""
+    """Features that require a gradient, and the heads of student and teacher on them."""
 
     def __init__(self, baseline: str, equivariance: str) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -199,7 +199,7 @@ def test_gradients_stay_on_their_side(baseline: str) -> None:
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
-def test_a_step_down_the_orthogonality_makes_the_views_less_alike(baseline: str) -> None:
+def test_a_step_down_the_orthogonality_makes_the_views_less_similar(baseline: str) -> None:
     batch = Batch(baseline, "ddcl")
     value = batch.terms()["orthogonality"]
     gradients = torch.autograd.grad(value, batch.student)
@@ -209,7 +209,7 @@ def test_a_step_down_the_orthogonality_makes_the_views_less_alike(baseline: str)
         for view, gradient in zip(batch.student, gradients, strict=True):
             view -= step * gradient
     fall = (value - batch.terms()["orthogonality"]) / value
-    # To first order 1e-3, but that SimSiam's and SwAV's targets, which have no gradient, move with the views.
+    # To first order 1e-3, except that SimSiam's and SwAV's detached targets move with the views.
     assert 5e-4 < fall.item() < 2e-3
 
 
@@ -225,19 +225,19 @@ def test_name_and_options_belong_together(baseline: str) -> None:
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
-def test_norm_groups_hold_every_parameter_once(baseline: str) -> None:
+def test_norm_groups_contain_every_parameter_once(baseline: str) -> None:
     batch = Batch(baseline, "none")
     head = batch.heads["ALL"]
     groups = head.norm_groups()
     assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in head.parameters())
     assert len(groups) == (2 if isinstance(head, PredictionHead) else 1)
-    # Only a predictor may keep its rate (test_simsiam).
+    # Only a predictor may keep its learning rate (test_simsiam).
     constant = {id(p) for p in batch.objective.baseline("ALL").constant_rate_parameters(head)}
     assert constant in (set(), {id(p) for p in head.prediction_parameters()})
 
 
 def made_head(baseline: str, **changed: int) -> tuple[Head, int]:
-    """A head of the baseline and the width of what its loss compares."""
+    """A head of the baseline, and the width of the outputs that its loss compares."""
     kind, options = BASELINES[baseline].kind, BASELINES[baseline].options
     made = kind(options.model_validate(tiny_method(baseline, "none")["baseline"] | changed))
     made.prepare(ROWS, MAP_WIDTHS)
@@ -247,7 +247,7 @@ def made_head(baseline: str, **changed: int) -> tuple[Head, int]:
 
 
 def width_option(baseline: str) -> str:
-    """The option that sets the width of what the loss compares: the one with which it grows."""
+    """The option that sets the width of the outputs that the loss compares: the option that changes this width."""
     _, width = made_head(baseline)
     chosen = BASELINES[baseline].options.model_validate(tiny_method(baseline, "none")["baseline"])
     for option in ("out_dim", *type(chosen).model_fields):
@@ -257,7 +257,7 @@ def width_option(baseline: str) -> str:
 
 
 OF_A_CHOSEN_WIDTH = [name for name in BASELINES if not declared("baselines", name, "AS_WIDE_AS_ITS_INPUT")]
-"""The others' heads return the representation itself; their own tests say so, and name their last layers."""
+"""The heads of all others return the representation itself; their own tests check this and their last layers."""
 
 
 @pytest.mark.parametrize("baseline", OF_A_CHOSEN_WIDTH)
@@ -273,7 +273,7 @@ def test_the_last_layers_are_the_parameters_with_a_row_for_each_output(baseline:
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
-def test_what_a_loss_compares_is_what_its_head_returns(baseline: str) -> None:
+def test_the_declared_comparison_matches_the_head_s_outputs(baseline: str) -> None:
     compared = BASELINES[baseline].options.compares
     head, _ = made_head(baseline)
     if compared == "projections":
@@ -285,13 +285,13 @@ def test_what_a_loss_compares_is_what_its_head_returns(baseline: str) -> None:
 
 
 @pytest.mark.parametrize("baseline", OF_A_CHOSEN_WIDTH)
-def test_without_the_last_layers_the_head_norm_forgets_the_output_width(baseline: str) -> None:
+def test_without_the_last_layers_the_head_norm_does_not_depend_on_the_output_width(baseline: str) -> None:
     width = width_option(baseline)
     values = {}
     for counted in (True, False):
         options = tiny_method(baseline, "clever")
         options["equivariance"] |= {"head_norm_last_layer": counted, "ef_baseline": {width: 512}}
-        # As wide an IR as EF: the heads differ in their outputs alone.
+        # IR and EF are equally wide, so the heads differ only in their outputs.
         options["equivariance"]["separation_ratio"] = 0.5
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)

@@ -19,7 +19,7 @@ ROWS, WIDTH = 6, 5
 
 
 def sorted_softly(values: Tensor, steepness: float) -> Tensor:
-    """One list; each exchange is a product with a matrix that mixes two rows."""
+    """Sort one list; each exchange is a product with a matrix that mixes two rows."""
     length = len(values)
     total = torch.eye(length, dtype=torch.float64)
     for layer in range(length):

@@ -101,7 +101,7 @@ def test_loss_and_gradient(symmetric: bool, draw: Any, agree: Any) -> None:
     agree(mine, reference, draw(2 if symmetric else 1, ROWS, WIDTH))
 
 
-def test_before_the_first_clusters_it_is_moco(draw: Any) -> None:
+def test_before_the_first_clusters_the_loss_equals_moco(draw: Any) -> None:
     baseline = interclr()
     views = [HeadOutput(tensor.float()) for tensor in draw(2, ROWS, WIDTH)]
     later = baseline.attract_samples(views, views, None, samples([0, 1, 2, 3]))
@@ -113,7 +113,7 @@ def test_before_the_first_clusters_it_is_moco(draw: Any) -> None:
         baseline.attract(views, views)
 
 
-def test_a_query_whose_pool_has_its_label_alone_has_no_loss_between_images(draw: Any) -> None:
+def test_a_query_without_negatives_in_its_pool_has_no_loss_between_images(draw: Any) -> None:
     baseline = interclr(inter_weight=1.0)
     baseline.pseudo_labels.zero_()
     views = [HeadOutput(tensor.float()) for tensor in draw(2, ROWS, WIDTH)]
@@ -135,7 +135,7 @@ def test_keys_replace_the_entries_and_labels_of_their_images(draw: Any) -> None:
     assert torch.equal(baseline.pseudo_labels[others], labels[others])
 
 
-def test_two_photographs_of_an_object_have_an_entry_each(draw: Any) -> None:
+def test_each_of_two_photographs_of_an_object_has_an_entry(draw: Any) -> None:
     baseline, keys = interclr(), draw(2, ROWS, WIDTH)
     rows = torch.tensor([[0, 2, 4, 6], [1, 3, 5, 7]])
     baseline.observe_samples([HeadOutput(key.float()) for key in keys], Samples(rows, rows))
@@ -143,7 +143,7 @@ def test_two_photographs_of_an_object_have_an_entry_each(draw: Any) -> None:
         torch.testing.assert_close(baseline.memory[rows[view]], F.normalize(keys[view].float(), dim=1))
 
 
-def test_clusters_are_mended_once_per_epoch() -> None:
+def test_clusters_are_repaired_once_per_epoch() -> None:
     baseline = interclr()
     assert int(baseline.clustered_in) == 1
     baseline.pseudo_labels.copy_((torch.arange(IMAGES) >= IMAGES - 1).long())  # a cluster of one image
@@ -181,5 +181,5 @@ def test_accumulated_parts_use_their_own_images(make_recipe: Any, colourful_stor
         moved = (trainer.objective.baseline("ALL").memory != start).any(dim=1)
         assert sorted(batch.indices.tolist()) == torch.nonzero(moved).flatten().tolist()
         entries[parts] = trainer.objective.baseline("ALL").memory
-    # The same views of the same images; BatchNorm sees fewer images at a time.
+    # The views and images are the same, but BatchNorm sees fewer images at a time.
     assert F.cosine_similarity(entries[1], entries[2]).min() > 0.5

@@ -47,7 +47,7 @@ def test_loss_and_gradient(count: int, draw: Any, agree: Any) -> None:
     agree(mine, by_frequencies, draw(count, ROWS, WIDTH))
 
 
-def test_with_the_same_directions_it_is_lightlys(draw: Any) -> None:
+def test_with_the_same_directions_the_loss_equals_lightly(draw: Any) -> None:
     views = torch.stack([tensor.float() for tensor in draw(4, ROWS, WIDTH)])
     lightly = LeJEPALoss(lambda_param=0.3, sigreg_num_vectors=DIRECTIONS)
     torch.manual_seed(1)
@@ -55,7 +55,7 @@ def test_with_the_same_directions_it_is_lightlys(draw: Any) -> None:
     torch.testing.assert_close(mine(list(views)), expected)
 
 
-def test_gaussian_values_have_the_least_statistic() -> None:
+def test_gaussian_values_have_the_smallest_statistic() -> None:
     draw = torch.Generator().manual_seed(0)
     gaussian = torch.randn(1, 4000, 1, generator=draw)
     worse = [gaussian * 2, gaussian + 0.5, 3.4 * torch.rand(1, 4000, 1, generator=draw) - 1.7, gaussian * 0]

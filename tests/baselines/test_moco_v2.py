@@ -67,7 +67,7 @@ def test_in_the_papers_form_the_first_view_is_the_query(draw: Any, agree: Any) -
     )
 
 
-def test_with_the_same_queue_the_loss_is_lightlys(draw: Any) -> None:
+def test_with_the_same_queue_the_loss_equals_lightly(draw: Any) -> None:
     tensors = [tensor.float() for tensor in draw(2, ROWS, WIDTH)]
     baseline = moco(symmetric=False)
     lightly = NTXentLoss(temperature=0.2, memory_bank_size=(LENGTH, WIDTH))
@@ -77,7 +77,7 @@ def test_with_the_same_queue_the_loss_is_lightlys(draw: Any) -> None:
     torch.testing.assert_close(mine, lightly(tensors[0].requires_grad_(), tensors[1]))
 
 
-def test_each_view_has_its_queue_of_the_newest_keys(draw: Any) -> None:
+def test_each_view_has_a_queue_of_the_newest_keys(draw: Any) -> None:
     baseline, views = moco(), [tensor.float() for tensor in draw(6, ROWS, WIDTH)]
     for first, second in zip(views[:3], views[3:], strict=True):
         baseline.observe(outputs([first, second]))
@@ -97,7 +97,7 @@ def test_the_momentum_goes_from_start_to_end() -> None:
 
 
 class Normed(Backbone):
-    """A BatchNorm on the mean colour."""
+    """A BatchNorm applied to the mean colour."""
 
     def __init__(self) -> None:
         super().__init__("normed", 3)

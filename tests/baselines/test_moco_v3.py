@@ -22,7 +22,7 @@ def moco(**settings: Any) -> MocoV3:
 
 
 def student(tensors: list[Tensor]) -> list[HeadOutput]:
-    """z1, z2, q1, q2, k1, k2: the first four are the student's."""
+    """z1, z2, q1, q2, k1, k2; the first four belong to the student."""
     return [HeadOutput(tensors[0], tensors[2]), HeadOutput(tensors[1], tensors[3])]
 
 
@@ -43,13 +43,13 @@ def reference(t: list[Tensor], temperature: float) -> Tensor:
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0])
-def test_loss_and_gradient_reach_the_predictions_alone(temperature: float, draw: Any, agree: Any) -> None:
+def test_loss_and_gradient_reach_only_the_predictions(temperature: float, draw: Any, agree: Any) -> None:
     built = moco(temperature=temperature)
     agree(lambda t: built.attract(student(t), teacher(t)), lambda t: reference(t, temperature), draw(6, 5, 10))
 
 
-def test_orthogonal_images_cost_what_the_formula_says() -> None:
-    """Each order: 2 T (log(e^(1/T) + N - 1) - 1/T)."""
+def test_loss_of_orthogonal_images_in_closed_form() -> None:
+    """Each order costs 2 T (log(e^(1/T) + N - 1) - 1/T)."""
     axes = torch.eye(6, 10)
     views = [HeadOutput(axes, axes)] * 2
     expected = 2 * 2 * 0.5 * (math.log(math.exp(2) + 5) - 2)

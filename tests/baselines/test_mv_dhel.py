@@ -41,8 +41,8 @@ def test_loss_and_gradient(views: int, temperature: float, draw: Any, agree: Any
 
 
 @pytest.mark.parametrize("views", [2, 4])
-def test_orthogonal_images_cost_what_the_formula_says(views: int, unit_axes: Any) -> None:
-    """V (V - 1) / 2 positives of cosine 1, and in each of the V views N - 1 negatives of cosine 0."""
+def test_loss_of_orthogonal_images_in_closed_form(views: int, unit_axes: Any) -> None:
+    """There are V (V - 1) / 2 positives with cosine 1, and each of the V views has N - 1 negatives with cosine 0."""
     rows = 6
     expected = views * math.log(rows - 1) - math.log(views * (views - 1) / 2) - 1 / 0.5
     built = MvDhel(MvDhelOptions(temperature=0.5))
@@ -50,7 +50,7 @@ def test_orthogonal_images_cost_what_the_formula_says(views: int, unit_axes: Any
 
 
 def test_ten_views_at_a_low_temperature_stay_finite(draw: Any) -> None:
-    """The product over views of sums of e^(1/T) leaves float32's range; its logarithm does not."""
+    """The product over views of sums of e^(1/T) exceeds float32's range; its logarithm does not."""
     tensors = [view.float().requires_grad_() for view in draw(10, 6, 5)]
     value = loss(tensors, temperature=0.02)
     value.backward()
@@ -59,7 +59,7 @@ def test_ten_views_at_a_low_temperature_stay_finite(draw: Any) -> None:
 
 
 def test_images_of_other_views_do_not_repel() -> None:
-    """Turning one view's images against another image of the other view changes nothing but the positives."""
+    """Replacing one view's images by vectors near other images of the other view changes only the positives."""
     first = torch.eye(4, 8)
     turned = torch.eye(4, 8).roll(4, dims=1)  # orthogonal to all of the first view
     crossed = first[[1, 0, 3, 2]]  # orthogonal to its own image, equal to another

@@ -48,8 +48,8 @@ def test_loss_and_gradient(views: int, denominator: Denominator, draw: Any, agre
 
 @pytest.mark.parametrize("views", [2, 4])
 @pytest.mark.parametrize("denominator", ["everything", "other_views"])
-def test_orthogonal_images_cost_what_the_formula_says(views: int, denominator: Denominator, unit_axes: Any) -> None:
-    """V (V - 1) positives of cosine 1 in the numerator; in addition, the negatives of cosine 0."""
+def test_loss_of_orthogonal_images_in_closed_form(views: int, denominator: Denominator, unit_axes: Any) -> None:
+    """The numerator has V (V - 1) positives with cosine 1; the denominator also has the negatives with cosine 0."""
     rows, positives = 6, views * (views - 1)
     others = positives * (rows - 1) + (views * (rows - 1) if denominator == "everything" else 0)
     expected = math.log((positives * math.exp(2) + others) / (positives * math.exp(2)))

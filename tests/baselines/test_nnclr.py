@@ -39,7 +39,7 @@ def by_loops(tensors: list[Tensor], queue: Tensor, temperature: float) -> Tensor
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_loss_and_gradient_reach_the_predictions_alone(temperature: float, draw: Any, agree: Any) -> None:
+def test_loss_and_gradient_reach_only_the_predictions(temperature: float, draw: Any, agree: Any) -> None:
     baseline = nnclr(temperature)
     agree(
         lambda t: baseline.attract(student(t), student(t)),
@@ -48,8 +48,8 @@ def test_loss_and_gradient_reach_the_predictions_alone(temperature: float, draw:
     )
 
 
-def test_with_the_views_themselves_in_the_queue_the_loss_is_lightly_s_moco(draw: Any) -> None:
-    """Then every projection is its own neighbour, and what is left is one direction of NT-Xent with N - 1 negatives."""
+def test_with_the_views_in_the_queue_the_loss_equals_lightly_s_moco(draw: Any) -> None:
+    """Then every projection is its own neighbour, and the loss is one direction of NT-Xent with N - 1 negatives."""
     t = [tensor.float() for tensor in draw(4, ROWS, WIDTH)]
     baseline = nnclr()
     for view in t[:2]:
@@ -74,7 +74,7 @@ def test_the_queue_keeps_the_newest_first_views(draw: Any) -> None:
     assert "queue" in baseline.state_dict()
 
 
-def test_similarity_is_simsiam_s(draw: Any, agree: Any) -> None:
+def test_similarity_equals_simsiam_s(draw: Any, agree: Any) -> None:
     def by_rows(t: list[Tensor]) -> Tensor:
         cosines = [
             torch.stack([p[i] @ z[i].detach() / (p[i].norm() * z[i].detach().norm()) for i in range(ROWS)]).mean()

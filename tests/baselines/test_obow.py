@@ -23,7 +23,7 @@ AS_WIDE_AS_ITS_INPUT = True
 
 ROWS, WIDTH, WORDS, SHARPNESS, KAPPA = 4, 6, 9, 7.0, 3.0
 WIDTHS = 5, 3
-SIDES = 6, 2  # one map has a border, the other is too small for one
+SIDES = 6, 2  # one map has a border; the other is too small for one
 
 
 def obow(**settings: Any) -> Obow:
@@ -50,7 +50,7 @@ def samples(rows: int = ROWS, seed: int = 0) -> Samples:
 
 
 def inner_cells(grid: Tensor, side: int) -> list[Tensor]:
-    """The cells of one map [C, S, S] that count."""
+    """The cells of one map [C, S, S] that are used."""
     places = range(1, side - 1) if side >= 5 else range(side)
     return [grid[:, row, column].double() for row in places for column in places]
 
@@ -108,7 +108,7 @@ def test_loss_and_gradient(local: int, elements: int, draw: Any, agree: Any, mon
     agree(mine, lambda t: by_loops(baseline, make_head(baseline), t, known), draw(2 + local, ROWS, WIDTH))
 
 
-def test_the_generators_receive_the_gradient_of_the_loops(draw: Any) -> None:
+def test_the_generators_gradient_equals_the_loops(draw: Any) -> None:
     baseline, known, views = obow(), samples(), draw(2, ROWS, WIDTH)
     single, double = make_head(baseline), make_head(baseline)
     outputs = [HeadOutput(view.float()) for view in views]
@@ -143,7 +143,7 @@ def test_the_similarity_is_the_cosine_of_scores(draw: Any) -> None:
     torch.testing.assert_close(found.double(), torch.stack(cosines).mean().abs(), rtol=1e-4, atol=1e-6)
 
 
-def test_the_newest_local_features_are_the_vocabulary() -> None:
+def test_the_vocabulary_holds_the_newest_local_features() -> None:
     baseline, known = obow(), samples()
     assert known.maps is not None
     before = [baseline.words(level).clone() for level in range(2)]
@@ -153,7 +153,7 @@ def test_the_newest_local_features_are_the_vocabulary() -> None:
         words, grid, side = baseline.words(level), known.maps[0][number], SIDES[level]
         assert torch.equal(words[ROWS:], before[level][: WORDS - ROWS])
         for image in range(ROWS):
-            if side >= 5:  # 4 x 4 cells inside the border, 2 x 2 means of 3 x 3 of them
+            if side >= 5:  # 4 x 4 cells inside the border give 2 x 2 means over 3 x 3 cells
                 corners = [(row, column) for row in (1, 2) for column in (1, 2)]
                 possible = [grid[image, :, r : r + 3, c : c + 3].mean((1, 2)) for r, c in corners]
             else:
@@ -216,5 +216,5 @@ def test_only_the_teacher_keeps_maps_and_parts_are_joined(
         assert isinstance(baseline, Obow)
         vocabularies[parts] = baseline.words(1)
         assert len(vocabularies[parts][:8].unique(dim=0)) == 8
-    if not local_views:  # as many random numbers are drawn before
+    if not local_views:  # draw equally many random numbers first
         torch.testing.assert_close(vocabularies[1], vocabularies[2])

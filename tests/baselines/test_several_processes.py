@@ -1,4 +1,4 @@
-"""Two processes over gloo against one: every baseline's loss, similarity and gradients are those of the whole batch.
+"""Two processes over gloo against one: every baseline's loss, similarity and gradients equal those of the whole batch.
 
 The file is also the program that the processes run: ``python -m tests.baselines.test_several_processes RESULT``.
 """
@@ -28,8 +28,8 @@ MAP_WIDTHS = 3, 4
 def evaluate(name: str, quantity: str) -> dict[str, torch.Tensor]:
     """Value and gradients of one quantity with this process's rows, averaged as DistributedDataParallel does."""
     kind, options = BASELINES[name].kind, BASELINES[name].options
-    # What a baseline keeps of earlier outputs (a centre, a queue) is as wide as they are.
-    # JOINED of its own test file: what suits batches of ROWS images, WIDTH wide.
+    # The state that a baseline keeps of earlier outputs (a centre, a queue) is as wide as the outputs. JOINED in a
+    # baseline's test file: options for batches of ROWS images with WIDTH features.
     joined = declared("baselines", name, "JOINED") or {}
     width = {"out_dim": WIDTH} if "out_dim" in options.model_fields else {}
     baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"] | width | joined))
@@ -76,7 +76,7 @@ QUANTITIES = ("attract", "similarity")
 
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
-    """The results of two processes."""
+    """The results from two processes."""
     result = tmp_path_factory.mktemp("processes") / "result.pt"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -104,7 +104,7 @@ def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torc
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("name", BASELINES)
-def test_two_processes_are_one(name: str, quantity: str, of_two: dict[str, dict[str, torch.Tensor]]) -> None:
+def test_two_processes_equal_one(name: str, quantity: str, of_two: dict[str, dict[str, torch.Tensor]]) -> None:
     expected, found = evaluate(name, quantity), of_two[f"{name}.{quantity}"]
     assert any(gradient.any() for field, gradient in expected.items() if field != "value")
     for field, value in expected.items():

@@ -1,4 +1,4 @@
-"""SimCLR: NT-Xent with both conventions of negatives, and what all contrastive methods share."""
+"""SimCLR: NT-Xent with both conventions for negatives, and the parts that all contrastive methods share."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_loss_and_gradient_are_lightly_s(draw: Any, agree: Any) -> None:
 
 
 @pytest.mark.parametrize(("negatives", "count"), [("both_views", 2 * 6 - 2), ("other_view", 6 - 1)])
-def test_orthogonal_images_cost_what_the_formula_says(negatives: Negatives, count: int, unit_axes: Any) -> None:
-    """Positives of cosine 1 and negatives of cosine 0."""
+def test_loss_of_orthogonal_images_in_closed_form(negatives: Negatives, count: int, unit_axes: Any) -> None:
+    """Positives have cosine 1, and negatives have cosine 0."""
     views = unit_axes(2, 6)
     simclr = Simclr(SimclrOptions(temperature=0.5, negatives=negatives))
     assert simclr.attract(views, views).item() == pytest.approx(math.log(math.exp(2) + count) - 2, rel=1e-6)
 
 
-def test_a_constant_output_costs_the_logarithm_of_the_choices() -> None:
+def test_loss_of_a_constant_output_is_the_logarithm_of_the_number_of_candidates() -> None:
     views = [HeadOutput(torch.ones(6, 4))] * 2
     assert Simclr(SimclrOptions()).attract(views, views).item() == pytest.approx(math.log(11), rel=1e-6)
 

@@ -56,7 +56,7 @@ def test_cosines_of_both_signs_cancel_before_the_absolute_value() -> None:
     assert SIMSIAM.similarity(half, half).item() == pytest.approx(0.5)
 
 
-def test_loss_is_lightly_s(draw: Any) -> None:
+def test_loss_equals_lightly(draw: Any) -> None:
     z1, z2, p1, p2 = (tensor.float() for tensor in draw(4, 5, 10))
     lightly = NegativeCosineSimilarity()
     expected = (lightly(p1, z2) + lightly(p2, z1)) / 2
@@ -83,7 +83,7 @@ def test_projector_and_predictor_are_two_norm_groups() -> None:
     assert len(projector) + len(predictor) == len(list(head.parameters()))
 
 
-def test_the_predictor_s_rate_is_constant_unless_told_otherwise() -> None:
+def test_the_predictor_s_learning_rate_is_constant_by_default() -> None:
     head = SIMSIAM.make_head(7)
     assert {id(p) for p in SIMSIAM.constant_rate_parameters(head)} == {id(p) for p in head.predictor.parameters()}
     assert Simsiam(SimsiamOptions(constant_predictor_rate=False)).constant_rate_parameters(head) == []
@@ -96,7 +96,7 @@ def test_three_views_are_refused(draw: Any) -> None:
             getattr(SIMSIAM, name)(views, views[:2])
 
 
-def test_diagnosis_tells_a_collapse(draw: Any) -> None:
+def test_diagnosis_detects_a_collapse(draw: Any) -> None:
     healthy = [view.float() for view in draw(2, 400, 64)]
     values = SIMSIAM.diagnose([HeadOutput(view, view) for view in healthy], [])
     assert values["projection_std"].item() == pytest.approx(1, abs=0.05)

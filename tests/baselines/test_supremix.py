@@ -112,7 +112,7 @@ paper: [figure_loss_terms]
         ("spirograph", "spirograph", "sigma", None),
     ],
 )
-def test_a_target_that_the_views_lack_is_rejected(
+def test_a_target_that_the_data_lack_is_rejected(
     tmp_path: Path, source: str, views: str, target: str, words: str | None
 ) -> None:
     path = tmp_path / "s.yaml"

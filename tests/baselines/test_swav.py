@@ -28,7 +28,7 @@ def swav(**settings: Any) -> Swav:
 
 
 HEAD = swav().make_head(7)
-"""Asked for its prototypes only where there is a queue."""
+"""A head whose prototypes are used only if there is a queue."""
 
 
 def outputs(scores: list[Tensor]) -> list[HeadOutput]:
@@ -41,7 +41,7 @@ def draw_scores(views: int, rows: int, prototypes: int = 5, seed: int = 0) -> li
 
 
 def plain_sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
-    """Exactly as in the paper: exp, then rows and columns alternately."""
+    """Sinkhorn-Knopp exactly as in the paper: exp, then normalise rows and columns alternately."""
     q = [[math.exp(value / epsilon) for value in row] for row in scores.tolist()]
     images, prototypes = range(len(q)), range(len(q[0]))
     for _ in range(iterations):
@@ -57,7 +57,7 @@ def plain_sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -
 
 
 def reference(scores: list[Tensor], measure: Any) -> Tensor:
-    """Mean over assigned views and all other views of ``measure(assignment, softmax)``, a batch mean."""
+    """``measure(assignment, softmax)``, a batch mean, averaged over assigned views and all other views."""
     total = torch.zeros((), dtype=torch.float64)
     for assigned in (0, 1):
         target = plain_sinkhorn(scores[assigned].detach())
@@ -88,7 +88,7 @@ def test_similarity_is_the_cosine_of_assignment_and_distribution(views: int, agr
 
 
 def test_similarity_is_one_on_the_same_prototypes_and_zero_on_others() -> None:
-    """Eight images on four prototypes, two on each, and the same images two prototypes further."""
+    """Eight images on four prototypes, two on each, and the same images shifted by two prototypes."""
     scores = 2 * torch.eye(4).repeat(2, 1) - 1
     built = swav(prototypes=4)
     same, other = outputs([scores, scores]), outputs([scores, scores.roll(2, dims=1)])
@@ -107,14 +107,14 @@ def test_loss_and_gradient_are_lightly_s(views: int, agree: Any) -> None:
 
 @pytest.mark.parametrize("iterations", [1, 3, 10])
 @pytest.mark.parametrize("epsilon", [0.05, 0.5])
-def test_sinkhorn_is_the_plain_algorithm(iterations: int, epsilon: float) -> None:
+def test_sinkhorn_equals_the_plain_algorithm(iterations: int, epsilon: float) -> None:
     (scores,) = draw_scores(1, 7, 4)
     got = sinkhorn(scores, epsilon=epsilon, iterations=iterations)
     torch.testing.assert_close(got.double(), plain_sinkhorn(scores, epsilon, iterations), rtol=1e-4, atol=1e-6)
 
 
 def test_sinkhorn_s_marginals() -> None:
-    """An image's assignment sums to 1 after any round, a prototype's share tends to B / K."""
+    """An image's assignment sums to 1 after any iteration; a prototype's share tends to B / K."""
     (scores,) = draw_scores(1, 12, 4)
     shortfalls = []
     for iterations in (1, 3, 200):
@@ -162,17 +162,17 @@ def test_head_has_the_published_shapes() -> None:
     assert head.prototypes.bias is None
 
 
-def test_normalising_twice_changes_no_bit_and_no_graph() -> None:
+def test_normalising_twice_changes_neither_bits_nor_graph() -> None:
     head = swav().make_head(7)
     before = head.prototypes.weight.detach().clone()
     features = torch.randn(9, 7, generator=torch.Generator().manual_seed(0))
     first, second = head(features).prediction, head(2 * features).prediction
-    (first.sum() + second.square().sum()).backward()  # autograd would refuse a weight that has changed
+    (first.sum() + second.square().sum()).backward()  # autograd would reject a changed weight
     assert torch.equal(head.prototypes.weight, before)
     head.eval()
     nn.init.constant_(head.prototypes.weight, 2.0)
     head(features)
-    assert (head.prototypes.weight == 2.0).all()  # evaluation leaves it alone
+    assert (head.prototypes.weight == 2.0).all()  # evaluation does not change it
 
 
 def test_prototypes_are_frozen_at_the_start() -> None:
@@ -207,7 +207,7 @@ def test_queue_holds_the_newest_embeddings_of_each_view_from_its_epoch_on() -> N
     assert resumed.queue_is_used()
 
 
-def test_the_full_queue_joins_the_assignment_with_today_s_prototypes(agree: Any) -> None:
+def test_a_full_queue_takes_part_in_the_assignment_with_the_current_prototypes(agree: Any) -> None:
     built = swav(queue_length=8, queue_start_epoch=0)
     head = built.make_head(7)
     other = copy.deepcopy(built)
@@ -225,7 +225,7 @@ def test_the_full_queue_joins_the_assignment_with_today_s_prototypes(agree: Any)
     assert not other.queue.any()
 
 
-def test_without_a_queue_nothing_is_kept() -> None:
+def test_without_a_queue_no_embedding_is_kept() -> None:
     built = swav()
     built.start_epoch(20)
     built.observe(filled(4))
@@ -242,7 +242,7 @@ def test_scores_are_not_rounded_under_autocast() -> None:
         assert torch.equal(head(features).prediction, plain)
 
 
-def test_diagnosis_tells_a_collapse() -> None:
+def test_diagnosis_detects_a_collapse() -> None:
     one = torch.full((8, 5), -1.0)
     one[:, 2] = 1.0
     values = swav().diagnose(outputs([one, one]), [])

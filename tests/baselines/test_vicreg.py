@@ -53,7 +53,7 @@ def test_loss_and_gradient_are_lightly_s(shape: tuple[int, int], draw: Any, agre
     agree(lambda t: loss(t), lambda t: VICRegLoss()(*t), [0.6 * view for view in draw(2, *shape)])
 
 
-def test_solo_learn_s_variance_is_twice_the_authors(draw: Any) -> None:
+def test_solo_learn_s_variance_term_is_twice_the_authors(draw: Any) -> None:
     tensors = [0.3 * view.float() for view in draw(2, 6, 5)]
     torch.testing.assert_close(loss(tensors, halve_variance=False), loss(tensors, variance_weight=50.0))
 
@@ -69,7 +69,7 @@ def test_the_identity_covariance_costs_nothing(width: int) -> None:
     assert variance_hinge(embedding).item() == 0
     assert covariance(embedding).item() == pytest.approx(0, abs=1e-9)
     assert loss([embedding, embedding]).item() == pytest.approx(0, abs=1e-6)
-    # Half the deviation: every column is 1/2 short of 1.
+    # With half the standard deviation, every column is 1/2 below 1.
     expected = 1 - (0.25 + 1e-4) ** 0.5
     assert loss([embedding / 2, embedding / 2]).item() == pytest.approx(25 * expected, rel=1e-5)
 
@@ -98,11 +98,11 @@ def test_head_has_the_published_shapes() -> None:
     assert [type(layer).__name__ for layer in head.projector] == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear"]
 
 
-def test_diagnosis_tells_a_collapse(draw: Any) -> None:
+def test_diagnosis_detects_a_collapse(draw: Any) -> None:
     vicreg = Vicreg(VicregOptions())
     healthy = [HeadOutput(view.float()) for view in draw(2, 400, 16)]
     deviation = vicreg.diagnose(healthy, [])["embedding_deviation"].item()
-    assert deviation == pytest.approx(2**0.5, rel=0.05)  # a common part and an own one, each of variance 1
+    assert deviation == pytest.approx(2**0.5, rel=0.05)  # a common and an individual part, each with variance 1
     assert vicreg.diagnose([HeadOutput(torch.ones(6, 4))] * 2, [])["embedding_deviation"].item() == 0
 
 

@@ -54,7 +54,7 @@ def test_loss_and_gradient(count: int, draw: Any, agree: Any) -> None:
     agree(mine, by_columns, draw(count, ROWS, WIDTH))
 
 
-def test_with_the_same_directions_it_is_lightlys(draw: Any) -> None:
+def test_with_the_same_directions_the_loss_equals_lightly(draw: Any) -> None:
     views = torch.stack([tensor.float() for tensor in draw(4, ROWS, WIDTH)])
     weights = {"lambda_scale": 0.5, "lambda_shape": 2.0, "lambda_center": 3.0}
     lightly = VISRegLoss(lambda_param=0.6, num_slices=DIRECTIONS, **weights)

@@ -1,4 +1,4 @@
-"""W-MSE's loss against a float64 form with an explicit inverse, and lightly's."""
+"""W-MSE's loss against a float64 form with an explicit inverse, and against lightly's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def w_mse(**settings: Any) -> WMse:
 
 
 def by_groups(views: list[Tensor], iterations: int, groups: int, shrinkage: float) -> Tensor:
-    """Every partition, group and pair of views in turn, with the factor's inverse written out."""
+    """Loop over every partition, group and pair of views, with the factor's inverse written out."""
     torch.manual_seed(7)
     numbers = torch.rand(iterations, ROWS + WIDTH)
     total, terms = torch.zeros((), dtype=torch.float64), 0
@@ -62,7 +62,7 @@ def test_loss_and_gradient(count: int, iterations: int, groups: int, shrinkage: 
     agree(mine, lambda t: by_groups(t, iterations, groups, shrinkage), draw(count, ROWS, WIDTH))
 
 
-def test_one_group_is_lightlys(draw: Any) -> None:
+def test_one_group_equals_lightly(draw: Any) -> None:
     first, second = (tensor.float() for tensor in draw(2, ROWS, WIDTH))
     lightly = WMSELoss(embedding_dim=WIDTH, w_size=ROWS, num_samples=2)
     mine = whitened_distance(torch.stack([first, second]), ROWS)

@@ -34,7 +34,7 @@ def test_losses() -> None:
     found = values(run("losses", *COMMON, "--images", "8", "--outputs", "4096"))
     assert found["relative difference of the loss"] < 1e-5
     assert found["largest difference of a gradient, of its largest entry"] < 1e-5
-    gradients = 20 * 8 * 4096 * 4 / 2**20  # both contenders make these
+    gradients = 20 * 8 * 4096 * 4 / 2**20  # both candidates make these
     assert found["peak memory of double_loop"] > found["peak memory of one_sweep"] > 0.9 * gradients
 
 

@@ -1,4 +1,5 @@
-"""Studies whose valid keys contradict each other give one line each, from the file alone, before anything runs."""
+"""Each study whose valid keys contradict each other is rejected with one line, from the file alone, before anything
+runs."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ WRONG: list[dict[str, Any]] = TABLE["wrong"]
 
 
 def written(row: dict[str, Any], path: Path) -> Path:
-    """The study of a row, as a file."""
+    """Write the study of a row to a file."""
     if "text" in row:
         old, new = row["text"]
         assert TABLE["right"].count(old) == 1
@@ -33,14 +34,14 @@ def written(row: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def test_the_right_study_is_right_and_the_table_is_long_enough() -> None:
+def test_the_correct_study_is_accepted_and_the_table_is_long_enough() -> None:
     assert parse_study(yaml.safe_load(TABLE["right"]), "study.yaml").study == "trial"
     assert len(WRONG) >= 40
     assert len({row["message"] for row in WRONG}) == len(WRONG)
 
 
 @pytest.mark.parametrize("row", WRONG, ids=[f"{n:02d}-{row['message'].split(':')[0]}" for n, row in enumerate(WRONG)])
-def test_a_study_that_cannot_end_well_is_one_line(
+def test_a_contradictory_study_gives_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], row: dict[str, Any]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -68,7 +68,7 @@ def study(**changes: Any) -> Any:
     return parse_study(content, "study.yaml")
 
 
-def test_a_store_that_fits_says_nothing(tmp_path: Path) -> None:
+def test_a_matching_store_gives_no_message(tmp_path: Path) -> None:
     refuse_for_stores(study(), prepared(tmp_path), "study.yaml")
     refuse_for_stores(study(), tmp_path / "nowhere", "study.yaml")
 
@@ -90,7 +90,7 @@ def test_a_store_of_one_class(tmp_path: Path) -> None:
         refuse_for_stores(study(batch_size=2), results, "study.yaml")
 
 
-def test_a_store_of_other_options_or_a_damaged_one_says_nothing(tmp_path: Path) -> None:
+def test_a_damaged_store_or_one_with_other_options_gives_no_message(tmp_path: Path) -> None:
     results = prepared(tmp_path, classes=("cat",))
     path = results / "trial" / "data" / "photos" / "store.json"
     right = path.read_text()
@@ -103,8 +103,8 @@ def test_a_store_of_other_options_or_a_damaged_one_says_nothing(tmp_path: Path) 
     refuse_for_stores(study(batch_size=2), results, "study.yaml")
 
 
-def test_padding_counts_the_highest_and_the_widest_image() -> None:
-    # One 64 x 8000 and one 8000 x 64 image in a batch of 512: 98 GB a batch.
+def test_padding_is_computed_from_the_highest_and_the_widest_image() -> None:
+    # One 64 x 8000 and one 8000 x 64 image in a batch of 512 make 98 GB per batch.
     assert padding_refusal(512, 8000, 8000, memory=10**12) is None
     reason = padding_refusal(512, 8000, 8000, memory=64 * 10**9)
     assert reason is not None
@@ -114,7 +114,7 @@ def test_padding_counts_the_highest_and_the_widest_image() -> None:
 
 
 @pytest.mark.parametrize("extreme", [False, True])
-def test_extreme_shapes_are_refused_by_the_check_and_where_batches_are_made(
+def test_extreme_shapes_are_rejected_by_the_check_and_when_batches_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extreme: bool
 ) -> None:
     from clever.crosschecks import prepared as checks
@@ -123,7 +123,7 @@ def test_extreme_shapes_are_refused_by_the_check_and_where_batches_are_made(
     for module in (checks, loading_module):
         monkeypatch.setattr(module, "machine_memory", lambda: (10**7, 10**7))
     split = Store.open(results / "trial" / "data" / "photos").split("train")
-    if not extreme:  # and the same batches as ever
+    if not extreme:  # and the batches are unchanged
         refuse_for_stores(study(), results, "study.yaml")
         [batch] = Batches(split, 6, seed=0, device="cpu", shuffle=False).epoch(0)
         assert torch.equal(batch.pixels, split.images(torch.arange(6)).pixels)
@@ -134,7 +134,7 @@ def test_extreme_shapes_are_refused_by_the_check_and_where_batches_are_made(
         Batches(split, 6, seed=0, device="cpu")
 
 
-def test_counts_and_sides_are_those_of_the_sources() -> None:
+def test_counts_and_sides_match_the_sources() -> None:
     spirographs = SOURCES["spirograph"].drawn
     assert spirographs is not None
     assert most_training_images(DataOptions(source="spirograph")) == spirographs[0] == TRAIN_IMAGES

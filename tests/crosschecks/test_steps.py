@@ -1,4 +1,5 @@
-"""Runs too short to show anything are warned of, and batches larger than a folder are rejected, before preparation."""
+"""Before preparation, runs that are too short to show anything give a warning, and batches larger than a folder are
+rejected."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ def study(epochs: int, batch_size: int, root: str = "photos", **data: object) ->
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """40 training images of two classes, counted by their names: nothing opens them."""
+    """40 training images of two classes; they are counted by their names and never opened."""
     monkeypatch.chdir(tmp_path)
     for place in ("train/cat", "train/dog/deeper", "val/cat", "val/dog"):
         folder = tmp_path / "data" / "photos" / place
@@ -93,14 +94,14 @@ def test_too_few_steps_and_an_unmoved_teacher_warn(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("photos")
-def test_what_cannot_be_counted_is_not_guessed() -> None:
+def test_an_unknown_number_of_images_gives_no_message() -> None:
     assert training_images(study(1, 8, root="elsewhere"), "photos", Path("stores")) is None
     assert list(step_warnings(study(1, 8, root="elsewhere"), Path("stores"))) == []
     assert training_images(study(1, 8, root="elsewhere", train_limit=30), "photos", Path("stores")) == 30
 
 
 @pytest.mark.usefixtures("photos")
-def test_a_prepared_store_counts_instead_of_the_folder() -> None:
+def test_a_prepared_store_takes_precedence_over_the_folder() -> None:
     one = study(epochs=39, batch_size=8)
     store = Path("stores/photos/store.json")
     store.parent.mkdir(parents=True)
@@ -126,7 +127,7 @@ def test_a_batch_larger_than_the_folder_is_rejected_before_preparation(capsys: p
 
 
 def test_the_threshold_agrees_with_the_committed_records() -> None:
-    """Mean gain of linear accuracy (ALL, orig) on the untrained network, by method and number of steps."""
+    """The mean gain in linear accuracy (ALL, orig) over the untrained network, by method and number of steps."""
     short: list[float] = []
     long: list[float] = []
     for file in sorted(MEASURED.glob("*/runs.json")):

@@ -1,4 +1,4 @@
-"""Tiny data sets, made on demand."""
+"""Tiny data sets, created on demand."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_folder(tmp_path: Path) -> FolderMaker:
 
 @pytest.fixture
 def make_arrays(tmp_path: Path) -> ArraysMaker:
-    """Folder of the four arrays; keyword arguments replace single ones, None leaves one out."""
+    """A folder with the four arrays; keyword arguments replace single arrays, and None leaves one out."""
 
     def make(name: str = "arrays", train: int = 20, test: int = 7, side: int = 6, **replaced: object) -> Path:
         root = tmp_path / name
@@ -67,7 +67,7 @@ def make_arrays(tmp_path: Path) -> ArraysMaker:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder with real images, where the environment variable CLEVER_REAL_DATA names one."""
+    """The folder with real images that the environment variable CLEVER_REAL_DATA names."""
     folder = os.environ.get("CLEVER_REAL_DATA")
     if not folder or not Path(folder).is_dir():
         pytest.skip("no real images: set CLEVER_REAL_DATA to a folder with cifar10/ and caltech20/")

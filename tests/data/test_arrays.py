@@ -69,7 +69,7 @@ def test_label_beyond_the_named_classes(make_arrays: ArraysMaker) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ant\nant\n"])
-def test_class_names_must_be_there_and_differ(make_arrays: ArraysMaker, text: str) -> None:
+def test_class_names_must_exist_and_differ(make_arrays: ArraysMaker, text: str) -> None:
     root = make_arrays()
     (root / "classes.txt").write_text(text)
     with pytest.raises(UserError, match=r"classes\.txt: must hold one class name per line"):
@@ -89,7 +89,7 @@ def test_missing_folder(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
 
 
-def test_image_size_lifts_the_demand_for_squares(make_arrays: ArraysMaker) -> None:
+def test_with_image_size_images_need_not_be_square(make_arrays: ArraysMaker) -> None:
     root = make_arrays(train_images=IMAGES[:, :4])
     assert read(root, image_size=5).train.images.shape == (20, 4, 6, 3)
 

@@ -33,7 +33,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A tiny archive in CIFAR-10's own layout that torchvision takes for the real one, served on this machine."""
+    """A tiny archive in CIFAR-10's layout, served on this machine, that torchvision accepts as the real one."""
     folder = tmp_path / "made" / CIFAR10.base_folder
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def test_download_unpacks_and_reads_the_archive(archive: Path, tmp_path: Path) -
     first = pickle.loads((archive.parent / CIFAR10.base_folder / "data_batch_1").read_bytes())["data"][3]  # noqa: S301 - written above
     # CIFAR stores 1024 red, then 1024 green, then 1024 blue values, row by row.
     np.testing.assert_array_equal(source.train.images[3, :, :, 1].ravel(), first[1024:2048])
-    # What is there is read without downloading.
+    # Existing files are read without downloading.
     again = read_cifar(options(tmp_path / "root"))
     assert isinstance(again.test, ArraySplit)
     assert again.test.images.shape == (10, 32, 32, 3)
@@ -87,10 +87,10 @@ def test_damaged_download_is_refused(archive: Path, tmp_path: Path) -> None:
         read_cifar(options(tmp_path / "root", download=True))
 
 
-def test_an_archive_that_reaches_outside_is_refused(
+def test_an_archive_with_paths_outside_its_folder_is_rejected(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even one with the checksum of the real one."""
+    """Even an archive with the real one's checksum."""
     with tarfile.open(archive, "w:gz") as tar:
         member = tarfile.TarInfo("../escaped")
         member.size = 4

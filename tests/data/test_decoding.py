@@ -83,7 +83,7 @@ def test_palette_with_transparency_gives_no_warning() -> None:
 def test_exif_orientation_is_ignored_as_torchvision_ignores_it(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    exif[0x0112] = 6  # to be displayed rotated by 90 degrees
     Image.fromarray(noise(7, 10, 20)).save(path, exif=exif)
     found = decode_rgb(path.read_bytes())
     assert found.shape == (10, 20, 3)
@@ -116,7 +116,7 @@ def test_truncated_files_are_unreadable(format: str, cut: float) -> None:
 def test_other_files_are_unreadable_in_plain_words(data: bytes) -> None:
     with pytest.raises(UnreadableError) as caught:
         decode_rgb(data)
-    assert "0x" not in str(caught.value)  # no memory addresses: the same words every time
+    assert "0x" not in str(caught.value)  # no memory addresses, so the message is always the same
     assert "\n" not in str(caught.value)
 
 
@@ -128,11 +128,11 @@ def test_floating_point_tiff_is_unreadable() -> None:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bomb_is_refused_before_it_is_decoded() -> None:
-    # Between once and twice Pillow's limit: Pillow itself would only warn.
+    # Between one and two times Pillow's limit, for which Pillow itself would only warn.
     with pytest.raises(UnreadableError, match=r"decompression bomb.*12000 x 12000"):
         decode_rgb(encode(Image.new("1", (12000, 12000))))
 
 
-def test_a_hair_that_would_resize_into_a_bomb_is_refused() -> None:
+def test_a_thin_image_that_would_resize_into_a_bomb_is_rejected() -> None:
     with pytest.raises(UnreadableError, match="bomb"):
         resize_square(np.zeros((1, 5000, 3), dtype=np.uint8), 256)

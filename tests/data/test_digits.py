@@ -15,11 +15,11 @@ def test_split_is_stratified_and_complete() -> None:
     train, test = np.bincount(source.train.labels), np.bincount(source.test.labels)
     assert (len(source.train.labels), len(source.test.labels)) == (1437, 360)
     np.testing.assert_array_equal(train + test, every)
-    # Rounding may move one image a class.
+    # Rounding may move one image per class.
     assert np.abs(test - every * 360 / 1797).max() < 1
 
 
-def test_images_are_pillows_bicubic_enlargement() -> None:
+def test_images_equal_pillow_s_bicubic_enlargement() -> None:
     source = read_digits(DataOptions(source="digits", image_size=28))
     assert isinstance(source.train, ArraySplit)
     assert isinstance(source.test, ArraySplit)

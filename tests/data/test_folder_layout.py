@@ -43,9 +43,10 @@ def draw(path: Path, seed: int) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """Tiny-ImageNet's own layout: three classes, three training and two validation images each, a test without labels.
+    """Tiny-ImageNet's layout: three classes with three training and two validation images each, and a test split
+    without labels.
 
-    The classes of the validation images take turns, so that no order of the files gives their labels.
+    The classes of the validation images alternate, so that no order of the files reveals their labels.
     """
     root = tmp_path / "tiny-imagenet-200"
     lines = []
@@ -73,7 +74,7 @@ def test_tiny_imagenet_is_read_as_it_is_downloaded(tiny: Path) -> None:
 
 
 def test_it_gives_the_store_of_the_same_images_in_class_folders(tiny: Path, tmp_path: Path) -> None:
-    """The oracle is the plain layout, sorted by hand; only the order of the validation images differs."""
+    """The expected result is the plain layout, sorted by hand; only the order of the validation images differs."""
     sorted_root = tmp_path / "sorted"
     shutil.copytree(tiny / "train", sorted_root / "train")
     for number in range(6):
@@ -97,7 +98,7 @@ def test_chosen_classes_leave_the_others_out(tiny: Path) -> None:
     assert source.test.paths == [f"val/images/val_{number}.JPEG" for number in (0, 2, 3, 5)]
 
 
-def test_what_labels_and_images_do_not_share_is_named(tiny: Path) -> None:
+def test_images_without_labels_and_labels_without_images_are_named(tiny: Path) -> None:
     labels = tiny / "val" / "val_annotations.txt"
     text = labels.read_text()
     (tiny / "val" / "images" / "val_4.JPEG").unlink()
@@ -113,12 +114,12 @@ def test_what_labels_and_images_do_not_share_is_named(tiny: Path) -> None:
 
 
 def test_the_doctor_counts_the_bytes_of_its_store(tiny: Path) -> None:
-    # Pixels, label, and about 40 bytes for the name of a file.
+    # Pixels, label, and about 40 bytes for a file name.
     assert store_bytes(options(tiny)) == (9 + 6) * (8 * 8 * 3 + 8 + 40)
 
 
 def flat(root: Path) -> list[str]:
-    """Take the images of val out of their class folders; returns their names with the class, sorted by name."""
+    """Move the images of val out of their class folders; return their names with the class, sorted by name."""
     lines = []
     for path in sorted((root / "val").glob("*/*")):
         name = f"ILSVRC2012_val_{len(lines):08d}"

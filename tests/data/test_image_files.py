@@ -1,4 +1,4 @@
-"""Which files are read, which are skipped, and under which name."""
+"""The files that are read, and the files that are skipped with a reason."""
 
 from __future__ import annotations
 

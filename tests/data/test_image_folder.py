@@ -112,7 +112,7 @@ def test_linked_folders_are_followed_but_loops_are_named(make_folder: FolderMake
 
 def test_links_that_meet_again_are_entered_once(make_folder: FolderMaker, tmp_path: Path) -> None:
     root = make_folder()
-    depth = 25  # 2**25 ways to the last folder; the kernel resolves 40 links in a path
+    depth = 25  # 2**25 paths lead to the last folder; the kernel resolves 40 links in a path
     folders = [tmp_path / "outside" / f"{level:02d}" for level in range(depth + 1)]
     for folder in folders:
         folder.mkdir(parents=True)

@@ -47,7 +47,8 @@ def with_latents(latents: Any, groups: bool, options: DataOptions) -> Source:
 
 @pytest.fixture
 def make_store(make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A store of 20 and 7 images, each with two latents and one of the groups 0 0 0 1 1 1 ...; all can be replaced."""
+    """A store of 20 and 7 images, each with two latents and a group from 0 0 0 1 1 1 ...; everything can be
+    overridden."""
 
     def make(name: str = "store", latents: Any = None, groups: bool = True, **options: Any) -> Store:
         kind = replace(SOURCES["arrays"], reader=f"{__name__}:with_latents", arguments=(latents, groups))
@@ -60,7 +61,7 @@ def make_store(make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.Mon
     return make
 
 
-def test_a_store_keeps_them_as_files_of_its_own(make_store: Any) -> None:
+def test_a_store_keeps_latents_in_separate_files(make_store: Any) -> None:
     store = make_store()
     np.testing.assert_array_equal(np.load(store.folder / "train_latents.npy"), known(20))
     np.testing.assert_array_equal(np.load(store.folder / "test_groups.npy"), np.arange(7) // 3)
@@ -76,7 +77,7 @@ def test_a_store_keeps_them_as_files_of_its_own(make_store: Any) -> None:
     assert split.images([3, 1]).latents.tolist() == [[3.25, -3.0], [1.25, -1.0]]  # type: ignore[union-attr]
 
 
-def test_checksum_tells_them_apart(make_store: Any) -> None:
+def test_checksum_depends_on_the_latents(make_store: Any) -> None:
     store = make_store()
     assert make_store("same").checksum == store.checksum
     assert make_store("changed", latents=known(20) + 1).checksum != store.checksum
@@ -87,12 +88,12 @@ def test_checksum_tells_them_apart(make_store: Any) -> None:
         Store.open(store.folder).verify()
 
 
-def test_a_store_without_them_is_what_it_always_was(tmp_path: Path) -> None:
+def test_a_store_without_latents_is_unchanged(tmp_path: Path) -> None:
     for name, count in (("train", 6), ("test", 3)):
         np.save(tmp_path / f"{name}_images.npy", (np.arange(count * 48).reshape(count, 4, 4, 3) % 251).astype(np.uint8))
         np.save(tmp_path / f"{name}_labels.npy", np.arange(count) % 3)
     store = prepare(DataOptions(source="arrays", root=str(tmp_path)), tmp_path / "store")
-    # What the program gave before stores could hold latents.
+    # The result of the program before stores could hold latents.
     assert store.checksum == "b05c8fc835c94673c421f013f144561bc7c011e1d2ecf918822d54612191ccb6"
     assert "latent_names" not in store.info
     assert store.latent_names == ()
@@ -120,9 +121,9 @@ def test_descriptions_that_do_not_fit_are_refused(make_store: Any, change: dict[
         Store.open(store.folder)
 
 
-def test_files_of_another_shape_are_refused(make_store: Any) -> None:
+def test_files_of_the_wrong_shape_are_rejected(make_store: Any) -> None:
     store = make_store()
-    # Changed on purpose, with checksums to match.
+    # Changed deliberately, with matching checksums.
     info = {key: value for key, value in store.info.items() if key != "content_sha256"} | {"latent_names": ["angle"]}
     (store.folder / "store.json").write_text(json.dumps(info | {"checksum": content_checksum(info)}))
     with pytest.raises(UserError, match=r"train_latents\.npy: holds float32 \(20, 2\), expected"):
@@ -137,7 +138,7 @@ def test_files_of_another_shape_are_refused(make_store: Any) -> None:
 
 
 @pytest.mark.parametrize("placement", ["device", "host", "stream"])
-def test_batches_bring_each_image_its_own(make_store: Any, placement: Any) -> None:
+def test_batches_hold_the_latents_of_each_image(make_store: Any, placement: Any) -> None:
     split = make_store().split("train")
     for batch in Batches(split, 6, seed=3, device="cpu", placement=placement, drop_last=False, workers=2).epoch(1):
         assert batch.latents is not None
@@ -149,17 +150,17 @@ def test_batches_bring_each_image_its_own(make_store: Any, placement: Any) -> No
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("placement", ["device", "host", "stream"])
-def test_batches_on_the_accelerator_bring_each_image_its_own(make_store: Any, placement: Any) -> None:
+def test_batches_on_the_accelerator_hold_the_latents_of_each_image(make_store: Any, placement: Any) -> None:
     split = make_store().split("train")
     made = Batches(split, 5, seed=3, device="cuda", placement=placement, pairs=False, workers=2)
-    # Kept until the end, so that a buffer that is reused too early shows.
+    # Keep all batches until the end, to detect a buffer that is reused too early.
     for batch in [batch for epoch in range(20) for batch in made.epoch(epoch)]:
         assert batch.latents is not None
         assert batch.latents.device.type == "cuda"
         np.testing.assert_array_equal(batch.latents.cpu(), known(20)[batch.indices.cpu()])
 
 
-def test_unreadable_latents_take_their_image_with_them(make_store: Any) -> None:
+def test_an_image_with_unreadable_latents_is_left_out(make_store: Any) -> None:
     damaged = known(20)
     damaged[4, 1] = np.nan
     with pytest.raises(UserError, match=r"2 unreadable, .*row 4 \(latents \[4\.25, nan\]; they must be 2 finite numb"):
@@ -196,7 +197,7 @@ def test_limits_keep_whole_groups(make_store: Any) -> None:
         assert len(np.unique(split.labels)) == 4
         assert len(split) <= limit
         kept[limit] = set(numbers.tolist())
-    # Six groups of three images and one of two, which is among those that come first.
+    # There are six groups of three images and one of two, which is among the first groups.
     assert [len(kept[limit]) for limit in (11, 12, 14, 16, 17, 20)] == [4, 4, 5, 5, 6, 7]
     assert kept[11] <= kept[14] <= kept[17] <= kept[20]
     with pytest.raises(

@@ -44,7 +44,7 @@ def test_a_linked_store_gives_the_images_of_a_copied_one(photos: Path, linked: S
     assert not list(linked.folder.glob("*.bin"))
 
 
-def test_the_line_of_prepare_says_what_is_copied(
+def test_prepare_says_whether_it_copies_or_links(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     linked = prepare(options(photos, linked=True), tmp_path / "linked")
@@ -60,7 +60,7 @@ def test_the_checksum_does_not_depend_on_the_place(make_folder: FolderMaker, lin
     assert other.checksum == linked.checksum
 
 
-def test_a_source_that_has_moved_is_one_line_and_a_link_in_its_place_mends_it(photos: Path, linked: Store) -> None:
+def test_a_moved_source_gives_one_line_and_a_link_in_its_place_repairs_it(photos: Path, linked: Store) -> None:
     before = linked.split("train").images([0, 5]).pixels
     moved = photos.with_name("moved")
     photos.rename(moved)

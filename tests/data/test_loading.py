@@ -71,17 +71,17 @@ def test_encoded_images_are_streamed(encoded: Split) -> None:
             batches(encoded, placement=placement)
 
 
-def test_an_epoch_visits_every_image_once_in_its_own_order(pixels: Split) -> None:
+def test_each_epoch_visits_every_image_once_in_a_different_order(pixels: Split) -> None:
     made = batches(pixels, drop_last=False)
     first, second = (list(itertools.chain(*rows(made, epoch))) for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(COUNT))
     assert first != second
     assert first != list(range(COUNT))
-    assert rows(made, 1) == rows(batches(pixels, drop_last=False), 1)  # whatever was drawn before
+    assert rows(made, 1) == rows(batches(pixels, drop_last=False), 1)  # regardless of earlier draws
     assert rows(batches(pixels, drop_last=False, seed=1)) != rows(made)
 
 
-def test_global_generator_is_neither_used_nor_moved(pixels: Split) -> None:
+def test_global_generator_is_not_used(pixels: Split) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     first = rows(batches(pixels))
@@ -140,7 +140,7 @@ def test_a_process_without_images_still_takes_the_step(pixels: Split, placement:
     assert sizes == [0, 1, 1, 1]
 
 
-def test_wrong_sizes_are_refused(pixels: Split) -> None:
+def test_wrong_sizes_are_rejected(pixels: Split) -> None:
     with pytest.raises(UserError, match="batch_size 5 must be a positive multiple of the 2 processes"):
         batches(pixels, 5, world_size=2)
     with pytest.raises(UserError, match="batch_size 24 exceeds the 23 images of the train split"):
@@ -201,7 +201,7 @@ def test_batches_on_the_accelerator(pixels: Split, encoded: Split, placement: An
         if split.encoded and placement in ("device", "host"):
             continue
         made = batches(split, device="cuda", placement=placement, workers=2)
-        # Kept until the end, so that a buffer that is reused too early shows.
+        # Keep all batches until the end, to detect a buffer that is reused too early.
         for batch in [batch for epoch in range(20) for batch in made.epoch(epoch)]:
             assert batch.pixels.device.type == "cuda"
             assert batch.pixels.is_contiguous()

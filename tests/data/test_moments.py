@@ -18,7 +18,7 @@ def test_streamed_moments_equal_numpy_over_all_pixels() -> None:
     np.testing.assert_allclose(streamed.std(), scaled.std(axis=(0, 1, 2)), rtol=1e-12)
 
 
-def test_order_and_grouping_change_no_bit() -> None:
+def test_order_and_grouping_do_not_change_the_result() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     backwards = sum((moments(image) for image in pixels[::-1]), Moments())
     assert backwards == moments(pixels)
@@ -36,9 +36,9 @@ def test_constant_pixels_have_no_spread() -> None:
     assert moments(np.full((4, 4, 3), 7, dtype=np.uint8)).std() == (0, 0, 0)
 
 
-def test_a_photograph_takes_no_copy_of_itself_and_the_bits_of_one_sum() -> None:
+def test_a_photograph_is_not_copied_and_gives_exact_sums() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (2 * SLICE + 1001, 3), dtype=np.uint8).reshape(1, -1, 3)
-    values = pixels.reshape(-1, 3).astype(np.int64)  # whole numbers, another way to sum
+    values = pixels.reshape(-1, 3).astype(np.int64)  # integers, summed in another way
     tracemalloc.start()
     found = moments(pixels)
     _, peak = tracemalloc.get_traced_memory()

@@ -22,7 +22,7 @@ def prepared(root: Path, store: Path, **options: Any) -> Store:
 
 
 def said(capsys: pytest.CaptureFixture[str], store: Store) -> list[str]:
-    """The notes that were printed, which must be those of store.json."""
+    """Return the printed notes, after checking that store.json has the same ones."""
     start = f"{store.folder.name}: note: "
     found = [line.removeprefix(start) for line in capsys.readouterr().err.splitlines() if line.startswith(start)]
     assert found == json.loads((store.folder / "store.json").read_text())["notes"]
@@ -106,7 +106,7 @@ def test_labels_that_look_like_numbers_of_objects(
     assert said(capsys, prepared(root, tmp_path / "store", source="arrays", image_size=None)) == []
 
 
-def test_files_that_are_passed_over_and_a_folder_that_is_not_read(
+def test_skipped_files_and_an_unread_folder_are_noted(
     make_folder: FolderMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = make_folder()
@@ -129,7 +129,7 @@ def test_files_that_are_passed_over_and_a_folder_that_is_not_read(
     assert (train["count"], train["passed_over"]) == (6, {".jfif": 2, ".gif": 1, "left by a system or editor": 2})
 
 
-def test_one_class_is_said(make_folder: FolderMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_class_is_noted(make_folder: FolderMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = prepared(make_folder(classes=("cat",)), tmp_path / "store")
     assert said(capsys, store) == ["one class (cat): every accuracy will be 100 %"]
 

@@ -14,11 +14,11 @@ from clever.data import Batches, Split
 from clever.errors import UserError
 
 GROUPS = torch.tensor([5, 2, 2, 7, 5, 2, 9, 5, 7, 5, 11, 11, 11])
-"""Objects 2, 5, 7 and 11 of 3, 4, 2 and 3 images; object 9 has a single one."""
+"""Objects 2, 5, 7 and 11 have 3, 4, 2 and 3 images; object 9 has a single one."""
 
 
 class Photographs:
-    """As much of a split as pairs need: an image is its own row."""
+    """The parts of a split that pairs need; each image is represented by its row number."""
 
     name, folder, encoded, nbytes = "train", "somewhere", False, 13 * 12
     labels = GROUPS % 3
@@ -74,7 +74,7 @@ def test_all_ordered_pairs_of_an_object_are_equally_likely() -> None:
         possible = list(itertools.permutations(objects, 2))
         observed = np.array([counts.pop(pair) for pair in possible])
         expected = 3000 / len(possible)
-        # Six standard deviations of a binomial count.
+        # Allow six standard deviations of a binomial count.
         assert (np.abs(observed - expected) < 6 * np.sqrt(expected)).all()
     assert not counts
 
@@ -83,7 +83,7 @@ def drawn(made: Batches, epoch: int) -> list[list[int]]:
     return [batch.indices.tolist() for batch in made.epoch(epoch)]
 
 
-def test_epoch_and_seed_decide() -> None:
+def test_pairs_depend_on_epoch_and_seed() -> None:
     assert drawn(pairs(), 4) == drawn(pairs(), 4)
     assert drawn(pairs(), 4) != drawn(pairs(), 5)
     assert drawn(pairs(seed=1), 4) != drawn(pairs(), 4)
@@ -108,7 +108,7 @@ def test_processes_share_the_objects_of_a_batch(drop_last: bool) -> None:
         assert torch.cat([first for first, _ in halves] + [second for _, second in halves]).tolist() == whole
 
 
-def test_what_cannot_be_paired_is_refused() -> None:
+def test_data_that_cannot_be_paired_are_rejected() -> None:
     with pytest.raises(UserError, match="does not record which images show the same object"):
         pairs(groups=None)
     with pytest.raises(UserError, match="no object of the train split has two images"):

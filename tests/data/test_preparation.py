@@ -75,7 +75,7 @@ def test_encoded_files_are_kept_and_decoded_on_demand(make_folder: FolderMaker, 
     np.testing.assert_array_equal(batch.pixels[1, :, :12].permute(1, 2, 0).numpy(), pixels[0])
     assert batch.pixels[0, :, :, 17:].eq(0).all()
     assert batch.pixels[1, :, 12:].eq(0).all()
-    # Every pixel counts the same, whatever the size of its image.
+    # Every pixel has the same weight, whatever the size of its image.
     every = np.concatenate([image.reshape(-1, 3) for image in pixels]).astype(np.float64) / 255
     np.testing.assert_allclose(store.mean, every.mean(axis=0), rtol=1e-13)
     assert store.info["splits"]["train"]["largest"] == [14, 20]
@@ -85,12 +85,12 @@ def test_encoded_bound_shrinks_when_decoding(make_folder: FolderMaker, tmp_path:
     root = make_folder(train=1)
     store = prepare(folder_options(root, format="encoded", image_size=6), tmp_path / "store")
     batch = store.split("train").images([0])
-    with Image.open(root / "train" / "cat" / "0.png") as image:  # 20 wide, 12 high
+    with Image.open(root / "train" / "cat" / "0.png") as image:  # 20 px wide, 12 px high
         expected = np.asarray(image.resize((10, 6), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(batch.pixels[0].permute(1, 2, 0).numpy(), expected)
 
 
-def test_same_source_gives_the_same_bytes_wherever_it_lies(make_folder: FolderMaker, tmp_path: Path) -> None:
+def test_the_store_s_bytes_do_not_depend_on_the_source_s_location(make_folder: FolderMaker, tmp_path: Path) -> None:
     first = prepare(folder_options(make_folder("one")), tmp_path / "a")
     second = prepare(folder_options(make_folder("two")), tmp_path / "b")
     assert first.checksum == second.checksum
@@ -101,13 +101,13 @@ def test_same_source_gives_the_same_bytes_wherever_it_lies(make_folder: FolderMa
 @pytest.mark.parametrize(
     "change", [{"image_size": 9}, {"normalisation": "imagenet"}, {"train_limit": 4}, {"classes": ["cat"]}]
 )
-def test_checksum_tells_other_content_apart(make_folder: FolderMaker, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_checksum_depends_on_the_content(make_folder: FolderMaker, tmp_path: Path, change: dict[str, Any]) -> None:
     root = make_folder()
     plain = prepare(folder_options(root), tmp_path / "plain")
     assert prepare(folder_options(root, **change), tmp_path / "changed").checksum != plain.checksum
 
 
-def test_imagenet_normalisation_keeps_the_measured_one_beside_it(make_arrays: ArraysMaker, tmp_path: Path) -> None:
+def test_imagenet_normalisation_also_keeps_the_measured_one(make_arrays: ArraysMaker, tmp_path: Path) -> None:
     root = make_arrays()
     store = prepare(array_options(root, normalisation="imagenet"), tmp_path / "store")
     assert store.mean == (0.485, 0.456, 0.406)
@@ -115,7 +115,7 @@ def test_imagenet_normalisation_keeps_the_measured_one_beside_it(make_arrays: Ar
     assert store.info["measured_mean"] == list(prepare(array_options(root), tmp_path / "own").mean)
 
 
-def test_limits_are_balanced_and_too_small_ones_refused(make_arrays: ArraysMaker, tmp_path: Path) -> None:
+def test_limits_are_balanced_and_too_small_ones_are_rejected(make_arrays: ArraysMaker, tmp_path: Path) -> None:
     root = make_arrays()
     store = prepare(array_options(root, train_limit=9, test_limit=5), tmp_path / "store")
     assert sorted(store.info["splits"]["train"]["per_class"]) == [2, 2, 2, 3]
@@ -134,7 +134,7 @@ def test_constant_channel_cannot_be_normalised(make_arrays: ArraysMaker, tmp_pat
 
 
 def spoil(root: Path) -> dict[str, str]:
-    """Six unreadable training images, with a word of the reason for each."""
+    """Make six training images unreadable; return a word of the expected reason for each."""
     cat = root / "train" / "cat"
     Image.fromarray(noise(1, 64, 64)).save(cat / "cut.jpg")
     data = (cat / "cut.jpg").read_bytes()
@@ -175,7 +175,7 @@ def test_unreadable_images_within_the_limit_are_left_out(make_folder: FolderMake
     recorded = store.info["splits"]["train"]["unreadable"]
     assert {item["name"] for item in recorded} == set(spoilt)
     assert all(spoilt[item["name"]] in item["reason"] for item in recorded)
-    assert store.checksum == clean.checksum  # the images that are left are the same
+    assert store.checksum == clean.checksum  # the remaining images are the same
     store.verify()
 
 
@@ -200,7 +200,7 @@ def test_full_disk_leaves_nothing_behind(
     root = make_arrays(train=4000)
     parent = tmp_path / "stores"
     old = prepare(array_options(root, train_limit=8), parent / "store").checksum
-    # A real failing write: no file of this process may grow beyond 100 kB.
+    # Cause a real write failure: no file of this process may grow beyond 100 kB.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
@@ -268,7 +268,7 @@ def test_leftovers_of_a_killed_process_are_cleared_away(
     killed.wait()
     dead = tmp_path / "stores" / f".store.{machine()}.{killed.pid}.0a1b2c3d.partial"
     living = tmp_path / "stores" / f".store.{machine()}.{os.getppid()}.0a1b2c3d.partial"
-    # The number of a dead process here may be that of a living one in another container.
+    # The number of a dead process here may belong to a living process in another container.
     foreign = tmp_path / "stores" / f".store.0123456789ab.{killed.pid}.0a1b2c3d.partial"
     for folder in (dead, living, foreign):
         folder.mkdir(parents=True)
@@ -279,7 +279,7 @@ def test_leftovers_of_a_killed_process_are_cleared_away(
 
 
 @pytest.mark.parametrize("renames", ["exchange", "two renames"])
-def test_a_preparation_replaces_the_store_that_is_there(
+def test_a_preparation_replaces_an_existing_store(
     make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: str
 ) -> None:
     if renames == "two renames":
@@ -290,7 +290,7 @@ def test_a_preparation_replaces_the_store_that_is_there(
         assert names_in(tmp_path / "stores") == {"store"}
 
 
-def test_at_no_moment_of_a_replacement_is_there_no_store(
+def test_a_store_exists_at_every_moment_of_a_replacement(
     make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store can be opened after each rename of a preparation, so that a kill at any point is safe."""

@@ -24,7 +24,7 @@ def test_repeats_are_counted_and_named() -> None:
     train = known([5, 7, 7, large, 9, 9], [0, 1, 2, 0, 3, 3], "train")
     test = known([large, 1, 5, 5, 9], [0, 0, 0, 1, 3], "val")
     found = find_repeats({"train": train, "test": test})
-    # By hand: rows 0, 2, 3 and 4 of the test split; 5 and 7 under two labels, 9 twice under one.
+    # Counted by hand: rows 0, 2, 3 and 4 of the test split; 5 and 7 have two labels, 9 occurs twice with one label.
     assert found.in_both_splits == 4
     assert found.examples_in_both == [["train/3", "val/0"], ["train/0", "val/2"], ["train/0", "val/3"]]
     assert found.under_two_labels == 2

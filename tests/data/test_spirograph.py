@@ -15,7 +15,7 @@ def prepared(folder: Path, train_limit: int = 40, seed: int = 0) -> Store:
     return prepare(options, folder)
 
 
-def test_stored_images_are_drawn_from_the_latents_beside_them(tmp_path: Path) -> None:
+def test_stored_images_are_drawn_from_the_stored_latents(tmp_path: Path) -> None:
     store = prepared(tmp_path / "store")
     assert store.latent_names == spirograph.NAMES
     assert store.classes == ("spirograph",)
@@ -26,7 +26,7 @@ def test_stored_images_are_drawn_from_the_latents_beside_them(tmp_path: Path) ->
         assert split.latents.dtype == torch.float32
         batch = split.images(range(count))  # type: ignore[arg-type]
         difference = batch.pixels.double() / 255 - render(split.latents.double())
-        assert difference.abs().max() <= 0.5 / 255 + 1e-9  # rounding and nothing else
+        assert difference.abs().max() <= 0.5 / 255 + 1e-9  # only rounding
         assert split.labels.tolist() == [0] * count
 
 
@@ -42,6 +42,6 @@ def test_seed_and_split_choose_the_parameters_and_a_limit_only_their_number(tmp_
     assert not np.isin(latents[0], np.load(store.folder / "test_latents.npy")).any()
 
 
-def test_without_limits_there_are_as_many_as_the_authors_script_says(tmp_path: Path) -> None:
+def test_without_limits_there_are_as_many_images_as_in_the_authors_script(tmp_path: Path) -> None:
     store = prepare(DataOptions(source="spirograph"), tmp_path / "store")
     assert (len(store.split("train")), len(store.split("test"))) == (5000, 1000)

@@ -112,7 +112,7 @@ def test_one_flipped_bit_is_found(store: Store) -> None:
     data = bytearray(path.read_bytes())
     data[1000] ^= 1
     path.write_bytes(data)
-    opened = Store.open(store.folder)  # opening reads no pixels
+    opened = Store.open(store.folder)  # opening a store reads no pixels
     with pytest.raises(UserError, match=r"train_images\.npy: sha256 is"):
         opened.verify()
 

@@ -19,13 +19,13 @@ from clever.errors import UserError
 from clever.threediebench import NAMES, VIEWS
 
 CLASSES = {"02691156": 5, "02808440": 4, "03001627": 1}
-"""Objects of each synset: 1, 1 and 0 of them are a fifth, rounded."""
+"""Number of objects of each synset; a fifth of them, rounded, is 1, 1 and 0."""
 
 Latents = dict[str, NDArray[np.float64]]
 
 
 def photograph(latent: NDArray[np.float64], side: int = 12) -> Image.Image:
-    """A bar in the light's hue, turned about the line of sight, on a floor of its hue."""
+    """A bar in the light's hue, rotated about the line of sight, on a floor in the floor's hue."""
 
     def colour(hue: float, value: float) -> tuple[int, int, int]:
         red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.6, value))
@@ -39,7 +39,7 @@ def photograph(latent: NDArray[np.float64], side: int = 12) -> Image.Image:
 
 
 def photograph_all(root: Path, classes: dict[str, int] = CLASSES) -> Latents:
-    """Objects in 3DIEBench's layout; returns the latents by the path of their image."""
+    """Write objects in 3DIEBench's layout; return the latents by the path of their image."""
     rng = np.random.default_rng(3)
     high = np.array([math.pi / 2] * 3 + [1, math.pi / 4, 2 * math.pi, 1])
     low = np.array([-math.pi / 2] * 3 + [0.0] * 4)
@@ -106,7 +106,7 @@ def test_images_labels_latents_and_objects_belong_together(
                 np.testing.assert_array_equal(found, np.asarray(image))
 
 
-def test_a_fifth_of_the_objects_of_every_class_is_for_the_test(untouched: tuple[Path, Latents]) -> None:
+def test_a_fifth_of_the_objects_of_every_class_is_in_the_test_split(untouched: tuple[Path, Latents]) -> None:
     root, _ = untouched
     source = read(root)
     train, test = objects(source.train.paths), objects(source.test.paths)
@@ -116,7 +116,7 @@ def test_a_fifth_of_the_objects_of_every_class_is_for_the_test(untouched: tuple[
     assert read(root, subset_seed=1).test.paths == source.test.paths
 
 
-def test_the_releases_own_lists_say_what_is_for_the_test(root: Path, tmp_path: Path) -> None:
+def test_the_release_s_lists_define_the_test_split(root: Path, tmp_path: Path) -> None:
     train = ["/02808440/object401", "/02691156/object563", "/02691156/object560"]
     np.save(root / "train_images.npy", np.array(train))
     np.save(root / "val_images.npy", np.array(["/02691156/object561"]))
@@ -141,7 +141,7 @@ def test_the_releases_own_lists_say_what_is_for_the_test(root: Path, tmp_path: P
         ([1.0, 2.0], ["/02691156/object560"], "train_images.npy: must hold one string /SYNSET/OBJ per object"),
     ],
 )
-def test_lists_that_cannot_be_right(tmp_path: Path, train: Any, val: Any, message: str) -> None:
+def test_contradictory_lists_are_rejected(tmp_path: Path, train: Any, val: Any, message: str) -> None:
     for name, entries in (("train", train), ("val", val)):
         if entries is not None:
             np.save(tmp_path / f"{name}_images.npy", np.array(entries))
@@ -150,7 +150,7 @@ def test_lists_that_cannot_be_right(tmp_path: Path, train: Any, val: Any, messag
     assert "\n" not in str(caught.value)
 
 
-def test_pickled_lists_are_not_run(tmp_path: Path) -> None:
+def test_pickled_lists_are_not_executed(tmp_path: Path) -> None:
     for name in ("train", "val"):
         np.save(tmp_path / f"{name}_images.npy", np.array(["/a/b"], dtype=object))
     with pytest.raises(UserError, match=r"train_images\.npy: not a complete \.npy array without pickles"):
@@ -158,7 +158,7 @@ def test_pickled_lists_are_not_run(tmp_path: Path) -> None:
 
 
 def damage(root: Path) -> dict[str, str]:
-    """One fault of every kind, with a word of the reason for each."""
+    """Introduce one fault of every kind; return a word of the expected reason for each."""
     first = root / "02691156"
     (first / "object560" / "image_3.jpg").unlink()
     (first / "object560" / "latent_4.npy").unlink()
@@ -208,7 +208,7 @@ def test_faults_are_each_named_and_within_the_limit_left_out(tmp_path: Path, for
         np.testing.assert_array_equal(split.latents, np.stack([latents[path] for path in paths]).astype(np.float32))
 
 
-def test_latents_that_are_no_plain_small_file_are_not_read(root: Path) -> None:
+def test_latents_that_are_not_a_small_regular_file_are_not_read(root: Path) -> None:
     source = read(root)
     folder = root / source.train.paths[0].rpartition("/")[0]
     (folder / "latent_0.npy").unlink()

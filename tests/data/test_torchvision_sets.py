@@ -1,4 +1,4 @@
-"""Data sets that torchvision reads, and CUB-200: miniature copies of their official layouts, of drawn pictures."""
+"""Data sets that torchvision reads, and CUB-200: miniature copies of their official layouts, with drawn pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAMPLES = [folder / "shared" / "data" / "unpack.py" for folder in Path(__file__)
 
 
 def draw(path: Path, colour: tuple[int, int, int]) -> None:
-    """A picture of one colour, wider than high."""
+    """Write a picture of one colour, wider than high."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (24, 18), colour).save(path, quality=95)
 
@@ -141,17 +141,18 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], tuple[str, str], tuple[int, int
     "sun397": (sun397, ("ash", "beech"), (100, 100)),
     "cub200": (cub200, ("001.ash", "002.beech"), (4, 2)),
 }
-"""By source: how to draw it, its classes in label order (red ones, green ones), its training and test images."""
+"""For each source: the function that draws it, its classes in label order (red, green), and its training and test
+images."""
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """A folder with the miniature of the source that the test is parametrised with."""
+    """A folder with the miniature of the source given by the test's parameter."""
     folder = tmp_path / "data"
     folder.mkdir()
     source = request.node.callspec.params["source"]
     LAYOUTS[source][0](folder)
-    if source == "flowers102":  # torchvision compares the lists with the official ones
+    if source == "flowers102":  # torchvision compares the lists' checksums with the official ones
         digests = {
             key: (name, hashlib.md5((folder / "flowers-102" / name).read_bytes(), usedforsecurity=False).hexdigest())
             for key, name in (("label", "imagelabels.mat"), ("setid", "setid.mat"))
@@ -207,7 +208,7 @@ def test_a_mislaid_folder_gives_one_line(source: str, root: Path, tmp_path: Path
         prepared(source, tmp_path / "nowhere", tmp_path / "store")
     assert lacking(source, root) is None
     assert not (tmp_path / "store").exists()
-    assert list(empty.iterdir()) == []  # torchvision's Caltech101 would make its folder
+    assert list(empty.iterdir()) == []  # torchvision's Caltech101 would create its folder
 
 
 def test_every_source_of_image_files_by_name_is_drawn_here() -> None:

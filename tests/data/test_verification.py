@@ -1,4 +1,4 @@
-"""Content against checksums: what is read, what is cached, and when the cache is discarded."""
+"""Checksums of contents: which files are read, what is cached, and when the cache is discarded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(path: Path, content: bytes, age: int = 3600) -> str:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files count as settled at once: nothing can set the time of an inode's last change back."""
+    """Treat files as settled at once, because the time of an inode's last change cannot be set back."""
     monkeypatch.setattr(verification, "_SETTLED_NANOSECONDS", -(10**12))
 
 
@@ -69,7 +69,7 @@ def test_a_large_file_is_read_once_until_it_is_touched(
 
 @pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("how", ["in place", "with its old dates", "replaced", "another checksum"])
-def test_a_change_is_found_although_the_file_was_remembered(reads: list[Path], tmp_path: Path, how: str) -> None:
+def test_a_change_of_a_cached_file_is_found(reads: list[Path], tmp_path: Path, how: str) -> None:
     path = tmp_path / "images.npy"
     digest = write(path, b"a" * SIZE)
     verify_file(path, digest, remember=True)
@@ -98,7 +98,7 @@ def test_small_files_are_read_by_every_job(reads: list[Path], tmp_path: Path) ->
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_file_that_has_just_been_written_is_not_remembered(reads: list[Path], tmp_path: Path) -> None:
+def test_a_file_that_has_just_been_written_is_not_cached(reads: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "images.npy"
     digest = write(path, b"a" * SIZE, age=0)
     for _ in range(2):
@@ -108,7 +108,7 @@ def test_a_file_that_has_just_been_written_is_not_remembered(reads: list[Path], 
 
 @pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("damage", [b"", b"[]", b'{"inode": 1}'])
-def test_a_damaged_memory_counts_as_none(reads: list[Path], tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_cache_is_ignored(reads: list[Path], tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "images.npy"
     digest = write(path, b"a" * SIZE)
     verify_file(path, digest, remember=True)
@@ -119,7 +119,7 @@ def test_a_damaged_memory_counts_as_none(reads: list[Path], tmp_path: Path, dama
 
 
 @pytest.mark.usefixtures("settled")
-def test_without_a_place_to_remember_every_job_reads(reads: list[Path], tmp_path: Path) -> None:
+def test_without_a_cache_every_job_reads(reads: list[Path], tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
     path = tmp_path / "images.npy"
     digest = write(path, b"a" * SIZE)
@@ -128,6 +128,6 @@ def test_without_a_place_to_remember_every_job_reads(reads: list[Path], tmp_path
     assert len(reads) == 2
 
 
-def test_a_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_gives_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.npy: cannot be read \(No such file"):
         verify_file(tmp_path / "gone.npy", "0" * 64, remember=True)

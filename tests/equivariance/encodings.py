@@ -12,7 +12,7 @@ from clever.equivariance import Batch, Encoded, Objective, Term
 
 
 def batch_of(objective: Objective, encoded: Encoded, views: Sequence[View] = ()) -> Batch:
-    """A batch without a momentum teacher: the student is its own target."""
+    """A batch without a momentum teacher: the student's own outputs are the targets."""
     return objective.batch(encoded, encoded, dict(zip((FIRST, SECOND), views, strict=False)))
 
 

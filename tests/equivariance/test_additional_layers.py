@@ -41,11 +41,11 @@ VIT = {"name": "test_vit", "image_size": 16, "patch_size": 8}
 
 @pytest.fixture
 def trainer_for(make_recipe: Any, digits_store: Store) -> Any:
-    """``trainer_for(equivariance, baseline, **settings)``, settings as of ``make_recipe``."""
+    """``trainer_for(equivariance, baseline, **settings)``, with the settings of ``make_recipe``."""
 
     def make(equivariance: dict[str, Any], baseline: str = "simclr", **settings: Any) -> Trainer:
         views = {"local_views": 2 if baseline == "dino" else 0} | settings.pop("augmentation", {})
-        # Without weight decay, what moves has had a gradient.
+        # Without weight decay, only parameters with a gradient change.
         steps = {"weight_decay": 0.0, "final_weight_decay": 0.0} | settings.pop("optimisation", {})
         whole = make_recipe(augmentation=views, optimisation=steps, **settings).model_dump()
         method = {"baseline": BASELINES[baseline], "equivariance": equivariance}
@@ -61,7 +61,7 @@ def data(digits_store: Store) -> list[ImageBatch]:
 
 
 @pytest.mark.parametrize("add_on", ADD_ONS)
-def test_a_few_steps_beside_a_teacher_and_local_views(add_on: str, trainer_for: Any, data: list[ImageBatch]) -> None:
+def test_a_few_steps_with_a_teacher_and_local_views(add_on: str, trainer_for: Any, data: list[ImageBatch]) -> None:
     trainer = trainer_for(ADD_ONS[add_on], "dino")
     name = ADD_ONS[add_on]["name"]
     before = {key: p.detach().clone() for key, p in trainer.student.named_parameters()}
@@ -82,7 +82,7 @@ def test_a_few_steps_beside_a_teacher_and_local_views(add_on: str, trainer_for: 
 
 @pytest.mark.parametrize("local_views", [0, 2])
 @pytest.mark.parametrize("add_on", ADD_ONS)
-def test_the_recipe_s_views_are_those_of_the_baseline_alone(
+def test_an_add_on_does_not_change_the_recipe_s_views(
     add_on: str, local_views: int, trainer_for: Any, data: list[ImageBatch]
 ) -> None:
     alone, more = (
@@ -100,7 +100,7 @@ def test_the_recipe_s_views_are_those_of_the_baseline_alone(
 def test_an_accumulated_batch_gives_the_gradients_of_the_whole(
     add_on: str, trainer_for: Any, data: list[ImageBatch]
 ) -> None:
-    """Without BatchNorm or negatives, which see one part at a time; EquiMod, which has both, has a separate test."""
+    """Uses no BatchNorm and no negatives, which see one part at a time; EquiMod has both, and a separate test."""
     parts, whole = (
         trainer_for(ADD_ONS[add_on], "dino", backbone=VIT, optimisation={"accumulate": count}) for count in (2, 1)
     )
@@ -115,7 +115,7 @@ def test_an_accumulated_batch_gives_the_gradients_of_the_whole(
 
 
 @pytest.mark.parametrize("add_on", ADD_ONS)
-def test_a_run_taken_up_again_has_the_same_bits_whether_or_not_it_was_looked_at(
+def test_a_resumed_run_has_the_same_bits_with_and_without_diagnosis(
     add_on: str, trainer_for: Any, data: list[ImageBatch]
 ) -> None:
     first, second = (trainer_for(ADD_ONS[add_on], optimisation={"accumulate": 2}) for _ in range(2))
@@ -140,5 +140,5 @@ def test_losses_are_float32_under_bf16(add_on: str, trainer_for: Any, data: list
         assert values[precision].dtype == torch.float32
         assert all(p.dtype == torch.float32 for p in trainer.student.parameters())
         assert all(torch.tensor(value).isfinite() for value in trainer.diagnose().values())
-    # Eight bits of mantissa through some twenty layers.
+    # An eight-bit mantissa through some twenty layers.
     torch.testing.assert_close(values["bf16"], values["fp32"], rtol=0.03, atol=0.03)

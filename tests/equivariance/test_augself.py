@@ -26,7 +26,7 @@ WIDTH, ROWS = 6, 5
 
 
 class Positions(ParameterSpace):
-    """Three numbers a view; what leads from one view to the other is not their difference."""
+    """Three numbers per view; the relative transformation is not their difference."""
 
     names = ("x", "y", "z")
     relative_names = ("ratio", "product")
@@ -131,7 +131,7 @@ def test_the_share_of_variance_that_is_predicted() -> None:
     assert not found["augself_r2"].requires_grad
 
 
-def test_a_perfect_prediction_and_that_of_the_mean() -> None:
+def test_a_perfect_prediction_and_a_prediction_of_the_mean() -> None:
     built = objective()
     batch = Batch(built)
     drawn = views()
@@ -152,11 +152,11 @@ def test_on_a_recipe_it_predicts_the_difference_of_the_parameters() -> None:
     method = {"baseline": {"name": "simclr"}, "equivariance": {"name": "augself"}}
     built = build_objective(MethodOptions.model_validate(method), WIDTH, space)
     shapes = [tuple(p.shape) for p in built.add_on.make_layers().parameters() if p.ndim == 2]
-    # SIE's comparison: two hidden layers as wide as the two representations together.
+    # As in SIE's comparison: two hidden layers, each as wide as the two representations together.
     assert shapes == [(2 * WIDTH, 2 * WIDTH), (2 * WIDTH, 2 * WIDTH), (len(space.names), 2 * WIDTH)]
 
 
-def test_views_of_which_nothing_is_drawn_are_refused() -> None:
+def test_views_without_random_parameters_are_rejected() -> None:
     still = AugmentationOptions.model_validate(
         {
             "name": "baug",

@@ -1,4 +1,4 @@
-"""CARE: its loss and gradient against plain float64 loops, and that rotations of the embeddings cost nothing."""
+"""CARE: its loss and gradient against plain float64 loops; rotations of the embeddings have zero loss."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_value_gradient_and_weight() -> None:
         torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-6)
 
 
-def test_only_orthogonal_maps_of_a_chunk_cost_nothing() -> None:
+def test_only_orthogonal_maps_of_a_chunk_have_zero_loss() -> None:
     draw = torch.Generator().manual_seed(0)
     first = torch.randn(ROWS, WIDTH, generator=draw)
     turns = [torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=draw)).Q for _ in range(2)]

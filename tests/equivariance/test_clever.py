@@ -1,4 +1,4 @@
-"""CLeVER on DINO against a float64 re-derivation from the networks' bare parameters, and its wiring."""
+"""CLeVER on DINO against a float64 re-derivation from the networks' parameters, and its wiring."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def objective(name: str = "clever", feature_dim: int = WIDTH, **settings: Any) -
 
 
 def heads_of(built: Objective, seed: int) -> Heads:
-    """Heads whose parameters are all far from their start, so that every term has a gradient of some size."""
+    """Heads whose parameters are all far from their initial values, so that no term's gradient is negligible."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         heads = built.make_heads()
@@ -97,7 +97,7 @@ def doubles(module: nn.Module) -> dict[str, Tensor]:
 
 
 def reference(batch: Batch, ir: int, centres: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The authors' three terms, and the leaves to differentiate them by."""
+    """The authors' three terms, and the leaves with respect to which they are differentiated."""
     student, teacher = doubles(batch.heads), doubles(batch.teacher_heads)
     features = [view.detach().double().requires_grad_() for view in batch.student]
     globals_ = [view.detach().double() for view in batch.teacher]
@@ -131,7 +131,7 @@ def reference(batch: Batch, ir: int, centres: dict[str, Tensor]) -> tuple[dict[s
 def test_every_term_and_the_gradient_of_their_sum(ratio: float) -> None:
     built = objective(separation_ratio=ratio, orthogonality_weight=0.7, head_norm_weight=0.01)
     batch = batch_for(built)
-    # One step before, so that neither centre is zero, and the two differ.
+    # Take one step first, so that both centres are nonzero and different.
     built.observe([encode(built, [2 * view for view in batch.teacher], batch.teacher_heads)])
     centres = {part: built.baseline(part).get_buffer("centre") for part in ("IR", "EF")}
     terms, total = run(built, batch)
@@ -154,7 +154,7 @@ def test_every_term_and_the_gradient_of_their_sum(ratio: float) -> None:
 
 
 def reached(built: Objective, batch: Batch, term: str) -> set[str]:
-    """Which inputs of the batch a term's gradient reaches: columns of the features by part, heads by part."""
+    """The inputs of the batch that a term's gradient reaches: columns of the features by part, and heads by part."""
     terms, _ = run(built, batch)
     terms[term].backward()
     found = set()
@@ -180,7 +180,7 @@ def reached(built: Objective, batch: Batch, term: str) -> set[str]:
         ("head_norm", {"IR head", "EF head"}),
     ],
 )
-def test_each_term_reaches_its_own_part_and_never_the_teacher(term: str, expected: set[str]) -> None:
+def test_each_term_reaches_its_part_and_never_the_teacher(term: str, expected: set[str]) -> None:
     built = objective()
     assert reached(built, batch_for(built), term) == expected
 
@@ -200,7 +200,7 @@ def test_each_term_reaches_its_own_part_and_never_the_teacher(term: str, expecte
     ],
 )
 @pytest.mark.parametrize("name", ["clever", "ddcl"])
-def test_parts_are_the_authors(name: str, feature_dim: int, ratio: float, ir: int, ef: int) -> None:
+def test_parts_match_the_authors(name: str, feature_dim: int, ratio: float, ir: int, ef: int) -> None:
     built = objective(name, feature_dim, separation_ratio=ratio)
     assert built.parts == {"IR": slice(0, ir), "EF": slice(ir, feature_dim)}
     assert built.split is not None
@@ -214,7 +214,7 @@ def test_a_ratio_that_leaves_a_part_empty_is_refused() -> None:
         objective(separation_ratio=0.05)
 
 
-def test_the_two_heads_have_centres_of_their_own() -> None:
+def test_the_two_heads_have_separate_centres() -> None:
     built = objective()
     batch = batch_for(built)
     teacher = encode(built, batch.teacher, batch.teacher_heads)
@@ -246,7 +246,7 @@ def test_both_last_layers_are_frozen_in_the_first_epoch() -> None:
     assert built.frozen_parameters(heads, 1) == []
 
 
-def test_head_norm_s_gradient_is_twice_the_parameters_of_either_sign() -> None:
+def test_head_norm_s_gradient_is_plus_or_minus_twice_the_parameters() -> None:
     built = objective()
     heads = heads_of(built, 1)
     with torch.no_grad():
@@ -276,7 +276,7 @@ def squared_norms(heads: Heads, part: str, *, last_layer: bool) -> float:
 
 @pytest.mark.parametrize("last_layer", [True, False])
 def test_heads_of_different_output_width(last_layer: bool) -> None:
-    """The authors' DVR_out_dim: their code crashes on it, for both centres have one size."""
+    """The authors' option DVR_out_dim; their code crashes on it, because both centres have the same size."""
     built = objective(ef_baseline={"out_dim": 400}, head_norm_last_layer=last_layer)
     batch = batch_for(built)
     assert built.baseline("IR").get_buffer("centre").shape == (1, 16)
@@ -287,7 +287,7 @@ def test_heads_of_different_output_width(last_layer: bool) -> None:
         batch.heads, "EF", last_layer=last_layer
     )
     assert terms["head_norm"].item() == pytest.approx(abs(difference), rel=1e-5)
-    # The frozen row norms alone, 400 against 16 ones, are most of it; the hidden layers hardly differ.
+    # The frozen row norms, 400 against 16 ones, make up most of the difference; the hidden layers hardly differ.
     assert (terms["head_norm"].item() > 384) is last_layer
 
 
@@ -317,8 +317,9 @@ def test_ddcl_is_clever_without_the_regulariser() -> None:
     torch.testing.assert_close(without[1], expected)
 
 
-def test_the_baseline_alone_is_clever_with_the_factor_switched_off() -> None:
-    """``none`` on a representation as wide as CLeVER's IR: same value, same gradient, nothing on the factor."""
+def test_the_baseline_alone_equals_clever_without_the_ef() -> None:
+    """``none`` on a representation as wide as CLeVER's IR has the same value and gradient, and no gradient on the
+    EF."""
     clever = objective(separation_ratio=0.8, orthogonality_weight=0.0, head_norm_weight=0.0)
     batch = batch_for(clever)
     _, total = run(clever, batch)
@@ -355,7 +356,7 @@ def test_the_baseline_alone_is_its_own_loss_on_the_whole_representation() -> Non
 
 
 def test_the_head_norm_of_wide_heads_is_exact() -> None:
-    """The difference of two sums over 16.8 million squares, in which a float32 sum is wrong by more than it."""
+    """The difference of two sums over 16.8 million squares; the error of a float32 sum exceeds this difference."""
     draw = torch.Generator().manual_seed(0)
     ir = [torch.randn(65536, 256, generator=draw) / 16, torch.randn(65536, generator=draw)]
     ef = [tensor.flip(0) for tensor in ir]

@@ -38,7 +38,7 @@ SOURCES: list[dict[str, Any]] = [
 
 
 class Positions(ParameterSpace):
-    """Three numbers a view; what leads from one view to the other are two others."""
+    """Three numbers per view; the relative transformation consists of two other numbers."""
 
     names = ("x", "y", "z")
     relative_names = ("difference", "product")
@@ -67,7 +67,7 @@ def objective(**settings: Any) -> Objective:
 
 
 class Batch:
-    """Random features of the un-augmented images and two views, and layers far from their start."""
+    """Random features of the un-augmented images and two views, and layers far from their initial values."""
 
     def __init__(self, built: Objective) -> None:
         generator = make_generator(1, "features")
@@ -102,7 +102,7 @@ def project(layers: dict[str, Tensor], rows: list[Tensor]) -> list[Tensor]:
 def embed(
     layers: dict[str, Tensor], features: list[Tensor], source: str = "unaugmented", both_directions: bool = False
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """What is predicted from, the views, and their predictions: embeddings [K] of one view after the other."""
+    """Embeddings [K] of the sources, the views, and their predictions, one view after the other."""
     first, second = positions().double()
     if source == "unaugmented":
         y = project(layers, [row for view in features for row in view])
@@ -122,7 +122,7 @@ def embed(
 
 
 def contrast(target: list[Tensor], predicted: list[Tensor]) -> Tensor:
-    """NT-Xent: all 2 M vectors, each with its own partner as positive and all others as negatives."""
+    """NT-Xent over all 2 M vectors, each with its partner as the positive and all others as negatives."""
     vectors = [row / row.norm() for row in [*target, *predicted]]
     total = torch.zeros((), dtype=torch.float64)
     for i, anchor in enumerate(vectors):
@@ -152,7 +152,7 @@ def test_loss_and_gradient(source: dict[str, Any]) -> None:
     got = torch.autograd.grad(terms["equimod"].value, list(inputs.values()))
     want = torch.autograd.grad(value, list(leaves.values()))
     for name, mine, theirs in zip(inputs, got, want, strict=True):
-        if name == "transformation.1.bias":  # the predictor's BatchNorm takes a common shift away again
+        if name == "transformation.1.bias":  # the predictor's BatchNorm removes a common shift
             assert theirs.abs().max() < 1e-12
             assert mine.abs().max() < 1e-5
             continue
@@ -178,12 +178,13 @@ def test_gain_and_ratio(source: dict[str, Any]) -> None:
         ratios.append(((1 - stay) / (1 - move)).item())
     assert found["equimod_gain"].item() == pytest.approx(math.fsum(gains) / len(gains), abs=1e-5)
     assert found["equimod_ratio"].item() == pytest.approx(math.fsum(ratios) / len(ratios), rel=1e-4)
-    # Looking leaves no trace, not even in BatchNorm's running statistics.
+    # Diagnosing changes nothing, not even BatchNorm's running statistics.
     assert all(torch.equal(value, before[name]) for name, value in batch.layers.state_dict().items())
 
 
-def test_a_prediction_that_stays_gains_nothing() -> None:
-    """Views that are the images themselves and are predicted perfectly: no gain, and a ratio that is still a number."""
+def test_a_prediction_of_no_change_has_no_gain() -> None:
+    """If the views are the images themselves and are predicted perfectly, the gain is 0 and the ratio is still
+    finite."""
     built = objective()
     batch = Batch(built)
     still = {"unaugmented": batch.features[0]}
@@ -196,7 +197,7 @@ def test_a_prediction_that_stays_gains_nothing() -> None:
 
 
 def test_equal_predictions_of_equal_views_cost_the_logarithm_of_all_others() -> None:
-    """If all embeddings are equal, the positive is one of 4 N - 1."""
+    """If all embeddings are equal, the positive is one of 4 N - 1 candidates."""
     built = objective()
     batch = Batch(built)
     ones = torch.ones(ROWS, WIDTH)
@@ -219,7 +220,7 @@ class _Constant(nn.Module):
         return torch.ones(len(rows), self.width)
 
 
-def test_the_layers_are_the_paper_s() -> None:
+def test_the_layers_follow_the_paper() -> None:
     method = {"baseline": {"name": "simclr"}, "equivariance": {"name": "equimod"}}
     built = build_objective(MethodOptions.model_validate(method), 512, Positions())
     with torch.device("meta"):
@@ -248,7 +249,7 @@ def test_the_layers_are_the_paper_s() -> None:
     assert EquimodOptions(source="other_view").extra_views() == ()
 
 
-def test_parts_of_a_batch_are_contrasted_on_their_own(make_recipe: Any, digits_store: Store) -> None:
+def test_parts_of_a_batch_are_contrasted_separately(make_recipe: Any, digits_store: Store) -> None:
     """The loss of an accumulated batch is the mean of the losses of its parts."""
     whole = make_recipe(optimisation={"accumulate": 2}, augmentation={"local_views": 0}).model_dump()
     method = {"baseline": {"name": "simclr", "hidden_dim": 12, "out_dim": 8}, "equivariance": TINY}
@@ -271,7 +272,7 @@ def test_parts_of_a_batch_are_contrasted_on_their_own(make_recipe: Any, digits_s
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-5, atol=1e-8)
 
 
-def test_views_without_an_image_before_them_need_the_other_view() -> None:
+def test_views_without_an_unaugmented_image_need_the_other_view() -> None:
     study: dict[str, Any] = {
         "study": "drawn",
         "data": {"drawn": {"source": "spirograph"}},

@@ -71,7 +71,7 @@ def test_the_members_of_each_group(group: GroupName) -> None:
     assert len(members) == CLASSES[group]
     for row, image in enumerate(images):
         for member, mine in zip(expected(group, image), members, strict=True):
-            # The same pixels, but where colours were computed.
+            # The same pixels, except for computed colours.
             atol = 2e-6 if group in ("grayscale", "colour_inversion") else 0
             torch.testing.assert_close(mine[row], normalised(member), rtol=0, atol=atol)
     assert all(not torch.equal(members[0], other) for other in members[1:])
@@ -88,7 +88,7 @@ def crop(images: Tensor) -> View:
 
 
 class Batch:
-    """Random features, and layers whose parameters are all far from their start."""
+    """Random features, and layers whose parameters are all far from their initial values."""
 
     def __init__(self, built: Objective, classes: int) -> None:
         generator = make_generator(1, "features")
@@ -104,7 +104,7 @@ class Batch:
 
 
 def reference(layers: dict[str, Tensor], features: Tensor, classes: int, relu_before_output: bool) -> Tensor:
-    """The mean over all transformed crops of -log p(transformation), one crop after the other."""
+    """-log p(transformation), averaged over all transformed crops, one crop after the other."""
     linear = sorted({name.rsplit(".", 1)[0] for name, p in layers.items() if p.ndim == 2})
     norms = sorted({name.rsplit(".", 1)[0] for name in layers} - set(linear))
     total = torch.zeros((), dtype=torch.float64)
@@ -146,11 +146,11 @@ def test_loss_and_gradient(group: GroupName, relu_before_output: bool) -> None:
         )
 
 
-def test_the_classes_are_those_of_the_images() -> None:
-    """A backbone and a head that recognise each member of the group exactly, so that the prediction is always right."""
+def test_the_classes_match_the_images() -> None:
+    """A backbone and a head recognise each member of the group exactly, so the prediction is always right."""
     built = objective(transformations="translation", hidden_dims=(4,))
     images = torch.zeros(ROWS, 3, 4, 4)
-    images[:, :, 0, 0] = 1.0  # one bright corner, which the translations bring to four places
+    images[:, :, 0, 0] = 1.0  # one bright corner, which the translations move to four places
     transformed = built.add_on.extra_images({"global_1": crop(pixels()), "small_crop": crop(images)})["transformed"]
     assert transformed.shape == (4 * ROWS, 3, 4, 4)
     features = torch.stack([transformed[:, 0, row, column] for column in (0, 2) for row in (0, 2)], 1)
@@ -163,7 +163,7 @@ def test_the_classes_are_those_of_the_images() -> None:
     assert built.add_on.diagnose(built.batch(wrong, wrong))["essl_accuracy"].item() == 0.5
 
 
-def test_a_head_that_knows_nothing_costs_the_logarithm_of_the_classes() -> None:
+def test_loss_of_a_constant_head_is_the_logarithm_of_the_number_of_classes() -> None:
     built = objective()
     batch = Batch(built, 4)
     nn.init.zeros_(batch.layers["head"][-1].weight)  # type: ignore[index]
@@ -172,7 +172,7 @@ def test_a_head_that_knows_nothing_costs_the_logarithm_of_the_classes() -> None:
     assert value.item() == pytest.approx(math.log(4), rel=1e-6)
 
 
-def test_the_head_and_the_crop_are_the_paper_s() -> None:
+def test_the_head_and_the_crop_follow_the_paper() -> None:
     options = EsslOptions()
     assert options.extra_views() == (ExtraView("small_crop", size=16, scale=(0.2, 1.0)),)
     method = {"baseline": {"name": "simclr"}, "equivariance": {"name": "essl"}}
@@ -204,7 +204,7 @@ def test_bad_options(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("group", "key"), [("horizontal_flip", "flip_probability"), ("grayscale", "grayscale_probability")]
 )
-def test_what_the_recipe_draws_itself_cannot_be_told(group: str, key: str) -> None:
+def test_a_group_that_the_augmentation_already_applies_is_rejected(group: str, key: str) -> None:
     options = EsslOptions.model_validate({"transformations": group})
     reason = options.refusal(AugmentationOptions(), BACKBONE)
     assert reason is not None

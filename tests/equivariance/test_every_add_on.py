@@ -1,4 +1,4 @@
-"""Every weight of every add-on weighs one term: the loss is compared for two values of it."""
+"""Every weight of every add-on scales one term: the loss is compared for two values of each weight."""
 
 from __future__ import annotations
 

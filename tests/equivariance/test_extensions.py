@@ -32,7 +32,8 @@ class MapOptions(EquivarianceOptions):
 
 
 class Maps(Equivariance):
-    """Cell by cell, the first view's map is like the teacher's map of the second one (SER without turns)."""
+    """Makes the first view's map similar to the teacher's map of the second view, cell by cell (SER without
+    rotations)."""
 
     def __init__(self, options: MapOptions, feature_dim: int, space: Any = None) -> None:
         super().__init__(whole(feature_dim))
@@ -58,7 +59,7 @@ class ChunkOptions(EquivarianceOptions):
 
 
 class Chunks(Equivariance):
-    """CARE's term: within a chunk, which shares a transformation, the cosines between images stay as they are."""
+    """CARE's term: within a chunk that shares a transformation, the cosines between images should not change."""
 
     def __init__(self, options: ChunkOptions, feature_dim: int, space: Any = None) -> None:
         super().__init__(whole(feature_dim))
@@ -83,7 +84,7 @@ class SharedOptions(EquivarianceOptions):
 
 
 class Shared(Equivariance):
-    """STL's kind of batch: neighbours share what is drawn for the augmentation's views."""
+    """A batch as in STL: neighbouring images share the parameters of the augmentation's views."""
 
     def __init__(self, options: SharedOptions, feature_dim: int, space: Any = None) -> None:
         super().__init__(whole(feature_dim))
@@ -95,7 +96,8 @@ class Shared(Equivariance):
 
 @pytest.fixture
 def recipe_for(make_recipe: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``recipe_for(options, **settings)``: a recipe whose add-on is a double, settings as of ``make_recipe``."""
+    """``recipe_for(options, **settings)``: a recipe whose add-on is a test double, with the settings of
+    ``make_recipe``."""
     for kind, options in ((Maps, MapOptions), (Chunks, ChunkOptions), (Shared, SharedOptions)):
         monkeypatch.setitem(EQUIVARIANCES, options().name, Registered(options, f"{__name__}:{kind.__name__}"))
 
@@ -148,7 +150,7 @@ def test_an_add_on_trains_on_feature_maps(
 
 
 @pytest.mark.parametrize("backbone", ["resnet10t_half", "test_vit"])
-def test_a_map_is_what_the_layer_gives_and_the_features_are_unchanged(backbone: str) -> None:
+def test_a_map_is_the_layer_s_output_and_the_features_are_unchanged(backbone: str) -> None:
     options = BackboneOptions(name=backbone, image_size=16, patch_size=8 if backbone == "test_vit" else None)
     built = build_backbone(options, seed=0).eval()
     network: Any = built.network

@@ -25,7 +25,7 @@ N, D, DRAWS = 3, 3, 4
 
 
 class Encoder(nn.Module):
-    """Small and smooth, each image on its own."""
+    """A small, smooth network that encodes each image separately."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Encoder(nn.Module):
 
 @pytest.fixture
 def images() -> Tensor:
-    # Away from black and white nothing is clipped, and finite differences mean something.
+    # Far from black and white, nothing is clipped, so finite differences are meaningful.
     return 0.35 + 0.2 * torch.rand(N, 3, 4, 4, generator=make_generator(0, "images"), dtype=torch.float64)
 
 
@@ -56,7 +56,9 @@ def redrawn(factors: Tensor) -> Tensor:
 EVERYWHERE = torch.ones(N, dtype=torch.bool)
 
 
-def test_over_all_signs_it_is_the_squared_first_order_change(images: Tensor, factors: Tensor, redrawn: Tensor) -> None:
+def test_the_mean_over_all_signs_is_the_squared_first_order_change(
+    images: Tensor, factors: Tensor, redrawn: Tensor
+) -> None:
     """E_e (g.d)^2 = ||J d||^2, with J d from central differences along d, image by image."""
     encoder = Encoder()
     total, patterns = 0.0, list(itertools.product((-1.0, 1.0), repeat=N * D))
@@ -75,7 +77,7 @@ def test_over_all_signs_it_is_the_squared_first_order_change(images: Tensor, fac
     assert total / len(patterns) == pytest.approx(expected / (DRAWS * N), rel=1e-6)
 
 
-def test_its_gradient_to_the_weights_is_that_of_finite_differences(
+def test_the_gradient_of_the_weights_equals_finite_differences(
     images: Tensor, factors: Tensor, redrawn: Tensor
 ) -> None:
     encoder = Encoder()
@@ -122,7 +124,7 @@ def test_a_run_takes_its_gradient_through_the_backbone(
     assert all(bool(gradient.isfinite().all()) for gradient in gradients[1].values())
 
 
-def test_beyond_the_limit_it_has_no_gradient(colourful_store: Store, make_recipe: RecipeMaker) -> None:
+def test_above_the_limit_there_is_no_gradient(colourful_store: Store, make_recipe: RecipeMaker) -> None:
     options = {"name": "gradient", "draws": 3, "gradient_weight": 10.0, "upper_limit": 1e-9}
     batch = colourful_store.split("train").images(range(16))
     limited = trainer_for(make_recipe(equivariance=options), colourful_store)
@@ -136,7 +138,7 @@ def test_beyond_the_limit_it_has_no_gradient(colourful_store: Store, make_recipe
             assert torch.equal(one.grad, other.grad)
 
 
-def test_what_it_cannot_do_is_said_before_training(digits_store: Store, make_recipe: RecipeMaker) -> None:
+def test_unsupported_settings_are_rejected_before_training(digits_store: Store, make_recipe: RecipeMaker) -> None:
     with pytest.raises(UserError, match="gradient differentiates twice, which a compiled backbone cannot"):
         trainer_for(make_recipe(equivariance="gradient"), digits_store, compile_backbone=True)
     views, backbone = make_recipe().augmentation, make_recipe().backbone

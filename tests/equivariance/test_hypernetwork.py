@@ -1,4 +1,4 @@
-"""The sum that never forms W(q) against W(q) itself, in float64."""
+"""The hypernetwork, which never forms W(q), against products with W(q), in float64."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def double_network() -> Hypernetwork:
         return Hypernetwork(ENTRIES, WIDTH, 1.0).double()
 
 
-def test_it_is_the_product_with_the_materialised_matrices() -> None:
+def test_it_equals_the_product_with_the_materialised_matrices() -> None:
     network, draw = double_network(), make_generator(0, "hypernetwork")
     e = torch.randn(ROWS, WIDTH, generator=draw, dtype=torch.float64)
     q = torch.randn(ROWS, ENTRIES, generator=draw, dtype=torch.float64)
@@ -28,7 +28,7 @@ def test_it_is_the_product_with_the_materialised_matrices() -> None:
     torch.testing.assert_close(network(e, q), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_its_gradients_are_the_finite_differences() -> None:
+def test_its_gradients_equal_finite_differences() -> None:
     network, draw = double_network(), make_generator(1, "hypernetwork")
     e = torch.randn(3, WIDTH, generator=draw, dtype=torch.float64, requires_grad=True)
     q = torch.randn(3, ENTRIES, generator=draw, dtype=torch.float64, requires_grad=True)
@@ -45,7 +45,7 @@ def test_the_identity_quaternion_with_a_unit_matrix_leaves_embeddings_alone() ->
 
 
 def test_it_cannot_ignore_the_transformation() -> None:
-    """Linear in q and without a bias: nothing for q = 0, the opposite for -q."""
+    """The map is linear in q and has no bias: it gives 0 for q = 0, and the opposite for -q."""
     network, draw = double_network(), make_generator(3, "hypernetwork")
     e = torch.randn(ROWS, WIDTH, generator=draw, dtype=torch.float64)
     q = torch.randn(ROWS, ENTRIES, generator=draw, dtype=torch.float64)
@@ -54,7 +54,7 @@ def test_it_cannot_ignore_the_transformation() -> None:
 
 
 @pytest.mark.parametrize("squared_length", [1.0, 9.0])
-def test_it_starts_with_predictions_as_long_as_the_embeddings(squared_length: float) -> None:
+def test_initial_predictions_are_as_long_as_the_embeddings(squared_length: float) -> None:
     with seeded(4):
         network = Hypernetwork(ENTRIES, 256, squared_length)
     draw = make_generator(4, "hypernetwork")
@@ -74,8 +74,9 @@ def test_bf16_autocast_rounds_the_products_only() -> None:
     torch.testing.assert_close(low, network(e, q), rtol=0, atol=0.05)
 
 
-def test_the_linear_start_is_that_of_a_linear_layer() -> None:
-    """Same distribution as torch's layer from R to width^2 numbers, and as long as the docstring says."""
+def test_the_linear_start_equals_a_linear_layer_s() -> None:
+    """The distribution equals that of torch's layer from R to width^2 numbers, and predictions have the documented
+    length."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         mine = Hypernetwork(4, 256, 1.0, start="linear").weight.detach()

@@ -1,4 +1,4 @@
-"""At ImageNet size and random initialisation, the terms equal those of the authors' loss class."""
+"""At ImageNet size and random initialisation, the terms equal the results of the authors' loss class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clever.pretraining.recipe import RunRecipe
 
 
 def paper_recipe(seed: int) -> RunRecipe:
-    """ViT-Tiny with everything at its default, which is the paper's."""
+    """ViT-Tiny with all options at their defaults, which are the paper's."""
     return RunRecipe.model_validate(
         {
             "data": "noise",

@@ -1,4 +1,4 @@
-"""SepCLR's joint-entropy term against a float64 form, and that it falls as IR and EF become independent."""
+"""SepCLR's joint-entropy term against a float64 form; it falls as IR and EF become independent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's predictor on disk: it loads exactly what was trained."""
+"""A run's predictor on disk: loading restores exactly the trained layers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def example() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("adds_one", [True, False])
-def test_what_was_saved_predicts_the_same(
+def test_a_loaded_predictor_gives_the_same_predictions(
     tmp_path: Path, write_run: Callable[[Path, Predictor], None], adds_one: bool
 ) -> None:
     saved = predictor_of(adds_one=adds_one)
@@ -70,7 +70,7 @@ def test_equal_layers_give_equal_files(tmp_path: Path, write_run: Callable[[Path
     assert (tmp_path / "a" / PREDICTOR_FILE).read_bytes() == (tmp_path / "b" / PREDICTOR_FILE).read_bytes()
 
 
-def test_the_ir_plays_no_part() -> None:
+def test_the_ir_has_no_influence() -> None:
     predictor = predictor_of().eval()
     features, relative = example()
     other = features.clone()
@@ -80,8 +80,8 @@ def test_the_ir_plays_no_part() -> None:
     assert not torch.equal(predictor(other, relative)[1], predictor(features, relative)[1])
 
 
-def test_the_constant_has_a_matrix_of_its_own() -> None:
-    """For the identity, where everything else is 0, the prediction is that matrix's."""
+def test_the_constant_has_a_separate_matrix() -> None:
+    """For the identity, all other parameters are 0, so only this matrix determines the prediction."""
     predictor = predictor_of().eval()
     embedding = predictor.embed(example()[0])
     expected = embedding @ predictor.hypernetwork.weight[-1].T
@@ -91,16 +91,16 @@ def test_the_constant_has_a_matrix_of_its_own() -> None:
     assert not without.predict(embedding, torch.zeros(4, 2)).any()
 
 
-def test_parameters_of_another_number_are_refused() -> None:
+def test_a_wrong_number_of_parameters_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"needs \('x', 'y'\), not 3 columns"):
         predictor_of().predict(torch.zeros(4, 3), torch.zeros(4, 3))
 
 
-def test_a_run_without_one(tmp_path: Path, make_recipe: Any, describe_run: Any) -> None:
+def test_a_run_without_a_predictor(tmp_path: Path, make_recipe: Any, describe_run: Any) -> None:
     assert find_predictor(nn.ModuleDict({"other": nn.Linear(1, 1)})) is None
     write_json(tmp_path / "run.json", describe_run(make_recipe(), predictor_sha256=None))
     assert load_predictor(tmp_path) is None
-    write_json(tmp_path / "run.json", describe_run(make_recipe()))  # as earlier versions wrote it
+    write_json(tmp_path / "run.json", describe_run(make_recipe()))  # as written by earlier versions
     assert load_predictor(tmp_path) is None
 
 
@@ -148,7 +148,7 @@ def test_a_trained_run_leaves_the_student_s_predictor(make_recipe: Any, digits_s
         assert torch.equal(loaded.state_dict()[name], value), name
 
 
-def test_a_run_that_trains_none_says_so(make_recipe: Any, digits_store: Store, tmp_path: Path) -> None:
+def test_a_run_that_trains_no_predictor_records_this(make_recipe: Any, digits_store: Store, tmp_path: Path) -> None:
     pretrain(make_recipe(optimisation={"epochs": 1}), digits_store, tmp_path, ExecutionOptions(device="cpu"))
     assert json.loads((tmp_path / "run.json").read_text())["predictor_sha256"] is None
     assert not (tmp_path / PREDICTOR_FILE).exists()

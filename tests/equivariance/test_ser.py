@@ -1,4 +1,4 @@
-"""SER: its loss and gradient against plain float64 loops, and that an equivariant map fits its own movement."""
+"""SER: its loss and gradient against plain float64 loops; an equivariant map has the smallest loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGES, CHANNELS, SIDE, WIDTH, TEMPERATURE = 6, 3, 2, 4, 0.4
 
 
 def place(number: int, row: int, column: int) -> tuple[int, int]:
-    """Where a cell of image ``number`` goes."""
+    """The new position of a cell of image ``number``."""
     for _ in range(number % 4):
         row, column = SIDE - 1 - column, row
     return (row, SIDE - 1 - column) if number // 4 % 2 else (row, column)
@@ -98,7 +98,7 @@ def test_value_and_gradient(baseline: str) -> None:
         torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-5)
 
 
-def test_an_equivariant_map_has_the_least_loss() -> None:
+def test_an_equivariant_map_has_the_smallest_loss() -> None:
     maps = torch.randn(16, 6, 3, 3, generator=torch.Generator().manual_seed(0))
 
     def cells(of: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def test_the_symmetries_of_the_square_take_turns() -> None:
     assert len(found) == 8
 
 
-def test_both_copies_have_the_same_crop_and_other_colours() -> None:
+def test_both_copies_have_the_same_crop_and_different_colours() -> None:
     options = AugmentationOptions(name="caug_plus", global_size=16, local_size=8, local_views=0)
     extra = SerOptions().extra_views()
     tables = make_view_maker(options, (0.5,) * 3, (0.2,) * 3, False, extra).draw(

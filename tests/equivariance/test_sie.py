@@ -1,4 +1,4 @@
-"""SIE against a float64 re-derivation from bare parameters, closed forms, and in the trainer."""
+"""SIE against a float64 re-derivation from its parameters, against closed forms, and in the trainer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VICREG = {"name": "vicreg", "invariance_weight": 10, "variance_weight": 0, "cova
 
 
 class Quaternions(ParameterSpace):
-    """Unit vectors of four numbers, whatever the views."""
+    """Returns unit vectors of four numbers, whatever the views are."""
 
     names: tuple[str, ...] = ("x", "y", "z", "w")
     relative_names: tuple[str, ...] = ("x", "y", "z", "w")
@@ -47,7 +47,7 @@ class Quaternions(ParameterSpace):
 
 
 class Differences(Quaternions):
-    """The same numbers, but said to be 0 for the identity."""
+    """The same numbers, but declared to be 0 for the identity."""
 
     relative_has_unit: ClassVar[bool] = False
 
@@ -107,7 +107,7 @@ def covariance64(e: Tensor) -> Tensor:
 
 
 def sie64(leaves: dict[str, Tensor], ir_dim: int, q: Tensor) -> Tensor:
-    """The authors' loss, with their numbers: lam_s 10, lam_v 10, lam_c 1, gamma 0.45."""
+    """The authors' loss with their settings: lam_s 10, lam_v 10, lam_c 1, gamma 0.45."""
     features = [leaves["features.0"], leaves["features.1"]]
     invariant = [project64(leaves, "IR.projector", x[:, :ir_dim]) for x in features]
     equivariant = [project64(leaves, "predictor.projector", x[:, ir_dim:]) for x in features]
@@ -127,7 +127,7 @@ def sie64(leaves: dict[str, Tensor], ir_dim: int, q: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("ratio", "ir_head", "whole"), [(0.5, 5, 10), (2 / 3, 10, 15)])
 def test_on_vicreg_it_is_the_authors_loss_and_gradient(ratio: float, ir_head: int, whole: int) -> None:
-    """The widths of the EF's projector are its share of ``whole``: 5 in both cases."""
+    """The EF projector's widths are the EF's share of ``whole``: 5 in both cases."""
     settings: dict[str, Any] = {"separation_ratio": ratio, "hidden_dim": whole, "out_dim": whole, "moments_of": "whole"}
     built = objective({**VICREG, "hidden_dim": ir_head, "out_dim": ir_head}, **settings)
     heads, layers = make_modules(built)
@@ -185,7 +185,7 @@ def terms_of_bare(built: Objective, layers: nn.ModuleDict, first: Tensor, second
 
 
 @pytest.mark.parametrize("moments_of", ["EF", "whole"])
-def test_white_embeddings_that_do_not_move_cost_nothing(moments_of: str) -> None:
+def test_loss_of_unchanged_white_embeddings_is_zero(moments_of: str) -> None:
     built = objective(VICREG, Differences, moments_of=moments_of, out_dim=WIDTH)
     # The constant's matrix is 1, all others are 0: W(q) is 1 for every q.
     half = built.split.ef_dim
@@ -195,8 +195,8 @@ def test_white_embeddings_that_do_not_move_cost_nothing(moments_of: str) -> None
         assert value == pytest.approx(0, abs=1e-9), name
 
 
-def test_halves_that_repeat_each_other_cost_only_where_the_whole_counts() -> None:
-    """With e_eq = e_inv white, the covariance of the whole has identity blocks off the diagonal: 2 D/2 ones over D."""
+def test_equal_halves_are_penalised_only_with_moments_of_the_whole() -> None:
+    """If e_eq = e_inv is white, the covariance of the whole has identity blocks off the diagonal: 2 D/2 ones over D."""
     weight = torch.zeros(5, 6, 6)
     half = white(40, 6)
     twice = torch.cat([half, half], 1)
@@ -208,12 +208,12 @@ def test_halves_that_repeat_each_other_cost_only_where_the_whole_counts() -> Non
     assert found["whole"]["covariance"] == pytest.approx(2 * 1.0, rel=1e-5)  # of two views
     for terms in found.values():
         assert terms["variance"] == pytest.approx(0, abs=1e-9)
-        # A prediction of zeros: the mean square of e' is (N - 1) / N, and no column varies.
+        # For a prediction of zeros, the mean square of e' is (N - 1) / N, and no column varies.
         assert terms["equivariance"] == pytest.approx(39 / 40, rel=1e-5)
         assert terms["predicted_variance"] == pytest.approx(1 - 1e-4**0.5, rel=1e-5)
 
 
-def test_with_the_moments_of_the_factor_nothing_but_contrast_reaches_the_ir() -> None:
+def test_with_moments_of_the_ef_only_contrast_reaches_the_ir() -> None:
     built = objective({"name": "simclr", "hidden_dim": 8, "out_dim": 8}, hidden_dim=16, out_dim=16)
     heads, layers = make_modules(built)
     ir = built.split.ir_dim
@@ -229,7 +229,7 @@ def test_with_the_moments_of_the_factor_nothing_but_contrast_reaches_the_ir() ->
         assert bool(gradient[:, ir:].any()) is (name != "contrast")
 
 
-def test_gains_are_one_for_a_perfect_predictor_and_zero_for_one_that_does_nothing() -> None:
+def test_gains_are_one_for_a_perfect_predictor_and_zero_for_the_identity() -> None:
     built = objective(VICREG, Differences, out_dim=WIDTH)
     half = built.split.ef_dim
     draw = make_generator(8, "sie")
@@ -248,8 +248,9 @@ def test_gains_are_one_for_a_perfect_predictor_and_zero_for_one_that_does_nothin
         assert diagnosis_of(built, Encoded(features, {}, layers=bare(built, unit)), views)[name].item() == 0
 
 
-def test_a_linear_motion_is_learned() -> None:
-    """From e' = sum q_a A_a e, with the prediction's error alone: the prediction beats both guesses by far."""
+def test_a_linear_transformation_is_learned() -> None:
+    """With e' = sum q_a A_a e and the prediction error as the only term, the prediction is much better than both
+    references."""
     built = objective(VICREG, out_dim=WIDTH)
     half, rows = built.split.ef_dim, 64
     views, draw = two_views(rows), make_generator(10, "sie")
@@ -271,7 +272,7 @@ def test_a_linear_motion_is_learned() -> None:
         assert after[name] > 0.95, name
 
 
-def test_diagnosing_moves_no_running_statistics() -> None:
+def test_diagnosing_changes_no_running_statistics() -> None:
     built = objective(VICREG, hidden_dim=8, out_dim=8)
     layers = built.add_on.make_layers()
     before = copy.deepcopy(layers.state_dict())
@@ -315,7 +316,7 @@ def test_it_trains_on_any_baseline(name: str, moments_of: str, make_recipe: Any,
     values = trainer.diagnose()
     for key in ("effective_rank_ir", "effective_rank_ef", "prediction_gain", "transformation_gain"):
         assert torch.isfinite(torch.tensor(values[key])), key
-    # A momentum teacher has none of these layers; the parameters' space has a column less than there are matrices.
+    # A momentum teacher has none of these layers; there is one matrix more than the parameter space has columns.
     assert trainer.teacher is None or not [*trainer.teacher.layers.parameters()]
     predictor = find_predictor(trainer.student.layers)
     assert predictor is not None
@@ -354,7 +355,7 @@ def test_a_single_image_has_no_variance() -> None:
         terms_of(built, student, two_views(1))
 
 
-def test_it_needs_to_know_the_parameters() -> None:
+def test_the_views_parameters_are_required() -> None:
     method = MethodOptions.model_validate({"baseline": {"name": "simclr"}, "equivariance": {"name": "sie"}})
     with pytest.raises(UserError, match="sie needs augmentation parameters, but this augmentation draws none"):
         build_objective(method, WIDTH)

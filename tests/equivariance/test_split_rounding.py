@@ -1,4 +1,4 @@
-"""``split_rounding``: where the boundary of IR and EF is if the ratio does not fall on a feature."""
+"""``split_rounding``: the boundary between IR and EF if the ratio does not give a whole number of features."""
 
 from __future__ import annotations
 

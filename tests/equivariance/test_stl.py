@@ -1,4 +1,4 @@
-"""STL: its terms and gradients against plain float64 loops, and which image is whose partner."""
+"""STL: its terms and gradients against plain float64 loops, and the pairing of images."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ SIDE = 16
 PI = math.pi
 LOW = np.array([-PI / 2, -PI / 2, -PI / 2, 0, 0, 0, 0])
 HIGH = np.array([PI / 2, PI / 2, PI / 2, 1, PI / 4, 2 * PI, 1])
-"""The data set's latents are uniform between these."""
+"""The limits between which the data set's latents are uniformly distributed."""
 
 
 def objects_store(folder: Path, objects: int = 5, seed: int = 0) -> Store:
-    """Two classes of so many objects with 50 photographs each; a fifth of the objects are the test split.
+    """A store of two classes, each with this many objects of 50 photographs; a fifth of the objects are the test split.
 
-    A photograph has four blocks of one colour each. The first three show rotation_x, y and z in red and the two hues
-    and noise in green; the fourth one's red is the class. Blue is noise everywhere.
+    A photograph has four blocks of one colour each. In the first three blocks, red shows rotation_x, y and z, and green
+    shows the two hues and noise. In the fourth block, red is the class. Blue is noise everywhere.
     """
     draw = np.random.default_rng(seed)
     for number in range(2 * objects):
@@ -49,7 +49,8 @@ def objects_store(folder: Path, objects: int = 5, seed: int = 0) -> Store:
 
 
 class BlockColours(Backbone):
-    """[IR | EF]: blue of the four blocks, green of the last and the class; then what shows rotation and hues."""
+    """[IR | EF] = [blue of the four blocks, green of the last block, the class | the colours that show rotation and
+    hues]."""
 
     def __init__(self) -> None:
         super().__init__("block_colours", 12)

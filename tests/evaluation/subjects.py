@@ -34,7 +34,7 @@ def build(name: str, image_size: int) -> Backbone:
 
 
 def by_axes(records: list[Record]) -> dict[tuple[str, str, str], float]:
-    """Values by part, perturbation and metric; of ``last`` alone."""
+    """Values by part, perturbation and metric, for ``last`` only."""
     found = {(r.part, r.perturbation, r.metric): r.value for r in records if r.selection == "last"}
     assert len(found) == sum(r.selection == "last" for r in records)
     return found

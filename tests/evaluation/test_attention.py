@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    """Two black photographs of 64x96 px with a bright object of a sixth of them."""
+    """Two black photographs of 64x96 px; a bright object covers a sixth of each."""
     for folder in ("images", "masks"):
         (tmp_path / "ECSSD" / folder).mkdir(parents=True)
     for name in ("a", "b"):
@@ -44,7 +44,7 @@ def photographs(tmp_path: Path) -> Path:
 
 
 class Looks(Backbone):
-    """A ViT of patches of 8 px whose first head looks at what is bright and whose second looks everywhere."""
+    """A ViT with patches of 8 px; its first head attends to bright patches, its second head to all patches."""
 
     has_blocks = True
 
@@ -66,7 +66,7 @@ def test_a_head_that_sees_the_object_is_the_best(store: Store, photographs: Path
     options = AttentionOptions(root=str(photographs), image_size=96, mass=0.999)
     found = by_axes(evaluate(subject_of(Looks(), store, ir_dim=2), options))
     assert found["ALL", "orig", "object"] == pytest.approx(100 / 6)
-    assert found["ALL", "orig", "best_head_iou"] > 70  # patches of 8 px of a square made of 64x96 px
+    assert found["ALL", "orig", "best_head_iou"] > 70  # 8 px patches of the square made from 64x96 px
     assert found["ALL", "orig", "energy"] > 70
     assert {part for part, _, _ in found} == {"ALL"}
 
@@ -94,7 +94,7 @@ def test_photographs_and_maps_are_kept_under_each_view(store: Store, photographs
     for view, image in expected.items():
         kept = torch.from_numpy(subject.pictures[f"0/{view}/image"]).movedim(2, 0)
         assert (kept.float() - image).abs().max() < 1.5
-        # A head that looks everywhere adds nothing; the mean is stretched to [0, 1].
+        # A head that attends to all patches adds nothing; the mean is stretched to [0, 1].
         seen = subject.pictures[f"0/{view}/ALL"]
         bright = torch.nn.functional.avg_pool2d(image[None], 8).mean(1)[0]
         assert set(np.unique(seen)) == {0.0, 1.0}
@@ -102,7 +102,7 @@ def test_photographs_and_maps_are_kept_under_each_view(store: Store, photographs
     assert not np.array_equal(subject.pictures["0/elastic/image"], subject.pictures["0/orig/image"])
 
 
-def test_what_is_kept_is_small_and_may_be_nothing(store: Store, photographs: Path) -> None:
+def test_kept_pictures_are_small_and_optional(store: Store, photographs: Path) -> None:
     for pictures, count in ((0, 0), (9, 2)):
         subject = subject_of(Looks(), store)
         evaluate(subject, AttentionOptions(root=str(photographs), image_size=320, pictures=pictures))
@@ -115,7 +115,7 @@ def test_kept_photographs_are_spread_evenly(count: int, pictures: int, kept: lis
     assert AttentionOptions(root="x", pictures=pictures).pictured(count) == kept
 
 
-def test_a_mislaid_set_is_told(store: Store, tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported(store: Store, tmp_path: Path) -> None:
     options = AttentionOptions(root=str(tmp_path / "nowhere"), layout="duts")
     for refuses in (options.require, lambda: evaluate(subject_of(Looks(), store), options)):
         with pytest.raises(UserError, match="nowhere: no such folder"):

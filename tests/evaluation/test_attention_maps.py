@@ -21,7 +21,7 @@ def images(height: int = 24, width: int = 32) -> Tensor:
     return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_row_of_attention_sums_to_one_and_the_map_is_its_part_over_the_patches() -> None:
+def test_a_row_of_attention_sums_to_one_and_the_map_holds_its_patch_entries() -> None:
     backbone = vit()
     maps = class_attention(backbone, images())
     assert maps.shape == (2, 3, 6, 8)
@@ -33,7 +33,7 @@ def test_a_row_of_attention_sums_to_one_and_the_map_is_its_part_over_the_patches
 
 
 def test_a_planted_patch_is_found() -> None:
-    """One patch is another colour; the last block's query is made constant and its key to point along that change."""
+    """One patch has another colour. The last block's query is constant, and its key points along that change."""
     backbone = vit()
     network: Any = backbone.network
     image = torch.zeros(1, 3, 24, 32)
@@ -66,7 +66,7 @@ def test_a_mask_is_the_smallest_that_holds_the_share(share: float) -> None:
     mask = mass_mask(maps, share)
     mass = (maps * mask).sum((2, 3)) / maps.sum((2, 3))
     assert (mass >= share - 1e-6).all()
-    # Without its least attended patch it holds less.
+    # Without its least attended patch, it holds less than the share.
     least = maps.where(mask, torch.inf).amin((2, 3))
     assert (mass - least / maps.sum((2, 3)) < share).all()
 

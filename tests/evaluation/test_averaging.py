@@ -1,4 +1,4 @@
-"""Feature averaging against loops over single images, and where its result has a closed form."""
+"""Feature averaging against loops over single images, and against closed forms."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FLIPS = {
 
 
 class Bent(TwoParts):
-    """Not linear: the mean of features is not the feature of the mean image."""
+    """A nonlinear backbone: the mean of features is not the feature of the mean image."""
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images).relu()
@@ -67,14 +67,15 @@ def test_an_average_over_flips_is_a_mixture_of_the_image_and_its_mirror(tmp_path
     torch.testing.assert_close(found, mirrored + share[:, None] * difference, rtol=0, atol=1e-4)
     times = share * count
     torch.testing.assert_close(times, times.round(), rtol=0, atol=1e-3)
-    # 60 images of 5 fair coins: mean 2.5 with deviation 0.14, deviation 1.12.
+    # 60 images with 5 fair coin flips each: a mean of 2.5 with a standard error of 0.14, and a standard deviation of
+    # 1.12.
     assert float(times.mean()) == pytest.approx(2.5, abs=0.6)
     assert 0.7 < float(times.std()) < 1.6
 
 
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_a_feature_is_the_mean_over_views_of_the_rounded_perturbed_image(tmp_path: Path, count: int) -> None:
-    """Image by image, with a separate generator, in float64, independent of the batches."""
+    """Computed image by image, with a separate generator, in float64, independent of the batches."""
     store = coloured(tmp_path, 4, test=20)
     augmentation = {"name": "caug", "blur_radius": (0.1, 0.6), "global_size": 99, "local_size": 5, "local_views": 3}
     split = store.split("test")
@@ -85,8 +86,7 @@ def test_a_feature_is_the_mean_over_views_of_the_rounded_perturbed_image(tmp_pat
     )  # fmt: skip
     mean, std = torch.tensor(store.mean).view(3, 1, 1), torch.tensor(store.std).view(3, 1, 1)
     pixels = ((perturbed * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    # The second global view of an augmentation is blurred less and solarised; only the first one's distribution is
-    # asked for.
+    # The second global view is blurred less, and solarised; averaging uses only the first view's distribution.
     alike = {"blur_probability_global_2": 1.0, "solarise_probability": 0.0}
     options = AugmentationOptions.model_validate(augmentation | alike | {"global_size": SIDE, "local_views": 0})
     maker = Augmentation(options, store.mean, store.std)
@@ -110,7 +110,7 @@ def test_a_feature_is_the_mean_over_views_of_the_rounded_perturbed_image(tmp_pat
     assert float((found - Bent()(perturbed)).abs().max()) > 0.1
 
 
-def test_training_and_test_features_are_averaged_with_draws_of_their_own(tmp_path: Path) -> None:
+def test_training_and_test_features_are_averaged_with_separate_draws(tmp_path: Path) -> None:
     store = coloured(tmp_path, 4)
     averaged = extractor(TwoParts(), store, averaging={"count": 2})
     plain = extractor(TwoParts(), store)
@@ -125,8 +125,8 @@ def test_training_and_test_features_are_averaged_with_draws_of_their_own(tmp_pat
     assert not torch.allclose(both.perturbed("train", "orig"), both.perturbed("test", "orig"), atol=0.05)
 
 
-def test_more_transformations_settle(tmp_path: Path) -> None:
-    """The spread between two seeds falls as one over the root of the count."""
+def test_more_transformations_reduce_the_variance(tmp_path: Path) -> None:
+    """The difference between two seeds falls in proportion to 1 / sqrt(number of transformations)."""
     store = coloured(tmp_path, 4, test=30)
 
     def spread(count: int) -> float:
@@ -156,11 +156,11 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
 
 
 WITHOUT_AVERAGING = ("equivariance", "quality")
-"""Protocols of the store that measure how features change with an image's views; averaging would hide that."""
+"""Protocols that measure how features change with an image's views, which averaging would hide."""
 REQUIRED = {"transfer": {"data": ["pets"]}}
 
 
-def test_every_protocol_of_the_store_has_the_option_and_none_uses_it_unasked() -> None:
+def test_every_protocol_of_the_store_has_the_option_and_it_is_off_by_default() -> None:
     for name, protocol in PROTOCOLS.items():
         if issubclass(protocol.options, ExternalOptions) or name in WITHOUT_AVERAGING:
             assert "averaging" not in protocol.options.model_fields, name
@@ -178,7 +178,7 @@ def spirographs(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 class Seen(Backbone):
-    """Hands out the image itself."""
+    """Returns the image itself."""
 
     def __init__(self) -> None:
         super().__init__("seen", 3 * 32 * 32)
@@ -187,7 +187,7 @@ class Seen(Backbone):
         return images.flatten(1)
 
 
-def test_spirographs_are_rendered_anew_with_fresh_nuisances(spirographs: Store) -> None:
+def test_spirographs_are_rendered_again_with_fresh_nuisances(spirographs: Store) -> None:
     options = ExtractionOptions.model_validate({"averaging": {"count": 3, "augmentation": {"name": "spirograph"}}})
     source = FeatureExtractor(subject_of(Seen(), spirographs), options, blocks=1, labelled=False)
     found = source.perturbed("test", "orig")
@@ -220,12 +220,12 @@ RENDERED = {"averaging": {"count": 1, "augmentation": {"name": "spirograph"}}}
         ("parameters", {}, "removes the views whose parameters are predicted"),
     ],
 )
-def test_what_would_be_rendered_away_is_refused(protocol: str, options: dict[str, object], words: str) -> None:
+def test_a_target_that_rerendering_changes_is_rejected(protocol: str, options: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         PROTOCOLS[protocol].options.model_validate(RENDERED | options)
 
 
-def test_what_cannot_be_rendered_is_refused(spirographs: Store, tmp_path: Path) -> None:
+def test_data_that_cannot_be_rendered_are_rejected(spirographs: Store, tmp_path: Path) -> None:
     def made(store: Store, **options: object) -> FeatureExtractor:
         checked = FeatureOptions.model_validate(RENDERED | {"perturbations": ["orig"]} | options)
         return FeatureExtractor(subject_of(Seen(), store), checked, blocks=1, labelled=False)

@@ -32,7 +32,7 @@ def cosine(one: Tensor, two: Tensor) -> float:
 def by_loops(
     features: Tensor, partners: list[int], negative: list[float], positive: list[float]
 ) -> tuple[list[Tensor], list[dict[int, float]]]:
-    """Mixed features, and their shares of classes."""
+    """Mixed features, and the class shares of each."""
     known = features.detach()
     found, labels = list(features), [{label: 1.0} for label in LABELS]
 
@@ -119,7 +119,7 @@ def test_labels_of_mixtures_are_those_of_the_loops() -> None:
     assert len(impure.unique()) == len(impure)
 
 
-def test_a_single_class_and_a_single_image_stand_in_for_what_they_lack() -> None:
+def test_a_batch_without_positives_or_negatives_uses_the_image_itself() -> None:
     features = torch.eye(2)
     one_class = mix(features, torch.tensor([0, 0]), 1, torch.tensor([1, 0]), torch.ones(2), torch.zeros(2))
     assert torch.equal(one_class.features[4:], features)  # the image itself as its negative

@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {"corruptions": ["fog", "snow"], "severities": [1, 2]}
 
 @pytest.fixture(scope="module")
 def images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """24 images of 32 px of three classes."""
+    """24 images of 32 px in three classes."""
     draw = np.random.default_rng(0)
     patterns = draw.integers(0, 256, (KINDS, 32, 32, 3))
     labels = np.arange(24) % KINDS
@@ -40,7 +40,7 @@ def store(images: tuple[NDArray[np.uint8], NDArray[np.int64]], tmp_path_factory:
 
 @pytest.fixture(params=["cifar", "imagenet"])
 def root(images: tuple[NDArray[np.uint8], NDArray[np.int64]], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Both layouts: severity 1 is the clean images, severity 2 black ones."""
+    """Both layouts; severity 1 holds the clean images, severity 2 black images."""
     pixels, labels = images
     if request.param == "cifar":
         stacked = np.concatenate([pixels, *[np.zeros_like(pixels)] * 4])
@@ -53,7 +53,7 @@ def root(images: tuple[NDArray[np.uint8], NDArray[np.int64]], tmp_path: Path, re
             for place, (image, label) in enumerate(zip(pixels, labels, strict=True)):
                 path = tmp_path / name / str(severity) / str(label) / f"{place:02}.JPEG"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:  # without loss, whatever the name says
+                with path.open("wb") as file:  # lossless, whatever the file name says
                     Image.fromarray(image if severity == 1 else np.zeros_like(image)).save(file, format="PNG")
     return tmp_path
 
@@ -66,7 +66,7 @@ def test_uncorrupted_copies_score_as_the_clean_images(store: Store, root: Path) 
     assert values["ALL", "orig", "top1"] > 50
     for name in OPTIONS["corruptions"]:
         assert values["ALL", f"{name}_1", "top1"] == values["ALL", "orig", "top1"]
-        assert values["ALL", f"{name}_2", "top1"] == pytest.approx(100 / KINDS)  # all black: one class for all
+        assert values["ALL", f"{name}_2", "top1"] == pytest.approx(100 / KINDS)  # all are black: one class
         mean = (values["ALL", f"{name}_1", "top1"] + values["ALL", f"{name}_2", "top1"]) / 2
         assert values["ALL", name, "relative_top1"] == pytest.approx(100 * mean / values["ALL", "orig", "top1"])
     assert {record.n for record in records} == {24}

@@ -23,7 +23,7 @@ NOT_REHEARSED = "it needs images of 32 px and a further package"
 
 @pytest.fixture
 def greys(tmp_path: Path) -> Store:
-    """Noisy grey images of 32 px; those of one class are brighter by six grey levels."""
+    """Noisy grey images of 32 px; one class is brighter by six grey levels."""
     draw = np.random.default_rng(0)
 
     def images(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,13 +34,13 @@ def greys(tmp_path: Path) -> Store:
     return store_of(tmp_path, *images(80), *images(40))
 
 
-def test_clean_accuracy_is_the_logistic_probes_and_corruption_lowers_it(greys: Store) -> None:
+def test_clean_accuracy_equals_the_logistic_probe_and_corruption_lowers_it(greys: Store) -> None:
     options = CorruptionOptions(corruptions=["brightness", "pixelate"], severities=[1, 5], penalty=10.0)
     found = by_axes(evaluate(subject_of(build("pixels", 32), greys), options))
     same = LogisticOptions(penalties=1, smallest_penalty=10.0, largest_penalty=10.0, perturbations=["orig"])
     clean = by_axes(evaluate_logistic(subject_of(build("pixels", 32), greys), same))["ALL", "orig", "top1"]
     assert found["ALL", "orig", "top1"] == clean == 100.0
-    assert found["ALL", "brightness_5", "top1"] == 50.0  # all are taken for the brighter class
+    assert found["ALL", "brightness_5", "top1"] == 50.0  # all are classified as the brighter class
     both = (found["ALL", "brightness_1", "top1"] + found["ALL", "brightness_5", "top1"]) / 2
     assert found["ALL", "brightness", "relative_top1"] == pytest.approx(both)
     assert found["ALL", "pixelate", "relative_top1"] > 90.0
@@ -59,7 +59,7 @@ def test_every_part_has_records_that_do_not_depend_on_the_batch(greys: Store) ->
         )
         for batch in (7, 40)
     ]
-    assert records[0] == pytest.approx(records[1], abs=2.6)  # one image of 40: rounding may turn one
+    assert records[0] == pytest.approx(records[1], abs=2.6)  # one image of 40: rounding may change one prediction
     assert {part for part, _, _ in records[0]} == {"ALL", "IR", "EF"}
 
 

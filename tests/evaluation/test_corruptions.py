@@ -22,7 +22,7 @@ def photographs(n: int = 2, side: int = 48) -> NDArray[np.uint8]:
     return np.clip(base + noise, 0, 255).astype(np.uint8)
 
 
-def test_the_names_are_the_packages_common_ones() -> None:
+def test_the_names_match_the_package_s_common_corruptions() -> None:
     assert list(CORRUPTIONS) == imagecorruptions.get_corruption_names("common")
 
 
@@ -48,21 +48,21 @@ def test_every_corruption_is_reproducible_image_by_image_and_changes_with_severi
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "pixelate", "jpeg_compression", "defocus_blur"])
-def test_what_draws_nothing_is_the_packages_own_image(name: str) -> None:
+def test_deterministic_corruptions_equal_the_package_s(name: str) -> None:
     images = photographs(1)
     expected = imagecorruptions.corrupt(images[0], severity=4, corruption_name=name)
     assert np.array_equal(corrupt(images, name, 4, seed=0, indices=[0])[0], expected)
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "impulse_noise", "glass_blur"])
-def test_another_seed_or_image_draws_anew(name: str) -> None:
+def test_draws_depend_on_seed_and_image(name: str) -> None:
     image = photographs(1)
     first = corrupt(image, name, 3, seed=0, indices=[0])
     assert not np.array_equal(first, corrupt(image, name, 3, seed=1, indices=[0]))
     assert not np.array_equal(first, corrupt(image, name, 3, seed=0, indices=[1]))
 
 
-def test_what_is_not_served_is_refused() -> None:
+def test_unsupported_corruptions_are_rejected() -> None:
     with pytest.raises(UserError, match="corruption 'rain' is unknown"):
         corrupt(photographs(), "rain", 1, seed=0, indices=[0, 1])
     with pytest.raises(UserError, match="severity 6 of fog"):

@@ -41,14 +41,14 @@ def normalised(store: Store, name: str) -> Tensor:
     return (pixels - torch.tensor(store.mean).view(3, 1, 1)) / torch.tensor(store.std).view(3, 1, 1)
 
 
-def test_features_are_the_backbones_output_in_stored_order(tmp_path: Path) -> None:
+def test_features_equal_the_backbone_s_output_in_stored_order(tmp_path: Path) -> None:
     store, backbone = coloured(tmp_path, 4), TwoParts()
     features = extractor(backbone, store, extraction_batch=25).perturbed("test", "orig")
     assert (features.dtype, features.device, features.requires_grad) == (torch.float32, CPU, False)
     torch.testing.assert_close(features, backbone(normalised(store, "test")), rtol=1e-5, atol=1e-5)
 
 
-def test_a_perturbation_is_that_of_the_augmentation_whatever_the_batches(tmp_path: Path) -> None:
+def test_perturbed_features_do_not_depend_on_the_batches(tmp_path: Path) -> None:
     store, backbone = coloured(tmp_path, 4), TwoParts()
     split = store.split("test")
     images = split.images(torch.arange(len(split)))
@@ -91,7 +91,7 @@ def test_augmented_versions_do_not_depend_on_the_batches(tmp_path: Path) -> None
 def test_images_are_resized_and_cropped_as_torchvision_does(tmp_path: Path) -> None:
     """Resize(11) and CenterCrop(8) of 12-pixel images, bicubic and antialiased."""
     draw = np.random.default_rng(0)
-    # Grey enough that the bicubic overshoot needs no clipping.
+    # Close enough to grey that the bicubic overshoot needs no clipping.
     images, labels = draw.integers(80, 176, (20, 12, 12, 3), dtype=np.uint8), np.arange(20) % 2
     store = store_of(tmp_path, images, labels, images, labels)
     features = extractor(TwoParts(), store, image_size=SIDE, resize_size=11).perturbed("test", "orig")
@@ -104,11 +104,13 @@ def test_images_are_resized_and_cropped_as_torchvision_does(tmp_path: Path) -> N
 
 
 def test_the_elastic_shift_keeps_its_share_of_the_image(tmp_path: Path) -> None:
-    """At 8 px with a reference of 16, alpha is a quarter and sigma half: the shift's deviation halves."""
+    """At 8 px with a reference of 16, alpha is a quarter and sigma a half, so the standard deviation of the shift
+    halves."""
     source = extractor(TwoParts(), coloured(tmp_path, 4), elastic_reference_size=2 * SIDE)
     definition = source._definition("cj_rot_et")
     assert (definition.elastic_alpha, definition.elastic_sigma) == (25.0, 2.5)
-    # Deviation of the shift in pixels away from the border: alpha / 2 * (deviation of the noise) / (2 sigma sqrt(pi)).
+    # Standard deviation of the shift in pixels, far from the border: alpha / 2 * (deviation of the noise) / (2 sigma
+    # sqrt(pi)).
     seeds = torch.arange(64)
     large = displacement(seeds, 224, 100.0, 5.0) * 112
     small = displacement(seeds, 112, 25.0, 2.5) * 56
@@ -127,7 +129,7 @@ def test_blocks_are_concatenated_with_the_final_one_last(tmp_path: Path) -> None
 
 
 class Fickle(TwoParts):
-    """Behaves differently in training, and keeps statistics there."""
+    """Behaves differently in training mode, and keeps statistics there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +183,7 @@ def test_features_that_are_not_finite_name_run_and_perturbation(protocol: str, t
 
 
 class Altered:
-    """A store with other labels or classes, which no preparation would let through."""
+    """A store with other labels or classes, which preparation would reject."""
 
     def __init__(self, store: Store, classes: int, train: Tensor | None = None, test: Tensor | None = None) -> None:
         self.classes = store.classes[:classes]
@@ -235,7 +237,7 @@ def test_a_perturbation_named_twice_is_refused() -> None:
         FeatureOptions(perturbations=["cj", "orig", "cj"])
 
 
-def test_one_line_says_what_was_done_when_nobody_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_one_line_when_not_on_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = extractor(TwoParts(), coloured(tmp_path, 4))
     capsys.readouterr()
     source.perturbed("test", "cj")

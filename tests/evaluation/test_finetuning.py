@@ -1,4 +1,5 @@
-"""Fine-tuning: frozen, it is the linear probe; its steps are torch's SGD; a killed run ends with the same bits."""
+"""Fine-tuning: a frozen backbone gives the linear probe; steps equal torch's SGD; a killed run ends with the same
+bits."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ CLASSES = 3
 
 
 class Small(Backbone):
-    """Convolution, batch normalisation, dropout: what a training mode changes."""
+    """Convolution, batch normalisation and dropout, which depend on the training mode."""
 
     def __init__(self) -> None:
         super().__init__("small", 10)
@@ -49,7 +50,7 @@ def model(part: str = "ALL") -> Classifier:
 
 
 @pytest.mark.parametrize("part", ["ALL", "IR", "EF"])
-def test_a_frozen_backbone_is_the_linear_probe(part: str) -> None:
+def test_a_frozen_backbone_gives_the_linear_probe(part: str) -> None:
     settings = FineTuningSettings(epochs=3, batch_size=64, head_rate=2.0, backbone_rate=0.0, weight_decay=0.01)
     ours = model(part)
     before = copy.deepcopy(ours.backbone.state_dict())
@@ -70,8 +71,8 @@ def test_a_frozen_backbone_is_the_linear_probe(part: str) -> None:
     torch.testing.assert_close(ours.head.bias.detach(), probe.bias)
 
 
-def test_both_rates_and_the_cosine_are_torchs_sgd() -> None:
-    """Against a loop with two optimisers and torch's own scheduler; no dropout, so that nothing is drawn."""
+def test_both_rates_and_the_cosine_equal_torch_s_sgd() -> None:
+    """Compared with a loop with two optimisers and torch's scheduler; there is no dropout, so nothing is random."""
     settings = FineTuningSettings(epochs=4, batch_size=128, head_rate=0.4, backbone_rate=0.1)
     ours, reference = model(), model()
     ours.backbone.net[3], reference.backbone.net[3] = nn.Identity(), nn.Identity()
@@ -144,7 +145,7 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     for name, tensor in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor), name
 
-    # A state of other options is not this evaluation's; a damaged one is named.
+    # A state with other options belongs to another evaluation; a damaged state is named.
     assert ResumableState(state.path, {"run": "run", "options": "other"}).load() is None
     state.path.write_bytes(state.path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"semi\.pt: damaged"):
@@ -153,7 +154,7 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert state.load() is None
 
 
-def test_divergence_is_told() -> None:
+def test_divergence_is_reported() -> None:
     settings = FineTuningSettings(epochs=3, head_rate=1e30, backbone_rate=1e30)
     with pytest.raises(UserError, match=r"toy/run: fine-tuning diverged in epoch \d"):
         fine_tune(model(), batches, settings, seed=0, run="toy/run")

@@ -1,4 +1,5 @@
-"""Grad-CAM of a pooled map against its closed form, for all of it and for either part; a planted patch is found."""
+"""Grad-CAM of a pooled map against its closed form, for the whole representation and each part; a planted patch is
+found."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ def images() -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vmamba_tiny"])
-def test_each_place_is_weighed_by_its_agreement_with_the_part(name: str) -> None:
-    """d(sum_c z_c z_c')/dA_c = z_c / (rows * columns), so the map is relu(sum_c z_c A_c) over the part, up to that."""
+def test_each_position_is_weighted_by_its_agreement_with_the_part(name: str) -> None:
+    """d(sum_c z_c z_c')/dA_c = z_c / (rows * columns), so the map is relu(sum_c z_c A_c) over the part, up to this
+    factor."""
     backbone = build(name)
     parts = part_selections(backbone.feature_dim, int(0.8 * backbone.feature_dim))
     with torch.no_grad():
@@ -39,7 +41,7 @@ def test_each_place_is_weighed_by_its_agreement_with_the_part(name: str) -> None
 
 
 def test_a_planted_patch_is_found() -> None:
-    """Everything but one square is black, and without biases a black place is a place of zeros."""
+    """Everything except one square is black, and without biases the map is zero at black positions."""
     image = torch.zeros(1, 3, 64, 96)
     image[:, :, 40:56, 64:80] = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     cam = grad_cam(build("resnet18"), image)[0]

@@ -1,4 +1,5 @@
-"""The job: a finished run's folder and a store in, a file of records out; with a predictor and without one."""
+"""The evaluation job reads a finished run's folder and a store, and writes a file of records; with and without a
+predictor."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def runs(objects: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An epoch of two steps with SIE, and of its baseline alone."""
+    """One epoch of two steps with SIE, and one with its baseline alone."""
     folder = tmp_path_factory.mktemp("runs")
     for name, equivariance in (("vicreg+sie", SIE), ("vicreg", {"name": "none"})):
         recipe = RunRecipe.model_validate(
@@ -73,7 +74,7 @@ def test_a_predictor_is_measured_and_a_run_without_one_has_no_records(
     }
     values = {r.metric: r.value for r in found}
     assert all(0 <= value <= 1 for value in values.values())
-    # Of 50 photographs an untrained predictor finds the right one by chance: the mean of 1 / rank is 0.09.
+    # An untrained predictor finds the right one of 50 photographs by chance: the mean of 1 / rank is 0.09.
     assert values["hit_at_1"] <= values["mrr"] < 0.5
     assert read_evaluation(tmp_path / "vicreg" / "retrieval.json").records == []
     assert "objects/tiny/vicreg/pairs/seed0 has no predictor" in capsys.readouterr().err
@@ -87,7 +88,7 @@ def test_protocols_of_objects_write_their_records(objects: Store, runs: Path, tm
     assert evaluation.provenance["options"]["averaging"]["count"] == 2
 
 
-def test_the_records_of_a_variant_bear_its_name(objects: Store, runs: Path, tmp_path: Path) -> None:
+def test_the_records_of_a_variant_have_its_name(objects: Store, runs: Path, tmp_path: Path) -> None:
     values = {}
     for name in ("knn", "knn+other"):
         measure(objects, runs / "vicreg", tmp_path, **{name: KNN})
@@ -97,7 +98,7 @@ def test_the_records_of_a_variant_bear_its_name(objects: Store, runs: Path, tmp_
     assert values["knn"] == values["knn+other"]
 
 
-def test_two_names_of_a_protocol_stay_two_in_a_variant(objects: Store, runs: Path, tmp_path: Path) -> None:
+def test_a_protocol_with_two_names_keeps_both_in_a_variant(objects: Store, runs: Path, tmp_path: Path) -> None:
     measure(objects, runs / "vicreg", tmp_path, **{"knn+other": KNN | {"neighbours": [2, 3]}})
     found = read_evaluation(tmp_path / "knn+other.json").records
     assert {record.protocol for record in found} == {"knn2+other", "knn3+other"}
@@ -146,7 +147,7 @@ def test_a_changed_store_is_refused(objects: Store, runs: Path, tmp_path: Path) 
         measure(Store.open(tmp_path / "store"), runs / "vicreg", tmp_path / "out", knn=KNN)
 
 
-def test_neighbours_beyond_the_training_images_are_said_and_written_down(
+def test_more_neighbours_than_training_images_are_noted(
     objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = len(objects.split("train"))
@@ -172,12 +173,12 @@ LINEAR = {"perturbations": ["orig", "cj"], "epochs": 2, "training_views": "plain
 
 
 def _contents(folder: Path) -> dict[str, Any]:
-    """The records of every evaluation in a folder."""
+    """Read the records of every evaluation in a folder."""
     return {path.name: json.loads(path.read_text())["records"] for path in folder.glob("*.json")}
 
 
 def test_protocols_together_give_the_bits_of_each_alone(objects: Store, runs: Path, tmp_path: Path) -> None:
-    """Features are shared, and no protocol sees what another one has done to them or to the backbone."""
+    """Features are shared, and no protocol is affected by another one's changes to them or to the backbone."""
     options: dict[str, Any] = {
         "linear+standard": LINEAR | {"standardise": True},
         "semi": {"shares": [0.5], "parts": ["ALL"], "epochs": 1, "batch_size": 8, "perturbations": ["orig"]},
@@ -200,7 +201,8 @@ def test_shared_views_are_computed_once(
     said = capsys.readouterr().err
     assert said.count("features train orig:") == 1
     assert said.count("features test orig:") == 1
-    # Another batch size rounds otherwise, another averaging is another feature: computed for itself.
+    # Another batch size rounds differently, and another averaging gives other features, so both are computed
+    # separately.
     measure(
         objects,
         runs / "vicreg",
@@ -210,7 +212,7 @@ def test_shared_views_are_computed_once(
     assert capsys.readouterr().err.count("features train orig:") == 2
 
 
-def test_only_what_is_new_or_changed_is_measured(
+def test_only_new_or_changed_evaluations_are_measured(
     objects: Store, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measured(**arguments: Any) -> set[str]:
@@ -226,7 +228,7 @@ def test_only_what_is_new_or_changed_is_measured(
         path.unlink()
     assert measured(knn=KNN, latents={"penalty": 0.1}) == {"latents"}
     assert (tmp_path / "knn.json").read_bytes() == first
-    # A damaged copy counts for nothing.
+    # A damaged copy is ignored.
     (tmp_path / "knn.json").unlink()
     (tmp_path / "state" / "knn.json").write_bytes(first.replace(b'"value": ', b'"value": 1'))
     assert measured(knn=KNN) == {"knn"}
@@ -237,7 +239,7 @@ def test_only_what_is_new_or_changed_is_measured(
 
 
 def test_pictures_belong_to_their_records(objects: Store, runs: Path, tmp_path: Path) -> None:
-    """A job writes both, puts both back from its copies, and measures again where the pictures are not its own."""
+    """A job writes both, restores both from its copies, and measures again if the pictures belong to other records."""
     for folder in ("images", "masks"):
         (tmp_path / "ECSSD" / folder).mkdir(parents=True)
         Image.fromarray(np.tri(64, dtype=np.uint8) * 255).convert("RGB").save(tmp_path / "ECSSD" / folder / "one.png")

@@ -35,13 +35,14 @@ def cloud(n: int, width: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
-def test_votes_are_those_of_scikit_learn(temperature: float) -> None:
+def test_votes_equal_scikit_learn(temperature: float) -> None:
     train, labels = cloud(400, 10, 7, seed=0)
     queries, truth = cloud(300, 10, 7, seed=1)
     ks = [1, 5, 20, 200]
     found = vote(train, labels, queries, ks, temperature, classes=7)
     for k, prediction in zip(ks, found, strict=True):
-        # On unit vectors the squared distance is 2 - 2 cos: the same neighbours, and the weight follows from it.
+        # On unit vectors, the squared distance is 2 - 2 cos, so the neighbours are the same and the weight follows from
+        # it.
         oracle = KNeighborsClassifier(k, weights=lambda d: np.exp((1 - d**2 / 2) / temperature), algorithm="brute")
         unit = (train.double() / train.double().norm(dim=1, keepdim=True)).numpy()
         oracle.fit(unit, labels.numpy())
@@ -50,7 +51,7 @@ def test_votes_are_those_of_scikit_learn(temperature: float) -> None:
         assert 0.2 < float((prediction == truth).double().mean()) < 0.95
 
 
-def test_votes_are_those_of_lightly() -> None:
+def test_votes_equal_lightly() -> None:
     benchmarking = pytest.importorskip("lightly.utils.benchmarking")
     train, labels = cloud(300, 10, 7, seed=0)
     queries, _ = cloud(200, 10, 7, seed=1)

@@ -28,7 +28,7 @@ def test_a_larger_share_keeps_the_smaller_one_and_seeds_differ() -> None:
     assert np.array_equal(ten, stratified_subset(labels, 0.1, 3))
     assert not np.array_equal(ten, stratified_subset(labels, 0.1, 4))
     assert np.array_equal(stratified_subset(labels, 1.0, 0), np.arange(500))
-    # Every image has the same chance: over many seeds each is drawn about as often as another.
+    # Every image has the same probability: over many seeds, all are drawn about equally often.
     drawn = np.zeros(500)
     for seed in range(200):
         drawn[stratified_subset(labels, 0.1, seed)] += 1
@@ -36,13 +36,13 @@ def test_a_larger_share_keeps_the_smaller_one_and_seeds_differ() -> None:
     assert drawn.max() < 45
 
 
-def test_a_share_is_a_share() -> None:
+def test_a_share_must_be_between_0_and_1() -> None:
     for share in (0.0, -0.1, 1.5):
         with pytest.raises(UserError, match="labelled share"):
             stratified_subset(np.zeros(5, dtype=np.int64), share, 0)
 
 
-def test_a_list_chooses_by_file_name_and_passes_over_what_the_data_lack(tmp_path: Path) -> None:
+def test_a_list_chooses_by_file_name_and_skips_missing_images(tmp_path: Path) -> None:
     names = ["n01/n01_1.JPEG", "n01/n01_2.JPEG", "n02/n02_7.jpeg", "n02/n02_9.JPEG"]
     path = tmp_path / "1percent.txt"
     path.write_text("n02_7.JPEG\nn01_2.JPEG\n\nn99_5.JPEG\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Linear regression of a store's latents, against scikit-learn, full-batch LBFGS and images that show them."""
+"""Linear regression of a store's latents: against scikit-learn, full-batch LBFGS, and images that show the latents."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def spirographs(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 class Corner(Backbone):
-    """[IR | EF]: a random projection of the image to four numbers, then the corner's colour: the background."""
+    """[IR | EF] = [a random projection of the image to four numbers | the corner's colour, which is the background]."""
 
     def __init__(self) -> None:
         super().__init__("corner", 7)
@@ -63,7 +63,7 @@ def metrics(*names: str) -> set[str]:
     return {f"{kind}_{name}" for kind in ("mse", "r2") for name in names} | {"mean_mse"}
 
 
-def test_errors_are_those_of_scikit_learn(spirographs: Store) -> None:
+def test_errors_equal_scikit_learn(spirographs: Store) -> None:
     records = run(spirographs, perturbations=["orig", "cj"])
     names = ("m", "b", "sigma", "rfore")
     assert {metric for _, _, metric in records} == metrics(*names)
@@ -87,8 +87,8 @@ def test_errors_are_those_of_scikit_learn(spirographs: Store) -> None:
     assert {(r.protocol, r.n, r.epoch, r.selection) for r in records.values()} == {("latents", 80, 0, "last")}
 
 
-def test_the_closed_form_is_where_full_batch_lbfgs_ends() -> None:
-    """The mean squared error over all entries plus reg ||W||^2, without a penalty on the bias."""
+def test_the_closed_form_equals_full_batch_lbfgs() -> None:
+    """The objective is the mean squared error over all entries plus reg ||W||^2, without a penalty on the bias."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(60, 8, generator=generator).double() + 1.0
     targets = features @ torch.randn(8, 3, generator=generator).double() + torch.randn(60, 3, generator=generator)
@@ -112,12 +112,12 @@ def test_the_closed_form_is_where_full_batch_lbfgs_ends() -> None:
         torch.testing.assert_close(found.bias, layer.bias.detach(), rtol=1e-5, atol=1e-7)
 
 
-def test_the_background_is_read_off_the_corner_until_it_is_drawn_anew(spirographs: Store) -> None:
+def test_the_background_is_predicted_from_the_corner_unless_it_is_redrawn(spirographs: Store) -> None:
     targets = ["rback", "gback", "bback"]
     stored = run(spirographs, targets=targets)
     assert {metric for _, _, metric in stored} == metrics(*targets)
     for name in targets:
-        # Grey levels are whole, and a curve may come near the corner.
+        # Grey levels are integers, and a curve may come close to the corner.
         assert stored["EF", "orig", f"r2_{name}"].value > 0.99
         assert stored["IR", "orig", f"r2_{name}"].value < 0.9
     again = run(spirographs, targets=targets, averaging={"count": 1, "augmentation": {"name": "spirograph"}})
@@ -125,8 +125,8 @@ def test_the_background_is_read_off_the_corner_until_it_is_drawn_anew(spirograph
         assert again["EF", "orig", f"r2_{name}"].value < 0.1
 
 
-def test_averaging_over_nuisances_leaves_what_is_of_interest(spirographs: Store) -> None:
-    """The mean foreground of other renderings no longer hides rfore: the target and not a nuisance."""
+def test_averaging_over_nuisances_keeps_the_target(spirographs: Store) -> None:
+    """The mean foreground over renderings no longer hides rfore, which is the target and not a nuisance."""
     once, often = (
         run(spirographs, targets=["rfore"], averaging={"count": count, "augmentation": {"name": "spirograph"}})
         for count in (1, 8)
@@ -134,14 +134,14 @@ def test_averaging_over_nuisances_leaves_what_is_of_interest(spirographs: Store)
     assert often["ALL", "orig", "mse_rfore"].value < 0.8 * once["ALL", "orig", "mse_rfore"].value
 
 
-def test_every_latent_may_be_asked_for(spirographs: Store) -> None:
+def test_every_latent_can_be_a_target(spirographs: Store) -> None:
     records = run(spirographs, targets=list(spirograph.NAMES))
     assert {m for _, _, m in records if m.startswith("r2_")} == {f"r2_{name}" for name in spirograph.NAMES}
     mean = np.mean([records["ALL", "orig", f"mse_{name}"].value for name in spirograph.NAMES])
     assert records["ALL", "orig", "mean_mse"].value == pytest.approx(mean)
 
 
-def test_what_a_store_does_not_know_is_named(spirographs: Store, tmp_path: Path) -> None:
+def test_a_latent_that_the_store_lacks_is_named(spirographs: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"spirograph/corner/.*: targets: .* no latent sigmo; did you mean 'sigma'"):
         run(spirographs, targets=["sigmo"])
     with pytest.raises(UserError, match="targets: m is listed twice"):

@@ -63,8 +63,8 @@ def initial(parts: dict[str, Selection], width: int, classes: int) -> dict[str, 
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_training_is_torch_sgd_under_a_cosine(weight_decay: float) -> None:
-    """Weights after several epochs against torch's own SGD, scheduler and autograd in float64."""
+def test_training_equals_torch_sgd_with_a_cosine_schedule(weight_decay: float) -> None:
+    """Compares the weights after several epochs with torch's SGD, scheduler and autograd in float64."""
     features, labels = cloud(70, 12, 4)
     options = LinearOptions(epochs=6, batch_size=32, learning_rate=0.8, weight_decay=weight_decay)
     parts = part_selections(12, 9)
@@ -96,7 +96,7 @@ def test_training_is_torch_sgd_under_a_cosine(weight_decay: float) -> None:
 
 
 def test_one_step_is_the_derivative_of_the_cross_entropy() -> None:
-    """One step from a random place against the formula written with numpy in float64."""
+    """Compares one step from random weights with the formula written in numpy, in float64."""
     features, labels = cloud(9, 5, 3)
     probe = SoftmaxRegression.initial(5, 3, make_generator(0), CPU)
     weight, bias = probe.weight.double().numpy().copy(), probe.bias.double().numpy().copy()
@@ -116,7 +116,7 @@ def test_weights_start_with_deviation_one_hundredth_and_no_bias() -> None:
     assert not probe.bias.any()
 
 
-def test_the_rate_falls_by_epoch_to_nothing() -> None:
+def test_the_learning_rate_falls_to_zero_epoch_by_epoch() -> None:
     rates = [cosine_rate(0.001, epoch, 100) for epoch in range(101)]
     assert rates[0] == 0.001
     assert rates[50] == pytest.approx(0.0005)
@@ -125,7 +125,7 @@ def test_the_rate_falls_by_epoch_to_nothing() -> None:
 
 
 def test_ranks_count_the_classes_before_the_right_one() -> None:
-    """Against scikit-learn's top-k accuracy; equal logits favour the lower class."""
+    """Compared with scikit-learn's top-k accuracy; equal logits favour the lower class."""
     features, labels = cloud(200, 6, 8, seed=2)
     probe = SoftmaxRegression.initial(6, 8, make_generator(4), CPU)
     ranks = probe.ranks(features, labels)
@@ -136,7 +136,7 @@ def test_ranks_count_the_classes_before_the_right_one() -> None:
     assert probe.ranks(features[:8], labels[:8]).tolist() == list(range(8))
 
 
-def test_standardisation_is_that_of_numpy_and_leaves_constants_alone() -> None:
+def test_standardisation_equals_numpy_and_does_not_change_constants() -> None:
     features = torch.randn(5000, 4, generator=torch.Generator().manual_seed(0)) * 1e-4 + 3.0
     features[:, 1] = 7.1
     features[:, 2] = 0.0
@@ -180,7 +180,7 @@ def test_every_part_and_perturbation_is_recorded(tmp_path: Path) -> None:
         assert records[part, "orig", "top1", "best"].value >= records[part, "orig", "top1", "last"].value
 
 
-def test_a_part_is_trained_as_if_alone(tmp_path: Path) -> None:
+def test_parts_are_trained_independently(tmp_path: Path) -> None:
     """Probes of IR and EF trained together equal those on a backbone with just these columns."""
     store = coloured(tmp_path, classes=6)
     together = by_key(evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), FAST))
@@ -230,7 +230,7 @@ def test_the_same_seed_gives_the_same_records_and_another_seed_others(tmp_path: 
 @pytest.mark.parametrize(
     ("views", "plain", "versions"), [("fresh", 0, [0, 1, 2, 3]), (3, 0, [0, 1, 2]), ("plain", 1, [])]
 )
-def test_training_views_are_computed_as_often_as_they_should(
+def test_training_views_are_computed_as_often_as_configured(
     views: Literal["fresh", "plain"] | int,
     plain: int,
     versions: list[int],
@@ -257,7 +257,7 @@ def test_training_views_are_computed_as_often_as_they_should(
     assert [item for item in asked if isinstance(item, int)] == versions
 
 
-def test_accuracy_is_that_of_a_logistic_regression_on_digits(tmp_path: Path) -> None:
+def test_accuracy_on_digits_equals_logistic_regression(tmp_path: Path) -> None:
     grey, labels = load_digits(return_X_y=True)
     images = np.repeat(np.round(grey.reshape(-1, 8, 8, 1) * (255 / 16)), 3, axis=3).astype(np.uint8)
     labels = labels.astype(np.int64)
@@ -294,12 +294,12 @@ def test_test_features_are_standardised_like_training_features(tmp_path: Path) -
     )
     assert near["ALL", "orig", "top1", "last"].value > 80
     for key, record in near.items():
-        # Not to the bit: 64 costs the features some binary places.
+        # Not bit for bit: the offset of 64 costs the features some precision.
         assert far[key].value == pytest.approx(record.value, abs=5.0)
 
 
 def test_the_best_epoch_is_the_first_of_equals_and_counts_from_one(tmp_path: Path) -> None:
-    """Without noise one step towards the class means already sorts every image."""
+    """Without noise, a single step towards the class means already classifies every image correctly."""
     options = FAST.model_copy(update={"learning_rate": 10.0})
     store = coloured(tmp_path, classes=3, noise=0)
     records = by_key(evaluate(subject_of(TwoParts(), store, ir_dim=8, identity=RUN), options))
@@ -308,7 +308,7 @@ def test_the_best_epoch_is_the_first_of_equals_and_counts_from_one(tmp_path: Pat
     assert (last.value, last.epoch) == (100.0, 5)
 
 
-def test_cached_versions_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_versions_are_used_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
 
     def watched(*arguments: Any, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Protocol logistic: scikit-learn on the same features, for each part; its records."""
+"""Protocol logistic: against scikit-learn on the same features, for each part; its records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAITS = {
 
 
 def test_raw_pixels_of_digits_score_as_with_scikit_learn(tmp_path: Path) -> None:
-    """Within 0.1 point at the penalty that was chosen."""
+    """Within 0.1 points at the chosen penalty."""
     pixels, labels = load_digits(return_X_y=True)
     images = np.repeat((pixels.reshape(-1, 8, 8, 1) * 15.9).astype(np.uint8), 3, axis=3)
     labels = labels.astype(np.int64)
@@ -58,7 +58,7 @@ def test_each_part_and_perturbation_has_its_records(tmp_path: Path, capsys: pyte
     assert "logistic EF: 3 of 3 fits" in capsys.readouterr().err
 
 
-def test_the_default_penalties_are_the_fields() -> None:
+def test_the_default_penalties_are_the_usual_ones() -> None:
     assert penalty_grid(LogisticOptions()) == pytest.approx(PENALTIES)
     with pytest.raises(ValidationError, match="smallest_penalty 1000000"):
         LogisticOptions(smallest_penalty=1e6)

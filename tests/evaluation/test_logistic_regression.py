@@ -22,20 +22,20 @@ def digits(n: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("penalty", [100.0, 1.0, 0.01])
-def test_a_fit_is_scikit_learns(penalty: float) -> None:
-    """Weights and bias of scikit-learn's solver at C = 1 / w, run to a gradient of 1e-9."""
+def test_a_fit_equals_scikit_learn(penalty: float) -> None:
+    """Weights and bias equal those of scikit-learn's solver at C = 1 / w, run to a gradient of 1e-9."""
     features, labels = digits(400)
     ours = fit(features, labels, 10, penalty, tolerance=1e-9, max_iterations=5000)
     reference = Reference(C=1 / penalty, tol=1e-9, max_iter=5000).fit(features.double().numpy(), labels.numpy())
     assert ours.converged
     torch.testing.assert_close(ours.weight, torch.from_numpy(reference.coef_), atol=2e-4, rtol=1e-3)
-    # The bias is determined up to a constant that all classes share.
+    # The bias is determined only up to a constant that all classes share.
     shared = torch.from_numpy(reference.intercept_)
     torch.testing.assert_close(ours.bias - ours.bias.mean(), shared - shared.mean(), atol=2e-4, rtol=1e-3)
 
 
 def test_digits_are_classified_as_scikit_learn_does() -> None:
-    """Raw pixels of digits: accuracy within 0.1 point of scikit-learn's at the same penalty."""
+    """Raw pixels of digits: the accuracy is within 0.1 points of scikit-learn's at the same penalty."""
     features, labels = digits()
     train, test = slice(0, 1300), slice(1300, None)
     ours = fit(features[train], labels[train], 10, 0.1)
@@ -44,7 +44,7 @@ def test_digits_are_classified_as_scikit_learn_does() -> None:
     assert measured == pytest.approx(100 * reference.score(features[test].double().numpy(), labels[test]), abs=0.1)
 
 
-def test_the_penalties_are_the_fields_45() -> None:
+def test_the_penalties_are_the_usual_45() -> None:
     assert len(PENALTIES) == 45
     assert PENALTIES[0] == pytest.approx(1e-6)
     assert PENALTIES[-1] == pytest.approx(1e5)
@@ -52,7 +52,7 @@ def test_the_penalties_are_the_fields_45() -> None:
 
 
 def test_the_chosen_penalty_is_the_best_on_the_validation_rows_and_the_refit_sees_all() -> None:
-    """Against scikit-learn fitted for each penalty from nothing."""
+    """Compared with scikit-learn, fitted from scratch for each penalty."""
     features, labels = digits(600)
     generator = torch.Generator().manual_seed(0)
     noisy = features + 0.5 * torch.randn(features.shape, generator=generator)
@@ -75,15 +75,15 @@ def test_the_chosen_penalty_is_the_best_on_the_validation_rows_and_the_refit_see
     assert seen == [(done, 5) for done in range(1, 6)]
 
 
-def test_a_limit_of_iterations_is_told() -> None:
+def test_reaching_the_iteration_limit_is_reported() -> None:
     features, labels = digits(200)
     assert not fit(features, labels, 10, 1e-6, max_iterations=3).converged
     found = search_penalty(features, labels, torch.arange(200) < 50, 10, penalties=[1e-6, 1e5], max_iterations=3)
     assert found.unconverged >= 2
 
 
-def test_a_score_of_ones_own_chooses() -> None:
-    """A score that is best for few right answers takes another penalty than accuracy does."""
+def test_a_custom_score_chooses_the_penalty() -> None:
+    """A score that prefers few correct answers chooses another penalty than accuracy does."""
     features, digit = digits(300)
     validation = torch.arange(300) % 3 == 0
     found = search_penalty(
@@ -93,14 +93,14 @@ def test_a_score_of_ones_own_chooses() -> None:
     assert search_penalty(features, digit, validation, 10, penalties=[1e-2, 1e5]).classifier.penalty == 1e-2
 
 
-def test_the_mean_over_classes_is_scikit_learns() -> None:
+def test_the_mean_over_classes_equals_scikit_learn() -> None:
     predictions, labels = torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([0, 0, 0, 0, 1, 0])
     assert accuracy(predictions, labels) == pytest.approx(500 / 6)
     expected = 100 * balanced_accuracy_score(labels.numpy(), predictions.numpy())
     assert mean_class_accuracy(predictions, labels) == pytest.approx(expected)
 
 
-def test_features_must_be_finite_and_both_parts_filled() -> None:
+def test_features_must_be_finite_and_both_splits_nonempty() -> None:
     features, labels = digits(50)
     with pytest.raises(UserError, match="0 of 50"):
         search_penalty(features, labels, torch.zeros(50, dtype=torch.bool), 10)

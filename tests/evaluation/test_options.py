@@ -1,4 +1,4 @@
-"""Every protocol's options are read without torch, and its code is found by name."""
+"""Every protocol's options can be read without torch, and its code is found by name."""
 
 from __future__ import annotations
 

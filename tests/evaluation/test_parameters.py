@@ -1,4 +1,4 @@
-"""The prediction of a view's parameters, on images whose features give them in closed form."""
+"""The prediction of a view's parameters, on images whose features determine them in closed form."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ CROPS = {"name": "baug", "jitter_probability": 0.0, "global_scale": (0.2, 0.6), 
 
 
 def ramps(folder: Path, offsets: bool = False, train: int = 240, test: int = 120) -> Store:
-    """Red rises from left to right; green and blue are flat, others in every image; ``offsets`` adds blue to red."""
+    """Images whose red rises from left to right; green and blue are constant within an image but differ between images.
+    ``offsets`` adds blue to red."""
     draw = np.random.default_rng(0)
 
     def images(count: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
@@ -56,7 +57,7 @@ def ramps(folder: Path, offsets: bool = False, train: int = 240, test: int = 120
 
 
 class Measures(Backbone):
-    """[IR | EF]: mean green, blue and three powers of blue; then mean red and how much redder the right half is."""
+    """[IR | EF] = [mean green, blue and three powers of blue | mean red, and how much redder the right half is]."""
 
     def __init__(self) -> None:
         super().__init__("measures", 7)
@@ -76,7 +77,7 @@ def run(store: Store, backbone: Backbone, ir_dim: int | None = 5, **options: obj
     return found
 
 
-def test_targets_are_those_of_plain_arithmetic() -> None:
+def test_targets_equal_plain_arithmetic() -> None:
     sizes = torch.tensor([[30, 40], [64, 64], [50, 20]])
     drawn = Distributions(
         scale=(0.2, 1.0), ratio=(0.75, 1.4), flip=0.5, degrees=90.0, jitter=1.0, hue=0.1, contrast=0.4
@@ -97,8 +98,9 @@ def test_targets_are_those_of_plain_arithmetic() -> None:
         assert {name: float(column[row]) for name, column in found.items()} == pytest.approx(expected)
 
 
-def test_a_part_predicts_what_its_features_show(tmp_path: Path) -> None:
-    """The crop's mean red is its place in the ramp, and the slope's sign the flip; green and blue know neither."""
+def test_a_part_predicts_the_parameters_that_its_features_show(tmp_path: Path) -> None:
+    """The crop's mean red gives its position in the ramp, and the sign of the slope gives the flip; green and blue give
+    neither."""
     records = run(ramps(tmp_path), Measures(), augmentation=CROPS, targets=["flip", "crop_x"])
     assert set(records) == {
         (part, metric) for part in ("ALL", "IR", "EF", "IR_cut") for metric in ("balanced_accuracy_flip", "r2_crop_x")
@@ -119,12 +121,12 @@ def test_a_rotated_ramp_shows_the_angle(tmp_path: Path) -> None:
     augmentation |= {"global_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}
     records = run(ramps(tmp_path), Vertical(), augmentation=augmentation, targets=["angle"], ir_dim=None)
     assert set(records) == {("ALL", "r2_angle")}
-    # The vertical slope goes with the sine of the angle, which is a line but for a few percent within 60 degrees.
+    # The vertical slope follows the sine of the angle, which is linear to within a few percent up to 60 degrees.
     assert 0.9 < records["ALL", "r2_angle"].value < 0.999
 
 
 class Vertical(Backbone):
-    """How much redder the lower half is."""
+    """How much redder the lower half of the image is."""
 
     def __init__(self) -> None:
         super().__init__("vertical", 1)
@@ -134,7 +136,7 @@ class Vertical(Backbone):
 
 
 def test_the_original_helps_where_only_the_change_shows(tmp_path: Path) -> None:
-    """The red of every image is raised by a different amount, which the unchanged image reveals."""
+    """The red of every image is raised by a different amount, which only the original image reveals."""
     store = ramps(tmp_path, offsets=True)
     alone = run(store, Red(), augmentation=CROPS, targets=["crop_x"], ir_dim=None)
     paired = run(store, Red(), augmentation=CROPS, targets=["crop_x"], ir_dim=None, with_original=True)
@@ -152,7 +154,7 @@ class Red(Backbone):
         return images[:, :1].mean((2, 3))
 
 
-def test_with_the_original_a_part_holds_its_own_columns_of_both(tmp_path: Path) -> None:
+def test_with_the_original_a_part_uses_its_columns_of_both_images(tmp_path: Path) -> None:
     """The EF, evaluated together with the IR, scores the same as on a backbone whose output is the EF alone."""
 
     class Factor(Measures):
@@ -171,7 +173,7 @@ def test_with_the_original_a_part_holds_its_own_columns_of_both(tmp_path: Path) 
         assert together["EF", metric].value == pytest.approx(record.value, rel=1e-6)
 
 
-def test_views_are_further_rows_and_batches_change_nothing(tmp_path: Path) -> None:
+def test_views_add_rows_and_batches_do_not_matter(tmp_path: Path) -> None:
     store = coloured(tmp_path, 4)
     options = {"views": 3, "targets": ["angle", "flip", "hue", "crop_aspect"]}
     records = run(store, TwoParts(), 8, **options)
@@ -184,7 +186,7 @@ def test_views_are_further_rows_and_batches_change_nothing(tmp_path: Path) -> No
     assert run(store, TwoParts(), 8, **options) != records
 
 
-def test_all_targets_are_predicted_unless_said_otherwise(tmp_path: Path) -> None:
+def test_all_targets_are_predicted_by_default(tmp_path: Path) -> None:
     records = run(coloured(tmp_path, 4), TwoParts(), 8, equal_width=False)
     assert {part for part, _ in records} == {"ALL", "IR", "EF"}
     assert {metric for _, metric in records} == {
@@ -195,7 +197,7 @@ def test_all_targets_are_predicted_unless_said_otherwise(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("ir_dim", "name", "inside"), [(409, "IR", range(409)), (100, "EF", range(100, 512))])
-def test_the_wider_part_is_cut_to_the_width_of_the_other(ir_dim: int, name: str, inside: range) -> None:
+def test_the_wider_part_is_reduced_to_the_width_of_the_other(ir_dim: int, name: str, inside: range) -> None:
     parts = _parts(512, ir_dim, True, 0)
     assert list(parts) == ["ALL", "IR", "EF", f"{name}_cut"]
     columns = torch.arange(512)[parts[f"{name}_cut"]].tolist()
@@ -208,7 +210,7 @@ def test_the_wider_part_is_cut_to_the_width_of_the_other(ir_dim: int, name: str,
     assert list(_parts(512, None, True, 0)) == ["ALL"]
 
 
-def test_flips_are_told_apart_as_a_plain_logistic_regression_does() -> None:
+def test_flip_classification_equals_a_plain_logistic_regression() -> None:
     generator = torch.Generator().manual_seed(0)
     truth = (torch.rand(300, generator=generator) < 0.3).double()
     features = torch.randn(300, 6, generator=generator) + 0.7 * truth[:, None]
@@ -241,7 +243,7 @@ def test_flips_are_told_apart_as_a_plain_logistic_regression_does() -> None:
         ({"global_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}, ["crop_area"], "crop_area"),
     ],
 )
-def test_a_target_that_the_augmentation_leaves_alone_is_named(
+def test_a_target_that_the_augmentation_does_not_change_is_named(
     augmentation: dict[str, object], targets: list[str], named: str, tmp_path: Path
 ) -> None:
     words = (
@@ -259,7 +261,7 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
         ParametersOptions.model_validate(wrong)
 
 
-def test_an_augmentation_that_is_changed_in_one_place_keeps_the_other_defaults() -> None:
+def test_an_augmentation_with_one_changed_option_keeps_the_other_defaults() -> None:
     options = ParametersOptions.model_validate({"augmentation": {"rotation_degrees": 30}})
     assert options.augmentation == ParameterViewOptions(rotation_degrees=30.0)
     assert (
@@ -274,7 +276,8 @@ def test_an_augmentation_that_is_changed_in_one_place_keeps_the_other_defaults()
 
 
 def test_photographs_of_several_sizes_are_cropped_each_in_its_own(tmp_path: Path) -> None:
-    """The ramp spans every photograph whatever its width, so a crop's mean red is its place as a share of it."""
+    """The ramp spans every photograph, whatever its width, so a crop's mean red is its position as a share of the
+    width."""
     draw = np.random.default_rng(0)
     for split, count in (("train", 100), ("val", 60)):
         for number in range(count):

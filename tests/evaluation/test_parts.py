@@ -26,14 +26,14 @@ def test_vit_parts_have_the_authors_widths(feature_dim: int, ir_dim: int, main_p
 
 
 @pytest.mark.parametrize(("feature_dim", "ir_dim"), [(512, 409), (2048, 1638), (768, 614)])
-def test_one_vector_is_cut_once(feature_dim: int, ir_dim: int) -> None:
+def test_a_single_vector_is_split_once(feature_dim: int, ir_dim: int) -> None:
     parts = columns(feature_dim, ir_dim, blocks=1)
     assert list(parts) == ["ALL", "IR", "EF"]
     assert parts["IR"] == list(range(ir_dim))
     assert parts["EF"] == list(range(ir_dim, feature_dim))
 
 
-def test_a_vector_that_was_never_split_has_only_all() -> None:
+def test_a_vector_without_a_split_has_only_all() -> None:
     assert columns(10, None, blocks=4) == {"ALL": list(range(40))}
 
 

@@ -34,14 +34,14 @@ LINEAR = {"training_views": "plain", "standardise": True, "learning_rate": 0.1, 
 
 
 @pytest.mark.parametrize("backbone", ["resnet10t_half", "pixels", "vit_tiny"])
-def test_controls_go_through_the_same_code(digits: Store, backbone: str, tmp_path: Path) -> None:
+def test_controls_use_the_same_code(digits: Store, backbone: str, tmp_path: Path) -> None:
     linear = run(digits, backbone, "linear", **LINEAR)
     knn = run(digits, backbone, "knn", neighbours=[10])
     parts = {"pixels": {"ALL"}, "vit_tiny": {"ALL", "IR", "EF", "IR_strict"}}.get(backbone, {"ALL", "IR", "EF"})
     assert {record.part for record in linear} == parts
     assert {record.part for record in knn} == parts - {"IR_strict"}
     clean = {(r.protocol, r.part): r.value for r in (*linear, *knn) if r.perturbation == "orig" and r.metric == "top1"}
-    # Ten balanced classes: chance is 10 %. Digits are easy even for a network that was never trained.
+    # With ten balanced classes, chance level is 10 %. Digits are easy even for an untrained network.
     assert all(value > 25 for value in clean.values()), clean
     hard = next(r for r in linear if (r.perturbation, r.part, r.metric) == ("cj_rot_et", "ALL", "top1"))
     assert hard.value < clean["linear", "ALL"] - 10

@@ -22,7 +22,7 @@ def problem(n: int, width: int, noise: float = 0.3, seed: int = 0) -> tuple[Tens
 
 
 @pytest.mark.parametrize(("n", "width"), [(200, 12), (40, 90), (50, 50)], ids=["tall", "wide", "square"])
-def test_ridge_is_that_of_scikit_learn(n: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ridge_equals_scikit_learn(n: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clever.evaluation.regression._CHUNK_ROWS", 17)
     features, targets = problem(n, width)
     penalties = [0.01, 10.0, 1e4]
@@ -47,7 +47,7 @@ def test_each_target_gets_the_penalty_that_predicts_held_out_images_best() -> No
     generator = torch.Generator().manual_seed(1)
     images = torch.arange(60).repeat(2)
     features = torch.randn(120, 30, generator=generator)
-    # The first target is a clean function of the features, the second one almost pure noise.
+    # The first target is a noise-free function of the features; the second one is almost pure noise.
     targets = torch.stack([features[:, 0], 0.1 * features[:, 1] + torch.randn(120, generator=generator)], 1)
     penalties = [1e-6, 1e-2, 10.0]
     found = ridge_selected(features, targets, images, penalties, make_generator(4, "held out"))
@@ -68,13 +68,13 @@ def test_each_target_gets_the_penalty_that_predicts_held_out_images_best() -> No
     assert chosen[0] < chosen[1]
 
 
-def test_some_images_are_held_out_and_some_are_not() -> None:
+def test_only_some_images_are_held_out() -> None:
     assert _held_out(torch.tensor([5, 9]), make_generator(0)).sum() == 1
     assert _held_out(torch.tensor([5, 5, 9]), make_generator(0)).sum() in (1, 2)
     assert _held_out(torch.arange(10), make_generator(0)).sum() == 2
 
 
-def test_scores_are_those_of_scikit_learn() -> None:
+def test_scores_equal_scikit_learn() -> None:
     predictions, targets = problem(50, 3, seed=1)[1], problem(50, 3, seed=2)[1]
     np.testing.assert_allclose(
         r2(predictions, targets).numpy(),

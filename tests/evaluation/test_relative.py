@@ -1,4 +1,4 @@
-"""Heads on pairs of photographs: targets against SciPy, scores against loops, and what each part can predict."""
+"""Heads on pairs of photographs: targets against SciPy, scores against loops, and the parts' predictions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def random_latents(count: int, seed: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).uniform(LOW, HIGH, (count, 7))).float()
 
 
-def test_the_target_is_the_relative_rotation_of_scipy() -> None:
+def test_the_target_equals_scipy_s_relative_rotation() -> None:
     first, second = random_latents(200, 0), random_latents(200, 1)
     rotations = [Rotation.from_euler("xyz", latents[:, :3].double().numpy()) for latents in (first, second)]
     expected = (rotations[0].inv() * rotations[1]).as_quat()
@@ -75,26 +75,26 @@ def test_r2_has_one_mean_for_all_components() -> None:
     mean = sum(values) / len(values)
     missed = sum((t - float(o)) ** 2 for t, o in zip(values, predictions.flatten(), strict=True))
     assert pooled_r2(predictions, targets) == pytest.approx(1 - missed / sum((t - mean) ** 2 for t in values))
-    # Components with different means: larger than the mean of their R2.
+    # If components have different means, it is larger than the mean of their R2.
     assert pooled_r2(targets.mean(0).expand(30, 4), targets) > 0.3
 
 
-def test_rotation_is_told_by_the_part_that_shows_it(objects: Store) -> None:
+def test_rotation_is_predicted_by_the_part_that_shows_it(objects: Store) -> None:
     records = run(objects, "relative_rotation", **FAST)
     assert set(records) == {(part, "orig", "r2_rotation") for part in ("ALL", "IR", "EF")}
-    # Two test objects, 50 pairs of each.
+    # Two test objects with 50 pairs each.
     assert {(r.protocol, r.n, r.epoch, r.selection) for r in records.values()} == {
         ("relative_rotation", 100, 25, "last")
     }
     assert records["EF", "orig", "r2_rotation"].value > 0.9
     assert records["ALL", "orig", "r2_rotation"].value > 0.8
-    # Knowing nothing, the components' own means are above one mean of all: that of w is far from those of x, y and z.
+    # Predicting each component's mean is better than one common mean, because w has a mean far from x, y and z.
     targets = relative_rotation(random_latents(4000, 2), random_latents(4000, 3))
     ignorant = pooled_r2(targets.mean(0).expand_as(targets), targets)
     assert records["IR", "orig", "r2_rotation"].value < ignorant + 0.15 < 0.7
 
 
-def test_colour_is_told_by_a_linear_head(objects: Store) -> None:
+def test_colour_is_predicted_by_a_linear_head(objects: Store) -> None:
     records = run(objects, "relative_colour", head="linear", perturbations=["orig", "cj"], **FAST | {"epochs": 60})
     assert {key[1:] for key in records} == {
         (perturbation, metric)
@@ -107,7 +107,7 @@ def test_colour_is_told_by_a_linear_head(objects: Store) -> None:
         assert records["EF", "cj", metric].value < records["EF", "orig", metric].value
 
 
-def test_a_part_is_trained_as_if_alone_and_runs_repeat(objects: Store) -> None:
+def test_parts_are_trained_independently_and_reproducibly(objects: Store) -> None:
     options = FAST | {"epochs": 3}
     together = run(objects, "relative_rotation", **options)
     assert run(objects, "relative_rotation", **options) == together

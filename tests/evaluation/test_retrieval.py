@@ -66,7 +66,7 @@ class Random:
 
 
 @pytest.mark.parametrize("relative", [ROTATION, ROTATION_AND_COLOUR])
-def test_every_number_is_that_of_plain_loops(objects: Store, relative: tuple[str, ...], monkeypatch: Any) -> None:
+def test_every_metric_equals_plain_loops(objects: Store, relative: tuple[str, ...], monkeypatch: Any) -> None:
     monkeypatch.setattr("clever.evaluation.retrieval._TILE", 37)
     predictor = Random(len(relative))
     records = evaluate(subject(objects, predictor, relative), RetrievalOptions())
@@ -122,7 +122,7 @@ def test_every_number_is_that_of_plain_loops(objects: Store, relative: tuple[str
 
 
 class Knowing:
-    """Features are the absolute rotation; the embedding is q q^T, on which the sign of q has no influence."""
+    """The features are the absolute rotation; the embedding is q q^T, which does not depend on the sign of q."""
 
     def __call__(self, features: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
         first, change = Rotation.from_quat(features.double().numpy()), Rotation.from_quat(relative.double().numpy())
@@ -133,7 +133,7 @@ class Knowing:
         return (q.unsqueeze(2) * q.unsqueeze(1)).flatten(1)
 
 
-def test_a_predictor_that_knows_is_always_right(objects: Store) -> None:
+def test_a_perfect_predictor_is_always_right(objects: Store) -> None:
     split = objects.split("test")
     assert split.latents is not None
     rotations = quaternion(split.latents[:, :3])
@@ -156,20 +156,20 @@ def unmoved(features: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
     return features, features
 
 
-def test_objects_need_not_stand_together_nor_have_two_photographs() -> None:
+def test_photographs_of_an_object_need_not_be_adjacent_and_may_be_single() -> None:
     views = table([7, 2, 7, 9, 2, 7])
     assert views.first.tolist() == [0, 1, 0, 3, 1, 0]
     assert views.views.tolist() == [3, 2, 3, 1, 2, 3]
     assert query_rows(views).tolist() == [0, 1, 2, 4, 5]
     ranks = view_ranks(views, unmoved)
-    # Every prediction is the first photograph's own embedding, so that one is found and no other can come before it.
+    # Every prediction is the first photograph's embedding, so that photograph is found first.
     assert len(ranks) == 5
     assert ranks[0] == ranks[3] == 1
     assert ranks[4] == 2
     assert sorted(ranks[1:3].tolist()) == [2, 3]
 
 
-def test_of_equally_similar_photographs_the_first_counts() -> None:
+def test_ties_are_resolved_by_the_first_photograph() -> None:
     gallery = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
     assert nearest_rows(torch.tensor([[1.0, 0.0], [-1.0, 1.0]]), gallery).tolist() == [1, 0]
 
@@ -183,7 +183,7 @@ def test_the_nearest_row_does_not_depend_on_the_tiles(monkeypatch: pytest.Monkey
     assert torch.equal(nearest_rows(queries, gallery), expected)
 
 
-def test_a_run_without_a_predictor_has_no_records_and_a_line_says_so(
+def test_a_run_without_a_predictor_has_no_records_and_a_note(
     objects: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = RetrievalOptions()
@@ -191,7 +191,7 @@ def test_a_run_without_a_predictor_has_no_records_and_a_line_says_so(
     assert capsys.readouterr().err == "retrieval: objects/blocks/sie/pairs/seed0 has no predictor: no records\n"
 
 
-def test_other_data_are_refused(tmp_path: Path) -> None:
+def test_data_without_latents_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the protocol retrieval needs .* source threediebench"):
         evaluate(
             subject_of(TwoParts(), coloured(tmp_path, 3), predictor=RunPredictor(Random(4), ROTATION)),
@@ -199,7 +199,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_a_predictor_that_is_told_of_crops_is_refused(objects: Store) -> None:
+def test_a_predictor_of_crop_parameters_is_rejected(objects: Store) -> None:
     words = r"its predictor takes crop_top, flip as input, but retrieval needs .* rotations"
     with pytest.raises(UserError, match=words):
         evaluate(subject(objects, Random(2), ("crop_top", "flip")), RetrievalOptions())

@@ -1,4 +1,5 @@
-"""Protocol semi: frozen on all labels it is the linear probe; a killed one ends with the same records; its notes."""
+"""Protocol semi: with a frozen backbone and all labels, it equals the linear probe; a killed job ends with the same
+records."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ WAITS = {
 QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 32, "perturbations": ["orig"]}
 
 
-def test_frozen_on_all_labels_it_is_the_linear_probe(tmp_path: Path) -> None:
-    """The same head on the same fresh views; orders and crops are drawn by other names, so not bit for bit."""
+def test_with_a_frozen_backbone_and_all_labels_it_equals_the_linear_probe(tmp_path: Path) -> None:
+    """The head and the number of fresh views are the same, but orders and crops use other seeds, so not bit for bit."""
     store = coloured(tmp_path, classes=3, train=240, test=150)
     options = SemiOptions(
         shares=[1.0], epochs=30, batch_size=32, learning_rate=2.0, backbone_learning_rate=0.0, weight_decay=0.0,

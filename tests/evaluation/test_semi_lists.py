@@ -1,4 +1,5 @@
-"""Protocol semi by lists of file names: a store keeps the names, chosen rows are recorded, missing images are said."""
+"""Protocol semi with lists of file names: a store keeps the names, chosen rows are recorded, missing images are
+reported."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ SAMPLES = [folder / "shared" / "data" / "unpack.py" for folder in Path(__file__)
 
 
 def photographs(root: Path, number: int = 1) -> None:
-    """Noise of 8 px in ImageNet's layout, with its names; the first image of each class is called ``number``."""
+    """Images of noise, 8 px, with ImageNet's layout and file names; the first image of each class has number
+    ``number``."""
     draw = np.random.default_rng(0)
     for split, count in (("train", 6), ("val", 4)):
         for kind in ("n01", "n02"):
@@ -81,7 +83,7 @@ def test_names_do_not_change_the_checksum(store: Store, tmp_path: Path) -> None:
     assert again.checksum == store.checksum
 
 
-def test_a_list_of_all_images_is_a_share_of_one_to_the_bit(store: Store, tmp_path: Path) -> None:
+def test_a_list_of_all_images_equals_a_share_of_one_bit_for_bit(store: Store, tmp_path: Path) -> None:
     lists = written(tmp_path / "all.txt", *(Path(name).name for name in store.names("train")))
     subject = subject_of(TwoParts(), store)
     found = evaluate(subject, SemiOptions(shares=[], lists=lists, **QUICK))
@@ -110,13 +112,13 @@ def test_missing_images_of_the_store_s_classes_are_counted_in_one_line(store: St
         (("n01_1.png",), r"list\.txt: lists no image of 1 of the 2 classes \(first: n02\)"),
     ],
 )
-def test_a_list_that_cannot_serve_is_refused(names: tuple[str, ...], words: str, store: Store, tmp_path: Path) -> None:
+def test_an_unusable_list_is_rejected(names: tuple[str, ...], words: str, store: Store, tmp_path: Path) -> None:
     options = SemiOptions(shares=[], lists=written(tmp_path / "list.txt", *names), **QUICK)
     with pytest.raises(UserError, match=words):
         evaluate(subject_of(TwoParts(), store), options)
 
 
-def test_a_store_without_names_says_what_to_do(store: Store, tmp_path: Path) -> None:
+def test_a_store_without_names_gives_the_remedy(store: Store, tmp_path: Path) -> None:
     older = replace(store, info={key: value for key, value in store.info.items() if key != "names"})
     options = SemiOptions(shares=[], lists=written(tmp_path / "list.txt", "n01_1.png"), **QUICK)
     with pytest.raises(UserError, match="keeps no file names; use a source of image files, or prepare the data set ag"):

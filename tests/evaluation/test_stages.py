@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {"epochs": 3, "training_views": "plain", "perturbatio
 
 
 class ByHand(Backbone):
-    """Three networks, each scaled by a number that must not matter."""
+    """Three networks, each scaled by a factor that must not matter."""
 
     def __init__(self, networks: list[Backbone]) -> None:
         super().__init__("by_hand", sum(network.feature_dim for network in networks))

@@ -1,4 +1,4 @@
-"""Protocol transfer: on the run's own data it is the mode's own protocol to the bit; its job, records and options."""
+"""Protocol transfer: on the run's own data, it equals the mode's protocol bit for bit; its job, records and options."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .toys import SIDE, TwoParts, coloured, store_of
 REHEARSALS = [
     ("resnet10t_half", {"data": ["other"], "modes": ["linear"], "linear": {"epochs": 2}}),
     ("resnet10t_half", {"data": ["other"], "modes": ["finetune"], "finetune": {"epochs": 1}}),
-]  # separately: copying a network that is on the pretended device keeps the original's stream
+]  # built separately, because copying a network on the pretended device keeps the original's stream
 WAITS = {"evaluation/accuracies.py:rank_accuracies": "scores"}
 WAITS_OF = ("linear", "logistic", "semi")
 
@@ -50,7 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def without_mean_class(records: list[Record], mode: str, protocol: str) -> list[Record]:
-    """Records of one mode under the protocol's own name."""
+    """The records of one mode, under the name of the mode's protocol and without mean_class."""
     chosen = [record for record in records if record.protocol == f"transfer_{mode}+toy"]
     assert chosen
     return [
@@ -58,7 +58,7 @@ def without_mean_class(records: list[Record], mode: str, protocol: str) -> list[
     ]
 
 
-def test_on_its_own_data_each_mode_is_its_own_protocol_to_the_bit(store: Store) -> None:
+def test_on_the_run_s_data_each_mode_equals_its_protocol_bit_for_bit(store: Store) -> None:
     options = TransferOptions.model_validate(
         {
             "data": ["toy"], "modes": ["linear", "logistic", "finetune"], "perturbations": ["orig", "cj"], "seed": 3,
@@ -73,10 +73,10 @@ def test_on_its_own_data_each_mode_is_its_own_protocol_to_the_bit(store: Store) 
     assert without_mean_class(found, "logistic", "logistic") == own
     whole = semi.evaluate(subject, SemiOptions(shares=[1.0], **FINETUNE, **shared))
     assert without_mean_class(found, "finetune", "semi100") == whole
-    assert len(whole) == 2 * (2 + 2 * 2)  # ALL and IR: top1 and top5 of the best epoch, and of two perturbations
+    assert len(whole) == 2 * (2 + 2 * 2)  # for ALL and IR: top1 and top5 of the best epoch and of two perturbations
 
 
-def test_logistic_regression_is_scikit_learn_s_on_the_same_features(tmp_path: Path) -> None:
+def test_logistic_regression_equals_scikit_learn_on_the_same_features(tmp_path: Path) -> None:
     store = coloured(tmp_path, classes=5, noise=250, train=200, test=150)
     options = TransferOptions(data=["toy"], modes=["logistic"], logistic={"penalties": 1, "smallest_penalty": 1.0,
                               "largest_penalty": 1.0, "max_iterations": 2000})  # fmt: skip
@@ -89,11 +89,11 @@ def test_logistic_regression_is_scikit_learn_s_on_the_same_features(tmp_path: Pa
         features[name], labels[name] = TwoParts()((images - mean) / std).numpy(), split.labels.numpy()
     theirs = LogisticRegression(C=1.0, max_iter=5000, tol=1e-8).fit(features["train"], labels["train"])
     assert 30 < ours < 99
-    assert ours == pytest.approx(100 * theirs.score(features["test"], labels["test"]), abs=0.7)  # one image of 150
+    assert ours == pytest.approx(100 * theirs.score(features["test"], labels["test"]), abs=0.7)  # one image in 150
 
 
 def test_a_frozen_backbone_is_trained_like_a_linear_probe(tmp_path: Path) -> None:
-    """The same head on the same number of fresh views; orders and crops are drawn by other names, so not to the bit."""
+    """The head and the number of fresh views are the same, but orders and crops use other seeds, so not bit for bit."""
     store = coloured(tmp_path, classes=3, train=240, test=150)
     common: dict[str, Any] = {"epochs": 30, "batch_size": 32, "learning_rate": 2.0}
     options = TransferOptions(
@@ -106,7 +106,7 @@ def test_a_frozen_backbone_is_trained_like_a_linear_probe(tmp_path: Path) -> Non
     assert values["transfer_linear+toy"] > 50
 
 
-def test_classes_of_different_size_weigh_the_same_in_mean_class(tmp_path: Path) -> None:
+def test_mean_class_weights_all_classes_equally(tmp_path: Path) -> None:
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2])
     ranks = torch.tensor([0, 0, 0, 0, 1, 0, 2, 1])
     found = rank_accuracies(ranks, labels, 7, mean_class=True)
@@ -169,7 +169,7 @@ def test_each_data_set_and_variant_is_an_evaluation() -> None:
 
 
 def test_raw_pixels_are_taken_at_the_evaluated_size(tmp_path: Path) -> None:
-    """The control of runs at 16 px, on a data set of 8 px."""
+    """The control of runs at 16 px, evaluated on a data set of 8 px."""
     store = coloured(tmp_path, classes=3)
     pixels = build_backbone(BackboneOptions(name="pixels", image_size=16), seed=0)
     subject = subject_of(pixels, store, identity=replace(RUN, backbone="pixels"))
@@ -179,7 +179,7 @@ def test_raw_pixels_are_taken_at_the_evaluated_size(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """A run trained for one epoch on digits, the store of the digits, and the store of other images."""
+    """A run trained for one epoch on digits, the store of these digits, and a store of other images."""
     folder = tmp_path_factory.mktemp("run")
     digits = prepare(
         DataOptions(source="digits", image_size=8, train_limit=40, test_limit=20), folder / "digits", progress=False
@@ -237,7 +237,7 @@ def test_a_job_measures_on_the_other_store_and_its_records_say_so(
 
 
 def test_images_are_normalised_as_in_pre_training(run: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    """On a copy of the run's own store with another normalisation, the records are those on the store itself."""
+    """On a copy of the run's store with another normalisation, the records are the same as on the store itself."""
     digits = Store.open(run[1])
     again = prepare(
         DataOptions(source="digits", image_size=8, train_limit=40, test_limit=20, normalisation="imagenet"),
@@ -254,7 +254,7 @@ def test_images_are_normalised_as_in_pre_training(run: tuple[Path, Path, Path], 
     assert values[0] == values[1]
 
 
-def test_another_content_of_the_other_store_is_measured_again(
+def test_a_changed_content_of_the_other_store_is_measured_again(
     run: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measure(run, tmp_path / "out", {"transfer+other": OPTIONS})

@@ -1,4 +1,4 @@
-"""Small stores and backbones, through the real preparation and the real interface."""
+"""Small stores and backbones that use the real preparation and the real interface."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store_of(
 
 
 def coloured(folder: Path, classes: int, noise: int = 60, train: int = 96, test: int = 60) -> Store:
-    """Noisy images of 8 px, one random pattern a class."""
+    """Noisy images of 8 px with one random pattern per class."""
     draw = np.random.default_rng(0)
     patterns = draw.integers(0, 256, (classes, SIDE, SIDE, 3))
 
@@ -62,7 +62,7 @@ class TwoParts(Backbone):
 
 
 class Columns(TwoParts):
-    """Some columns of the projection alone."""
+    """Only some columns of the projection."""
 
     def __init__(self, columns: slice) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Columns(TwoParts):
 
 
 class Blocks(TwoParts):
-    """A transformer's interface: the projection is the final block, earlier blocks are others."""
+    """A transformer's interface: the projection is the final block's output; earlier blocks give other vectors."""
 
     has_blocks = True
 

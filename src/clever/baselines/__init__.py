@@ -2,8 +2,8 @@
 the registry below lists them.
 
 The losses are our own, in one style, and the tests compare them with lightly's. As a dependency, lightly would bring
-PyTorch Lightning and Hydra into every training job, and its losses neither gather the rows of other processes as
-``clever.collectives`` does nor provide the similarity that the orthogonality term needs.
+PyTorch Lightning and Hydra into every training job, and its losses lack two features: gathering rows from other
+processes as ``clever.collectives`` does, and the similarity that the orthogonality term needs.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _DEFINED_IN = {
     "HeadOutput": "baseline",
     "Samples": "samples",
 }
-"""Modules of the exported names that need torch."""
+"""The module of each exported name that needs torch."""
 
 
 def __getattr__(name: str) -> Any:

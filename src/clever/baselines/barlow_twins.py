@@ -16,14 +16,14 @@ from clever.errors import UserError
 
 
 class BarlowTwins(Baseline[ProjectionHead]):
-    """Drives the cross-correlation of two views' projections to the identity.
+    """Drives the cross-correlation matrix of two views' projections to the identity.
 
-    The similarity for the orthogonality term follows the loss: it is the absolute value of the mean diagonal of the
-    cross-correlation, that is, the batch mean of the inner product of the standardised projections, divided by their
-    width. Shifting or scaling a column does not change it.
+    The similarity for the orthogonality term follows the loss: it is the absolute value of the mean diagonal entry of
+    the cross-correlation matrix. This equals the batch mean of the inner product of the standardised projections,
+    divided by their width. Shifting or scaling a column does not change it.
 
-    Recipes: workflow/recipes/{cifar10,imagenet100}/barlow_twins.yaml, solo-learn's. The authors' recipe for ImageNet is
-    not in the sources we have.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/barlow_twins.yaml, solo-learn's. Our sources do not contain the
+    authors' recipe for ImageNet.
 
     >>> import torch
     >>> from clever.baselines.barlow_twins import BarlowTwins
@@ -59,7 +59,7 @@ class BarlowTwins(Baseline[ProjectionHead]):
 
 
 def barlow_twins(first: Tensor, second: Tensor, *, redundancy_weight: float) -> Tensor:
-    """sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2, with C the cross-correlation of the columns over the batch.
+    """sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2, where C is the cross-correlation of the columns over the batch.
 
     Args:
         first, second: [N, D] float32, not normalised; equal rows belong to the same image.

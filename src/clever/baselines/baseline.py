@@ -23,13 +23,13 @@ class HeadOutput(NamedTuple):
     """The outputs of a head for one view of a batch of N images."""
 
     projection: Tensor
-    """[N, K]: the output that serves as a target when the head is a teacher's (DINO: logits)."""
+    """[N, K]: the output that a teacher's head provides as the target (DINO: logits)."""
     prediction: Tensor | None = None
     """[N, K]: the output of a predictor on top of the projection; None if the baseline has no predictor."""
 
 
 class Head(nn.Module, ABC):
-    """Layers from a part of the representation to the output that is compared, and facts about these layers.
+    """The layers that map a part of the representation to the output that is compared, and facts about these layers.
 
     The network owns the head; a momentum teacher has a separate copy.
     """
@@ -42,8 +42,8 @@ class Head(nn.Module, ABC):
     def last_layer_parameters(self) -> list[nn.Parameter]:
         """The parameters whose squared norm grows with the width of the output.
 
-        They belong to the layers that compute projection and prediction, including a BatchNorm after them. CLeVER's
-        head-norm regulariser can exclude them.
+        These are the parameters of the layers that compute the projection and the prediction, including a BatchNorm
+        after them. CLeVER's head-norm regulariser can exclude them.
         """
 
     def projection_parameters(self) -> list[nn.Parameter]:
@@ -57,8 +57,8 @@ class Head(nn.Module, ABC):
     def norm_groups(self) -> list[list[nn.Parameter]]:
         """The groups of parameters whose summed squared norms CLeVER balances between its two heads.
 
-        One group of all parameters, as in the authors' main_dino.py:404-416; with a predictor two groups, whose
-        differences are averaged, as in DDCL's regulariser (authors' main_simsiam.py).
+        Without a predictor, one group holds all parameters, as in the authors' main_dino.py:404-416. With a predictor,
+        there are two groups, and their differences are averaged, as in DDCL's regulariser (authors' main_simsiam.py).
         """
         return [group for group in (self.projection_parameters(), self.prediction_parameters()) if group]
 
@@ -67,7 +67,7 @@ HeadKind = TypeVar("HeadKind", bound=Head)
 
 
 class Baseline(nn.Module, ABC, Generic[HeadKind]):
-    """A way of comparing views, with the state that its loss needs (a centre, a queue, ...).
+    """Compares views, and holds the state that its loss needs (a centre, a queue, ...).
 
     One instance serves one part of the representation. It has no trainable layers: ``make_head`` builds them for the
     network, and callers pass the head together with its outputs.
@@ -77,28 +77,28 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     """A subclass annotates its own class of options."""
 
     feature_maps: tuple[int, ...] = ()
-    """Numbers of the backbone's feature maps that the baseline needs (``Backbone.forward_with_maps``). It reads
-    samples, and gets the teacher's maps of both global views in ``Samples.maps``."""
+    """Indices of the backbone's feature maps that the baseline needs (``Backbone.forward_with_maps``). Such a baseline
+    reads samples, and gets the teacher's maps of both global views in ``Samples.maps``."""
 
     teacher_groups: int = 1
-    """With a momentum teacher: into how many random groups of images its passes are divided, each with its own
-    BatchNorm statistics (MoCo's shuffled BatchNorm); 1: one pass of all images."""
+    """Number of random groups of images into which a momentum teacher's forward passes are divided. Each group has its
+    own BatchNorm statistics (MoCo's shuffled BatchNorm). 1: one pass over all images."""
 
     def __init__(self, options: BaselineOptions) -> None:
         super().__init__()
         self.options = options
 
     def prepare(self, training_images: int | None = None, map_widths: Sequence[int] = ()) -> None:
-        """Make the state that depends on the data or on the backbone; called once, before everything else.
+        """Create the state that depends on the data or on the backbone; called once, before everything else.
 
         Args:
-            training_images: number of images in the training split; None where nothing is trained.
+            training_images: number of images in the training split; None if nothing is trained.
             map_widths: channels of each of the backbone's feature maps (``Backbone.feature_map_widths``).
         """
 
     @abstractmethod
     def make_head(self, width: int) -> HeadKind:
-        """A new head for a part of ``width`` entries."""
+        """Create a head for a part of the representation with ``width`` entries."""
 
     @abstractmethod
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
@@ -113,21 +113,21 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     def attract_samples(
         self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind, samples: Samples | None
     ) -> Tensor:
-        """As :meth:`attract`, for a loss that depends on the images; ``samples`` is None unless ``reads_samples``."""
+        """Like :meth:`attract`, for a loss that depends on the images; ``samples`` is None unless ``reads_samples``."""
         return self.attract(student, teacher, head)
 
     @abstractmethod
     def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
-        """The similarity of the views of one image, a scalar >= 0 that is 0 when they are orthogonal.
+        """The similarity of an image's views: a scalar >= 0 that is 0 when they are orthogonal.
 
         The arguments are those of :meth:`attract`.
         """
 
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
-        """Update running state (a centre, a queue) from this step's teacher outputs, after the losses."""
+        """Update running state (a centre, a queue) from this step's teacher outputs; called after the losses."""
 
     def observe_samples(self, teacher: Sequence[HeadOutput], samples: Samples | None) -> None:
-        """As :meth:`observe`, for a state that depends on the images; ``samples`` is None unless ``reads_samples``."""
+        """Like :meth:`observe`, for state that depends on the images; ``samples`` is None unless ``reads_samples``."""
         self.observe(teacher)
 
     def start_epoch(self, epoch: int) -> None:
@@ -155,7 +155,7 @@ def two_views(name: str, outputs: Sequence[HeadOutput]) -> tuple[HeadOutput, Hea
     """The outputs of exactly two views.
 
     Raises:
-        UserError: there are more or fewer than two; the message names the method ``name``.
+        UserError: there are more or fewer than two views; the message names the method ``name``.
     """
     if len(outputs) != 2:
         raise UserError(

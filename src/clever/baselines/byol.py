@@ -15,8 +15,8 @@ from clever.baselines.options.byol import ByolOptions
 class Byol(Baseline[PredictionHead]):
     """Pulls each view's prediction towards the momentum teacher's projection of the other view.
 
-    The similarity for the orthogonality term is DDCL's form for SimSiam, with the teacher's projection as target: the
-    absolute value of the batch mean of the signed cosine, averaged over both orders.
+    The similarity for the orthogonality term is DDCL's form for SimSiam, with the teacher's projection as the target:
+    the absolute value of the batch mean of the signed cosine, averaged over both orders.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/byol.yaml, solo-learn's. The student's backbone is evaluated.
 
@@ -42,7 +42,7 @@ class Byol(Baseline[PredictionHead]):
         return PredictionHead(make_mlp([width, hidden, out]), predictor)
 
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: Head | None = None) -> Tensor:
-        """The sum over both orders of 2 - 2 cos, which is the squared distance of the unit vectors."""
+        """The sum over both orders of 2 - 2 cos, which is the squared distance between the unit vectors."""
         return 4 - 4 * predicted_cosine(two_views("byol", student), teacher)
 
     def similarity(

@@ -1,6 +1,6 @@
 """CACR: contrastive attraction and contrastive repulsion (Zheng et al. 2021, arXiv 2105.03746).
 
-The loss is that of the authors' small-scale experiments (CACR-SSL:small_scale_experiments/losses/__init__.py).
+The loss follows the authors' small-scale experiments (CACR-SSL:small_scale_experiments/losses/__init__.py).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from clever.baselines.options.cacr import CacrOptions
 
 
 class Cacr(Contrastive):
-    """Distant positives are pulled and near negatives are pushed most, in squared distance between unit vectors.
+    """Pulls distant positives and pushes near negatives most, measured by the squared distance between unit vectors.
 
-    Global and local views are treated alike; the authors use five views of CIFAR-10.
+    Global and local views are treated alike; the authors use five views on CIFAR-10.
 
     >>> import torch
     >>> from clever.baselines.cacr import Cacr
@@ -44,18 +44,18 @@ class Cacr(Contrastive):
 
 
 def attraction_and_repulsion(views: Tensor, far: float, near: float) -> tuple[Tensor, Tensor]:
-    """The two terms, each a mean over images and ordered pairs (v, m) of different views, with gradients through the
+    """The two terms, each averaged over images and ordered pairs (v, m) of different views. Gradients flow through the
     weights.
 
-    With d2 = 2 - 2 cos, the attraction of image i in view v is the mean of its d2 to the other views, weighted in
-    proportion to exp(far d2). Its repulsion from view m is minus the mean of d2 to the other images there, weighted in
-    proportion to exp(-near d2).
+    With d2 = 2 - 2 cos, the attraction of image i in view v is the mean of d2 to the other views of the same image,
+    with weights proportional to exp(far d2). Its repulsion from view m is minus the mean of d2 to the other images in
+    view m, with weights proportional to exp(-near d2).
 
     Args:
         views: [V, N, K] float32 unit vectors; V >= 2, N >= 2.
     """
     count, rows, _ = views.shape
-    # [V, V, N, N]: image i of view v with image j of view m.
+    # [V, V, N, N]: image i in view v with image j in view m.
     squared = 2 - 2 * scaled_products(views.unsqueeze(1), views.unsqueeze(0), 1.0)
     same_view = torch.eye(count, dtype=torch.bool, device=views.device).unsqueeze(2)
     same_image = torch.eye(rows, dtype=torch.bool, device=views.device)

@@ -48,8 +48,8 @@ class Contrastive(Projected):
 def gather_projections(views: Sequence[HeadOutput]) -> Tensor:
     """The l2-normalised projections of the images of all processes, [V, N, K] in float32, differentiable.
 
-    A contrastive loss over all images is the same in every process, and its gradient equals that of one process with
-    all images. Only this function handles several processes.
+    A contrastive loss over all images has the same value in every process, and its gradient equals the gradient of a
+    single process with all images. This is the only function here that handles several processes.
 
     Raises:
         UserError: there is only one image, so there are no negatives.
@@ -63,7 +63,7 @@ def gather_projections(views: Sequence[HeadOutput]) -> Tensor:
 
 
 def scaled_products(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Inner products of all rows of [..., N, K] and [..., M, K], divided by the temperature, [..., N, M].
+    """Inner products [..., N, M] of all rows of [..., N, K] and [..., M, K], divided by the temperature.
 
     Computed in float32 even under autocast: a temperature of 0.1 multiplies bfloat16's rounding errors by ten.
     """

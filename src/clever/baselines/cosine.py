@@ -1,4 +1,4 @@
-"""Cosines between the outputs of two views, and measures of collapse. All in float32."""
+"""Cosines between the outputs of two views, and measures of collapse. All are computed in float32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from clever.collectives import gather_rows
 
 
 def mean_cosine(first: Tensor, second: Tensor) -> Tensor:
-    """Mean over the images of all processes of the signed cosine between rows of ``first`` and ``second``, both [N, K].
+    """The signed cosine between rows of ``first`` and ``second``, both [N, K], averaged over the images of all
+    processes.
 
     The mean covers all processes because the absolute value taken afterwards does not commute with averaging.
     """
@@ -24,7 +25,8 @@ def mean_cosine(first: Tensor, second: Tensor) -> Tensor:
 
 
 def predicted_cosine(student: Sequence[HeadOutput], targets: Sequence[HeadOutput]) -> Tensor:
-    """Half of [mean cos(p1, z2) + mean cos(p2, z1)]: p the student's predictions, z the targets' detached projections.
+    """Half of [mean cos(p1, z2) + mean cos(p2, z1)], where p are the student's predictions and z the targets' detached
+    projections.
 
     Args:
         student: two views, each with a prediction.
@@ -38,7 +40,7 @@ def predicted_cosine(student: Sequence[HeadOutput], targets: Sequence[HeadOutput
 
 
 def mean_absolute_cosine(views: Sequence[Tensor]) -> Tensor:
-    """Mean over the pairs of views of | mean cosine |: 0 when the views of an image are orthogonal on average.
+    """The mean of | mean cosine | over the pairs of views; 0 when the views of an image are orthogonal on average.
 
     Args:
         views: V >= 2 tensors [N, K]; both sides of each pair receive gradients.

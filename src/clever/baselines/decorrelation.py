@@ -1,4 +1,4 @@
-"""Second moments between the columns of projections, which Barlow Twins and VICReg drive to zero."""
+"""Second moments between the columns of projections. Barlow Twins and VICReg drive them to zero."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def off_diagonal_energy(first: Tensor, second: Tensor) -> Tensor:
     """The sum of the squared off-diagonal entries of ``first^T second`` for [N, D] and [N, D], a scalar.
 
     With fewer images than columns (typically 256 and 8192), the D x D matrix is not formed. Its squared Frobenius norm
-    is the inner product of the two N x N Gram matrices, which takes 2N/D of the work and hardly any memory.
+    is the inner product of the two N x N Gram matrices, which needs 2N/D of the work and hardly any memory.
     """
     with torch.autocast(first.device.type, enabled=False):
         if len(first) < first.shape[1]:

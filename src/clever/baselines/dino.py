@@ -116,8 +116,8 @@ class Dino(Baseline[DinoHead]):
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """The teacher's entropy divided by its maximum ln K; KL(teacher || student) across the global views, divided by
-        ln K.
+        """The teacher's entropy and KL(teacher || student) across the global views, both divided by ln K, the maximum
+        entropy.
 
         An entropy ratio near 1 with a divergence near 0 indicates collapse to the uniform distribution, a ratio near 0
         collapse to one output (Caron et al. 2021, fig. 7).

@@ -1,4 +1,4 @@
-"""The two losses between softmax distributions and their gradients, in one pass over the logits.
+"""Two losses between softmax distributions, computed with their gradients in one pass over the logits.
 
 With 65,536 outputs, a head's logits are the largest tensors of a training step. The direct form reads them dozens of
 times: a log-softmax and a product for each of the 18 (teacher, student) pairs of ten crops. Both losses are sums over
@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_BLOCK_ELEMENTS = 1 << 18  # 1 MiB of float32: the few arrays of one block stay in a core's second-level cache
-_SHORTEST = 1e-8  # the smallest norm that torch's cosine_similarity divides by
+_BLOCK_ELEMENTS = 1 << 18  # 1 MiB of float32: one block's few arrays stay in a core's second-level cache
+_SHORTEST = 1e-8  # torch's cosine_similarity divides by no smaller norm
 
 
 def teacher_distribution(logits: Tensor, centre: Tensor, temperature: float) -> Tensor:
@@ -52,12 +52,12 @@ def cross_entropy(
 ) -> Tensor:
     """Mean over pairs (q, v), q != v, of the batch mean of -sum_k softmax((t_q - c) / T_t)_k log softmax(s_v / T_s)_k.
 
-    The loss of DINO (Caron et al. 2021, eq. 2-3; the CLeVER authors' main_dino.py:550-560).
+    This is DINO's loss (Caron et al. 2021, eq. 2-3; the CLeVER authors' main_dino.py:550-560).
 
     Args:
         student: V >= 2 tensors [N, K] of logits, the global views first; any floating type, computed in float32.
         teacher: Q <= V tensors [N, K] of logits; teacher q saw the same crop as student view q, and that pair is
-            excluded. They receive no gradient.
+            excluded. The teacher tensors receive no gradient.
         centre: c, [1, K] float32.
         student_temperature: T_s > 0.
         teacher_temperature: T_t > 0.
@@ -86,9 +86,9 @@ def cosine(
 ) -> Tensor:
     """Mean over all pairs (q, v), q != v, of |batch mean of cos(softmax((t_q - c) / T_t), softmax(s_v / T_s))|.
 
-    The orthogonality term of CLeVER on DINO: the cosine runs over the K probabilities, not over the logits (authors'
-    main_dino.py:562-580). Both vectors are non-negative, so the absolute value changes nothing, and the minimum, 0,
-    means disjoint supports. Arguments and result as in :func:`cross_entropy`.
+    This is the orthogonality term of CLeVER on DINO. The cosine is taken between the K probabilities, not between the
+    logits (authors' main_dino.py:562-580). Both vectors are non-negative, so the absolute value changes nothing, and
+    the minimum, 0, means disjoint supports. The arguments and the result are the same as for :func:`cross_entropy`.
     """
     arguments = (_cosine_rows, len(teacher), centre, student_temperature, teacher_temperature)
     return _Sweep.apply(*arguments, *teacher, *student)  # type: ignore[no-any-return]
@@ -115,9 +115,9 @@ def _cross_entropy_rows(
 def _cosine_rows(
     target: Tensor, _targets: int, logits: Tensor, temperature: float, scale: float | None
 ) -> tuple[Tensor, Tensor | None]:
-    # With p = softmax(s / T), U (``target``) the sum of the unit targets and C = U.p / |p| the sum of a row's cosines,
-    # dC/ds = (p / T) (U / |p| - C p / |p|^2). A softmax's usual mean correction <p, dC/dp> is zero here: a cosine does
-    # not change with the length of p.
+    # Let p = softmax(s / T), U (``target``) the sum of the unit targets, and C = U.p / |p| the sum of a row's cosines.
+    # Then dC/ds = (p / T) (U / |p| - C p / |p|^2). The usual mean correction of a softmax gradient, <p, dC/dp>, is zero
+    # here, because the cosine does not depend on the length of p.
     probability = torch.softmax(logits / temperature, dim=-1)
     length = _length(probability)
     cosines = torch.linalg.vecdot(target, probability).unsqueeze(-1) / length
@@ -128,7 +128,7 @@ def _cosine_rows(
 
 
 class _Sweep(torch.autograd.Function):
-    """Sum of a row objective over all pairs, divided by their number; the forward pass stores the gradient."""
+    """A row objective summed over all pairs and divided by their number; the forward pass stores the gradient."""
 
     @staticmethod
     def forward(
@@ -175,7 +175,7 @@ class _Sweep(torch.autograd.Function):
 
 
 def _row_blocks(logits: Tensor) -> Iterator[slice]:
-    # On a GPU a few large kernels beat many small ones; the blocks serve the cache of a CPU.
+    # On a GPU, a few large kernels beat many small ones; small blocks only help a CPU's cache.
     rows = len(logits) if logits.is_cuda else max(1, _BLOCK_ELEMENTS // logits.shape[1])
     for start in range(0, len(logits), rows):
         yield slice(start, start + rows)

@@ -1,7 +1,7 @@
 """GroCo: group ordering constraints (Shvetsova et al. 2023, arXiv 2301.02009): positives rank above hard negatives.
 
-The loss is that of the authors' losses/groco.py (learning_by_sorting), with a differentiable odd-even sorting network
-(Petersen et al. 2022, arXiv 2203.09630; the package diffsort).
+The loss follows the authors' losses/groco.py (learning_by_sorting), with a differentiable odd-even sorting network
+(Petersen et al. 2022, arXiv 2203.09630; package diffsort).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _LEAST = 1e-6
 
 
 class Groco(Projected):
-    """Cross-entropy between each value's group and the probability that it is sorted into the ranks of the positives.
+    """Cross-entropy between each value's group and the probability that sorting puts it among the positives.
 
     Global and local views are treated alike: an image's positives are all of its other views. Positives and negatives
-    are cosines with targets that receive no gradient.
+    are compared by their cosines with detached targets.
 
     >>> import torch
     >>> from clever.baselines.groco import Groco
@@ -52,19 +52,19 @@ class Groco(Projected):
 def group_ordering(views: Tensor, hardest: int, steepness: float) -> Tensor:
     """The loss: the mean over images, views and sorted values.
 
-    The authors average the cross-entropies of the ranks of the positives and of those of the negatives; both are equal,
-    because the probabilities of all ranks sum to 1.
+    The authors average two cross-entropies, one over the ranks of the positives and one over the ranks of the
+    negatives. Both are equal, because the probabilities of all ranks sum to 1.
 
     Args:
         views: [V, N, K] float32 unit vectors; V >= 2, N >= 2.
-        hardest: negatives per image.
-        steepness: of the sorting network.
+        hardest: number of negatives per image.
+        steepness: steepness of the sorting network's swaps.
     """
     count, rows, _ = views.shape
     with torch.autocast(views.device.type, enabled=False):
         targets = views.detach()
         alike = torch.einsum("vik,mik->vim", views, targets)
-        # By index: with a mask, the host would have to wait for the device to count its entries.
+        # Select by index: with a mask, the host would have to wait for the device to count its entries.
         others = torch.arange(count - 1, device=views.device)
         others = others + (others >= torch.arange(count, device=views.device).unsqueeze(1))
         positive = alike.gather(2, others.unsqueeze(1).expand(-1, rows, -1))
@@ -80,10 +80,10 @@ def group_ordering(views: Tensor, hardest: int, steepness: float) -> Tensor:
 
 
 def soft_ranks(values: Tensor, steepness: float) -> Tensor:
-    """Probabilities float32 [B, L, L] that each of the values [B, L] gets each rank, in ascending order.
+    """Probabilities float32 [B, L, L] that each of the values [B, L] gets each rank in ascending order.
 
-    L layers of an odd-even network exchange neighbours (a, b) with the probability 1/2 - atan(steepness (b - a)) / pi,
-    which is small for values in order.
+    L layers of an odd-even network exchange neighbours (a, b) with probability 1/2 - atan(steepness (b - a)) / pi,
+    which is small if the two values are already in order.
     """
     length = values.shape[1]
     ranks = torch.eye(length, device=values.device).expand(len(values), -1, -1)

@@ -1,7 +1,7 @@
 """InterCLR: MoCo v2 that also attracts other images of the same pseudo-label (Xie et al. 2022, arXiv 2008.11702).
 
-Details are those of the authors' code in mmselfsup (mmselfsup/models/memories/interclr_memory.py, 684875d, and the
-algorithm InterCLRMoCo).
+Details follow the authors' code in mmselfsup (mmselfsup/models/memories/interclr_memory.py, 684875d, and the algorithm
+InterCLRMoCo).
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from clever.collectives import from_first_process, gather_rows, uniform_rows
 
 
 class Interclr(Queue):
-    """MoCo v2, and the same contrast with a memory of the newest key of every training image.
+    """MoCo v2, plus the same contrast with a memory that holds the newest key of every training image.
 
-    A query's positive is a random image with its pseudo-label (which may be itself), and its negatives are random
-    images with another one among those that are nearest to it. The loss is the weighted mean of both contrasts; in the
-    symmetric form each view is the query once.
+    A query's positive is a random image with the same pseudo-label, possibly the query's own image. Its negatives are
+    drawn at random from the images nearest to it, among those with a different pseudo-label. The loss is the weighted
+    mean of both contrasts; in the symmetric form, each view is the query once.
 
-    An image's entry and pseudo-label change with its key: the label is the centroid with the largest inner product. At
-    the start of every epoch the centroids are computed again, small clusters are dissolved, and the largest are
-    divided into those left empty.
+    An image's entry and pseudo-label are updated with its key: the label is the centroid with the largest inner
+    product. At the start of every epoch, the centroids are recomputed, small clusters are dissolved, and the largest
+    clusters are split to fill the empty ones.
 
-    Choices of ours: entries start with random directions, and the first clusters come from k-means on the memory after
-    the first epoch (the authors' from the features of the initial network); centroids change once per epoch (theirs
-    every 10 steps, with small clusters dissolved in every step); a cluster of fewer than twice the least number is
-    never divided; the pool is searched for negatives without a draw that has to be repeated; where an image has two
-    keys in a step, the second view's counts.
+    We differ from the authors' code in these points. Entries start as random directions, and the first clusters come
+    from k-means on the memory after the first epoch (theirs: on the features of the initial network). Centroids change
+    once per epoch (theirs: every 10 steps, and small clusters are dissolved in every step). A cluster with fewer than
+    twice the minimum number of images is never split. Negatives are drawn from the pool without rejection sampling. If
+    an image has two keys in one step, the memory keeps the second view's.
 
-    The authors' recipe is known for ImageNet alone: ResNet-50, 200 epochs, MoCo v2 in the paper's form with a queue of
-    65,536, 128 outputs and temperature 0.2; 68.04 linear top-1 (mmselfsup's README, on the fifth stage's map).
+    The authors' recipe is known only for ImageNet: ResNet-50, 200 epochs, MoCo v2 in the paper's form with a queue of
+    65,536, 128 outputs and temperature 0.2. It reaches 68.04 linear top-1 (mmselfsup's README, on the fifth stage's
+    map).
 
     >>> import torch
     >>> from clever.baselines.interclr import Interclr
@@ -68,7 +69,7 @@ class Interclr(Queue):
     centroids: Tensor
     """float32 [clusters, K]; zeros for a cluster without images."""
     clustered_in: Tensor
-    """int64 []: the epoch whose start made the clusters; -1: there are none yet."""
+    """int64 []: the epoch at whose start the clusters were made; -1 if there are none yet."""
 
     def __init__(self, options: InterclrOptions) -> None:
         super().__init__(options)
@@ -106,18 +107,18 @@ class Interclr(Queue):
 
         Args:
             queries: unit vectors float32 [N, K].
-            rows: their images, int64 [N].
+            rows: int64 [N], the queries' images.
         """
         pool = max(1, round(self.options.pool_share * len(self.memory)))
         cosines = scaled_products(queries, self.memory, 1.0)
-        # The first number of a row chooses its positive, the others order its pool.
+        # In each row, the first number chooses the positive, and the others order the pool.
         drawn = uniform_rows(len(queries), 1 + pool, device=queries.device)
         positives, order = drawn[:, 0], drawn[:, 1:]
         own = self.pseudo_labels[rows]
         positive = cosines.gather(1, self._same_label(own, positives).unsqueeze(1)) - self.options.margin
         nearby = cosines.detach().topk(pool, dim=1).indices
         is_other = self.pseudo_labels[nearby] != own.unsqueeze(1)
-        # The images of the pool in random order, those with the query's label last.
+        # The pool's images in random order, with those of the query's label last.
         first = (order + is_other).topk(min(self.options.negatives, pool), dim=1).indices
         negative = cosines.gather(1, nearby.gather(1, first))
         negative = negative.masked_fill(~is_other.gather(1, first), -torch.inf)
@@ -125,7 +126,8 @@ class Interclr(Queue):
         return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
     def _same_label(self, labels: Tensor, share: Tensor) -> Tensor:
-        """An image, int64 [N], of each of ``labels`` [N]: the one after ``share`` [N] of all images with it."""
+        """One image int64 [N] for each of ``labels`` [N]: the one after a share ``share`` [N] of all images with that
+        label."""
         by_label, images = self.pseudo_labels.sort(stable=True)
         start = torch.searchsorted(by_label, labels)
         count = torch.searchsorted(by_label, labels, right=True) - start
@@ -133,7 +135,7 @@ class Interclr(Queue):
 
     @torch.no_grad()
     def observe_samples(self, teacher: Sequence[HeadOutput], samples: Samples | None) -> None:
-        """Replace the entries of this step's images, and, once there are clusters, their pseudo-labels."""
+        """Replace the entries of this step's images and, once there are clusters, their pseudo-labels."""
         assert samples is not None
         self.observe(teacher)
         for view, rows in zip(teacher, gather_samples(samples.indices), strict=True):
@@ -144,7 +146,7 @@ class Interclr(Queue):
 
     @torch.no_grad()
     def start_epoch(self, epoch: int) -> None:
-        """Make the clusters, or mend them; not again where a resumed run starts its epoch a second time."""
+        """Make or repair the clusters, but not twice when a resumed run starts the same epoch again."""
         self.compares_images = epoch >= self.options.clustering_epoch
         made_in = int(self.clustered_in)
         if not self.compares_images or made_in >= epoch:

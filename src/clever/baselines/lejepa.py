@@ -15,7 +15,7 @@ from clever.collectives import from_first_process, gather_rows
 
 
 class Gaussian(Projected):
-    """A projector whose output should be Gaussian; global and local views are treated alike by the regulariser."""
+    """A projector whose output should be Gaussian; the regulariser treats global and local views alike."""
 
     options: GaussianOptions
 
@@ -32,21 +32,21 @@ class Gaussian(Projected):
         return share * regulariser + (1 - share) * (views - views[:2].mean(dim=0)).square().mean()
 
     def regulariser(self, views: Tensor, directions: Tensor) -> Tensor:
-        """How far the projections are from a standard Gaussian, a scalar.
+        """The distance of the projections from a standard Gaussian, a scalar.
 
         Args:
             views: projections float32 [V, N, K] of all views.
-            directions: [K, S], random unit vectors.
+            directions: [K, S], S random unit vectors.
         """
         raise NotImplementedError
 
 
 class Lejepa(Gaussian):
-    """Squared distance of all views to the mean of the global views, and SIGReg.
+    """The squared distance of all views to the mean of the global views, plus SIGReg.
 
-    SIGReg integrates the squared difference between the characteristic functions of each direction's values and of a
-    standard Gaussian, weighted by the latter, over frequencies in both directions, times the number of images (an
-    Epps-Pulley statistic); it is averaged over directions and views.
+    SIGReg compares the projections along each direction with a standard Gaussian by an Epps-Pulley statistic. It
+    integrates the squared difference of their characteristic functions, weighted by the Gaussian's, over positive and
+    negative frequencies, and multiplies the integral by the number of images. It is averaged over directions and views.
 
     >>> import torch
     >>> from clever.baselines.lejepa import Lejepa
@@ -76,7 +76,7 @@ def epps_pulley(sliced: Tensor, frequencies: int, largest: float) -> Tensor:
     """
     frequency = torch.linspace(0.0, largest, frequencies, device=sliced.device)
     gaussian = torch.exp(-frequency.square() / 2)
-    # One frequency at a time: all together would take as many times the memory.
+    # One frequency at a time, because memory would grow with the number of frequencies.
     errors = [
         ((f * sliced).cos().mean(dim=1) - g).square() + (f * sliced).sin().mean(dim=1).square()
         for f, g in zip(frequency.unbind(), gaussian.unbind(), strict=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clever.baselines.baseline import Head, HeadOutput
 
 FinalNorm = Literal["none", "affine", "plain"]
-"""BatchNorm after the last layer: none, with a learned scale and shift, or without them."""
+"""The BatchNorm after the last layer: none, one with a learned scale and shift, or one without."""
 
 
 def make_mlp(
@@ -19,11 +19,11 @@ def make_mlp(
 ) -> nn.Sequential:
     """Linear-BatchNorm-ReLU blocks and a last linear layer.
 
-    A linear layer before a BatchNorm has no bias, because the BatchNorm would cancel it. Where a published network has
+    A linear layer before a BatchNorm has no bias, because the BatchNorm would cancel it. If a published network has
     such a bias, ours computes the same function without it.
 
     Args:
-        widths: at least two; ``[512, 2048, 128]`` is one hidden layer of 2048.
+        widths: at least two; ``[512, 2048, 128]`` means one hidden layer of width 2048.
         final_norm: BatchNorm after the last layer.
         final_bias: whether the last layer has a bias, if no BatchNorm follows it.
         hidden_norm: whether a BatchNorm precedes each ReLU.
@@ -41,7 +41,7 @@ def make_mlp(
 
 
 def last_layer_parameters(mlp: nn.Sequential) -> list[nn.Parameter]:
-    """The parameters of an MLP's last linear layer and of what follows it."""
+    """The parameters of an MLP's last linear layer and of the layers after it."""
     last = max(place for place, layer in enumerate(mlp) if isinstance(layer, nn.Linear))
     return [parameter for layer in mlp[last:] for parameter in layer.parameters()]
 
@@ -63,7 +63,7 @@ class ProjectionHead(Head):
 
 
 class PredictionHead(Head):
-    """A projector, followed by a predictor of another view's projection."""
+    """A projector, followed by a predictor that predicts another view's projection."""
 
     def __init__(self, projector: nn.Sequential, predictor: nn.Sequential) -> None:
         super().__init__()

@@ -12,11 +12,11 @@ from clever.collectives import uniform_rows
 
 
 class Mochi(Queue):
-    """MoCo v2 with synthetic negatives h of each query q, unit vectors without gradient.
+    """MoCo v2 with synthetic negatives h for each query q: unit vectors without gradient.
 
-    With n_i, n_j two of the hardest negatives, drawn with replacement, they are a n_i + (1 - a) n_j for a ~ U(0, 1),
-    and b q + (1 - b) n_i for b ~ U(0, 1/2), both normalised. They are drawn again for every query and step, and the
-    queries of both views have them.
+    Let n_i and n_j be two of the hardest negatives, drawn with replacement. The synthetic negatives are a n_i + (1 - a)
+    n_j with a ~ U(0, 1), and b q + (1 - b) n_i with b ~ U(0, 1/2), both normalised. They are drawn again for every
+    query in every step, for the queries of both views.
 
     >>> import torch
     >>> from clever.baselines.mochi import Mochi

@@ -23,7 +23,8 @@ from clever.collectives import gather_rows
 class Queue(Baseline[ProjectionHead]):
     """InfoNCE of each view's projection against the teacher's projection of the other view and a queue of earlier ones.
 
-    Each view has its own queue. A step's keys enter it after the loss. It starts with random directions.
+    Each view has its own queue, which starts with random directions. A step's keys enter the queue after the loss is
+    computed.
 
     The similarity for the orthogonality term is the absolute value of the batch mean of the signed cosine between the
     projection and the teacher's projection of the other view, averaged over both orders.
@@ -50,15 +51,15 @@ class Queue(Baseline[ProjectionHead]):
         return (loss + self._loss(second, units(teacher[0]).detach(), self.queue[0])) / 2
 
     def _loss(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
-        """Mean of -log [exp(q.k / T) / (exp(q.k / T) + sum_n exp(q.n / T))], n the rows of ``queue`` and of
-        :meth:`further_logits`; all unit vectors [N, K] and [L, K]."""
+        """Mean of -log [exp(q.k / T) / (exp(q.k / T) + sum_n exp(q.n / T))], where n are the rows of ``queue`` and the
+        negatives of :meth:`further_logits`. All are unit vectors, [N, K] and [L, K]."""
         positive = (queries * keys).sum(dim=1, keepdim=True) / self.options.temperature
         negative = scaled_products(queries, queue, self.options.temperature)
         logits = torch.cat([positive, negative, *self.further_logits(queries, queue, negative)], dim=1)
         return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
     def further_logits(self, queries: Tensor, queue: Tensor, negative: Tensor) -> list[Tensor]:
-        """Logits [N, M] of further negatives of each query.
+        """Logits [N, M] of further negatives for each query.
 
         Args:
             queries: unit vectors float32 [N, K].
@@ -69,7 +70,7 @@ class Queue(Baseline[ProjectionHead]):
 
     @torch.no_grad()
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
-        """Put the keys of each view at the head of its queue."""
+        """Insert the keys of each view at the front of its queue."""
         fresh = torch.stack([gather_rows(units(view).detach()) for view in teacher])
         self.queue.copy_(torch.cat([fresh, self.queue], dim=1)[:, : self.options.queue_length])
 

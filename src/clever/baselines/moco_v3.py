@@ -24,8 +24,8 @@ class MocoV3(Baseline[PredictionHead]):
     The similarity for the orthogonality term is the absolute value of the batch mean of the signed cosine between the
     prediction and the teacher's projection of the other view, averaged over both orders, as for SimSiam.
 
-    Recipes: workflow/recipes/{cifar10,imagenet100}/moco_v3.yaml, solo-learn's. The authors' recipe for a ViT is not in
-    the sources we have; its frozen patch embedding is not implemented. The student's backbone is evaluated.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/moco_v3.yaml, solo-learn's. Our sources do not contain the authors'
+    recipe for a ViT, and its frozen patch embedding is not implemented. The student's backbone is evaluated.
 
     >>> import torch
     >>> from clever.baselines.moco_v3 import MocoV3
@@ -68,11 +68,11 @@ class MocoV3(Baseline[PredictionHead]):
 
 
 def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """Mean of -log [exp(cos(q_i, k_i) / T) / sum_j exp(cos(q_i, k_j) / T)]; j runs over the keys of all processes.
+    """Mean of -log [exp(cos(q_i, k_i) / T) / sum_j exp(cos(q_i, k_j) / T)]; j runs over all processes' keys.
 
     Args:
-        queries: [N, K], this process's.
-        keys: [N, K], of the same images; they receive no gradient.
+        queries: [N, K], the queries of this process.
+        keys: [N, K], the keys of the same images; they receive no gradient.
         temperature: T > 0.
 
     Raises:

@@ -1,4 +1,4 @@
-"""MV-DHEL: alignment of all views, uniformity within each (Koromilas et al. 2025, code Multi-View-CL)."""
+"""MV-DHEL: alignment of all views, uniformity within each view (Koromilas et al. 2025, code Multi-View-CL)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MvDhel(Contrastive):
     """Views of an image attract each other; within each view, images repel each other.
 
     Global and local views are treated alike, and there may be any number of local views. Recipes:
-    workflow/recipes/{cifar10,imagenet100}/ mv_dhel.yaml, the authors', which use plain SGD.
+    workflow/recipes/{cifar10,imagenet100}/mv_dhel.yaml, the authors', which use plain SGD.
 
     >>> import torch
     >>> from clever.baselines.mv_dhel import MvDhel
@@ -40,7 +40,7 @@ class MvDhel(Contrastive):
 def multi_view_dhel(views: Tensor, *, temperature: float) -> Tensor:
     """-1/N sum_i log [sum_{l < m} e^(u_il.u_im / T) / prod_l sum_{j != i} e^(u_il.u_jl / T)].
 
-    From the authors' models/losses.py, MVDHEL; their README lets j run over i too.
+    From the authors' models/losses.py, MVDHEL; in their README, j includes i.
 
     Args:
         views: u, [V, N, K] float32 unit vectors; V >= 2, N >= 2.
@@ -48,7 +48,7 @@ def multi_view_dhel(views: Tensor, *, temperature: float) -> Tensor:
     """
     count, rows, _ = views.shape
     images = views.transpose(0, 1)
-    # By index: with a mask, the host would have to wait for the device to count its entries.
+    # Select by index: with a mask, the host would have to wait for the device to count its entries.
     first, second = torch.triu_indices(count, count, offset=1, device=views.device)
     positives = scaled_products(images, images, temperature)[:, first, second]
     within = scaled_products(views, views, temperature)

@@ -13,10 +13,10 @@ from clever.baselines.options.mv_infonce import Denominator, MvInfonceOptions
 
 
 class MvInfonce(Contrastive):
-    """All pairs of views of an image in one numerator, all their negatives in one denominator.
+    """One numerator holds all pairs of an image's views, and one denominator all their negatives.
 
     Global and local views are treated alike, and there may be any number of local views. Recipes:
-    workflow/recipes/{cifar10,imagenet100}/ mv_infonce.yaml, the authors', which use plain SGD.
+    workflow/recipes/{cifar10,imagenet100}/mv_infonce.yaml, the authors', which use plain SGD.
 
     >>> import torch
     >>> from clever.baselines.mv_infonce import MvInfonce

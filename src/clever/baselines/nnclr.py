@@ -17,7 +17,7 @@ from clever.collectives import gather_rows, process_rank
 
 
 class Nnclr(Baseline[PredictionHead]):
-    """InfoNCE between the nearest neighbour of each view's projection, in a queue, and the other view's prediction.
+    """InfoNCE between the nearest neighbour of each view's projection in a queue and the other view's prediction.
 
     The similarity for the orthogonality term is DDCL's form for SimSiam: the absolute value of the batch mean of the
     signed cosine between the prediction and the other view's detached projection, averaged over both orders. It does
@@ -43,7 +43,7 @@ class Nnclr(Baseline[PredictionHead]):
 
     def __init__(self, options: NnclrOptions) -> None:
         super().__init__(options)
-        # Random directions until the first projections arrive; any neighbour will do until then.
+        # Until the first projections arrive, the queue holds random directions; any neighbour will do until then.
         start = torch.randn(options.queue_length, options.out_dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("queue", F.normalize(start, dim=-1))
 
@@ -56,8 +56,8 @@ class Nnclr(Baseline[PredictionHead]):
         return (self._loss(first, second) + self._loss(second, first)) / 2
 
     def _loss(self, view: HeadOutput, other: HeadOutput) -> Tensor:
-        """Mean of -log [exp(n_i.p_i / T) / sum_j exp(n_i.p_j / T)]: n_i the neighbour of ``view``'s projection, p_j
-        the predictions of ``other`` of all processes."""
+        """Mean of -log [exp(n_i.p_i / T) / sum_j exp(n_i.p_j / T)]: n_i is the nearest neighbour of ``view``'s
+        projection; p_j are the predictions of ``other`` in all processes."""
         assert other.prediction is not None
         neighbours = self.neighbours(view.projection)
         (predictions,) = gather_projections([HeadOutput(other.prediction)])
@@ -66,13 +66,13 @@ class Nnclr(Baseline[PredictionHead]):
 
     @torch.no_grad()
     def neighbours(self, projections: Tensor) -> Tensor:
-        """For each row of [N, K], the row of the queue with the largest cosine: unit vectors [N, K]."""
+        """The row of the queue with the largest cosine to each row of [N, K]: unit vectors [N, K]."""
         nearest = scaled_products(F.normalize(projections.float(), dim=-1), self.queue, 1.0).argmax(dim=1)
         return self.queue[nearest]
 
     @torch.no_grad()
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
-        """Put the projections of the first view at the head of the queue."""
+        """Insert the projections of the first view at the front of the queue."""
         fresh = gather_rows(F.normalize(teacher[0].projection.detach().float(), dim=-1))
         self.queue.copy_(torch.cat([fresh, self.queue])[: self.options.queue_length])
 

@@ -1,6 +1,6 @@
 """OBoW: online bag-of-visual-words prediction (Gidaris et al. 2021, arXiv 2012.11552).
 
-Details are those of the authors' code (valeoai/obow, obow/builder_obow.py, 45af149).
+Details follow the authors' code (valeoai/obow, obow/builder_obow.py, 45af149).
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from clever.baselines.samples import Samples
 from clever.collectives import average_over_processes, gather_rows, uniform_rows
 
 _ELEMENTS = 2**26
-"""Most distances between cells and words that are held at once."""
+"""Maximum number of distances between cells and words in memory at once."""
 _DECAY = 0.99
-"""Of the running mean of distances."""
+"""Momentum of the running mean of distances."""
 
 
 class WordHead(Head):
-    """Generates a weight vector, as wide as the features, for each word; the output is the features themselves."""
+    """Generates a weight vector, as wide as the features, for each word; the head's output is the features
+    themselves."""
 
     def __init__(self, width: int, map_widths: Sequence[int], hidden_dim: int | None) -> None:
         super().__init__()
@@ -48,25 +49,26 @@ class WordHead(Head):
 
 
 class Obow(Baseline[WordHead]):
-    """A view's features predict which visual words are in the teacher's feature maps of another view.
+    """Predicts, from a view's features, which visual words the teacher's feature maps of another view contain.
 
-    The words of a map are the newest local features of the teacher: of each image one cell, at a random place, of the
-    map after 3x3 average pooling. A target is the softmax of -distance^2 * sharpness / d over the words, with d the
-    running mean of the distances to the nearest word; its maximum over the cells, divided by the sum over the words.
-    The prediction is the softmax of kappa f.w, with f the features and w a word's generated weights. The loss is their
-    KL divergence, averaged over maps and pairs of views, summed over the two kinds of views (global, local).
+    The words of a map are the teacher's newest local features: one randomly placed cell per image, taken from the map
+    after 3x3 average pooling. For the target, each cell is assigned to words by the softmax of -distance^2 * sharpness
+    / d, where d is the running mean of the distances to the nearest word. The target is the maximum of these
+    assignments over the cells, divided by its sum over the words. The prediction is the softmax of kappa f.w, where f
+    are the features and w is a word's generated weight vector. The loss is the KL divergence between target and
+    prediction, averaged over maps and pairs of views, and summed over the two kinds of views (global, local).
 
-    The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between the scores
-    f.w of a view and those of the teacher's features of another view, averaged over the maps and the global views.
+    The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between a view's
+    scores f.w and the scores of the teacher's features of another view, averaged over the maps and the global views.
 
-    Choices of ours: the teacher sees the two global views, and a view predicts the other one (the authors' teacher sees
-    a third, mildly augmented image); d is that before the step; a new word comes from the first view; the border of a
-    map is cut off where the map is at least 5 cells wide, and pooling is left out below 3. The student's backbone is
-    evaluated.
+    We made these choices. The teacher sees the two global views, and each view predicts the other one (the authors'
+    teacher sees a third, mildly augmented image). d is the value before the step. New words come from the first view.
+    The border of a map is cut off if the map is at least 5 cells wide, and maps narrower than 3 cells are not pooled.
+    The student's backbone is evaluated.
 
-    The authors' recipe is known for ImageNet alone: ResNet-50, 200 epochs of SGD at 0.03 for a batch of 256 with 10
-    epochs of warm-up and a cosine to 3e-5, weight decay 1e-4, crops of 160 px (scale 0.08 to 0.6) and 5 patches of 96
-    px; 73.8 linear top-1 (README).
+    The authors' recipe is known only for ImageNet: ResNet-50, 200 epochs of SGD at 0.03 for a batch of 256 with 10
+    epochs of warm-up and a cosine decay to 3e-5, weight decay 1e-4, crops of 160 px (scale 0.08 to 0.6) and 5 patches
+    of 96 px. It reaches 73.8 linear top-1 (README).
 
     >>> import torch
     >>> from clever.baselines.obow import Obow
@@ -105,7 +107,7 @@ class Obow(Baseline[WordHead]):
         return WordHead(width, self.map_widths, self.options.hidden_dim)
 
     def words(self, level: int) -> Tensor:
-        """The vocabulary float32 [vocabulary, C] of one of ``feature_maps``, the newest word first."""
+        """The vocabulary float32 [vocabulary, C] of one of ``feature_maps``, newest word first."""
         return self.get_buffer(f"words_{level}")
 
     def attract(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: WordHead) -> Tensor:
@@ -120,7 +122,7 @@ class Obow(Baseline[WordHead]):
     ) -> Tensor:
         assert samples is not None
         assert samples.maps is not None
-        losses: dict[bool, list[Tensor]] = {False: [], True: []}  # by whether the predicting view is a local one
+        losses: dict[bool, list[Tensor]] = {False: [], True: []}  # keyed by whether the predicting view is local
         for level, number in enumerate(self.feature_maps):
             weights = head.weights(level, self.words(level))
             targets = [self.describe(level, maps[number]) for maps in samples.maps]
@@ -134,13 +136,13 @@ class Obow(Baseline[WordHead]):
 
     @torch.no_grad()
     def describe(self, level: int, maps: Tensor) -> Tensor:
-        """Bags of words float32 [N, vocabulary], each with sum 1, of maps [N, C, H, W]."""
+        """The bags of words float32 [N, vocabulary] of maps [N, C, H, W]; each sums to 1."""
         sharpness = self.options.sharpness / self.mean_distance[level]
         bags = [torch.softmax(-sharpness * distances, dim=2).amax(dim=1) for distances in self._distances(level, maps)]
         return F.normalize(torch.cat(bags), p=1, dim=1)
 
     def _distances(self, level: int, maps: Tensor) -> Iterator[Tensor]:
-        """Squared distances of every cell to every word, [n, cells, vocabulary], a few images at a time."""
+        """Squared distances [n, cells, vocabulary] of every cell to every word, a few images at a time."""
         cells, words = _inner(maps.float()).flatten(2).transpose(1, 2), self.words(level)
         few = max(1, _ELEMENTS // (cells.shape[1] * len(words)))
         for part in torch.split(cells, few):
@@ -149,7 +151,7 @@ class Obow(Baseline[WordHead]):
 
     @torch.no_grad()
     def observe_samples(self, teacher: Sequence[HeadOutput], samples: Samples | None) -> None:
-        """Update the mean distances, then put one cell of every image at the head of each vocabulary."""
+        """Update the mean distances, then insert one cell of every image at the front of each vocabulary."""
         assert samples is not None
         assert samples.maps is not None
         for level, number in enumerate(self.feature_maps):
@@ -165,7 +167,7 @@ class Obow(Baseline[WordHead]):
             words.copy_(torch.cat([fresh, words])[: len(words)])
 
     def _drawn_cells(self, maps: Tensor) -> Tensor:
-        """A cell [N, C] of each map [N, C, H, W], after pooling."""
+        """One randomly drawn cell [N, C] of each map [N, C, H, W], after pooling."""
         inner = _inner(maps.float())
         if min(inner.shape[2:]) >= 3:
             inner = F.avg_pool2d(inner, 3, stride=1)
@@ -187,7 +189,7 @@ class Obow(Baseline[WordHead]):
 
 
 def _inner(maps: Tensor) -> Tensor:
-    """Maps [N, C, H, W] without their border, whose cells see padding; small ones whole."""
+    """Maps [N, C, H, W] without their border, whose cells see padding; small maps are returned whole."""
     return maps[:, :, 1:-1, 1:-1] if min(maps.shape[2:]) >= 5 else maps
 
 

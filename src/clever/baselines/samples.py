@@ -1,4 +1,4 @@
-"""What a baseline may know about the images that it compares, in addition to the outputs of its head."""
+"""Facts about the images that a baseline may use in addition to the outputs of its head."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from clever.collectives import gather_rows
 
 
 class Samples(NamedTuple):
-    """The images behind the two global views; row i of a view's outputs is entry [v, i].
+    """The images behind the two global views; entry [v, i] belongs to row i of the outputs of view v.
 
-    The two views of an augmented image have equal entries; those of an object have the entries of two photographs.
+    Two augmented views of one image have equal entries; two views of an object have the entries of two photographs.
     """
 
     indices: Tensor
-    """int64 [2, N], rows of the training split."""
+    """int64 [2, N]: rows in the training split."""
     labels: Tensor
     """int64 [2, N]."""
     latents: Tensor | None = None
-    """float32 [2, N, L], in the order of the data source; None if it has none."""
+    """float32 [2, N, L], in the order of the data source; None if the source has no latents."""
     maps: Sequence[Mapping[int, Tensor]] | None = None
-    """The teacher's feature maps [N, C, H, W] of both views, by number; None unless the baseline needs some."""
+    """The teacher's feature maps [N, C, H, W] of both views, by index; None unless the baseline needs some."""
 
     def chunk(self, chunks: int) -> list[Samples]:
-        """The samples in ``chunks`` equal chunks, in order, without maps."""
+        """Split the samples into ``chunks`` equal chunks, in order, without maps."""
         latents = [None] * chunks if self.latents is None else self.latents.chunk(chunks, dim=1)
         rows = zip(self.indices.chunk(chunks, dim=1), self.labels.chunk(chunks, dim=1), latents, strict=True)
         return [Samples(*chunk) for chunk in rows]
 
 
 def gather_samples(values: Tensor) -> Tensor:
-    """The entries [2, N, ...] of all processes, [2, N of all, ...], in the order of ``gather_rows``."""
+    """Gather the entries [2, N, ...] of all processes into [2, total N, ...], in the order of ``gather_rows``."""
     return gather_rows(values.transpose(0, 1)).transpose(0, 1)

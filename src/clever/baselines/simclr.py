@@ -17,7 +17,7 @@ class Simclr(Contrastive):
     """NT-Xent, the cross-entropy of finding an image's other view among all views of the batch.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/simclr.yaml, solo-learn's. On ImageNet, E-SSL's SimCLR uses batches
-    of 4096 images and LARS with learning rate 4.8 for this batch size.
+    of 4096 images and LARS with a learning rate of 4.8 at this batch size.
 
     >>> import torch
     >>> from clever.baselines.options.simclr import SimclrOptions

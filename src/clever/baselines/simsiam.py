@@ -15,9 +15,9 @@ from clever.baselines.options.simsiam import SimsiamOptions
 class Simsiam(Baseline[PredictionHead]):
     """Pulls each view's prediction towards the other view's projection, which receives no gradient.
 
-    The similarity is exactly DDCL's form (authors' main_simsiam.py:477-512): the batch mean of the signed cosine
-    between prediction and detached projection, averaged over both orders, then its absolute value. Cosines of both
-    signs cancel in the mean.
+    The similarity is exactly DDCL's form (authors' main_simsiam.py:477-512): the absolute value of the batch mean of
+    the signed cosine between prediction and detached projection, averaged over both orders. Positive and negative
+    cosines cancel in the mean.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/simsiam.yaml, solo-learn's. DDCL on ImageNet-100: SGD, learning rate
     0.05 for a batch of 256, weight decay 1e-4, 30 extra epochs of warm-up (its run_train.sh, main_simsiam.py).

@@ -11,11 +11,11 @@ def sinkhorn(scores: Tensor, *, epsilon: float, iterations: int) -> Tensor:
     """Scale exp(scores / epsilon) until all prototypes have equal shares and all images have equal shares (authors'
     main_swav.py:359-380).
 
-    Computed in logarithms, so that a small epsilon neither overflows nor empties a prototype.
+    Computed in the log domain, so that a small epsilon neither overflows nor empties a prototype.
 
     Args:
         scores: [B, K] of B images with K prototypes, any floating type.
-        epsilon: > 0; the smaller it is, the closer the assignments are to hard ones.
+        epsilon: > 0; the smaller it is, the harder the assignments are.
         iterations: >= 1; each scales the prototypes to B/K, then the images to 1.
 
     Returns:

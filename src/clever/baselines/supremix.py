@@ -1,7 +1,7 @@
 """SupReMix: supervised contrastive learning for regression with mixed embeddings (Wu et al. 2023, arXiv 2309.16633).
 
-Source: the authors' code for ages of faces (IMDB-WIKI, AgeDB), read through an index of its text. We have neither its
-complete recipe nor its accuracies, so there is no recipe of ours with published values.
+Source: excerpts of the authors' code for ages of faces (IMDB-WIKI, AgeDB). We have neither its complete recipe nor its
+accuracies, so we provide no recipe with published values.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from clever.baselines.samples import Samples, gather_samples
 from clever.collectives import from_first_process
 
 COLUMNS = {name: column for names in (spirograph.NAMES, threediebench.NAMES) for column, name in enumerate(names)}
-"""Column of every latent among those of its data source."""
+"""The column of every latent in its data source's latents."""
 
 _ELEMENTS = 2**22
-"""Most elements of a table of anchors by pairs that is held at once."""
+"""Maximum number of elements of the anchors-by-pairs table in memory at once."""
 
 
 class Supremix(Contrastive):
-    """Images are ordered by a continuous target: a supervised control, which knows what other methods must discover.
+    """Orders images by a continuous target. It is a supervised control: it is given what other methods must discover.
 
     For each of the 2N embeddings z_i with target y_i:
 
@@ -36,13 +36,13 @@ class Supremix(Contrastive):
       target is a y_i + (1 - a) y_k.
     * hard positives: a z_j + (1 - a) z_k for every y_j < y_i < y_k within the window, with the a that gives y_i.
 
-    All mixtures are normalised and get no gradient. With s = cos / T and w = 1 + |y_i - y|, the loss of i is
+    All mixtures are normalised and receive no gradient. With s = cos / T and w = 1 + |y_i - y|, the loss of i is
 
         - 1 / (P + 1) sum over its P positives p of log [exp(s_p) / sum over m of w_m exp(s_m)],
 
-    where positives are the other embeddings with the same target and the hard positives, and m are all other
-    embeddings and all mixtures. The loss is the mean over embeddings. The sources leave three details open, which are
-    our choices: a is drawn for every pair (i, k), mixtures are normalised, and hard positives are in the denominator.
+    where positives are the other embeddings with the same target and the hard positives, and m are all other embeddings
+    and all mixtures. The loss is the mean over embeddings. The sources leave three details open. We chose to draw a for
+    every pair (i, k), to normalise mixtures, and to include hard positives in the denominator.
 
     >>> import torch
     >>> from clever.baselines.samples import Samples
@@ -96,8 +96,9 @@ def supremix_loss(embeddings: Tensor, targets: Tensor, shares: Tensor, temperatu
         temperature: T > 0.
         window: in units.
     """
-    # Mixtures have no gradient, so a cosine's gradient goes to its anchor, the row, alone; between two embeddings it
-    # goes to both. Cosines with mixtures follow from those between embeddings, so mixtures are never built.
+    # Mixtures have no gradient, so the gradient of a cosine with a mixture goes to its anchor (the row) alone; the
+    # gradient of a cosine between two embeddings goes to both. Cosines with mixtures follow from cosines between
+    # embeddings, so mixtures are never built.
     fixed = scaled_products(embeddings, embeddings.detach(), 1.0)
     between = scaled_products(embeddings, embeddings, 1.0)
     size = len(embeddings)
@@ -106,7 +107,7 @@ def supremix_loss(embeddings: Tensor, targets: Tensor, shares: Tensor, temperatu
     for start in range(0, size, rows):
         anchors = torch.arange(start, min(start + rows, size), device=embeddings.device)
         of_anchors = between[anchors], fixed[anchors], shares[anchors]
-        # Recomputed in the backward pass: a table of all anchors by all pairs is not kept.
+        # Recomputed in the backward pass, so that the table of all anchors by all pairs is not kept.
         total = total + checkpoint(
             _loss_of_anchors,
             *of_anchors,
@@ -134,7 +135,8 @@ def _loss_of_anchors(
     """The sum of the losses of the embeddings ``anchors`` int64 [A].
 
     Args:
-        between: [A, M], their cosines with gradient to both sides; fixed: the same with gradient to the anchor.
+        between: [A, M], the anchors' cosines, with gradient to both sides; fixed: the same, with gradient to the anchor
+            only.
         shares: [A, M], as in :func:`supremix_loss`.
         cosines: [M, M] without gradient.
     """
@@ -171,7 +173,8 @@ def _length(share: Tensor, cosine: Tensor) -> Tensor:
 
 
 def _draw_beta(first: int, second: int, size: int, device: torch.device) -> Tensor:
-    """[size, size] draws of a beta distribution with whole parameters: a share of a sum of exponential variables."""
+    """[size, size] draws from a beta distribution with integer parameters, as a share of a sum of exponential
+    variables."""
     waits = -torch.log1p(-torch.rand(first + second, size, size, device=device))
     return waits[:first].sum(0) / waits.sum(0)
 

@@ -32,7 +32,7 @@ class SwavHead(Head):
 
     @torch.no_grad()
     def normalise_prototypes(self) -> None:
-        """Normalise every prototype to length 1; a prototype that already has length 1 keeps its bits."""
+        """Normalise every prototype to length 1; a prototype that already has length 1 is unchanged, bit for bit."""
         weight = self.prototypes.weight
         length = torch.linalg.vector_norm(weight, dim=1, keepdim=True).clamp_min(1e-12)
         # Through .data: a second forward pass before the first one's backward pass does not change the prototypes, and
@@ -55,12 +55,12 @@ class SwavHead(Head):
 class Swav(Baseline[SwavHead]):
     """Predicts each global view's assignment to prototypes from every other view, including local views.
 
-    A head output's projection is the embedding, its prediction the scores. The similarity for the orthogonality term is
-    the one that CLeVER uses for DINO: the cosine between a view's distribution over prototypes and the detached
-    assignment of another view. It is 0 when they share no prototype.
+    In the head's output, the projection is the embedding, and the prediction is the scores. The similarity for the
+    orthogonality term is the one that CLeVER uses for DINO: the cosine between a view's distribution over prototypes
+    and the detached assignment of another view. It is 0 when the two share no prototype.
 
-    Recipes: workflow/recipes/{cifar10,imagenet100}/swav.yaml, solo-learn's, two views. The authors' recipe for ImageNet
-    is not in the sources we have.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/swav.yaml, solo-learn's, with two views. Our sources do not contain
+    the authors' recipe for ImageNet.
 
     >>> import torch
     >>> from clever.baselines.options.swav import SwavOptions
@@ -110,8 +110,9 @@ class Swav(Baseline[SwavHead]):
 
     @torch.no_grad()
     def assign(self, number: int, scores: Tensor, prototypes: Tensor) -> Tensor:
-        """Sinkhorn's assignments [N, prototypes] of this process's images, computed jointly with those of all processes
-        and, once it is full, the queue of global view ``number``, scored with ``prototypes`` [prototypes, out_dim]."""
+        """Sinkhorn's assignments [N, prototypes] of this process's images. They are computed jointly with the images of
+        all processes and, once it is full, the queue of global view ``number``, scored with ``prototypes`` [prototypes,
+        out_dim]."""
         rows, everyone = len(scores), gather_rows(scores.detach().float())
         if self.queue_is_used():
             everyone = torch.cat([everyone, scores_of(self.queue[number], prototypes)])
@@ -122,13 +123,13 @@ class Swav(Baseline[SwavHead]):
     def queue_is_used(self) -> bool:
         """Whether there is a queue and it is full."""
         if self.options.queue_length and not self._queue_is_full:
-            # Checked only until it is full, because the check makes the host wait for the device.
+            # Check only until the queue is full, because the check makes the host wait for the device.
             self._queue_is_full = bool(self.queue[:, -1].any())
         return self._queue_is_full
 
     @torch.no_grad()
     def observe(self, teacher: Sequence[HeadOutput]) -> None:
-        """Put the embeddings of the global views at the head of the queue."""
+        """Insert the embeddings of the global views at the front of the queue."""
         if self.options.queue_length == 0 or self.epoch < self.options.queue_start_epoch:
             return
         fresh = torch.stack([gather_rows(view.projection.detach().float()) for view in teacher])
@@ -142,8 +143,9 @@ class Swav(Baseline[SwavHead]):
 
     @torch.no_grad()
     def diagnose(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput]) -> Mapping[str, Tensor]:
-        """Spread of the embedding; and, divided by ln K, the entropy of the mean distribution over prototypes and its
-        excess over the mean entropy: the information about the image in its prototype, 0 at collapse."""
+        """The spread of the embedding, and two entropies divided by ln K: the entropy of the mean distribution over
+        prototypes, and its excess over the mean entropy. The excess is the information that the prototype holds about
+        the image; it is 0 at collapse."""
         shares = torch.softmax(_scores(student[0]) / self.options.temperature, dim=-1)
         largest = math.log(max(2, self.options.prototypes))
         usage = torch.special.entr(shares.mean(dim=0)).sum()

@@ -18,13 +18,13 @@ from clever.errors import UserError
 
 
 class Vicreg(Baseline[ProjectionHead]):
-    """Makes two views' embeddings agree, while every column keeps its variance and no column repeats another.
+    """Makes the embeddings of two views agree, while every column keeps its variance and columns are decorrelated.
 
     The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between the
     embeddings of the two views; both receive gradients.
 
-    Recipes: workflow/recipes/{cifar10,imagenet100}/vicreg.yaml, solo-learn's. The authors' recipe for ImageNet is not
-    in the sources we have.
+    Recipes: workflow/recipes/{cifar10,imagenet100}/vicreg.yaml, solo-learn's. Our sources do not contain the authors'
+    recipe for ImageNet.
 
     >>> import torch
     >>> from clever.baselines.options.vicreg import VicregOptions
@@ -82,7 +82,8 @@ def variance_hinge(vectors: Tensor) -> Tensor:
 
 
 def covariance(vectors: Tensor) -> Tensor:
-    """1/D of the sum of the squared off-diagonal entries of the columns' unbiased covariance, for [N, D], N >= 2."""
+    """The sum of the squared off-diagonal entries of the columns' unbiased covariance, divided by D, for [N, D], N >=
+    2."""
     count, width = vectors.shape
     centred = vectors - vectors.mean(dim=0)
     return off_diagonal_energy(centred, centred) / ((count - 1) ** 2 * width)

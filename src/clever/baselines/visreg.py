@@ -1,6 +1,6 @@
 """VISReg: LeJEPA's invariance with separate terms for centre, scale and shape (Wu et al. 2026, arXiv 2606.02572).
 
-Details are those of lightly's VISRegLoss, which says that it follows the paper's Algorithm 1.
+Details follow lightly's VISRegLoss, which says that it follows the paper's Algorithm 1.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from clever.baselines.options.visreg import VisregOptions
 
 
 class Visreg(Gaussian):
-    """Squared distance of all views to the mean of the global views, and a centre, a scale and a shape term per view.
+    """The squared distance of all views to the mean of the global views, plus a centre, a scale and a shape term per
+    view.
 
-    The shape term divides columns by their standard deviation without gradient, so that it does not act on the scale.
-    In several processes, the statistics cover the images of all; the authors' are each process's own.
+    The shape term divides columns by their detached standard deviation, so that it does not act on the scale. With
+    several processes, the statistics cover the images of all processes; the authors compute them per process.
 
     >>> import torch
     >>> from clever.baselines.options.visreg import VisregOptions

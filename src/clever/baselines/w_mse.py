@@ -18,10 +18,10 @@ from clever.errors import UserError
 
 
 class WMse(Projected):
-    """The distance of two views' projections, each whitened over random groups of images; no negatives.
+    """The distance between two views' projections, each whitened over random groups of images; there are no negatives.
 
     Global and local views are treated alike: the loss is the mean over all pairs of views. The similarity for the
-    orthogonality term is the absolute value of the batch mean of the cosine of the projections, which are not whitened.
+    orthogonality term is the absolute value of the batch mean of the cosine between the unwhitened projections.
 
     Recipes: workflow/recipes/{cifar10,imagenet100}/w_mse.yaml, solo-learn's.
 
@@ -48,7 +48,7 @@ class WMse(Projected):
         o, (rows, width) = self.options, views.shape[1:]
         if reason := o.refusal(rows):
             raise UserError(reason)
-        # The order of uniform numbers is a random permutation; every process uses the same.
+        # The sorting order of uniform numbers is a random permutation; every process uses the same one.
         numbers = torch.rand(o.whitening_iterations, rows + width, device=views.device)
         numbers = from_first_process(numbers)
         losses = []
@@ -79,10 +79,10 @@ def whitened_distance(views: Tensor, size: int, groups: int = 1, shrinkage: floa
 
 
 def whiten(rows: Tensor, shrinkage: float = 0.0) -> Tensor:
-    """Rows [..., M, D] without their mean, times the inverse Cholesky factor of their covariance.
+    """Centre the rows [..., M, D] and multiply them by the inverse Cholesky factor of their covariance.
 
-    The covariance C has the divisor M - 1; with shrinkage e it is (1 - e) C + e I. Where it has no Cholesky factor, the
-    result is NaN: the host does not wait for the device to find out.
+    The covariance C has the divisor M - 1; with shrinkage e it is (1 - e) C + e I. If it has no Cholesky factor, the
+    result is NaN, because checking would make the host wait for the device.
     """
     with torch.autocast(rows.device.type, enabled=False):
         centred = rows - rows.mean(dim=-2, keepdim=True)

@@ -52,7 +52,7 @@ _DEFINED_IN = {
     "Term": "batch",
     "load_predictor": "predictor",
 }
-"""Modules of the exported names that need torch."""
+"""The module of each exported name that needs torch."""
 
 
 def __getattr__(name: str) -> Any:

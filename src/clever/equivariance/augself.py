@@ -1,9 +1,9 @@
 """AugSelf: in addition to invariance, the transformation between two views is predicted from their features.
 
-Lee et al., NeurIPS 2021, as Garrido, Najman and LeCun compare it with SIE (facebookresearch/SIE:src/models.py, the
-class SimCLRAugSelf): an MLP with two hidden layers, each as wide as its input, and the mean squared error. There it
-predicts the relative rotation of two photographs; for other views, ours predicts the relative transformation that their
-parameter space defines.
+Lee et al., NeurIPS 2021, in the form that Garrido, Najman and LeCun compare with SIE
+(facebookresearch/SIE:src/models.py, class SimCLRAugSelf): an MLP with two hidden layers, each as wide as its input,
+trained with the mean squared error. Theirs predicts the relative rotation between two photographs; for other views,
+ours predicts the relative transformation that their parameter space defines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from clever.equivariance.options.augself import AugselfOptions
 
 
 class Augself(Equivariance):
-    """The baseline on the whole representation, and ``augself``, the error of the predicted transformation.
+    """The baseline on the whole representation, plus ``augself``, the error of the predicted transformation.
 
     >>> import torch
     >>> from clever.augmentation import Augmentation, AugmentationOptions
@@ -75,7 +75,7 @@ class Augself(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``augself_r2``: explained share of the transformations' variance (R²), over all processes.
+        """``augself_r2``: the explained share of the transformations' variance (R²), over all processes.
 
         1 is perfect; 0 is as good as predicting each entry's mean.
         """

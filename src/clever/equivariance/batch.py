@@ -1,4 +1,5 @@
-"""An add-on's view of a training step: views by name, encodings of student and teacher, heads and layers."""
+"""The data of a training step as an add-on sees it: views by name, encodings of student and teacher, heads and
+layers."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from clever.baselines import AnyBaseline, Head, HeadOutput, Samples
 
 
 class Term(NamedTuple):
-    """One summand of the objective."""
+    """One term of the objective."""
 
     value: Tensor
-    """Scalar, before weighting: what metrics.csv records."""
+    """The unweighted scalar, as recorded in metrics.csv."""
     weight: float
 
 
@@ -29,7 +30,7 @@ class Heads(nn.ModuleDict):
 
 @dataclass(frozen=True)
 class Encoded:
-    """The outputs of one network for the views of a batch, and its layers that terms may use."""
+    """The outputs of one network for the views of a batch, and the layers that terms may use."""
 
     features: list[Tensor]
     """One representation [N, feature_dim] per view."""
@@ -42,7 +43,7 @@ class Encoded:
     extra: dict[str, Tensor] = field(default_factory=dict)
     """Representations [M, feature_dim] of the images of ``Equivariance.extra_images``, by name."""
     maps: list[dict[int, Tensor]] = field(default_factory=list)
-    """For each view, its feature maps [N, C, H, W] by number, as in ``Equivariance.feature_maps``."""
+    """For each view, its feature maps [N, C, H, W] by index, as in ``Equivariance.feature_maps``."""
     extra_maps: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     """The same maps for the extra images, by name."""
 
@@ -59,7 +60,7 @@ class ComparedPart:
     teacher: list[HeadOutput]
     """One output per global view, from the momentum teacher or, without one, from the student itself."""
     samples: Samples | None = None
-    """Which images they are of; None unless the baseline reads it."""
+    """The images behind the views; None unless the baseline reads samples."""
 
     def attract(self) -> Tensor:
         """The baseline's own loss, a scalar."""
@@ -82,7 +83,7 @@ class Batch:
     teacher: Encoded
     """Encodings of the global views, from the momentum teacher or, without one, from the student itself."""
     parts: Mapping[str, ComparedPart]
-    """Every part of the representation that has a head, by name."""
+    """Every part of the representation with a head, by name."""
 
     @property
     def layers(self) -> nn.ModuleDict:

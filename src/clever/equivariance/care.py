@@ -1,7 +1,8 @@
 """CARE: augmentations act on the embeddings as rotations (Gupta et al., ICLR 2024, arXiv 2306.13924).
 
-All images of a chunk get the same transformation, twice; if it acts as an orthogonal map, the angles between the
-images' embeddings do not change. Details are those of the authors' code (Sharut/CARE:imagenet100/model/loss.py).
+Each chunk of images is transformed twice, each time with one transformation for all its images. If a transformation
+acts as an orthogonal map, it preserves the angles between the images' embeddings. Details follow the authors' code
+(Sharut/CARE:imagenet100/model/loss.py).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from clever.equivariance.options.care import COPIES, CareOptions
 
 
 class Care(Equivariance):
-    """The baseline on the whole representation, and ``care``, the squared change of cosines within chunks.
+    """The baseline on the whole representation, plus ``care``, the squared change of cosines within chunks.
 
-    The embedding is the projection of the baseline's head. The two copies are two further images for the backbone,
-    which doubles a step's cost for two-view baselines. BatchNorm normalises each copy over the batch, not over a chunk.
+    The embedding is the projection of the baseline's head. The backbone encodes the two copies in addition to the
+    views, which doubles a step's cost for two-view baselines. BatchNorm normalises each copy over the batch, not over a
+    chunk.
     """
 
     def __init__(self, options: CareOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
@@ -59,6 +61,6 @@ def change_of_angles(first: Tensor, second: Tensor, chunk: int) -> Tensor:
         units = F.normalize(copy.float(), dim=1).reshape(-1, chunk, copy.shape[1])
         cosines.append(scaled_products(units, units, 1.0))
     change = (cosines[0] - cosines[1]).square()
-    # An image has no angle with itself; rounding must not count.
+    # An image's cosine with itself is always 1; exclude its rounding errors.
     change = change.masked_fill(torch.eye(chunk, dtype=torch.bool, device=change.device), 0.0)
     return 2 * change.sum(dim=2).mean()

@@ -17,7 +17,7 @@ from clever.equivariance.options.clever import CleverOptions
 
 
 class Clever(Equivariance):
-    """DDCL's two terms and ``head_norm``.
+    """DDCL's two terms, plus ``head_norm``.
 
     >>> import torch
     >>> from clever.baselines.options.simclr import SimclrOptions
@@ -53,7 +53,7 @@ class Clever(Equivariance):
 
 
 def norm_groups(head: Head, with_last_layer: bool) -> list[list[nn.Parameter]]:
-    """The groups of a head's parameters whose norms are balanced, with or without those of its last layer."""
+    """The groups of a head's parameters whose norms are balanced, with or without the last layer."""
     if with_last_layer:
         return head.norm_groups()
     last = {id(p) for p in head.last_layer_parameters()}
@@ -61,11 +61,11 @@ def norm_groups(head: Head, with_last_layer: bool) -> list[list[nn.Parameter]]:
 
 
 def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Mean over groups of | sum ||theta||^2 over the IR head - sum ||theta||^2 over the EF head |.
+    """| sum of ||theta||^2 over the IR head - sum of ||theta||^2 over the EF head |, averaged over groups.
 
     From the authors' main_dino.py:404-416. Only the student's heads are included. Frozen parameters are counted, as in
-    the authors' code, and cancel when both heads have the same number of them. The sums and their difference are
-    float64; the result is a float32 scalar.
+    the authors' code; they cancel if both heads have equally many. The sums and their difference are float64; the
+    result is a float32 scalar.
 
     >>> import torch
     >>> ir_head, ef_head = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
@@ -81,12 +81,12 @@ def head_norm_difference(ir_groups: Sequence[Sequence[Tensor]], ef_groups: Seque
 
 
 class _SquaredNorm(torch.autograd.Function):
-    """The sum of squares of all entries, float64: the forward pass reads each parameter once, the backward pass scales
-    it once.
+    """The sum of the squares of all entries, in float64: the forward pass reads each parameter once, the backward pass
+    scales it once.
 
-    A head has 17 million parameters at 65,536 outputs; storing the square of each would dominate the term's cost. The
-    sums of two heads nearly cancel, and a float32 sum over that many squares is wrong in the third digit. Therefore
-    only a row's norm is computed in float32, and rows and tensors are added in float64.
+    A head with 65,536 outputs has 17 million parameters, and storing the square of each would dominate the term's cost.
+    The sums of the two heads nearly cancel, and a float32 sum over that many squares is wrong in the third digit.
+    Therefore, only the norm of a row is computed in float32; rows and tensors are added in float64.
     """
 
     @staticmethod

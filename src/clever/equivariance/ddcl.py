@@ -49,11 +49,11 @@ def orthogonality(batch: Batch, weight: float) -> dict[str, Term]:
 
 
 def joint_entropy(batch: Batch, split: Split | None, options: SplitOptions) -> dict[str, Term]:
-    """``joint_entropy``, the mean over the two global views of :func:`mean_log_density`; nothing if its weight is 0.
+    """``joint_entropy``, the mean over the two global views of :func:`mean_log_density`; no term if its weight is 0.
 
     Minimising it raises the joint entropy of IR and EF, which is largest when they are independent (SepCLR, Louiset et
-    al. 2024, arXiv 2402.11928). SepCLR normalises only the common part; here both parts are, because the EF would
-    otherwise grow without limit.
+    al. 2024, arXiv 2402.11928). SepCLR normalises only the common part; here both parts are normalised, because the EF
+    would otherwise grow without limit.
     """
     if not options.joint_entropy_weight:
         return {}
@@ -66,7 +66,7 @@ def joint_entropy(batch: Batch, split: Split | None, options: SplitOptions) -> d
 
 
 def mean_log_density(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Mean over i of log of the mean over j of k(a_i, a_j) k(b_i, b_j), k a Gaussian kernel of variance T.
+    """Mean over i of log of the mean over j of k(a_i, a_j) k(b_i, b_j), where k is a Gaussian kernel of variance T.
 
     Args:
         first, second: rows a [N, K] and b [N, L] of the same images, float32 unit vectors.

@@ -1,8 +1,8 @@
 """EquiMod: in addition to invariance, a second embedding changes predictably with the augmentation's parameters.
 
-Devillers and Lefort, ICLR 2023 (arXiv 2211.01244); details are those of src/model.py and src/main.py in the branch
+Devillers and Lefort, ICLR 2023 (arXiv 2211.01244); details follow src/model.py and src/main.py in the branch
 SimCLR+EquiMod of ADevillers/EquiMod. The variant that predicts one view from the other follows SIE's comparison on
-photographs, which have no un-augmented image (facebookresearch/SIE:src/models.py, the class SimCLREquiMod).
+photographs, which have no un-augmented image (facebookresearch/SIE:src/models.py, class SimCLREquiMod).
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from clever.equivariance.options.equimod import UNAUGMENTED, EquimodOptions
 
 
 class Prediction(NamedTuple):
-    """Embeddings [M, K] of M views, M being N or 2 N."""
+    """Embeddings [M, K] of M views; M is N or 2 N."""
 
     source: Tensor
     """Embeddings of the sources of the predictions."""
     target: Tensor
     """Embeddings of the views."""
     predicted: Tensor
-    """Embeddings of the views, predicted from source and parameters."""
+    """Predicted embeddings of the views, from sources and parameters."""
 
 
 class Equimod(Equivariance):
-    """The baseline on the whole representation, and ``equimod``, NT-Xent between views and their predictions.
+    """The baseline on the whole representation, plus ``equimod``, NT-Xent between views and their predictions.
 
     All embeddings and predictions in the batch except a view's own counterpart are negatives, and all receive
     gradients. Only the two global views are predicted. The authors encode the un-augmented images in one pass with the
     views; here they go through the backbone in a separate pass, so that BatchNorm normalises them with their own
-    statistics. The projector processes all of them together, as the authors' does. On ImageNet the authors'
-    un-augmented image is the central 224 of 256 pixels; here it is the whole central square.
+    statistics. The projector processes all of them together, as the authors' does. On ImageNet, the authors'
+    un-augmented image is the central 224 of 256 pixels; ours is the whole central square.
 
     >>> import torch
     >>> from clever.augmentation import Augmentation, AugmentationOptions
@@ -95,7 +95,7 @@ class Equimod(Equivariance):
         )
 
     def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
-        """``unaugmented`` [N, 3, S, S], if the prediction starts from it."""
+        """``unaugmented`` [N, 3, S, S], if it is the source of the prediction."""
         return {UNAUGMENTED: views[UNAUGMENTED].images} if self.options.source == "unaugmented" else {}
 
     def terms(self, batch: Batch) -> dict[str, Term]:
@@ -106,11 +106,11 @@ class Equimod(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """How much closer the prediction y^ is to a view's embedding y than the source y0 is (src/main.py).
+        """Measure how much closer the prediction y^ is to a view's embedding y than the source y0 is (src/main.py).
 
-        ``equimod_gain`` is the mean of cos(y, y^) - cos(y, y0): above 0, the prediction follows the view; at 0, the
-        embedding may be invariant. ``equimod_ratio`` is the mean of (1 - cos(y, y0)) / (1 - cos(y, y^)), which is 1 for
-        an invariant embedding.
+        ``equimod_gain`` is the mean of cos(y, y^) - cos(y, y0): if it is above 0, the prediction follows the view; if
+        it is 0, the embedding may be invariant. ``equimod_ratio`` is the mean of (1 - cos(y, y0)) / (1 - cos(y, y^)),
+        which is 1 for an invariant embedding.
         """
         with unchanged_buffers(batch.layers):  # diagnosing must not change the run
             source, target, predicted = self._predict(batch)

@@ -16,17 +16,17 @@ from clever.equivariance.batch import Batch, Term
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the representation that has a head."""
+    """A part of the representation with a head."""
 
     columns: slice
     baseline_options: Mapping[str, object] = field(default_factory=dict)
-    """Options of the baseline that differ on this part."""
+    """The baseline's options that differ on this part."""
     make_head: Callable[[int], Head] | None = None
-    """Makes the head for this part's width in place of the baseline's; None for the baseline's."""
+    """Makes a head for this part's width that replaces the baseline's; None keeps the baseline's head."""
 
 
 def whole(feature_dim: int) -> dict[str, Part]:
-    """One part, ALL: the whole representation."""
+    """The single part ALL, which is the whole representation."""
     return {"ALL": Part(slice(0, feature_dim))}
 
 
@@ -38,14 +38,14 @@ class Equivariance(ABC):
     :class:`~clever.equivariance.objective.Objective`, heads and layers to the network.
 
     Args:
-        parts: every part that has a head, by its name. The first part's baseline decides for the whole run, for example
-            the teacher's momentum.
+        parts: every part that has a head, by its name. The first part's baseline decides facts of the whole run, such
+            as the teacher's momentum.
         split: how the representation divides into IR and EF; None without a split.
     """
 
     feature_maps: tuple[int, ...] = ()
-    """Numbers of the backbone's feature maps that the terms use (``Backbone.forward_with_maps``): the student's and the
-    teacher's encodings then hold them for every view and every extra image."""
+    """Indices of the backbone's feature maps that the terms use (``Backbone.forward_with_maps``). The student's and the
+    teacher's encodings then hold these maps for every view and every extra image."""
     output_dim: int | None = None
     """Width of the baseline's outputs, for layers that read them; set when the objective is built."""
     teacher_sees_extra: bool = False
@@ -64,7 +64,7 @@ class Equivariance(ABC):
         return nn.ModuleDict()
 
     def extra_images(self, views: Mapping[str, View]) -> dict[str, Tensor]:
-        """Images [M, 3, S, S] to encode in addition to the views, by name; each name costs one more pass of the
+        """Images [M, 3, S, S] to encode in addition to the views, by name; each name costs one more pass through the
         backbone.
 
         Args:

@@ -1,7 +1,7 @@
 """E-SSL: in addition to invariance, the features predict which transformation of a group was applied to a small crop.
 
-Equivariant contrastive learning (Dangovski et al., ICLR 2022, arXiv 2111.00899); details taken from the authors' code
-are from rdangovs/essl:cifar10/main.py.
+Equivariant contrastive learning (Dangovski et al., ICLR 2022, arXiv 2111.00899); details of the authors' code are taken
+from rdangovs/essl:cifar10/main.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRANSFORMED = "transformed"
 
 
 class Essl(Equivariance):
-    """The baseline on the whole representation, and ``essl``, the cross-entropy of predicting the transformation.
+    """The baseline on the whole representation, plus ``essl``, the cross-entropy of predicting the transformation.
 
     Every member of the group is applied to every image's small crop, and the backbone encodes all k N images in one
     pass. The head takes the representation, before any projection.
@@ -82,7 +82,7 @@ class Essl(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``essl_accuracy`` in [0, 1]: the share of transformations predicted correctly; 1 / k is chance."""
+        """``essl_accuracy`` in [0, 1]: the share of correctly predicted transformations; chance level is 1 / k."""
         logits, classes = self._predict(batch)
         return {"essl_accuracy": (logits.argmax(1) == classes).float().mean()}
 

@@ -3,7 +3,7 @@
 From the authors' invclr.py. Let h(a) be the unit features of the first view as a function of its transformation's
 parameters a, and a' an independent draw of the parameters. To first order, the squared change of h is ||J (a' - a)||^2.
 Instead of the Jacobian J, one gradient is computed: for random signs e = +-1, the mean of (d(e.h)/da . (a' - a))^2 over
-e has the same value.
+e has the same expected value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clever.equivariance.options.gradient import GradientOptions
 
 
 class Gradient(Equivariance):
-    """The baseline on the whole representation, and ``gradient`` on the features of the first view."""
+    """The baseline on the whole representation, plus ``gradient`` on the features of the first view."""
 
     def __init__(self, options: GradientOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))
@@ -40,12 +40,12 @@ class Gradient(Equivariance):
 
 
 def first_order_change(features: Tensor, leaf: Tensor, signs: Tensor, redrawn: Tensor) -> Tensor:
-    """Mean over draws k and images n of (d(sum e.h)/da_n . (a'_kn - a_n))^2, a scalar with a graph.
+    """Mean over draws k and images n of (d(sum e.h)/da_n . (a'_kn - a_n))^2, a differentiable scalar.
 
     Args:
         features: [N, D], computed from ``leaf``.
         leaf: [N, A], the parameters a of each image.
-        signs: [N, D], each -1 or 1 with equal chance.
+        signs: [N, D], each -1 or 1 with equal probability.
         redrawn: [K, N, A], the draws a'.
 
     >>> import torch

@@ -1,7 +1,8 @@
-"""Hallucinator: further positives, made in the space of the baseline's outputs (Wu et al. 2023, arXiv 2307.12168).
+"""Hallucinator: additional positives, generated in the space of the baseline's outputs (Wu et al. 2023, arXiv
+2307.12168).
 
-A small network gets an output p of one view and a point beyond it, seen from the output k of the other view, and
-returns a positive g that is harder than p (jingwu6:models/generator.py, models/{simsiam,moco}.py).
+A small network gets an output p of one view and a point beyond p on the line from the other view's output k through p.
+It returns a positive g that is harder than p (jingwu6:models/generator.py, models/{simsiam,moco}.py).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from clever.equivariance.options.hallucinator import HallucinatorOptions
 
 
 class Hallucinator(Equivariance):
-    """``contrast``, the baseline's loss on its own outputs, and ``hallucination``, the same loss with every output of a
-    view replaced by a hallucinated one, each with weight 1/2: the authors' mean over a batch of both.
+    """``contrast``, the baseline's loss on its own outputs, plus ``hallucination``, the same loss on hallucinated
+    outputs. Each has weight 1/2, which equals the authors' mean over a batch of both.
 
     p is the prediction of a baseline with a predictor, otherwise the projection. k is the prediction of the other view,
     or the target's projection of the other view if there is no predictor; it gets no gradient. These follow the
     authors' SimSiam and MoCo. With a baseline whose targets are the other view's own projection, only one view is
-    replaced at a time, and a hallucinated positive is not a negative of its own image; both are choices of ours, as are
-    all baselines but simsiam, simclr and moco_v2.
+    replaced at a time, and a hallucinated positive is not a negative of its own image. Both are our choices, as is the
+    use with baselines other than simsiam, simclr and moco_v2.
 
     >>> import torch
     >>> from clever.baselines.options.simclr import SimclrOptions

@@ -12,18 +12,18 @@ from clever.equivariance.options.hypernetwork import Start
 class Hypernetwork(nn.Module):
     """``W(q) e`` with ``W(q) = sum_a q_a W_a``, linear in both and without a bias, so that q cannot be ignored.
 
-    One W(q) per image would take a tensor [N, width, width], 2 GB for 512 images in float32. It is never formed: the
-    sum of ``q_a (W_a e)`` is the same and needs no more memory than the embeddings.
+    Forming W(q) for every image would take a tensor [N, width, width], 2 GB for 512 images in float32. The equal sum of
+    ``q_a (W_a e)`` is computed instead, which needs no more memory than the embeddings.
 
     By default, the weights are initialised from a normal distribution so that W(q) e has on average the same length as
-    e. SIE's hypernetwork is a plain linear layer from R to width^2 numbers with torch's default start, uniform on
-    +-1 / sqrt(R): for its unit quaternions (R = 4) and width 1024, W(q) e is then nine times as long as e.
+    e. SIE's hypernetwork is a plain linear layer from R to width^2 numbers with torch's default initialisation, uniform
+    on +-1 / sqrt(R): for its unit quaternions (R = 4) and width 1024, W(q) e is then nine times as long as e.
 
     Args:
-        relative_dim: R, entries of q.
-        width: of the embeddings.
+        relative_dim: R, the number of entries of q.
+        width: width of the embeddings.
         squared_length: squared length of a typical q.
-        start: ``equal_length``, or ``linear`` for torch's default of a linear layer.
+        start: ``equal_length``, or ``linear`` for torch's default initialisation of a linear layer.
     """
 
     def __init__(self, relative_dim: int, width: int, squared_length: float, start: Start = "equal_length") -> None:

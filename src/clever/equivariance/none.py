@@ -9,7 +9,7 @@ from clever.equivariance.options.none import NoneOptions
 
 
 class NoEquivariance(Equivariance):
-    """One head on ALL, one term: ``contrast``."""
+    """One head on ALL and one term, ``contrast``."""
 
     def __init__(self, options: NoneOptions, feature_dim: int, space: ParameterSpace | None = None) -> None:
         super().__init__(whole(feature_dim))

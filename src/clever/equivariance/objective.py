@@ -15,16 +15,16 @@ from clever.equivariance.batch import Batch, ComparedPart, Encoded, Heads, Term
 from clever.equivariance.equivariance import Equivariance
 
 MakeBaseline = Callable[[Mapping[str, object]], AnyBaseline]
-"""Builds one instance of the run's baseline, with some options replaced."""
+"""Builds one instance of the run's baseline, with some options overridden."""
 
 
 class Objective(nn.Module):
-    """Turns encodings into named terms, and states what the method requires of networks, optimiser and schedule.
+    """Turns encodings into named terms, and declares what the method requires of networks, optimiser and schedule.
 
-    Its only state is its baselines' (centres, queues); it has no parameters.
+    It has no parameters. Its only state is the state of its baselines (centres, queues).
 
     Args:
-        add_on: what is learned in addition to invariance.
+        add_on: the add-on, which learns something in addition to invariance.
         make_baseline: builds the baseline of a part.
     """
 
@@ -35,7 +35,7 @@ class Objective(nn.Module):
             {name: make_baseline(part.baseline_options) for name, part in add_on.parts.items()}
         )
         leading = self.baseline(next(iter(add_on.parts)))
-        # In a tuple, so that torch does not register the module twice.
+        # Kept in a tuple, so that torch does not register the module twice.
         self._leading = (leading,)
         facts = leading.options
         self.has_momentum_teacher: bool = facts.has_momentum_teacher
@@ -55,12 +55,12 @@ class Objective(nn.Module):
 
     @property
     def parts(self) -> dict[str, slice]:
-        """Name and columns of every part that has a head."""
+        """Name and columns of every part with a head."""
         return {name: part.columns for name, part in self.add_on.parts.items()}
 
     @property
     def split(self) -> Split | None:
-        """How the representation divides into IR and EF; None without a split."""
+        """The division of the representation into IR and EF; None without a split."""
         return self.add_on.split
 
     def baseline(self, part: str) -> AnyBaseline:
@@ -68,7 +68,7 @@ class Objective(nn.Module):
         return cast(AnyBaseline, self.baselines[part])
 
     def make_heads(self) -> Heads:
-        """New layers on each part, for a network to own."""
+        """Create a head for each part; the network owns the heads."""
         heads = {}
         for name, part in self.add_on.parts.items():
             make_head = part.make_head or self.baseline(name).make_head
@@ -86,7 +86,7 @@ class Objective(nn.Module):
         views: Mapping[str, View] | None = None,
         samples: Samples | None = None,
     ) -> Batch:
-        """A step's encodings with the baselines that compare them; see :class:`Batch`."""
+        """Combine a step's encodings with the baselines that compare them; see :class:`Batch`."""
         if samples is not None and self.feature_maps:
             samples = samples._replace(maps=teacher.maps)
         parts = {

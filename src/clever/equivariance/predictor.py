@@ -1,4 +1,4 @@
-"""The predictor of a transformed image's embedding: layers of an add-on, saved to a separate file of a run."""
+"""The predictor of a transformed image's embedding: layers of an add-on that a run saves to a separate file."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ class PredictorShape(Options):
     relative_names: tuple[str, ...]
     """Names of the R entries of a relative transformation."""
     adds_one: bool
-    """Whether a constant 1 is appended to these entries, because they are 0 for the identity."""
+    """Whether a constant 1 is appended to these entries; it is needed if they are 0 for the identity."""
 
 
 class Predictor(nn.Module):
     """A projector on the EF, and a hypernetwork that transforms its embedding by a relative transformation.
 
-    The projector is three linear layers, the first two with BatchNorm and ReLU, the last without a bias. The
-    hypernetwork is linear: it maps a vector of zeros to zeros. Therefore a constant 1, with a learned matrix like the
-    others, is appended to relative parameters that are zero for the identity; unit quaternions are used unchanged.
+    The projector has three linear layers, the first two with BatchNorm and ReLU, the last without a bias. The
+    hypernetwork is linear, so it maps a vector of zeros to zeros. Therefore, if the relative parameters are zero for
+    the identity, a constant 1 is appended to them, with a learned matrix like the others. Unit quaternions are used
+    unchanged.
 
-    ``start`` says how the hypernetwork is initialised.
+    ``start`` selects the initialisation of the hypernetwork.
     """
 
     def __init__(self, shape: PredictorShape, start: Start = "equal_length") -> None:
@@ -58,7 +59,7 @@ class Predictor(nn.Module):
         hidden, out = shape.hidden_dim, shape.out_dim
         self.projector = make_mlp([shape.feature_dim - shape.ir_dim, hidden, hidden, out], final_bias=False)
         entries = len(shape.relative_names)
-        # Differences of numbers with standard deviation 1 have mean square 2; the constant adds 1.
+        # The difference of two numbers with standard deviation 1 has mean square 2; the constant adds 1.
         squared_length = 2.0 * entries + 1.0 if shape.adds_one else 1.0
         self.hypernetwork = Hypernetwork(entries + shape.adds_one, out, squared_length, start)
 
@@ -85,7 +86,7 @@ class Predictor(nn.Module):
         """Embeddings float32 [N, out_dim] after the transformations ``relative`` float32 [N, R].
 
         Raises:
-            ValueError: ``relative`` has another number of columns.
+            ValueError: ``relative`` has the wrong number of columns.
         """
         if relative.shape[1] != len(self.shape.relative_names):
             raise ValueError(f"the predictor needs {self.shape.relative_names}, not {relative.shape[1]} columns")
@@ -101,9 +102,10 @@ class Predictor(nn.Module):
             The file's SHA-256, which ``run.json`` records.
 
         Raises:
-            UserError: the disk is full or the folder may not be written.
+            UserError: the disk is full, or the folder is not writable.
         """
-        # One entry, because the order of several in the header is not fixed and equal layers should give equal files.
+        # One metadata entry: the order of several entries in the header is not fixed, and equal layers should give
+        # equal files.
         header = json.dumps({"format": FORMAT, "shape": self.shape.model_dump(mode="json")}, sort_keys=True)
         content = save({name: value.cpu() for name, value in self.state_dict().items()}, {"clever": header})
         write_bytes(path, content)
@@ -111,15 +113,15 @@ class Predictor(nn.Module):
 
 
 def find_predictor(layers: nn.ModuleDict) -> Predictor | None:
-    """The predictor among an add-on's layers; None if the add-on has none."""
+    """Find the predictor among an add-on's layers; None if the add-on has none."""
     return next((layer for layer in layers.values() if isinstance(layer, Predictor)), None)
 
 
 def load_predictor(run_folder: Path) -> Predictor | None:
-    """The predictor of a finished run, on the CPU, in evaluation mode and without gradients.
+    """Load the predictor of a finished run, on the CPU, in evaluation mode and without gradients.
 
     The layers are the student's, because a momentum teacher has no predictor. If the teacher's backbone is evaluated
-    (DINO), they were trained on the features of the student, whose weights this teacher averages.
+    (DINO), the layers were still trained on the student's features; the teacher averages the student's weights.
 
     Returns:
         None if the run's add-on has no predictor.

@@ -1,7 +1,7 @@
 """SER: soft equivariance regularisation of an early feature map (ICLR 2026, arXiv 2603.06693).
 
-The map of a turned image is compared, cell by cell, with the turned map of the image. Details are those of the authors'
-code (aitrics-chris/SER, dbe5e93).
+The feature map of a rotated image is compared, cell by cell, with the rotated feature map of the image. Details follow
+the authors' code (aitrics-chris/SER, dbe5e93).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from clever.equivariance.options.ser import TURNED, UPRIGHT, SerOptions
 
 
 class Ser(Equivariance):
-    """The baseline on the whole representation, and ``ser``, an InfoNCE between the cells of two maps.
+    """The baseline on the whole representation, plus ``ser``, an InfoNCE loss between the cells of two maps.
 
-    Two copies of a crop have different colours, and one is turned and mirrored. A cell's positive is the cell of the
-    same image that the same action moves there; its negatives are all cells of the other images. The target is the
-    momentum teacher's map (the student's without a teacher) of either copy in turn; gradients reach the projector from
-    both sides.
+    Two copies of a crop have different colours, and one copy is rotated and mirrored. A cell's positive is the cell of
+    the same image that the same transformation moves to its position; its negatives are all cells of the other images.
+    Each copy in turn provides the target: the momentum teacher's map, or the student's without a teacher. Gradients
+    reach the projector from both sides.
 
-    Choices of ours: the i-th image of a batch is moved by the i-th of the eight symmetries of the square, in turn, and
-    the size of the grid is never changed; the compared images are in the baseline's batch too, not set apart; a ViT
-    keeps its [CLS] token in the first blocks.
+    We made these choices. The eight symmetries of the square are applied to the images of a batch in turn, and the size
+    of the grid is never changed. The compared images are also part of the baseline's batch. A ViT keeps its [CLS] token
+    in the first blocks.
     """
 
     teacher_sees_extra = True
@@ -40,7 +40,7 @@ class Ser(Equivariance):
         self.feature_maps = (options.feature_map,)
 
     def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
-        """``projector``: cells [M, C] to [M, projector_dim], two layers without biases after a LayerNorm."""
+        """``projector``: cells [M, C] to [M, projector_dim], a LayerNorm and two layers without biases."""
         channels, width = map_widths[self.options.feature_map], self.options.projector_dim
         return nn.ModuleDict(
             {
@@ -67,7 +67,7 @@ class Ser(Equivariance):
         return contrast(batch) | {"ser": Term(torch.stack(losses).mean(), self.options.ser_weight)}
 
     def _cells(self, encoded: Encoded, layers: nn.ModuleDict) -> dict[str, Tensor]:
-        """Projected unit cells [images, cells, K] of both copies, in the positions of the turned one."""
+        """Projected cells as unit vectors [images, cells, K] of both copies, in the positions of the rotated copy."""
         maps = {name: encoded.extra_maps[name][self.options.feature_map].float() for name in (UPRIGHT, TURNED)}
         maps[UPRIGHT] = moved(maps[UPRIGHT])
         return {
@@ -77,7 +77,7 @@ class Ser(Equivariance):
 
 
 def moved(images: Tensor) -> Tensor:
-    """Images or maps [N, C, S, S], the i-th turned by i quarters and, for every second four of them, mirrored."""
+    """Rotate the i-th of the images or maps [N, C, S, S] by i quarter turns, and mirror every second group of four."""
     turned = [torch.rot90(image, number % 4, (1, 2)) for number, image in enumerate(images.unbind())]
     return torch.stack([image.flip(2) if number // 4 % 2 else image for number, image in enumerate(turned)])
 
@@ -87,7 +87,7 @@ def cell_contrast(cells: Tensor, targets: Tensor, temperature: float) -> Tensor:
 
     Args:
         cells: s, unit vectors float32 [N, M, K] of M cells of each image.
-        targets: of the same shape; t is the cell at the same place, n are all cells of the other images.
+        targets: the same shape; t is the cell at the same place, n are all cells of the other images.
 
     >>> import torch
     >>> cells = torch.eye(4).reshape(2, 2, 4)  # two images of two cells

@@ -5,14 +5,14 @@ transformation from the first view to the second, and V and C the variance and c
 
     L = s MSE(e_inv, e'_inv) + s g MSE(W(q) e_eq, e'_eq) + v [V(e) + V(e')] / 2 + v V(W(q) e_eq) / 2 + c [C(e) + C(e')]
 
-where s = 10, v = 10, c = 1, and V and C are computed on the whole of e. The weight g is 0.45 in the README's command
-and 4.5, the default, in the authors' argument parser; s g = 4.5 follows the README.
+where s = 10, v = 10, c = 1, and V and C are computed on the whole embedding e. The weight g is 0.45 in the README's
+command and 4.5, the default, in the authors' argument parser; s g = 4.5 follows the README.
 
 The authors combine SIE with VICReg only. Here e_inv is the output of the run's baseline for the IR, and the baseline's
-own attraction replaces the first summand; e_eq has a separate projector, which is not a baseline's head. So SIE
-composes with any baseline. By default, V and C are computed on e_eq alone, and the baseline must keep e_inv from
-collapsing. The authors' exact loss is ``moments_of: whole`` with a VICReg whose own moments are off, because this
-add-on computes them on the whole embedding:
+own attraction replaces the first term. e_eq has a separate projector, which is not a baseline's head, so SIE composes
+with any baseline. By default, V and C are computed on e_eq alone, and the baseline must keep e_inv from collapsing. The
+authors' exact loss is ``moments_of: whole`` with a VICReg whose own moments are off, because this add-on computes them
+on the whole embedding:
 
     baseline: {name: vicreg, hidden_dim: 1024, out_dim: 1024, invariance_weight: 10, variance_weight: 0,
                covariance_weight: 0}
@@ -98,7 +98,7 @@ class Sie(Equivariance):
             raise UserError("sie needs at least 2 images in a batch: raise batch_size or lower accumulate")
         options, student = self.options, batch.student
         predictor = _predictor(batch)
-        # Each view in a separate pass, as in VICReg: BatchNorm uses the statistics of one view.
+        # Each view takes a separate pass, as in VICReg, so that BatchNorm uses the statistics of one view.
         first, predicted = predictor(student.features[0], self.space.relative(batch.views[FIRST], batch.views[SECOND]))
         second = predictor.embed(student.features[1])
         first, second, predicted = (gather_rows(rows) for rows in (first, second, predicted))
@@ -120,12 +120,13 @@ class Sie(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """How much better the prediction is than a reference: 1 - squared error / squared error of the reference.
+        """Measure how much better the prediction is than a reference: 1 - squared error / squared error of the
+        reference.
 
         ``prediction_gain``: the reference is the first view's own embedding, W(q) = 1. ``transformation_gain``: the
-        reference is the same prediction with the q of another image; 0 if q is of no use. 1 is perfect, below 0 is
-        worse than the reference. ``ef_embedding_deviation``: mean standard deviation of the embedding's columns.
-        BatchNorm uses its running statistics, as in the saved predictor.
+        reference is the same prediction with another image's q; 0 means that q is of no use. For both, 1 is perfect,
+        and values below 0 are worse than the reference. ``ef_embedding_deviation``: the mean standard deviation of the
+        embedding's columns. BatchNorm uses its running statistics, as in the saved predictor.
         """
         predictor, student = _predictor(batch), batch.student
         relative = self.space.relative(batch.views[FIRST], batch.views[SECOND])

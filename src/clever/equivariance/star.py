@@ -1,7 +1,7 @@
 """STAR: soft task-aware routing (NeurIPS 2025, arXiv 2510.27222): the invariant and the equivariant task share experts.
 
-It replaces EquiMod's two projectors by experts, of which each task takes its own weighted mean. Details are those of
-the authors' code as it once was (YonseiML/star, 3c66752), from notes on it.
+It replaces EquiMod's two projectors by a set of experts; each task uses a different weighted mean of their outputs.
+Details follow notes on an earlier version of the authors' code (YonseiML/star, 3c66752).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from clever.equivariance.options.star import UNAUGMENTED, StarOptions
 
 
 class ExpertHead(Head):
-    """E projectors, each three linear layers as wide as the input, and for each task a router.
+    """E projectors, each with three linear layers as wide as the input, and a router for each task.
 
     A task's embedding is the mean of all experts' outputs, weighted by the softmax of a linear layer on the features.
     The projection is the invariant task's embedding.
@@ -58,7 +58,8 @@ class ExpertHead(Head):
 
 
 class Prediction(NamedTuple):
-    """Embeddings [2 N, K] of the un-augmented images twice, of both global views, and their prediction."""
+    """Embeddings [2 N, K] of the un-augmented images (repeated) and of both global views, and the predicted
+    embeddings."""
 
     source: Tensor
     target: Tensor
@@ -66,12 +67,12 @@ class Prediction(NamedTuple):
 
 
 class Star(Equivariance):
-    """The baseline on the invariant task's embedding, and ``star``, NT-Xent between views and their predictions.
+    """The baseline on the invariant task's embedding, plus ``star``, NT-Xent between views and their predictions.
 
-    The predicted embedding of a view is that of the un-augmented image plus a change, computed from it and the view's
-    parameters. All embeddings receive gradients. The parameters are those of the augmentation, standardised over its
-    own distribution instead of the authors' constants. The equivariant embeddings of the three images are computed in
-    one pass of the experts, a choice of ours.
+    The predicted embedding of a view is the embedding of the un-augmented image plus a change that is computed from
+    this embedding and the view's parameters. All embeddings receive gradients. The augmentation's parameters are
+    standardised over their own distribution instead of with the authors' constants. One pass through the experts
+    computes the equivariant embeddings of the three images, which is our choice.
 
     >>> import torch
     >>> from clever.augmentation import Augmentation, AugmentationOptions
@@ -136,9 +137,9 @@ class Star(Equivariance):
 
     @torch.no_grad()
     def diagnose(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``star_gain``, as EquiMod's: the mean of cos(y, y^) - cos(y, y0), above 0 if the prediction follows the view.
-        ``router_overlap``: how alike the two tasks weigh the experts, the mean of the sums of the smaller weights; 1 if
-        they use the same."""
+        """``star_gain``, like EquiMod's: the mean of cos(y, y^) - cos(y, y0), above 0 if the prediction follows the
+        view. ``router_overlap``: how similarly the two tasks weight the experts, as the mean over images of the summed
+        minimum of both weights; 1 if the weights are equal."""
         head = cast(ExpertHead, batch.parts["ALL"].head)
         with unchanged_buffers(batch.layers), unchanged_buffers(head):  # diagnosing must not change the run
             source, target, predicted = self._predict(batch)

@@ -1,7 +1,7 @@
 """STL: the transformation is inferred from another pair of images (Yu et al., NeurIPS 2024, arXiv 2501.08712).
 
-Two neighbouring images share the parameters of both views. The transformation between the views of one of them, encoded
-from its features, must predict how the features of the other one change. Details are those of the authors' code
+Two neighbouring images share the parameters of both views. The transformation between one image's views, encoded from
+its features, must predict how the other image's features change. Details follow the authors' code
 (jaemyung-u/stl:main.py, dataset.py).
 """
 
@@ -24,10 +24,10 @@ from clever.equivariance.options.stl import StlOptions
 
 
 class Stl(Equivariance):
-    """The baseline on the whole representation, ``stl`` and ``transformation``, without stopped gradients.
+    """The baseline on the whole representation, plus ``stl`` and ``transformation``; no gradient is stopped.
 
-    The authors share crop, colour jitter and grayscale between two images, and draw flip and blur for each image; here
-    the images share all parameters of a view. Contrast, the authors' first term, is the baseline's.
+    The authors share crop, colour jitter and grayscale between two images, and draw flip and blur for each image; here,
+    the two images share all parameters of a view. The authors' first term, the contrast, is the baseline's loss.
 
     >>> import torch
     >>> from clever.baselines.options.simclr import SimclrOptions
@@ -53,7 +53,7 @@ class Stl(Equivariance):
 
     def make_layers(self, map_widths: Sequence[int] = ()) -> nn.ModuleDict:
         """``encoder``: two views' features [N, 2 D] to a code [N, T]; ``hypernetwork``: features and a code to
-        features; ``projector`` and ``code_projector`` of features and codes."""
+        features; ``projector`` of features; ``code_projector`` of codes."""
         o, code = self.options, self.options.transformation_dim
         return nn.ModuleDict(
             {
@@ -88,5 +88,5 @@ class Stl(Equivariance):
 
 
 def of_partners(rows: Tensor) -> Tensor:
-    """Rows [N, T] with images 2i and 2i + 1 exchanged."""
+    """Swap rows 2i and 2i + 1 of [N, T]."""
     return rows.reshape(-1, 2, rows.shape[1]).flip(1).flatten(0, 1)

@@ -1,6 +1,6 @@
 """Groups of exact transformations of an image, for E-SSL to distinguish: nothing is interpolated or cut off.
 
-The groups are those of the paper (Dangovski et al., ICLR 2022) that are exact on a square crop, and the half-period
+They are the paper's groups (Dangovski et al., ICLR 2022) that are exact on a square crop, and the half-period
 translations of its photonic crystals. Each function returns the images under every member, the identity first.
 """
 
@@ -17,28 +17,29 @@ from clever.equivariance.options.essl import GroupName
 
 
 def rotation(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
-    """Turned by 0, 90, 180 and 270 degrees counter-clockwise."""
+    """Images rotated by 0, 90, 180 and 270 degrees counter-clockwise."""
     return [torch.rot90(images, quarters, (2, 3)) for quarters in range(4)]
 
 
 def horizontal_flip(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
-    """Unchanged, and mirrored left to right."""
+    """Unchanged images, and images mirrored left to right."""
     return [images, images.flip(3)]
 
 
 def vertical_flip(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
-    """Unchanged, and upside down."""
+    """Unchanged images, and images flipped upside down."""
     return [images, images.flip(2)]
 
 
 def translation(images: Tensor, _normalisation: Normalisation) -> list[Tensor]:
-    """Rolled by half the height (last bit of the class) and half the width (first bit); the sides are even."""
+    """Images rolled by half the height (last bit of the class) and half the width (first bit); the sides must be
+    even."""
     height, width = images.shape[2] // 2, images.shape[3] // 2
     return [images.roll((down * height, right * width), (2, 3)) for right in range(2) for down in range(2)]
 
 
 def grayscale(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
-    """Unchanged, and without colour: the grey level that torchvision computes for pixels in [0, 1]."""
+    """Unchanged images, and grayscale images with the grey level that torchvision computes for pixels in [0, 1]."""
     mean, std = normalisation
     red, green, blue = (images[:, c] * (std[c] * LUMA[c]) + mean[c] * LUMA[c] for c in range(3))
     grey = red + green + blue
@@ -46,7 +47,7 @@ def grayscale(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
 
 
 def colour_inversion(images: Tensor, normalisation: Normalisation) -> list[Tensor]:
-    """Unchanged, and inverted: each pixel x in [0, 1] becomes 1 - x."""
+    """Unchanged images, and inverted images: each pixel x in [0, 1] becomes 1 - x."""
     mean, std = normalisation
     return [images, torch.stack([(1.0 - 2.0 * mean[c]) / std[c] - images[:, c] for c in range(3)], 1)]
 
@@ -70,4 +71,4 @@ CLASSES: dict[GroupName, int] = {
     "grayscale": 2,
     "colour_inversion": 2,
 }
-"""How many members each group has."""
+"""The number of members of each group."""

@@ -1,4 +1,4 @@
-"""COCO's format: targets, masks, crowds, and the errors for a file that is not in this format."""
+"""COCO's format: targets, masks, crowds, and the errors for files that are not in this format."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_kind_of_segmentation_is_rasterised_as_pycocotools_does(kind: str)
     assert np.array_equal(rasterise(segmentation, 24, 32), reference.decode(encoded))
 
 
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_wrong_file_gives_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.json: missing"):
         read_coco(tmp_path / "absent.json", tmp_path)
     path, folder = write_coco(tmp_path)

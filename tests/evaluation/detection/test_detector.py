@@ -62,7 +62,7 @@ def test_pixels_are_refused() -> None:
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_frozen_backbone_keeps_every_bit_and_a_free_one_does_not(data: CocoSet, frozen: bool) -> None:
+def test_a_frozen_backbone_does_not_change_and_a_free_one_does(data: CocoSet, frozen: bool) -> None:
     model = detector(frozen=frozen)
     before = copy.deepcopy(model.state_dict())
     train_detector(model, data, DetectionSettings(epochs=1, batch_size=2, warmup_steps=0), seed=0, run="run")
@@ -101,7 +101,7 @@ def test_an_untrained_detector_is_scored(data: CocoSet) -> None:
     assert 0.0 <= coco_scores(data, results)["box_ap"] < 50.0
 
 
-def test_images_without_objects_are_told(data: CocoSet) -> None:
+def test_images_without_objects_are_reported(data: CocoSet) -> None:
     empty = CocoSet(data.folder, data.images, {}, data.categories, data.names, data.content)
     with pytest.raises(UserError, match="none of the 2 images"):
         train_detector(detector(), empty, STEP, seed=0, run="toy/run")

@@ -52,7 +52,7 @@ def test_a_detector_is_trained_and_scored(tmp_path: Path) -> None:
     assert list(state.iterdir()) == []
 
 
-def test_a_mislaid_set_is_told(tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported(tmp_path: Path) -> None:
     subject = subject_of(build("resnet10t_half", 64), coloured(tmp_path / "toys", classes=2))
     with pytest.raises(UserError, match=r"train/annotations\.json: missing"):
         options(tmp_path).require()

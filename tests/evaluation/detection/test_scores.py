@@ -22,7 +22,7 @@ from .toys import write_coco
 
 
 def detections(data: CocoSet, shift: float, seed: int = 0) -> list[dict[str, Any]]:
-    """Each object, moved by up to ``shift`` px, some twice, some of the wrong category."""
+    """Every object, moved by up to ``shift`` px, some of them twice, some with the wrong category."""
     draw = np.random.default_rng(seed)
     results = []
     for each in data.annotations.values():
@@ -46,7 +46,7 @@ def detections(data: CocoSet, shift: float, seed: int = 0) -> list[dict[str, Any
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_they_are_pycocotools(tmp_path: Path, shift: float) -> None:
+def test_metrics_equal_pycocotools(tmp_path: Path, shift: float) -> None:
     path, folder = write_coco(tmp_path, images=6)
     data = read_coco(path, folder)
     results = detections(data, shift)
@@ -72,7 +72,7 @@ def test_only_the_images_of_the_set_count(tmp_path: Path) -> None:
     assert coco_scores(half, of_half)["box_ap"] > 1.5 * coco_scores(data, of_half)["box_ap"]
 
 
-def test_the_truth_itself_is_100(tmp_path: Path) -> None:
+def test_the_ground_truth_scores_100(tmp_path: Path) -> None:
     data = read_coco(*write_coco(tmp_path))
     perfect = detections(data, 0.0)
     perfect = [result for row, result in enumerate(perfect) if result["bbox"] not in [p["bbox"] for p in perfect[:row]]]
@@ -81,7 +81,7 @@ def test_the_truth_itself_is_100(tmp_path: Path) -> None:
 
 
 def test_without_a_detection_the_metrics_are_the_same_and_0(tmp_path: Path) -> None:
-    """The toys' objects are all small but for one, which is medium: there is no ap_large."""
+    """All objects of the toy data are small except for one, which is medium, so there is no ap_large."""
     path, folder = write_coco(tmp_path)
     content = json.loads(path.read_text(encoding="utf-8"))
     content["annotations"][0]["area"] = 50.0 * 50.0

@@ -1,4 +1,4 @@
-"""A tiny data set in COCO's format: coloured rectangles on grey ground."""
+"""A tiny data set in COCO's format: coloured rectangles on a grey background."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_coco(root: Path, images: int = 4, seed: int = 0) -> tuple[Path, Path]:
 
 
 def annotation(number: int, image: int, category: int, x: int, y: int, width: int, height: int) -> dict[str, Any]:
-    """A rectangle as COCO writes it."""
+    """A rectangle in COCO's format."""
     right, bottom = x + width, y + height
     return {
         "id": number,

@@ -26,7 +26,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def smooth_images(count: int = 4, side: int = 48, seed: int = 0) -> Tensor:
-    """Sums of waves of few periods, in [0, 1]."""
+    """Sums of waves with few periods, in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     ramp = (torch.arange(side) + 0.5) / side - 0.5
     found = torch.full((count, 3, side, side), 0.5)
@@ -36,7 +36,7 @@ def smooth_images(count: int = 4, side: int = 48, seed: int = 0) -> Tensor:
     return found
 
 
-def test_distances_are_those_of_a_double_loop() -> None:
+def test_distances_equal_a_double_loop() -> None:
     one, other = draw(7, 5), draw(7, 5, seed=1)
     cosine = torch.nn.functional.cosine_similarity
     assert float(mean_distance(one, other)) == pytest.approx(float((1 - cosine(one, other)).mean()))
@@ -64,7 +64,7 @@ def test_the_inscribed_square_shows_no_corner_at_any_angle() -> None:
     images[:, :, outside] = 1.0
     assert float(outside.float().mean()) > 0.1
     for degrees in range(0, 361, 15):
-        # A corner is white, at a distance of 0.5.
+        # The white corner is at a distance of 0.5.
         assert float((inscribed(images, float(degrees)) - 0.5).abs().max()) < 1e-3
 
 
@@ -80,7 +80,7 @@ def test_a_full_turn_changes_smooth_images_by_interpolation_alone() -> None:
 
 
 @pytest.mark.parametrize("shape", [(60, 8), (20, 30)])
-def test_ridge_maps_are_scikit_learn_s_at_the_penalty_of_generalised_cross_validation(shape: tuple[int, int]) -> None:
+def test_ridge_maps_equal_scikit_learn_at_the_penalty_of_generalised_cross_validation(shape: tuple[int, int]) -> None:
     features, new = draw(*shape) + 1.0, draw(11, shape[1], seed=1)
     targets = features @ draw(shape[1], 3, seed=2) + 2.0 * draw(shape[0], 3, seed=3)
     penalties = [1e-3, 0.1, 1.0, 10.0]
@@ -105,7 +105,7 @@ def test_constant_features_predict_the_mean() -> None:
     assert float(relative_error(targets.mean(0).expand(20, 2), targets, targets.mean(0))) == pytest.approx(1.0)
 
 
-def test_canonical_correlation_is_scikit_learn_s() -> None:
+def test_canonical_correlation_equals_scikit_learn() -> None:
     shared = draw(300, 2)
     one = torch.cat([shared + 0.5 * draw(300, 2, seed=1), draw(300, 1, seed=2)], 1)
     other = torch.cat([draw(300, 2, seed=3), shared @ draw(2, 2, seed=4) + draw(300, 2, seed=5)], 1)
@@ -113,13 +113,13 @@ def test_canonical_correlation_is_scikit_learn_s() -> None:
     expected = np.mean([np.corrcoef(first[:, k], second[:, k])[0, 1] for k in range(3)])
     found = mean_canonical_correlation(one, other, explained=1.0)
     assert float(found) == pytest.approx(expected, abs=1e-6)
-    # Any invertible map of either group leaves it as it is.
+    # Invertible maps of either group do not change it.
     moved = mean_canonical_correlation(one @ draw(3, 3, seed=6) + 1.0, other @ draw(4, 4, seed=7), explained=1.0)
     assert float(moved) == pytest.approx(float(found), abs=1e-9)
 
 
-def test_canonical_correlation_keeps_components_of_variance() -> None:
-    """A tiny column that both groups share counts only if all variance is asked for."""
+def test_canonical_correlation_keeps_the_components_with_most_variance() -> None:
+    """A column with tiny variance that both groups share counts only if all variance is kept."""
     tiny = 1e-3 * draw(500, 1)
     one, other = torch.cat([draw(500, 1, seed=1), tiny], 1), torch.cat([draw(500, 1, seed=2), tiny], 1)
     assert float(mean_canonical_correlation(one, other, explained=0.99)) < 0.15
@@ -135,7 +135,7 @@ def test_cka_is_the_unbiased_form_and_keeps_its_invariances() -> None:
     other[:, 0] += one[:, 0]
 
     def hsic(k: np.ndarray, m: np.ndarray) -> float:
-        """Song et al. 2012, equation 5, with vectors of ones."""
+        """The unbiased HSIC, Song et al. 2012, equation 5, written with vectors of ones."""
         n, ones = len(k), np.ones(len(k))
         k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
         sums = (ones @ k @ ones) * (ones @ m @ ones) / ((n - 1) * (n - 2))
@@ -151,7 +151,7 @@ def test_cka_is_the_unbiased_form_and_keeps_its_invariances() -> None:
 
 
 def test_lie_derivatives_of_pixels_have_a_closed_form() -> None:
-    """For waves, the derivative of the image itself is known at every pixel; for colours exactly."""
+    """For waves, the derivative of the image is known at every pixel; for colours, it is exact."""
     side, step = 64, 0.005
     ramp = ((torch.arange(side) + 0.5) / side * 2 - 1).double()
     x, y = ramp.expand(side, side), ramp.view(-1, 1).expand(side, side)
@@ -177,7 +177,7 @@ def test_lie_derivatives_of_pixels_have_a_closed_form() -> None:
 
 
 def test_the_squared_derivative_is_over_the_variance() -> None:
-    """For f(x, t) = (1 + 3 t) x the derivative is 3 x."""
+    """For f(x, t) = (1 + 3 t) x, the derivative is 3 x."""
     features = draw(50, 4) + 1.0
     value = squared_derivative(1.03 * features, 0.97 * features, 0.01, features)
     variance = (features - features.mean(0)).square().sum()
@@ -188,14 +188,14 @@ def test_every_operation_grows_with_its_strength_and_begins_at_none() -> None:
     images = smooth_images(16, 32)
     draws = Draws.make(16, torch.Generator().manual_seed(0), torch.device("cpu"))
     for name, operation in OPERATIONS.items():
-        if name != "blur":  # whose deviation cannot be 0
+        if name != "blur":  # its standard deviation cannot be 0
             torch.testing.assert_close(operation.apply(images, 0.0, draws), images, atol=1e-4, rtol=0)
         changes = [float((operation.apply(images, s, draws) - images).abs().mean()) for s in operation.strengths]
         assert changes == sorted(changes), name
         assert changes[0] > 1e-4
 
 
-def test_fixed_changes_treat_every_image_alike() -> None:
+def test_fixed_transformations_treat_all_images_alike() -> None:
     images = smooth_images(5, 32)
     for name, fixed in FIXED.items():
         together = fixed.apply(images)

@@ -54,7 +54,7 @@ def waves(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 class Pixels(Backbone):
-    """The image itself."""
+    """The image itself as features."""
 
     def __init__(self) -> None:
         super().__init__("pixels_of_toys", 3 * SIDE * SIDE)
@@ -64,7 +64,7 @@ class Pixels(Backbone):
 
 
 class Magnitudes(Backbone):
-    """The magnitude of each channel's Fourier transform, which no shift and no half turn changes."""
+    """The magnitude of each channel's Fourier transform, which is invariant to shifts and half turns."""
 
     def __init__(self) -> None:
         super().__init__("magnitudes", 3 * SIDE * SIDE)
@@ -75,7 +75,7 @@ class Magnitudes(Backbone):
 
 
 class Moments(Backbone):
-    """[IR | EF]: radial moments of the grey image; then real and imaginary part of its moment of angular order 3."""
+    """[IR | EF] = [radial moments of the grey image | real and imaginary part of its moment of angular order 3]."""
 
     order = 3
 
@@ -94,7 +94,7 @@ class Moments(Backbone):
 
 
 def test_the_image_itself_is_equivariant(patterns: Store) -> None:
-    """Flips and quarter turns permute its entries: a linear map expresses them, and predicting no change fails."""
+    """Flips and quarter turns permute its entries, so a linear map expresses them, and predicting no change fails."""
     found = run(Pixels(), patterns)
     for name in ("flip", "rotation_90", "rotation_180"):
         assert found["ALL", name, "equivariance_error"] < 1e-6
@@ -102,7 +102,7 @@ def test_the_image_itself_is_equivariant(patterns: Store) -> None:
         assert found["ALL", name, "equivariance_gain"] > 0.05
     assert found["ALL", "rotation_360", "distance"] == pytest.approx(0.0, abs=1e-6)
     assert found["ALL", "rotation_180", "relative_distance"] > 0.3
-    # Both groups of columns are parts of the same patterns.
+    # Both groups of columns come from the same patterns.
     assert found["ALL", "orig", "cka_random"] > 0.8
 
 
@@ -159,12 +159,12 @@ def test_every_part_and_measure_is_recorded(patterns: Store) -> None:
     expected |= {("ALL", "orig", f"{m}_{g}") for m in ("cka", "cca") for g in ("ir_ef", "random")}
     assert set(found) == expected
     assert found == run(TwoParts(), patterns, ir_dim=8)
-    # Cosines do not change with the scale, and neither do shares of a variance.
+    # Cosines and shares of a variance do not depend on the scale.
     scaled = run(TwoParts(scale=7.0), patterns, ir_dim=8)
     assert scaled == pytest.approx(found, rel=1e-3, abs=1e-4)
 
 
-def test_chunks_and_shorter_arithmetic_change_little(patterns: Store) -> None:
+def test_chunks_and_lower_precision_change_little(patterns: Store) -> None:
     whole = run(TwoParts(), patterns, ir_dim=8)
     assert run(TwoParts(), patterns, ir_dim=8, extraction_batch=17) == pytest.approx(whole, rel=1e-3, abs=1e-4)
     shorter = run(TwoParts(), patterns, ir_dim=8, precision="bf16")
@@ -187,7 +187,7 @@ def test_a_part_that_does_not_vary_is_noted_and_left_out(patterns: Store) -> Non
     assert found["IR", "rotation_90", "equivariance_error"] < 1.0
 
 
-def test_data_without_labels_have_no_classifier(patterns: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_labels_no_classifier_is_trained(patterns: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     labelled = run(TwoParts(), patterns)
     monkeypatch.setattr(Store, "labelled", False)
     found = run(TwoParts(), patterns)

@@ -26,13 +26,13 @@ def test_rankme_of_orthogonal_directions_of_equal_length_is_their_number() -> No
 
 
 def test_rankme_of_an_isotropic_gaussian_tends_to_the_width() -> None:
-    """Singular values are nearly equal when there are many more images than features."""
+    """The singular values are nearly equal if there are many more images than features."""
     assert float(rankme(draw(40_000, 16))) == pytest.approx(16, rel=1e-3)
-    # A common offset is one strong direction, since nothing is centred.
+    # A common offset is one strong direction, because nothing is centred.
     assert float(rankme(draw(40_000, 16) + 100.0)) < 2
 
 
-def test_rankme_is_the_plain_form() -> None:
+def test_rankme_equals_the_plain_form() -> None:
     for shape in ((30, 12), (12, 30)):
         features = draw(*shape) * torch.linspace(0.1, 3, shape[1], dtype=torch.float64)
         singular = np.linalg.svd(features.numpy(), compute_uv=False)
@@ -56,7 +56,7 @@ def test_alpha_req_is_the_exponent_of_a_power_law(alpha: float) -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 5, 8), (12, 4, 30)])
-def test_lidar_is_the_plain_form(shape: tuple[int, int, int]) -> None:
+def test_lidar_equals_the_plain_form(shape: tuple[int, int, int]) -> None:
     views = draw(shape[0], 1, shape[2]) * 2.0 + draw(*shape, seed=1)
     numbers = views.numpy()
     means = numbers.mean(1)
@@ -74,7 +74,7 @@ def test_lidar_counts_the_directions_that_distinguish_images() -> None:
     assert float(lidar(views + 0.1 * draw(3000, 4, 8, seed=1))) == pytest.approx(3, abs=0.05)
 
 
-def test_geometry_is_that_of_double_loops() -> None:
+def test_geometry_equals_double_loops() -> None:
     features, labels = draw(9, 4), torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3])
     units = (features / features.norm(dim=1, keepdim=True)).numpy()
     pairs = [(i, j) for i in range(9) for j in range(9) if i != j]
@@ -105,5 +105,5 @@ def test_alignment_is_the_mean_over_pairs_of_views() -> None:
 
 
 def test_uniformity_of_the_whole_sphere_has_a_closed_form() -> None:
-    """In three dimensions d^2 is uniform on [0, 4]: the mean of exp(-2 d^2) is (1 - e^-8) / 8."""
+    """In three dimensions, d^2 is uniform on [0, 4], so the mean of exp(-2 d^2) is (1 - e^-8) / 8."""
     assert float(uniformity(draw(3000, 3))) == pytest.approx(math.log((1 - math.exp(-8)) / 8), abs=0.02)

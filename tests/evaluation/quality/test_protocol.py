@@ -1,4 +1,4 @@
-"""The protocol as a whole: its records are the measures of the features that it names."""
+"""The whole protocol: each record is the measure of the features that it names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_records_are_the_measures_of_the_test_images(patterns: Store) -> None:
     assert run(TwoParts(), patterns, ir_dim=8, extraction_batch=7) == pytest.approx(found, rel=1e-4)
 
 
-def test_views_of_an_image_are_aligned_where_nothing_is_changed(patterns: Store) -> None:
+def test_identical_views_of_an_image_are_aligned(patterns: Store) -> None:
     nothing = {
         "name": "baug",
         "global_scale": [1.0, 1.0],
@@ -80,7 +80,7 @@ def test_views_of_an_image_are_aligned_where_nothing_is_changed(patterns: Store)
     assert still["ALL", "views", "alignment"] == pytest.approx(0.0, abs=1e-9)
     flipped = run(TwoParts(), patterns, augmentation=nothing | {"flip_probability": 0.5})
     assert flipped["ALL", "views", "alignment"] > 0.1
-    # An odd number of views, which are made two at a time.
+    # An odd number of views, although views are made two at a time.
     assert run(TwoParts(), patterns, views=3)["ALL", "views", "lidar"] > 1.0
 
 

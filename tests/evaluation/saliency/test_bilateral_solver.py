@@ -15,7 +15,7 @@ def noise_image(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def dense(image: NDArray[np.uint8], spatial: float, luma: float, chroma: float) -> tuple[NDArray, NDArray]:
-    """Splat and blur of the grid as dense matrices, built cell by cell."""
+    """The grid's splat and blur as dense matrices, built cell by cell."""
     r, g, b = np.moveaxis(image.astype(float), 2, 0)
     y = 0.299 * r + 0.587 * g + 0.114 * b
     u = -0.168736 * r - 0.331264 * g + 0.5 * b + 128
@@ -35,11 +35,11 @@ def dense(image: NDArray[np.uint8], spatial: float, luma: float, chroma: float) 
     return splat, blur
 
 
-def test_the_grid_is_the_one_built_cell_by_cell() -> None:
+def test_the_grid_equals_one_built_cell_by_cell() -> None:
     image = noise_image(12, 15)
     grid = BilateralGrid(image, spatial=4, luma=40, chroma=40)
     splat, blur = dense(image, 4, 40, 40)
-    # Vertices may be numbered in another order: compare what does not depend on it.
+    # Vertices may be numbered in another order, so compare quantities that do not depend on the order.
     np.testing.assert_array_equal((grid.splat.T @ grid.splat).toarray(), splat.T @ splat)
     np.testing.assert_array_equal((grid.splat.T @ grid.blur @ grid.splat).toarray(), splat.T @ blur @ splat)
 
@@ -67,7 +67,7 @@ def test_a_constant_stays_and_an_image_without_edges_is_solved() -> None:
 
 
 def test_a_coarse_mask_follows_the_edge_of_the_object() -> None:
-    """A dark disc on light ground; the mask is off by up to a patch of 16 px."""
+    """A dark disc on a light background; the mask is off by up to a patch of 16 px."""
     y, x = np.mgrid[:128, :160]
     disc = (y - 60) ** 2 + (x - 80) ** 2 < 35**2
     image = np.where(disc[..., None], 40, 210).astype(np.uint8).repeat(3, axis=2)

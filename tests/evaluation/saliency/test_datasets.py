@@ -39,7 +39,7 @@ def test_a_mask_is_foreground_above_half(tmp_path: Path) -> None:
     assert counted.all()
 
 
-def test_of_the_pets_the_test_lines_are_taken_and_the_border_does_not_count(tmp_path: Path) -> None:
+def test_pets_use_the_test_list_and_ignore_the_border(tmp_path: Path) -> None:
     lay_out(tmp_path, "images", "annotations/trimaps", ("cat_1", "dog_2"))
     trimap = np.full((6, 8), 2, np.uint8)
     trimap[1, 1], trimap[1, 2] = 1, 3
@@ -53,7 +53,7 @@ def test_of_the_pets_the_test_lines_are_taken_and_the_border_does_not_count(tmp_
     assert not counted[1, 2]
 
 
-def test_a_mislaid_data_set_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_data_set_gives_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="absent: no such folder"):
         find_photographs(tmp_path / "absent", "ecssd")
     with pytest.raises(UserError, match="does not hold duts: the folders DUTS-TE-Image/ and DUTS-TE-Mask/"):
@@ -73,7 +73,7 @@ def test_a_mislaid_data_set_is_told_in_one_line(tmp_path: Path) -> None:
         find_photographs(tmp_path, "ecssd")
 
 
-def test_sides_go_to_the_nearest_multiple() -> None:
+def test_sides_are_rounded_to_the_nearest_multiple() -> None:
     pixels = np.zeros((267, 400, 3), np.uint8)
     assert resize_to_patches(pixels, 16).shape == (272, 400, 3)
     assert resize_to_patches(np.zeros((5, 40, 3), np.uint8), 16).shape == (16, 32, 3)

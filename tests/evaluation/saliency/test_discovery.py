@@ -13,7 +13,7 @@ from clever.evaluation.saliency.discovery import binary_affinity, component_of, 
 
 
 def planted(object_: NDArray[np.bool_], noise: float = 0.1, seed: int = 0, width: int = 8) -> Tensor:
-    """Features [rows, columns, width] of two directions, one of them where the object is, with noise."""
+    """Noisy features [rows, columns, width] with two directions: one inside the object, the other outside."""
     generator = torch.Generator().manual_seed(seed)
     features = noise * torch.randn(*object_.shape, width, generator=generator)
     features[..., 0] += torch.from_numpy(np.where(object_, 1.0, 0.0))
@@ -47,7 +47,7 @@ def test_the_graph_is_binary_and_strict() -> None:
 
 
 def test_a_planted_object_is_cut_out() -> None:
-    """The smaller of two groups has the larger entries, so it holds the seed."""
+    """The smaller of the two groups has the larger entries, so it contains the seed."""
     assert np.array_equal(token_cut(planted(square())), square())
 
 
@@ -59,23 +59,24 @@ def test_only_the_part_with_the_seed_is_kept() -> None:
     assert np.array_equal(found, square()) or np.array_equal(found, two & ~square())
 
 
-def test_scaling_a_patch_changes_nothing_for_token_cut() -> None:
+def test_token_cut_does_not_depend_on_the_scale_of_a_patch() -> None:
     features = planted(square())
     scales = 0.5 + torch.rand(9, 12, 1, generator=torch.Generator().manual_seed(1))
     assert np.array_equal(token_cut(features * scales), token_cut(features))
 
 
-def test_lost_finds_the_patches_that_are_like_few_others() -> None:
+def test_lost_finds_the_patches_that_resemble_few_others() -> None:
     object_ = square()
     features = torch.where(torch.from_numpy(object_)[..., None], torch.tensor([1.0, -1.0]), torch.tensor([-1.0, 1.0]))
     assert np.array_equal(lost(features), object_)
 
 
 def test_lost_expands_its_seed_among_the_lowest_degrees_only() -> None:
-    """Four patches by their products; degrees 1, 2, 2, 1, so the seed is p0, and candidates come as p0, p3, p1, p2.
+    """Four patches, given by their inner products. Their degrees are 1, 2, 2, 1, so the seed is p0, and the candidates
+    in order are p0, p3, p1, p2.
 
-    Of two candidates none joins, and the mask is where p0's own row is positive. Of three, p1 joins: the rows sum to
-    (5, 5, 1, -2), and p2 belongs to the mask.
+    With two candidates, none joins, and the mask is where p0's own row is positive. With three, p1 joins: the rows sum
+    to (5, 5, 1, -2), so p2 belongs to the mask.
     """
     products = np.array([[4.0, 1, -1, -1], [1, 4, 2, -1], [-1, 2, 4, 1], [-1, -1, 1, 4]])
     values, vectors = np.linalg.eigh(products)
@@ -85,6 +86,6 @@ def test_lost_expands_its_seed_among_the_lowest_degrees_only() -> None:
     assert lost(features, candidates=3).tolist() == [[True, True, True, False]]
 
 
-def test_components_do_not_join_at_corners() -> None:
+def test_components_are_not_connected_at_corners() -> None:
     mask = np.array([[1, 0], [0, 1]], dtype=bool)
     assert component_of(mask, 3).tolist() == [[False, False], [False, True]]

@@ -71,7 +71,7 @@ def test_token_cut_finds_it_by_the_keys_of_an_untrained_vit() -> None:
     assert (mask & truth).sum() / (mask | truth).sum() > 0.5
 
 
-def test_parts_need_a_map_that_is_what_is_pooled() -> None:
+def test_parts_need_a_map_that_is_pooled_to_the_representation() -> None:
     images = torch.zeros(1, 3, 64, 64)
     with torch.no_grad(), pytest.raises(UserError, match="its last map has 288 channels, its representation 1152"):
         patch_features(backbone("mambaout_femto", 64), images, "map", slice(0, 100))

@@ -74,7 +74,7 @@ def test_keys_are_not_split_and_a_map_is(store: Store, photographs: Path) -> Non
     assert {part for part, _, _ in split} == {"ALL", "IR", "EF"}
 
 
-def test_photographs_truth_and_masks_are_kept_with_the_iou_of_each(store: Store, photographs: Path) -> None:
+def test_photographs_ground_truth_and_masks_are_kept_with_their_iou(store: Store, photographs: Path) -> None:
     subject = subject_of(Colours(), store, ir_dim=2)
     found = by_axes(evaluate(subject, SaliencyOptions(root=str(photographs), pictures=5)))
     facts, pictures = subject.picture_facts, subject.pictures
@@ -91,7 +91,7 @@ def test_photographs_truth_and_masks_are_kept_with_the_iou_of_each(store: Store,
     assert "0/ALL/random" in pictures
 
 
-def test_a_mislaid_set_is_told(store: Store, tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported(store: Store, tmp_path: Path) -> None:
     options = SaliencyOptions(root=str(tmp_path), layout="dut_omron")
     for refuses in (options.require, lambda: evaluate(subject_of(Colours(), store), options)):
         with pytest.raises(UserError, match="does not hold dut_omron: the folders DUT-OMRON-image/"):

@@ -30,7 +30,7 @@ def test_half_an_object_by_hand() -> None:
     assert scores.summary() == pytest.approx({"max_f": 50.0, "iou": 100 * 50 / 150, "accuracy": 75.0})
 
 
-def test_the_truth_itself_scores_100_and_nothing_scores_as_defined() -> None:
+def test_the_ground_truth_scores_100_and_empty_masks_score_as_defined() -> None:
     _, truth = soft_and_truth(0)
     scores = SaliencyScores()
     scores.add(truth, truth)
@@ -44,7 +44,7 @@ def test_the_truth_itself_scores_100_and_nothing_scores_as_defined() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_curve_is_a_loop_over_thresholds(seed: int) -> None:
+def test_the_curve_equals_a_loop_over_thresholds(seed: int) -> None:
     soft, truth = soft_and_truth(seed, levels=None)
     expected = []
     for threshold in np.arange(255) / 255:
@@ -57,7 +57,7 @@ def test_the_curve_is_a_loop_over_thresholds(seed: int) -> None:
 
 
 def test_the_curve_is_averaged_before_its_maximum() -> None:
-    """Two images, each perfect at another threshold only: the mean of their maxima would be 100."""
+    """Two images, each perfect at only one threshold, but at different ones: the mean of their maxima would be 100."""
     truth = np.array([[True, False]])
     scores = SaliencyScores()
     scores.add(np.array([[0.3, 0.1]]), truth)
@@ -65,7 +65,7 @@ def test_the_curve_is_averaged_before_its_maximum() -> None:
     assert scores.summary()["max_f"] < 90.0
 
 
-def test_a_border_does_not_count() -> None:
+def test_the_border_is_ignored() -> None:
     truth = np.array([[True, True, False, False]])
     prediction = np.array([[True, False, True, False]])
     scores = SaliencyScores()
@@ -87,6 +87,6 @@ def test_the_f_curve_is_pysodmetrics() -> None:
         soft, truth = soft_and_truth(seed)
         measure.step(pred=np.round(soft * 255).astype(np.uint8), gt=truth.astype(np.uint8) * 255)
         ours.add(soft, truth)
-    # Theirs has one threshold more, at which everything is foreground.
+    # Theirs has one additional threshold, at which everything is foreground.
     curve = measure.get_results()["fm"]["dynamic"]
     assert ours.summary()["max_f"] == pytest.approx(100 * np.max(np.sort(curve)), abs=1e-6)

@@ -1,4 +1,4 @@
-"""DAVIS on disk: both kinds of masks, lists, and the error for a missing one."""
+"""DAVIS on disk: both kinds of masks, lists of sequences, and the error for a missing data set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(root: Path, name: str, values: tuple[int, ...], frames: int = 4, palet
         image.save(root / f"Annotations/480p/{name}/{frame:05d}.png")
 
 
-def test_several_objects_with_void_and_a_single_one_of_255(tmp_path: Path) -> None:
+def test_several_objects_with_void_and_a_single_object_of_value_255(tmp_path: Path) -> None:
     write(tmp_path / "DAVIS", "many", (1, 2, 255))
     write(tmp_path / "DAVIS", "one", (255,), palette=False)
     many, one = find_sequences(tmp_path)
@@ -36,7 +36,7 @@ def test_several_objects_with_void_and_a_single_one_of_255(tmp_path: Path) -> No
     assert [len(many.frames), len(many.objects())] == [4, 4]
 
 
-def test_the_list_of_the_split_is_taken_where_there_is_one(tmp_path: Path) -> None:
+def test_the_list_of_the_split_is_used_if_there_is_one(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path, name, (1,))
     lists = tmp_path / "ImageSets" / "2017"
@@ -49,7 +49,7 @@ def test_the_list_of_the_split_is_taken_where_there_is_one(tmp_path: Path) -> No
         find_sequences(tmp_path)
 
 
-def test_a_mislaid_set_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_data_set_gives_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not hold DAVIS: JPEGImages/480p and Annotations/480p are missing"):
         find_sequences(tmp_path)
     write(tmp_path, "a", (0,))

@@ -14,7 +14,7 @@ from clever.evaluation.video.propagation import PropagationSettings, frame_size,
 from clever.evaluation.video.scores import score_sequence, summary
 
 
-def test_a_frames_labels_are_those_of_a_plain_loop() -> None:
+def test_a_frame_s_labels_equal_a_plain_loop() -> None:
     generator = torch.Generator().manual_seed(0)
     rows, columns, width, kinds = 4, 5, 6, 3
     target = torch.randn(rows, columns, width, generator=generator)
@@ -35,7 +35,7 @@ def test_a_frames_labels_are_those_of_a_plain_loop() -> None:
     torch.testing.assert_close(propagate(target, sources, labels, settings), expected)
 
 
-def test_labels_that_sum_to_one_still_do_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_still_sum_to_one_and_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(1)
     target = torch.randn(3, 4, 5, generator=generator)
     sources = [torch.randn(3, 4, 5, generator=generator)]
@@ -46,7 +46,7 @@ def test_labels_that_sum_to_one_still_do_and_chunks_change_nothing(monkeypatch: 
     torch.testing.assert_close(propagate(target, sources, labels, PropagationSettings(window=0)), whole)
 
 
-def test_frame_sizes_are_dinos() -> None:
+def test_frame_sizes_match_dino() -> None:
     settings = PropagationSettings()
     assert frame_size(480, 854, settings) == (480, 832)
     assert frame_size(854, 480, settings) == (832, 480)
@@ -54,18 +54,18 @@ def test_frame_sizes_are_dinos() -> None:
 
 
 def test_labels_are_stretched_before_the_largest_wins() -> None:
-    """A faint label that peaks beats a strong one that is low there: .3 of .3 against .7 of [.7, 1]."""
+    """A faint label at its peak wins against a strong label below its peak: .3 of .3 against .7 of [.7, 1]."""
     soft = torch.tensor([[[1.0, 1.0], [1.0, 0.7]], [[0.0, 0.0], [0.0, 0.3]], [[0.0, 0.0], [0.0, 0.0]]])
     assert harden(soft, (2, 2), 2, 2).tolist() == [[0, 0], [0, 1]]
 
 
 def colours(images: Tensor) -> Tensor:
-    """Each patch of 8 px is its mean colour, and a constant so that no cosine is undefined."""
+    """The features of each patch of 8 px are its mean colour and a constant, so that no cosine is undefined."""
     pooled = F.avg_pool2d(images, 8)[0].movedim(0, 2)
     return torch.cat([pooled, torch.full((*pooled.shape[:2], 1), 0.1)], dim=2)
 
 
-def test_squares_that_move_are_followed() -> None:
+def test_moving_squares_are_followed() -> None:
     draw = np.random.default_rng(0)
     frames, truths = [], []
     for step in range(6):
@@ -81,7 +81,7 @@ def test_squares_that_move_are_followed() -> None:
     assert summary(score_sequence("toy", predictions, truths))["j_and_f"] > 85.0
 
 
-def test_an_object_that_the_small_labels_lose_keeps_its_number() -> None:
+def test_an_object_lost_in_the_reduced_labels_keeps_its_number() -> None:
     objects = np.zeros((64, 64), np.uint8)
     objects[0, 0], objects[32:, 32:] = 1, 2
     assert one_hot(objects, 4, 4).shape == (3, 4, 4)

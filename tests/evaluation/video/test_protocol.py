@@ -25,7 +25,7 @@ NOT_REHEARSED = "it reads its own data set"
 
 
 class Colours(Backbone):
-    """Each patch of 8 px is its mean colour, and then, as the other part, a number that says nothing."""
+    """The features of each patch of 8 px are its mean colour and, as the other part, an uninformative number."""
 
     def __init__(self) -> None:
         super().__init__("colours", 4)
@@ -84,7 +84,7 @@ def test_pictures_of_the_first_sequences_are_kept_small(tmp_path: Path) -> None:
     assert (subject.pictures["1/1/image"] == 1).all()
 
 
-def test_a_mislaid_set_is_told_and_frames_may_be_left_out(tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported_and_frames_may_be_omitted(tmp_path: Path) -> None:
     subject = subject_of(Colours(), coloured(tmp_path / "toys", classes=2))
     options = VideoOptions(root=str(tmp_path), short_side=64, multiple=64, longest=2)
     for refuses in (options.require, lambda: evaluate(subject, options)):

@@ -48,28 +48,28 @@ def test_a_boundary_is_one_pixel_wide() -> None:
         [0, 1, 1, 1, 0, 0],
         [0, 0, 0, 0, 0, 0],
     ]
-    # At the last row only the right neighbour counts, at the last column only the lower one, at the corner none.
+    # In the last row only the right neighbour counts, in the last column only the lower one, and in the corner none.
     corner = np.zeros((3, 3), dtype=bool)
     corner[1:, 1:] = True
     assert boundary(corner).astype(int).tolist() == [[1, 1, 1], [1, 0, 0], [1, 0, 0]]
 
 
 def moving(frames: int, seed: int = 0) -> list[NDArray[np.uint8]]:
-    """Two objects that wander; the second leaves the picture for a while."""
+    """Two moving objects; the second one leaves the picture for a while."""
     draw = np.random.default_rng(seed)
     maps = []
     for frame in range(frames):
         objects = np.zeros((120, 160), dtype=np.uint8)
         top, left = draw.integers(0, 60, 2)
         objects[top : top + 40, left : left + 50] = 1
-        if frame != 3:  # not in the first scored frame: vos-benchmark counts an object from where it is first seen
+        if frame != 3:  # not in the first scored frame: vos-benchmark counts an object from its first appearance
             top, left = draw.integers(40, 80, 2)
             objects[top : top + 30, left : left + 20 + frame] = 2
         maps.append(objects)
     return maps
 
 
-def test_scores_are_those_of_vos_benchmark() -> None:
+def test_scores_equal_vos_benchmark() -> None:
     evaluator = pytest.importorskip("vos_benchmark.evaluator", exc_type=ImportError)
     truths, predictions = moving(7), moving(7, seed=1)
     predictions[0] = truths[0]
@@ -84,7 +84,7 @@ def test_scores_are_those_of_vos_benchmark() -> None:
         assert 100 * np.mean(score.boundary) == pytest.approx(boundaries[score.object])
 
 
-def test_the_truth_itself_is_100_and_nothing_at_all_is_0() -> None:
+def test_the_ground_truth_scores_100_and_an_empty_prediction_0() -> None:
     truths = moving(6)
     measured = summary(score_sequence("toy", truths, truths))
     assert {name: measured[name] for name in ("j_and_f", "j_mean", "f_mean", "j_recall")} == {
@@ -100,7 +100,7 @@ def test_the_truth_itself_is_100_and_nothing_at_all_is_0() -> None:
     assert set(first.boundary) == {0.0}
 
 
-def test_the_ends_do_not_count_and_objects_weigh_alike() -> None:
+def test_first_and_last_frames_are_ignored_and_objects_have_equal_weight() -> None:
     truths = moving(4)
     predictions = [np.zeros_like(truths[0]), truths[1], truths[2], np.zeros_like(truths[0])]
     assert summary(score_sequence("toy", predictions, truths))["j_and_f"] == 100.0
@@ -115,10 +115,10 @@ def test_the_ends_do_not_count_and_objects_weigh_alike() -> None:
     assert measured["j_and_f"] == pytest.approx((80.0 + 200 / 3) / 2)
 
 
-def test_decay_is_the_first_quarter_less_the_last() -> None:
+def test_decay_is_the_first_quarter_minus_the_last() -> None:
     values = tuple(np.linspace(1.0, 0.0, 9))
     [score] = [ObjectScore("a", 1, values, values)]
-    # Edges of 9 frames: 0, 2, 4, 6, 8, both ends inclusive.
+    # The quarters of 9 frames have the edges 0, 2, 4, 6, 8, both ends inclusive.
     assert summary([score])["j_decay"] == pytest.approx(100 * (np.mean(values[:3]) - np.mean(values[6:])))
     long_ = tuple(np.linspace(1.0, 0.0, 401))
     assert summary([ObjectScore("a", 1, long_, long_)])["j_decay"] == pytest.approx(75.0)

@@ -1,4 +1,4 @@
-"""What every baseline declares: its options, and the facts that a study is checked against."""
+"""The base class of all baselines' options, with the facts that a study is checked against."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ class BaselineOptions(Options):
     """Options of a baseline, and the facts about the baseline that a study is checked against; ``name`` chooses it."""
 
     has_momentum_teacher: ClassVar[bool]
-    """True: a teacher, the exponential moving average of the student, encodes the global views. False: the
-    student's own outputs of the global views are the targets."""
+    """True: a teacher, the exponential moving average of the student, encodes the global views. False: the targets are
+    the student's own outputs for the global views."""
 
     accepts_local_views: ClassVar[bool]
     """True: the student may see any number of small local views in addition to the two global views. False: a run with
     local views is rejected before it trains."""
 
     compares: ClassVar[Compared] = "projections"
-    """What the loss compares. Add-ons that replace the head's outputs or its layers ask for it."""
+    """What the loss compares. Add-ons that replace the head's outputs or layers depend on it."""
 
     views_apart: ClassVar[bool] = False
     """True: every view goes through backbone and head in a separate pass, so that BatchNorm normalises each view with
     its own statistics, as in the authors' code of two-view methods. False: views of equal size share a pass."""
 
     evaluates_teacher: ClassVar[bool] = True
-    """With a momentum teacher: whether the teacher's backbone is evaluated (DINO) or the student's (BYOL, MoCo v3)."""
+    """Whether the momentum teacher's backbone is evaluated (DINO) or the student's (BYOL, MoCo v3)."""
 
     reads_samples: ClassVar[bool] = False
     """True: the loss depends on which images are compared (labels, latents, rows of the training split), and the
     baseline implements ``attract_samples`` or ``observe_samples``."""
 
     remembers_images: ClassVar[bool] = False
-    """True: its state has an entry for every training image, so it must know their number."""
+    """True: the baseline's state has an entry for every training image, so it must know their number."""
 
     name: str
 
     def needed_maps(self) -> tuple[int, ...]:
-        """Numbers of the backbone's feature maps that the baseline needs (``Baseline.feature_maps``)."""
+        """Indices of the backbone's feature maps that the baseline needs (``Baseline.feature_maps``)."""
         return ()
 
     def refusal(self, images: int) -> str | None:
-        """Why the baseline cannot compare batches of this many images, and what would work; None if it can.
+        """The reason why the baseline cannot compare batches of this many images, and what would work; None if it can.
 
-        Called before anything runs, with the images that one step sees, over all processes.
+        Called before anything runs, with the number of images per step over all processes.
         """
         return None
 

@@ -11,8 +11,8 @@ from clever.baselines.options.baseline import BaselineOptions
 
 
 class ByolOptions(BaselineOptions):
-    """BYOL's settings; the defaults are those of EquiMod's BYOL (branch BYOL+EquiMod), because the paper's are not in
-    the sources we have."""
+    """BYOL's settings; the defaults are from EquiMod's BYOL (branch BYOL+EquiMod), because our sources do not contain
+    the paper's."""
 
     has_momentum_teacher = True
     compares = "predictions"
@@ -24,7 +24,7 @@ class ByolOptions(BaselineOptions):
     hidden_dim: PositiveInt = 4096
     """Width of the hidden layer of the projector. Lower it for small backbones."""
     out_dim: PositiveInt = 256
-    """Width of projection and prediction."""
+    """Width of the projection and the prediction."""
     predictor_dim: PositiveInt | None = None
     """Width of the predictor's hidden layer; null uses ``hidden_dim``. solo-learn's ImageNet-100 recipe uses 8192."""
     momentum: float = Field(default=0.996, ge=0, le=1)

@@ -11,7 +11,7 @@ from clever.baselines.options.contrast import ProjectorOptions
 
 class CacrOptions(ProjectorOptions):
     """CACR's settings; the defaults are the authors' for CIFAR-10, except for the projector: their small network ends
-    with the normalised embedding itself, whose projector is not in the sources we have."""
+    with the normalised embedding itself, and our sources do not contain its projector."""
 
     accepts_local_views = True
 

@@ -14,8 +14,8 @@ class ProjectorOptions(BaselineOptions):
     accepts_local_views = False
 
     hidden_dim: PositiveInt = 2048
-    """Width of the projector's hidden layers: that of a ResNet-50's representation, as in E-SSL and EquiMod. Lower it
-    for small backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""
+    """Width of the projector's hidden layers: the width of a ResNet-50's representation, as in E-SSL and EquiMod. Lower
+    it for small backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""
     out_dim: PositiveInt = 128
     """Width of the projection. solo-learn uses 256 on CIFAR-10 and 512 on ImageNet-100."""
     head_layers: PositiveInt = 2
@@ -28,7 +28,7 @@ class ProjectorOptions(BaselineOptions):
 
 
 class ContrastiveOptions(ProjectorOptions):
-    """A projector, and the temperature of the contrast."""
+    """A projector, and the temperature of the contrastive loss."""
 
     temperature: float = Field(gt=0)
     """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""

@@ -10,7 +10,7 @@ from clever.baselines.options.contrast import ContrastiveOptions
 
 
 class DclOptions(ContrastiveOptions):
-    """DCL's settings; the temperature is that of lightly and of the unofficial
+    """DCL's settings; the temperature is the one used by lightly and by the unofficial
     raminnakhli/Decoupled-Contrastive-Learning."""
 
     name: Literal["dcl"] = "dcl"
@@ -20,11 +20,11 @@ class DclOptions(ContrastiveOptions):
 
 
 class DclwOptions(ContrastiveOptions):
-    """DCLW's settings; temperature and sigma are those of the unofficial raminnakhli/Decoupled-Contrastive-Learning and
-    lightly."""
+    """DCLW's settings; temperature and sigma are taken from the unofficial raminnakhli/Decoupled-Contrastive-Learning
+    and from lightly."""
 
     name: Literal["dclw"] = "dclw"
     temperature: float = Field(default=0.1, gt=0)
     """Temperature: it divides the cosines."""
     sigma: float = Field(default=0.5, gt=0)
-    """Temperature of the weights. The lower it is, the less weight pairs that are already similar get."""
+    """Temperature of the weights. The lower it is, the less weight already similar pairs get."""

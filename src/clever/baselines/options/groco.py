@@ -10,8 +10,8 @@ from clever.baselines.options.baseline import BaselineOptions
 
 
 class GrocoOptions(BaselineOptions):
-    """GroCo's settings; the defaults are the authors' for ImageNet. Whether their projector ends with a BatchNorm is
-    not in the sources we have; here it does not."""
+    """GroCo's settings; the defaults are the authors' for ImageNet. Our sources do not say whether their projector ends
+    with a BatchNorm; ours does not."""
 
     has_momentum_teacher = False
     accepts_local_views = True
@@ -22,8 +22,8 @@ class GrocoOptions(BaselineOptions):
     out_dim: PositiveInt = 2048
     """Width of the projection."""
     hardest: PositiveInt = 10
-    """Number of negatives per image, the nearest of the same view; fewer if the batch is smaller. The sorting network
-    has as many layers as there are positives and negatives."""
+    """Number of negatives per image: the nearest ones in the same view, or fewer if the batch is smaller. The sorting
+    network has as many layers as there are positives and negatives."""
     steepness: float = Field(default=1.0, gt=0)
-    """Sharpness of the network's swaps. Higher values approach exact sorting and have smaller gradients for values that
+    """Sharpness of the network's swaps. Higher values approach exact sorting, with smaller gradients for values that
     are far apart."""

@@ -10,7 +10,7 @@ from clever.baselines.options.baseline import BaselineOptions
 
 
 class GaussianOptions(BaselineOptions):
-    """Projector and directions of LeJEPA and VISReg; the defaults are those of lightly's LeJEPA."""
+    """Projector and directions of LeJEPA and VISReg; the defaults are from lightly's LeJEPA."""
 
     has_momentum_teacher = False
     accepts_local_views = True
@@ -22,19 +22,21 @@ class GaussianOptions(BaselineOptions):
     head_layers: int = Field(default=3, ge=2)
     """Linear layers of the projector; the last has no BatchNorm."""
     directions: PositiveInt = 1024
-    """Random directions per step along which the distribution of the projections is compared with a Gaussian. More
-    make the loss less noisy; each costs a product with all projections."""
+    """Number of random directions per step along which the distribution of the projections is compared with a Gaussian.
+    More directions make the loss less noisy; each costs a product with all projections."""
     regulariser_share: float = Field(ge=0, le=1)
     """Share of the regulariser in the loss; the rest is the invariance."""
 
 
 class LejepaOptions(GaussianOptions):
-    """LeJEPA's settings; the defaults are those of lightly's LeJEPALoss, which it says are the reference's."""
+    """LeJEPA's settings; the defaults are from lightly's LeJEPALoss, which says that it follows the reference
+    implementation."""
 
     name: Literal["lejepa"] = "lejepa"
     regulariser_share: float = Field(default=0.05, ge=0, le=1)
-    """Share of the regulariser in the loss; the rest is the invariance. The paper explores 0.01 to 0.1 (lightly)."""
+    """Share of the regulariser in the loss; the rest is the invariance term. The paper explores 0.01 to 0.1
+    (lightly)."""
     frequencies: int = Field(default=17, ge=2)
-    """Frequencies at which characteristic functions are compared, from 0 to ``largest_frequency``."""
+    """Number of frequencies from 0 to ``largest_frequency`` at which the characteristic functions are compared."""
     largest_frequency: float = Field(default=3.0, gt=0)
-    """Largest of these frequencies. Higher values compare finer details of the distribution, with more noise."""
+    """The largest of these frequencies. Higher values compare finer details of the distribution, with more noise."""

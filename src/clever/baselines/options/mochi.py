@@ -10,16 +10,19 @@ from clever.baselines.options.moco_v2 import QueueOptions
 
 
 class MochiOptions(QueueOptions):
-    """MoCHi's settings. The numbers of negatives are those of an unofficial copy (hard-negative-mixing, src/moco.py);
-    the paper's settings are not in the sources we have, and the start of the mixing is a choice of ours."""
+    """MoCHi's settings. The numbers of negatives are from an unofficial implementation (hard-negative-mixing,
+    src/moco.py), because our sources do not contain the paper's settings. The epoch at which mixing starts is our
+    choice."""
 
     name: Literal["mochi"] = "mochi"
     hardest: PositiveInt = 32
-    """Number of negatives of the queue, the nearest to a query, that are mixed. At most ``queue_length``."""
+    """Number of hardest negatives, those in the queue nearest to the query, that are mixed. At most
+    ``queue_length``."""
     mixed_negatives: NonNegativeInt = 16
     """Number of further negatives per query that mix two of the hardest."""
     mixed_with_query: NonNegativeInt = 16
-    """Number of further negatives per query that mix it with one of the hardest; the query's share is below a half."""
+    """Number of further negatives per query that mix the query with one of the hardest; the query's share is below one
+    half."""
     start_epoch: NonNegativeInt = 10
     """Epoch from which negatives are mixed. Before that epoch no negative is hard yet."""
 

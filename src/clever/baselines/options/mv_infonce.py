@@ -22,5 +22,5 @@ class MvInfonceOptions(ContrastiveOptions):
     ImageNet-1k."""
     denominator: Denominator = "everything"
     """The negatives of a view. everything: all V N - 1 other views, including the same view of other images, as in the
-    authors' code (models/losses.py, MVINFONCE), which produced their numbers. other_views: all views of all images
-    except those of the same view, as in the formula of their README."""
+    authors' code (models/losses.py, MVINFONCE), which produced their numbers. other_views: all other views of all
+    images, as in the formula of their README."""

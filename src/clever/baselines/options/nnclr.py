@@ -10,7 +10,7 @@ from clever.baselines.options.baseline import BaselineOptions
 
 
 class NnclrOptions(BaselineOptions):
-    """NNCLR's settings. The paper's are not in the sources we have; the defaults are modest choices of ours."""
+    """NNCLR's settings. Our sources do not contain the paper's settings; the defaults are our own, modest choices."""
 
     has_momentum_teacher = False
     compares = "predictions"
@@ -18,11 +18,11 @@ class NnclrOptions(BaselineOptions):
 
     name: Literal["nnclr"] = "nnclr"
     hidden_dim: PositiveInt = 2048
-    """Width of the hidden layers of projector and predictor. Lower it for small backbones."""
+    """Width of the hidden layers of the projector and the predictor. Lower it for small backbones."""
     out_dim: PositiveInt = 256
-    """Width of projection and prediction."""
+    """Width of the projection and the prediction."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature: it divides the cosines. The lower it is, the more weight the nearest negatives get."""
     queue_length: PositiveInt = 4096
-    """Number of earlier projections to search for the nearest neighbour. A longer queue holds nearer neighbours but
-    also older ones; projections that are a few epochs old, as with small data sets, are too old."""
+    """Number of earlier projections to search for the nearest neighbour. A longer queue holds nearer but also older
+    neighbours. On a small data set, keep it short: projections from several epochs ago are too old."""

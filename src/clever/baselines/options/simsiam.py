@@ -10,7 +10,7 @@ from clever.baselines.options.baseline import BaselineOptions
 
 
 class SimsiamOptions(BaselineOptions):
-    """SimSiam's settings; the defaults are the paper's, and DDCL's (authors' DRL_builder.py:31-57)."""
+    """SimSiam's settings; the defaults are the paper's and DDCL's (authors' DRL_builder.py:31-57)."""
 
     has_momentum_teacher = False
     compares = "predictions"
@@ -19,11 +19,12 @@ class SimsiamOptions(BaselineOptions):
 
     name: Literal["simsiam"] = "simsiam"
     hidden_dim: PositiveInt = 2048
-    """Width of the projector's two hidden layers: the width of a ResNet-50. Lower it for small backbones."""
+    """Width of the projector's two hidden layers: the width of a ResNet-50's representation. Lower it for small
+    backbones."""
     out_dim: PositiveInt = 2048
-    """Width of projection and prediction."""
+    """Width of the projection and the prediction."""
     predictor_dim: PositiveInt = 512
     """Width of the predictor's hidden layer, a bottleneck. Keep it at a quarter of ``out_dim``."""
     constant_predictor_rate: bool = True
-    """Keep the predictor's learning rate at its peak while the others decay (--fix-pred-lr), as the paper and DDCL
-    do."""
+    """Keep the predictor's learning rate at its peak while the other layers' decays (--fix-pred-lr), as the paper and
+    DDCL do."""

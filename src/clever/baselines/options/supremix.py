@@ -15,7 +15,7 @@ ThreediebenchName = Literal[
 
 
 class SupremixOptions(ContrastiveOptions):
-    """SupReMix's settings; the defaults are those of the authors' code, except for the projector, which is SimCLR's."""
+    """SupReMix's settings; the defaults are from the authors' code, except for the projector, which is SimCLR's."""
 
     reads_samples = True
 
@@ -23,13 +23,14 @@ class SupremixOptions(ContrastiveOptions):
     temperature: float = Field(default=0.3, gt=0)
     """Temperature: it divides the cosines."""
     target: spirograph.Name | ThreediebenchName | None = None
-    """The latent to regress, of data source spirograph or threediebench. null: the label itself, a class's number; only
-    meaningful where the classes are ordered."""
+    """The latent to regress, with the data source spirograph or threediebench. null: the label itself, the class index,
+    which is only meaningful if the classes are ordered."""
     unit: float = Field(default=1.0, gt=0)
-    """What targets are divided by; the window and the weights of negatives count in it. The authors count years of age.
-    Set it to about a hundredth of the target's range."""
+    """The unit by which targets are divided; the window and the weights of negatives are measured in it. The authors'
+    unit is a year of age. Set it to about a hundredth of the target's range."""
     window: float = Field(default=5.0, gt=0)
-    """How many units below and above an image's target the two images may be that make a hard positive."""
+    """Largest distance, in units, between an image's target and the targets of the two images that are mixed into a
+    hard positive."""
     mixing_shape: tuple[PositiveInt, PositiveInt] = (2, 8)
-    """Shape of the beta distribution of the image's own share in a hard negative. The authors also use (8, 2), which
-    makes negatives harder, and (5, 5)."""
+    """Parameters of the beta distribution from which an image's own share in a hard negative is drawn. The authors also
+    use (8, 2), which makes negatives harder, and (5, 5)."""

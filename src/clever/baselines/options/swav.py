@@ -10,8 +10,8 @@ from clever.baselines.options.baseline import BaselineOptions
 
 
 class SwavOptions(BaselineOptions):
-    """SwAV's settings; temperature, epsilon and iterations are the authors' (main_swav.py), the others are the defaults
-    of solo-learn's solo/methods/swav.py, except for the queue, which is off."""
+    """SwAV's settings; temperature, epsilon and iterations are the authors' (main_swav.py), the other defaults are
+    solo-learn's (solo/methods/swav.py), except for the queue, which is off."""
 
     has_momentum_teacher = False
     compares = "scores"
@@ -24,18 +24,19 @@ class SwavOptions(BaselineOptions):
     """Width of the embedding that is compared with the prototypes."""
     prototypes: PositiveInt = 3000
     """Number of prototypes. Lower it for few classes and small batches: use more prototypes than classes, but fewer
-    than the images of a batch and the queue together, or many prototypes get no image."""
+    than there are images in a batch and the queue together, otherwise many prototypes get no image."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the student's softmax over prototypes."""
     epsilon: float = Field(default=0.05, gt=0)
     """Softness of the assignments. Lower it when the loss stays at ln(prototypes); raise it when training diverges."""
     sinkhorn_iterations: PositiveInt = 3
-    """Iterations of Sinkhorn-Knopp. More iterations use the prototypes more equally."""
+    """Iterations of Sinkhorn-Knopp. More iterations spread the images more equally over the prototypes."""
     queue_length: NonNegativeInt = 0
-    """Number of earlier embeddings of each global view that take part in the assignment. 0 for batches of thousands; 15
-    batches for a batch of 256 (3840, solo-learn's)."""
+    """Number of earlier embeddings of each global view that take part in the assignment. Use 0 for batches of
+    thousands, and 15 batches for a batch of 256 (3840, solo-learn's)."""
     queue_start_epoch: NonNegativeInt = 15
     """Epoch from which the queue is filled; it is used as soon as it is full. Before that epoch, embeddings age too
     fast."""
     freeze_prototypes_epochs: NonNegativeInt = 1
-    """Epochs at the start in which the prototypes are frozen. solo-learn uses 2 on CIFAR-10 and ImageNet-100."""
+    """Number of epochs at the start in which the prototypes are frozen. solo-learn uses 2 on CIFAR-10 and
+    ImageNet-100."""

@@ -11,7 +11,7 @@ from clever.baselines.options.baseline import BaselineOptions
 
 class VicregOptions(BaselineOptions):
     """VICReg's settings. The weights are the authors' (main_vicreg.py). The widths are the authors' as we remember
-    them; they are not in the sources we have."""
+    them; our sources do not contain them."""
 
     has_momentum_teacher = False
     accepts_local_views = False
@@ -30,5 +30,5 @@ class VicregOptions(BaselineOptions):
     covariance_weight: float = Field(default=1.0, ge=0)
     """Weight of the squared covariances between columns."""
     halve_variance: bool = True
-    """Average the variance term over the two views, as the authors' code and SIE do. False sums it, as solo-learn does,
-    which is the same as doubling ``variance_weight``; turn it off to run solo-learn's recipes."""
+    """Average the variance term over the two views, as the authors' code and SIE do. False: sum it, as solo-learn does,
+    which is the same as doubling ``variance_weight``; use this to run solo-learn's recipes."""

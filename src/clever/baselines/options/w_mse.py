@@ -21,17 +21,18 @@ class WMseOptions(BaselineOptions):
     out_dim: PositiveInt = 64
     """Width of the projection: 64 on CIFAR, 128 on STL-10, Tiny-ImageNet and ImageNet-100."""
     whitening_size: PositiveInt = 128
-    """Images that are whitened together: twice the width of the projection, so that their covariance is well
-    conditioned. The batch must be a multiple of it."""
+    """Number of images that are whitened together: twice the width of the projection, so that their covariance is well
+    conditioned. The batch size must be a multiple of it."""
     whitening_iterations: PositiveInt = 1
-    """Random partitions of the batch into such groups, over which the loss is averaged. The authors use 4 on STL-10 and
-    Tiny-ImageNet."""
+    """Number of random partitions of the batch into such groups, over which the loss is averaged. The authors use 4 on
+    STL-10 and Tiny-ImageNet."""
     whitening_shrinkage: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the unit matrix that is mixed into every covariance. Raise it when training stops with a loss that is
-    not finite."""
+    """Share of the identity matrix that is mixed into every covariance. Raise it when training stops with a non-finite
+    loss."""
     channel_groups: PositiveInt = 1
-    """Random groups of columns that are whitened separately. Above 1 it is shuffled group whitening (WhitenedCSE),
-    which was published for text only: as an image method, with Cholesky instead of ZCA whitening, it is ours."""
+    """Number of random groups of columns that are whitened separately. Values above 1 give shuffled group whitening
+    (WhitenedCSE). It was published for text only; the image version, with Cholesky instead of ZCA whitening, is
+    ours."""
 
     @model_validator(mode="after")
     def _covariances_have_full_rank(self) -> WMseOptions:

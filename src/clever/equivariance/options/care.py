@@ -16,15 +16,15 @@ Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 class CareOptions(EquivarianceOptions):
     """CARE's settings; the defaults are the authors' for CIFAR-10 with batches of 256 images, except for
-    ``crop_scale``, which is not in the sources we have."""
+    ``crop_scale``, which our sources do not contain."""
 
     name: Literal["care"] = "care"
     care_weight: float = Field(default=0.03, ge=0)
     """Weight of the equivariance: 0.03 on CIFAR-10, 0.001 on CIFAR-100, 0.01 on STL-10 and 0.005 on ImageNet-100. It
     grows with the size of a chunk, because the term is a sum over the other images of a chunk."""
     images_per_chunk: int = Field(default=16, ge=2)
-    """Consecutive images of a batch that share a transformation: the authors cut 256 images into 16 chunks on CIFAR-10,
-    4 on CIFAR-100, 8 on STL-10, and 64 images per GPU into 4 on ImageNet-100."""
+    """Number of consecutive images of a batch that share a transformation: the authors cut 256 images into 16 chunks on
+    CIFAR-10, 4 on CIFAR-100, 8 on STL-10, and 64 images per GPU into 4 on ImageNet-100."""
     crop_scale: tuple[Fraction, Fraction] = (0.2, 1.0)
     """Share of the image's area that the crops of the two copies cover; all other parameters are drawn as for local
     views."""

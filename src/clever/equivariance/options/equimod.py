@@ -16,13 +16,13 @@ UNAUGMENTED = "unaugmented"
 class EquimodOptions(EquivarianceOptions):
     """EquiMod's settings; the defaults are the authors' for SimCLR, on CIFAR-10 and ImageNet.
 
-    Both of their projectors have three layers and end with a BatchNorm without scale and shift: ``head_layers: 3`` and
-    ``affine_output: false`` of the baseline ``simclr``.
+    Both of their projectors have three layers and end with a BatchNorm without scale and shift. To match them, give the
+    baseline ``simclr`` the options ``head_layers: 3`` and ``affine_output: false``.
     """
 
     name: Literal["equimod"] = "equimod"
     source: Literal["unaugmented", "other_view"] = "unaugmented"
-    """Source of the prediction of a view's embedding. unaugmented: the un-augmented image, which must be encoded too,
+    """Source of the prediction of a view's embedding. unaugmented: the un-augmented image, which must also be encoded,
     and the view's parameters. other_view: the first view and the relative transformation predict the second view;
     choose it for rendered or photographed views, which have no un-augmented image."""
     both_directions: bool = False
@@ -37,7 +37,7 @@ class EquimodOptions(EquivarianceOptions):
     out_dim: PositiveInt = 128
     """Width of the embeddings. SIE's comparison uses 2048."""
     parameter_dim: PositiveInt = 128
-    """Width of the parameters' embedding, an input of the predictor."""
+    """Width of the embedding of the parameters, which is an input of the predictor."""
 
     @model_validator(mode="after")
     def _directions_fit_the_source(self) -> EquimodOptions:

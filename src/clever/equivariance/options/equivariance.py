@@ -1,4 +1,4 @@
-"""What every equivariance add-on declares: its options, and what it needs of views, backbone and baseline."""
+"""The base class of all add-ons' options, with the needs of an add-on for views, backbone and baseline."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class EquivarianceOptions(Options):
 
     @property
     def redraws(self) -> int:
-        """How many fresh draws of the first view's differentiable parameters the terms need, in addition to the
-        gradient with respect to these parameters; 0 if they need neither."""
+        """The number of fresh draws of the first view's differentiable parameters that the terms need, in addition to
+        the gradient with respect to these parameters; 0 if the terms need neither."""
         return 0
 
     @property
     def shared_draws(self) -> int:
-        """How many consecutive images of a batch share the parameters of the augmentation's views; 1: no sharing.
-        Extra views have their own setting (``ExtraView.shared_draws``).
+        """The number of consecutive images of a batch that share the parameters of the augmentation's views; 1: no
+        sharing. Extra views have their own setting (``ExtraView.shared_draws``).
         """
         return 1
 
@@ -31,11 +31,11 @@ class EquivarianceOptions(Options):
         return ()
 
     def needed_maps(self) -> tuple[int, ...]:
-        """Numbers of the backbone's feature maps that the terms need (``Equivariance.feature_maps``)."""
+        """Indices of the backbone's feature maps that the terms need (``Equivariance.feature_maps``)."""
         return ()
 
     def refusal(self, views: ViewOptions, backbone: BackboneOptions) -> str | None:
-        """Why the add-on cannot work with these views or this backbone, and what would work; None if it can.
+        """The reason why the add-on cannot work with these views or this backbone, and what would work; None if it can.
 
         Called before anything runs. The requirements on views that all add-ons share are checked separately,
         afterwards.
@@ -43,9 +43,9 @@ class EquivarianceOptions(Options):
         return None
 
     def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
-        """Why the add-on cannot work with this baseline, and what would work; None if it can.
+        """The reason why the add-on cannot work with this baseline, and what would work; None if it can.
 
-        Decide by what the baseline declares (``compares``, ``reads_samples``), not by names: a new baseline must get
-        the right answer.
+        Decide by the facts that the baseline declares (``compares``, ``reads_samples``), not by its name, so that the
+        answer is also right for a new baseline.
         """
         return None

@@ -21,12 +21,13 @@ Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 class EsslOptions(EquivarianceOptions):
     """E-SSL's settings; the defaults are the authors' for SimCLR on CIFAR-10.
 
-    Their projector ends with a BatchNorm without scale and shift: ``affine_output: false`` of the baseline ``simclr``.
+    Their projector ends with a BatchNorm without scale and shift. To match it, give the baseline ``simclr`` the option
+    ``affine_output: false``.
     """
 
     name: Literal["essl"] = "essl"
     essl_weight: float = Field(default=0.4, ge=0)
-    """Weight of the prediction (the authors' lambda): 0.4 with SimCLR on CIFAR-10 and ImageNet; on ImageNet 0.08 with
+    """Weight of the prediction (the authors' lambda): 0.4 with SimCLR on CIFAR-10 and ImageNet; on ImageNet, 0.08 with
     SimSiam and 8 with Barlow Twins."""
     transformations: GroupName = "rotation"
     """The group of transformations to distinguish: four-fold rotation (4 classes), a left-right flip, an upside-down
@@ -39,8 +40,8 @@ class EsslOptions(EquivarianceOptions):
     """Share of the image's area that the small crop covers; all other parameters are drawn as for local views. The
     authors also use [0.05, 0.14] and [0.08, 1.0] on ImageNet."""
     hidden_dims: tuple[PositiveInt, ...] = Field(default=(2048, 2048), min_length=1)
-    """Widths of the head's hidden layers. On ImageNet [2048, 2048, 128] with SimCLR and [2048, 2048, 256] with SimSiam
-    and Barlow Twins. Lower them for small backbones."""
+    """Widths of the head's hidden layers. On ImageNet, the authors use [2048, 2048, 128] with SimCLR, and [2048, 2048,
+    256] with SimSiam and Barlow Twins. Lower them for small backbones."""
     relu_before_output: bool = True
     """Whether a ReLU precedes the head's last layer. The authors use one with SimCLR on CIFAR-10, and none with SimSiam
     and on ImageNet."""

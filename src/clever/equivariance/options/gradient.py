@@ -14,7 +14,8 @@ from clever.equivariance.options.equivariance import EquivarianceOptions
 class GradientOptions(EquivarianceOptions):
     """Settings of the gradient regulariser; the defaults are the authors' for CIFAR.
 
-    Their projector ends with a BatchNorm without scale and shift: ``affine_output: false`` of the baseline ``simclr``.
+    Their projector ends with a BatchNorm without scale and shift. To match it, give the baseline ``simclr`` the option
+    ``affine_output: false``.
     """
 
     name: Literal["gradient"] = "gradient"
@@ -24,9 +25,9 @@ class GradientOptions(EquivarianceOptions):
     """Upper limit of the regulariser, with no gradient above it: 1 on CIFAR, 1000 on Spirograph. Raise it if
     loss_gradient is at the limit from the start."""
     draws: PositiveInt = 100
-    """Independent draws of the parameters per image and step. Each costs only a dot product."""
+    """Number of independent draws of the parameters per image and step. Each draw costs only a dot product."""
     unit_features: bool = True
-    """Regularise the l2-normalised features; false uses them unnormalised (--no-gp-normalization)."""
+    """Regularise the l2-normalised features; false regularises the unnormalised features (--no-gp-normalization)."""
 
     @property
     def redraws(self) -> int:

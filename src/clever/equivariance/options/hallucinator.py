@@ -15,11 +15,11 @@ class HallucinatorOptions(EquivarianceOptions):
 
     name: Literal["hallucinator"] = "hallucinator"
     largest_extrapolation: float = Field(default=0.1, ge=0)
-    """How far beyond p the point lies at most, as a share of the distance from k to p; drawn uniformly from 0 for every
-    image. Larger values make harder positives."""
+    """Largest distance of the point beyond p, as a share of the distance from k to p. The distance is drawn for every
+    image, uniformly from 0 to this limit. Larger values make harder positives."""
     hidden_dim: PositiveInt | None = None
-    """Width of the network's two hidden layers; null is twice the width of the baseline's outputs, as the authors
-    have it."""
+    """Width of the network's two hidden layers; null: twice the width of the baseline's outputs, as in the authors'
+    code."""
 
     def baseline_refusal(self, baseline: BaselineOptions) -> str | None:
         if baseline.reads_samples:

@@ -8,6 +8,6 @@ from clever.equivariance.options.equivariance import EquivarianceOptions
 
 
 class NoneOptions(EquivarianceOptions):
-    """Nothing to set."""
+    """There are no options."""
 
     name: Literal["none"] = "none"

@@ -23,15 +23,15 @@ class SerOptions(EquivarianceOptions):
     ser_weight: float = Field(default=1.0, ge=0)
     """Weight of the regulariser: 1 with MoCo v3 and Barlow Twins, 0.3 with DINO. Compare with a run at 0."""
     feature_map: NonNegativeInt = 2
-    """Number of the map: 2 is the output of a ViT's third block (of 12), or of a ResNet's second stage."""
+    """Index of the feature map: 2 is the output of a ViT's third block (of 12), or of a ResNet's second stage."""
     temperature: float = Field(default=0.5, gt=0)
     """Temperature: it divides the cosines. The released commands use 0.5 with MoCo v3 and 0.4 with DINO and Barlow
     Twins; notes on the paper give 0.3 and 0.5."""
     images: int = Field(default=16, ge=2)
-    """How many images of each process's batch are compared; memory grows with the square of it. The authors use 1 % of
-    the batch, 3 images on each of 8 GPUs."""
+    """Number of images of each process's batch that are compared; memory grows with its square. The authors use 1 % of
+    the batch, which is 3 images on each of 8 GPUs."""
     projector_dim: PositiveInt = 512
-    """Width of the projector of a cell and of its hidden layer."""
+    """Width of the cells' projections, and of the projector's hidden layer."""
     crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
     """Share of the image's area that the crop covers; colours are drawn as for local views. The authors use 0.25 to 1
     with DINO."""

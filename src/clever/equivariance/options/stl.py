@@ -19,17 +19,18 @@ class StlOptions(EquivarianceOptions):
     transformation_weight: float = Field(default=0.1, ge=0)
     """Weight of the agreement between the transformations of two images that share them."""
     temperature: float = Field(default=0.2, gt=0)
-    """Temperature of both: it divides the cosines."""
+    """Temperature of both terms: it divides the cosines."""
     transformation_dim: PositiveInt = 128
-    """Width of a transformation's code. The hypernetwork has this times the squared width of the representation
-    weights: 34 million for a ResNet-18, 537 million for a ResNet-50, for which it must be lowered."""
+    """Width of a transformation's code. The hypernetwork's number of weights is this width times the squared width of
+    the representation: 34 million for a ResNet-18, and 537 million for a ResNet-50, for which this width must be
+    lowered."""
     hidden_dim: PositiveInt = 512
-    """Width of the hidden layer of the projector of predicted features."""
+    """Width of the hidden layer of the projector that projects predicted features."""
     out_dim: PositiveInt = 128
     """Width of the projections that are compared."""
     hypernetwork_start: Start = "linear"
-    """How the hypernetwork is initialised. linear: as a linear layer of torch, the authors'. equal_length: a predicted
-    feature vector starts as long as its source."""
+    """How the hypernetwork is initialised. linear: torch's default initialisation of a linear layer, as in the authors'
+    code. equal_length: a predicted feature vector is initially as long as its source."""
 
     @property
     def shared_draws(self) -> int:
