@@ -142,7 +142,7 @@ STUDIES = (
         "11 minutes on 2 cores that other work shared",
         "0.2 GB",
         (
-            Claim("features of SimCLR and of one further stage, unchanged images", "simclr_stage1", "orig", protocol="stages"),
+            Claim("features of SimCLR and of stage 1, unchanged images", "simclr_stage1", "orig", protocol="stages"),
             Claim("features of two SimCLR runs, unchanged images", "simclr_pair", "orig", protocol="stages"),
         ),
     ),
