@@ -137,6 +137,26 @@ STUDIES = (
         ),
     ),
     Committed(
+        "mcl_stages",
+        "2",
+        "11 minutes on 2 cores that other work shared",
+        "0.2 GB",
+        (
+            Claim("features of SimCLR and of stage 1, unchanged images", "simclr_stage1", "orig", protocol="stages"),
+            Claim("features of two SimCLR runs, unchanged images", "simclr_pair", "orig", protocol="stages"),
+        ),
+    ),
+    Committed(
+        "essl_groups",
+        "2",
+        "16 minutes on 2 cores that other work shared",
+        "0.2 GB",
+        (
+            Claim("SimCLR, unchanged images", "simclr", "orig"),
+            Claim("SimCLR+E-SSL that predicts rotations, unchanged images", "simclr+essl", "orig"),
+        ),
+    ),
+    Committed(
         "paper_cpu",
         "2",
         "35 minutes on 2 cores that other work shared",

@@ -218,7 +218,7 @@ class Trainer:
         tables = self.view_maker.draw(sizes, make_generator(seed, "augmentation", iteration), *chunk)
         views = self.view_maker.apply(
             batch.pixels,
-            batch.sizes.cpu(),
+            sizes,
             tables,
             latents=getattr(batch, "latents", None),
             differentiable=add_on.redraws > 0,
