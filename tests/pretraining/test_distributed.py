@@ -219,9 +219,7 @@ def test_collective_operations(of_two: dict[str, Any]) -> None:
     assert torch.equal(of_two["drawn"][1], second)
     assert not torch.equal(first, second)
     torch.manual_seed(1)
-    assert torch.equal(
-        of_two["drawn"][2], torch.cat([own, torch.rand(1)])
-    )  # the second process's generator is not used
+    assert torch.equal(of_two["drawn"][2], torch.cat([own, torch.rand(1)]))  # the second's generator is unused
 
 
 def test_any_number_of_processes_draws_the_same_views(make_recipe: Any) -> None:

@@ -70,9 +70,7 @@ def test_the_trainer_scales_the_rate_with_the_batch_and_follows_every_schedule(
     got = [trainer.schedule(iteration) for iteration in range(24)]
     rates = authors(0.002 * 32 / 256, 1e-5, 4, 6, 1.5)
     np.testing.assert_allclose([now.learning_rate for now in got], rates, rtol=1e-12)
-    constant = np.concatenate(
-        [rates[:9], np.full(15, 0.002 * 32 / 256)]
-    )  # unchanged in the warm-up, and at its peak afterwards
+    constant = np.concatenate([rates[:9], np.full(15, 0.002 * 32 / 256)])  # after the warm-up, at its peak
     np.testing.assert_allclose([now.constant_rate for now in got], constant, rtol=1e-12)
     np.testing.assert_allclose([now.weight_decay for now in got], authors(0.03, 0.3, 4, 6), rtol=1e-12)
     np.testing.assert_allclose([now.momentum for now in got], authors(0.99, 1.0, 4, 6), rtol=1e-12)

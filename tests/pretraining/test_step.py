@@ -80,9 +80,7 @@ def test_the_teacher_starts_as_the_student_and_normalises_with_its_own_batches(
     for name, mine in trainer.teacher.named_buffers():
         if name in statistics:
             assert mine.abs().sum() > 0  # it has processed a batch
-            assert not torch.equal(
-                mine, statistics[name]
-            )  # with only global views, whereas the student's also has local ones
+            assert not torch.equal(mine, statistics[name])  # from global views only; the student has local ones too
 
 
 def test_the_centres_move_to_the_mean_of_the_teacher_s_outputs(trainer: Trainer, digits_store: Store) -> None:
