@@ -40,11 +40,11 @@ _SMALL = {
 
 
 def changed(study: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The study with the changes merged in: mappings key by key, None removes a key, everything else replaces.
+    """Merge the changes into the study: mappings are merged key by key, None removes a key, and other values replace.
 
     Args:
         study: a study as read from YAML.
-        changes: as the study; ``pretraining`` is merged into its only block of ``pretrainings``.
+        changes: the same keys as a study; ``pretraining`` is merged into the only block of ``pretrainings``.
     """
     found = dict(study)
     for key, change in changes.items():
@@ -64,7 +64,7 @@ def miniature(*, small: bool = False, **changes: Any) -> str:
     """The miniature study as YAML with changes.
 
     Args:
-        small: at 16 px instead of 32, and without local views.
+        small: 16 px instead of 32, and no local views.
         changes: top-level keys, merged as by :func:`changed`.
     """
     study = yaml.safe_load(MINIATURE)

@@ -1,4 +1,4 @@
-"""Axes of an ablation: which runs one line of YAML gives, what their ids say, and which options each trains with."""
+"""Axes of an ablation: the runs that a line of YAML gives, their ids, and their options."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def of(recipe: RunRecipe, *path: str) -> object:
     return inner
 
 
-def test_a_method_axis_gives_one_run_per_value_and_changes_that_option_only() -> None:
+def test_a_method_axis_gives_one_run_per_value_and_changes_only_that_option() -> None:
     ratios = [0.5, 0.6, 0.7, 0.8, 0.9]
     axis = {"methods": ["dino+clever"], "axes": {"equivariance.separation_ratio": ratios}}
     recipes = study({}, axis).recipes()
     varied_runs = [f"digits/small/dino+clever@separation_ratio={ratio}/baug/seed0" for ratio in (0.5, 0.6, 0.7, 0.9)]
     plain = ["digits/small/dino/baug/seed0", "digits/small/dino+clever/baug/seed0"]
-    # 0.8 is the method's own value: the plain run, which the first block lists too.
+    # 0.8 is the method's default, so it gives the plain run, which the first block also lists.
     assert list(recipes) == [*plain, *varied_runs]
     own = recipes["digits/small/dino+clever/baug/seed0"].model_dump()
     for run, ratio in zip(varied_runs, (0.5, 0.6, 0.7, 0.9), strict=True):
@@ -65,7 +65,7 @@ def test_axes_vary_one_option_at_a_time_for_every_seed() -> None:
         "baseline.teacher_temperature": [0.07],
     }
     recipes = study({"methods": ["dino+clever"], "seeds": [0, 1], "axes": axes}).recipes()
-    # The head's 64 outputs and the weight 0.001 are what the method has anyway.
+    # The head's 64 outputs and the weight 0.001 are the method's defaults.
     assert sorted({recipe.method_name for recipe in recipes.values()}) == [
         "dino+clever",
         "dino+clever@ef_baseline.out_dim=16",
@@ -89,12 +89,12 @@ def test_a_schedule_axis_is_shared_by_the_methods_and_its_value_is_in_the_id() -
     }
 
 
-def test_values_need_not_contain_the_methods_own() -> None:
+def test_values_need_not_contain_the_method_s_default() -> None:
     recipes = study({"methods": ["dino+clever"], "axes": {"equivariance.separation_ratio": [0.5]}}).recipes()
     assert list(recipes) == ["digits/small/dino+clever@separation_ratio=0.5/baug/seed0"]
 
 
-def test_the_same_plain_run_of_two_axes_is_one_run() -> None:
+def test_a_plain_run_shared_by_two_axes_is_one_run() -> None:
     axes = {"equivariance.separation_ratio": [0.8], "optimisation.epochs": [20]}
     assert list(study({"methods": ["dino+clever"], "axes": axes}).recipes()) == ["digits/small/dino+clever/baug/seed0"]
 
@@ -107,7 +107,7 @@ def test_an_expanded_method_is_checked_like_any_other() -> None:
         study(wide)
 
 
-def test_words_that_an_id_cannot_carry_are_refused() -> None:
+def test_values_that_cannot_be_part_of_an_id_are_rejected() -> None:
     with pytest.raises(UserError, match=r"optimisation\.precision: 'a/b' is not a number, word or null"):
         study({"axes": {"optimisation.precision": ["a/b"]}})
 

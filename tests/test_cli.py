@@ -149,7 +149,7 @@ def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.Cap
         ("describe --backbone resnet19", "resnet19"),
     ],
 )
-def test_what_a_user_gets_wrong_is_one_line(
+def test_user_errors_give_one_line(
     study: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, message: str
 ) -> None:
     places = {"STUDY": study, "STORE": store, "OUT": tmp_path / "out", "ABSENT": tmp_path / "absent.yaml", "RUN": RUN}
@@ -178,11 +178,11 @@ def test_data_root_moves_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert str(tmp_path / "elsewhere" / "pictures") in capsys.readouterr().err
 
 
-def test_check_looks_for_the_data_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_looks_for_the_data_in_the_given_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = tmp_path / "study.yaml"
     moved.write_text(MOVED)
     assert main(["check", str(moved)]) == 0
-    assert "WARNING" in capsys.readouterr().err  # three steps are few, but no data are missed
+    assert "WARNING" in capsys.readouterr().err  # a warning about only three steps, but none about missing data
     assert main(["check", str(moved), "--data-root", str(tmp_path)]) == 2
     missing = f"error: {moved}: data.digits: there is no folder {tmp_path / 'pictures'}; "
     assert capsys.readouterr().err.startswith(missing)
@@ -190,7 +190,7 @@ def test_check_looks_for_the_data_where_it_is_told(tmp_path: Path, capsys: pytes
     assert main(["check", str(moved), "--data-root", str(tmp_path)]) == 0
 
 
-def test_a_setting_of_the_call_is_refused_in_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invocation_setting_is_rejected_in_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = tmp_path / "study.yaml"
     wrong.write_text(miniature(**BY_HAND, data_root="pictures"))
     assert main(["check", str(wrong)]) == 2
@@ -227,7 +227,7 @@ def test_evaluate_and_collect(study: Path, store: Path, run: Path, tmp_path: Pat
     assert [described["run"] for described in json.loads((tmp_path / "runs.json").read_text())] == [RUN]
 
 
-def test_an_interrupted_run_asks_to_be_started_again(
+def test_an_interrupted_run_asks_for_a_restart(
     study: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -253,7 +253,7 @@ def test_an_interrupted_run_asks_to_be_started_again(
 def test_describe_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "--backbone", "vit_tiny", "--image-size", "224", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
-    # The widths are the authors' (int(192 * 0.8)); the count is ViT-Tiny/16's without its classifier.
+    # The widths follow the authors (int(192 * 0.8)); the count is for ViT-Tiny/16 without its classifier.
     assert (described["feature_dim"], described["ir_dim"], described["ef_dim"]) == (192, 153, 39)
     assert described["parameters"] == 5_524_416
 

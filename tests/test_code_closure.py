@@ -1,4 +1,4 @@
-"""Static import closures, on made-up packages."""
+"""Static import closures of synthetic packages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tree(tmp_path: Path) -> Path:
         ("a.three", ("d*",), {"a.three", "a.lazy"}),
     ],
 )
-def test_what_a_module_consists_of(tree: Path, entry: str, cut: tuple[str, ...], expected: set[str]) -> None:
+def test_the_closure_of_a_module(tree: Path, entry: str, cut: tuple[str, ...], expected: set[str]) -> None:
     found = code_closure([entry], cut, (tree,))
     assert set(found) == expected
     assert all(file.is_file() and file.is_relative_to(tree) for file in found.values())
@@ -68,12 +68,12 @@ def test_an_entry_of_a_registry_leads_to_its_own_modules(tree: Path) -> None:
         registered("a", "REGISTRY", "third", tree)
 
 
-def test_an_entry_that_is_not_there_is_an_error(tree: Path) -> None:
+def test_a_missing_entry_is_an_error(tree: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match="no module e below"):
         code_closure(["e"], roots=(tree,))
 
 
-def test_what_is_looked_for_in_several_folders(tree: Path) -> None:
+def test_modules_are_searched_in_several_folders(tree: Path) -> None:
     (tree / "scripts").mkdir()
     (tree / "scripts" / "draw.py").write_text("import marks\nfrom b import other\n")
     (tree / "scripts" / "marks.py").write_text("")

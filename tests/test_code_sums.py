@@ -22,7 +22,7 @@ def files(tmp_path: Path) -> tuple[Path, ...]:
 
 
 def update(folder: Path, files: tuple[Path, ...]) -> Path:
-    """What a new plan does."""
+    """Update the file as a new plan does."""
     code_sums.cache_clear()
     _facts.cache_clear()
     return Path(code_sums(folder / "sums" / "job.sha256", files))
@@ -42,14 +42,14 @@ def test_nothing_is_written_without_a_change(tmp_path: Path, files: tuple[Path, 
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_newer_time_alone_moves_the_time_alone(tmp_path: Path, files: tuple[Path, ...]) -> None:
+def test_a_newer_time_changes_only_the_time(tmp_path: Path, files: tuple[Path, ...]) -> None:
     text = update(tmp_path, files).read_text()
     os.utime(files[0], (2000, 2000))
     made = update(tmp_path, files)
     assert (made.read_text(), made.stat().st_mtime) == (text, 2000)
 
 
-def test_an_edit_changes_contents_and_time(tmp_path: Path, files: tuple[Path, ...]) -> None:
+def test_an_edit_changes_content_and_time(tmp_path: Path, files: tuple[Path, ...]) -> None:
     text = update(tmp_path, files).read_text()
     files[1].write_text("x = 5\n")
     made = update(tmp_path, files)
@@ -57,8 +57,8 @@ def test_an_edit_changes_contents_and_time(tmp_path: Path, files: tuple[Path, ..
     assert made.stat().st_mtime_ns == files[1].stat().st_mtime_ns
 
 
-def test_older_files_with_other_contents_are_a_change_too(tmp_path: Path, files: tuple[Path, ...]) -> None:
-    """Copied with their times, by rsync for example."""
+def test_older_files_with_other_contents_are_also_a_change(tmp_path: Path, files: tuple[Path, ...]) -> None:
+    """For example, files that rsync copied with their times."""
     before = update(tmp_path, files).stat().st_mtime_ns
     files[0].write_text("x = 7\n")
     os.utime(files[0], (500, 500))

@@ -1,4 +1,4 @@
-"""The study: a mistake gives one line that names the key and what would be right; recipes contain only what matters."""
+"""The study: a mistake gives one line that names the key and the remedy; recipes contain only relevant settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clever.errors import UserError
 from clever.options import parse_json
 from clever.pretraining.recipe import RunRecipe
 
-# The right study and the table of mistakes are those of `make faults`.
+# The correct study and the table of mistakes are shared with `make faults`.
 TABLE = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.yaml").read_text(encoding="utf-8"))
 STUDY = TABLE["right"]
 Path_ = Sequence[str | int]
@@ -54,7 +54,7 @@ WRONG: list[tuple[Path_, object, str]] = [
 @pytest.mark.parametrize(
     ("path", "value", "message"), WRONG, ids=[f"{n}-{case[0][-1]}" for n, case in enumerate(WRONG)]
 )
-def test_a_mistake_is_one_line_that_names_the_key(path: Path_, value: object, message: str) -> None:
+def test_a_mistake_gives_one_line_that_names_the_key(path: Path_, value: object, message: str) -> None:
     with pytest.raises(UserError) as raised:
         study(path, value)
     text = str(raised.value)
@@ -64,7 +64,7 @@ def test_a_mistake_is_one_line_that_names_the_key(path: Path_, value: object, me
     assert "pydantic" not in text.lower()
 
 
-def test_the_study_of_these_tests_is_right() -> None:
+def test_the_study_of_these_tests_is_valid() -> None:
     assert study().study == "trial"
 
 
@@ -77,7 +77,7 @@ def test_several_mistakes_are_counted_and_the_misspelt_key_comes_first() -> None
 
 
 @pytest.mark.parametrize("nothing", [None, [1], "text", 3])
-def test_a_study_that_is_no_mapping(nothing: object) -> None:
+def test_a_study_that_is_not_a_mapping(nothing: object) -> None:
     with pytest.raises(UserError, match=r"^study.yaml: a study must be a mapping of keys, but this is a "):
         parse_study(nothing, "study.yaml")
 
@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load_study(tmp_path / "binary.yaml")
 
 
-def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY.replace("warmup_epochs: 2", "warmup_epochs: 2, learning_rate: 1e-3"))
     optimisation = load_study(path).pretrainings[0].optimisation
@@ -150,7 +150,7 @@ def test_runs_are_all_combinations_and_the_controls() -> None:
     assert all(run == recipe.run for run, recipe in recipes.items())
 
 
-def test_a_control_holds_the_backbone_and_nothing_of_training() -> None:
+def test_a_control_s_recipe_contains_the_backbone_and_no_training_settings() -> None:
     recipe = study().recipe("digits/small/untrained/none/seed1")
     assert recipe.backbone == study().backbones["small"]
     assert (recipe.method, recipe.augmentation, recipe.optimisation, recipe.seed) == (None, None, None, 1)
@@ -178,7 +178,7 @@ def test_data_roots_start_from_the_data_root() -> None:
         study().data_options("photo")
 
 
-def test_evaluation_options_are_those_that_the_study_names() -> None:
+def test_evaluation_options_are_the_ones_that_the_study_sets() -> None:
     assert list(study().evaluation_options()) == ["linear"]
 
 
@@ -204,7 +204,7 @@ RUN = "digits/small/dino+clever/baug/seed0"
         (("controls",), []),
     ],
 )
-def test_an_unrelated_edit_leaves_a_run_s_recipe_alone(path: Path_, value: object) -> None:
+def test_an_unrelated_edit_does_not_change_a_run_s_recipe(path: Path_, value: object) -> None:
     assert study(path, value).recipe(RUN).canonical() == study().recipe(RUN).canonical()
     assert study(path, value).recipe(RUN).digest == study().recipe(RUN).digest
 
@@ -225,7 +225,7 @@ def test_a_related_edit_changes_the_digest(path: Path_, value: object) -> None:
     assert study(path, value).recipe(RUN).digest != study().recipe(RUN).digest
 
 
-def test_each_run_has_a_digest_of_its_own() -> None:
+def test_each_run_has_a_different_digest() -> None:
     digests = [recipe.digest for recipe in study().recipes().values()]
     assert len(set(digests)) == len(digests)
 
@@ -234,7 +234,7 @@ def test_a_default_written_out_is_the_same_recipe() -> None:
     assert study((*CLEVER, "separation_ratio"), 0.8).recipe(RUN).digest == study().recipe(RUN).digest
 
 
-def test_canonical_json_is_sorted_compact_and_gives_the_recipe_back() -> None:
+def test_canonical_json_is_sorted_and_compact_and_restores_the_recipe() -> None:
     for recipe in study().recipes().values():
         text = recipe.canonical()
         parsed = json.loads(text)
@@ -247,7 +247,7 @@ def test_a_study_cannot_be_changed_afterwards() -> None:
         study().study = "other"
 
 
-def test_schema_names_every_key_and_says_what_it_is_for() -> None:
+def test_schema_names_and_describes_every_key() -> None:
     schema = Study.model_json_schema()
     assert set(schema["properties"]) == set(Study.model_fields)
     assert {"CleverOptions", "DdclOptions", "DinoOptions", "OptimisationOptions"} <= set(schema["$defs"])
@@ -258,7 +258,7 @@ def test_schema_names_every_key_and_says_what_it_is_for() -> None:
                 assert key == "name" or described.get("description"), f"{name}.{key}"
 
 
-def test_the_default_study_is_right() -> None:
+def test_the_default_study_is_valid() -> None:
     path = Path(__file__).parents[1] / "config.yaml"
     assert any(recipe.method is not None for recipe in load_study(path).recipes().values())
 

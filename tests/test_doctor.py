@@ -1,4 +1,4 @@
-"""`clever doctor`: every failing condition is caused once; its estimates are compared with measured values."""
+"""`clever doctor`: every failing condition is provoked once; its estimates are compared with measured values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ EXAMINED: dict[str, Any] = {
 
 
 def examined(**changes: Any) -> str:
-    """The study that the doctor examines, with changes."""
+    """The study that the doctor examines, with changes merged in."""
     return miniature(small=True, **changed(EXAMINED, changes))
 
 
@@ -81,7 +81,7 @@ def _tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
 
 
-def test_a_machine_that_will_do_passes_and_nothing_is_written(
+def test_a_sufficient_machine_passes_and_nothing_is_written(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
@@ -107,7 +107,7 @@ def test_a_machine_that_will_do_passes_and_nothing_is_written(
 
 
 @pytest.mark.usefixtures("place")
-def test_it_answers_in_json_and_without_a_study(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_json_and_works_without_a_study(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)
     assert {"subject", "state", "text"} == set(findings[0])
@@ -130,16 +130,16 @@ def test_a_wrong_study_is_a_finding(place: Path) -> None:
     assert found["clock"].state == "ok"
 
 
-def test_a_damaged_store_fails_where_it_is_read(place: Path) -> None:
+def test_a_damaged_store_fails(place: Path) -> None:
     folder = place / "results" / "examined" / "data" / "pictures"
     prepare(DataOptions(source="arrays", root="data/pictures"), folder, progress=False)
-    shutil.rmtree(place / "data")  # a prepared data set needs its source no more
+    shutil.rmtree(place / "data")  # a prepared data set no longer needs its source
     assert _examine(verify=True)["data pictures"].state == "ok"
     images = folder / "train_images.npy"
     content = bytearray(images.read_bytes())
     content[-1] ^= 1
     images.write_bytes(content)
-    assert _examine()["data pictures"].state == "ok"  # the length is as it was
+    assert _examine()["data pictures"].state == "ok"  # the length is unchanged
     found = _examine(verify=True)["data pictures"]
     assert found.state == "FAIL"
     assert "train_images.npy: sha256 is" in found.text
@@ -182,7 +182,7 @@ def test_the_padding_of_a_batch_is_counted(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("place")
-def test_a_disk_too_small_fails_and_one_just_large_enough_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_too_small_disk_fails_and_a_barely_sufficient_one_warns(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = _study()
     needs = {run: run_need(recipe) for run, recipe in loaded.recipes().items()}
     monkeypatch.setattr(study, "_jobs", lambda: 1)
@@ -197,7 +197,7 @@ def test_a_disk_too_small_fails_and_one_just_large_enough_warns(monkeypatch: pyt
     assert list(states.values()) == ["FAIL", "warning", "ok"]
 
 
-def test_what_is_there_already_needs_no_room(place: Path) -> None:
+def test_existing_files_need_no_additional_space(place: Path) -> None:
     loaded = _study()
     needs = {run: run_need(recipe) for run, recipe in loaded.recipes().items()}
     for run in needs:
@@ -216,7 +216,7 @@ def _study() -> Study:
     return parse_study(yaml.safe_load(examined()), "STUDY")
 
 
-def test_too_little_memory_warns_and_fails_where_the_weights_alone_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_warns_and_fails_if_even_the_weights_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     need = study.Need(backbone=1, state=1, fixed=1_000_000_000)
     monkeypatch.setattr(study, "_jobs", lambda: 2)
     runs, activations = {"a": need, "b": need}, {"a": 2_500_000_000, "b": None}
@@ -234,7 +234,7 @@ def test_too_little_memory_warns_and_fails_where_the_weights_alone_do_not_fit(mo
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, where no file can be created")
-def test_a_folder_that_may_not_be_written_fails() -> None:
+def test_an_unwritable_folder_fails() -> None:
     found = machine.check_folder("results folder", Path("/proc/self/results"))
     assert found.state == "FAIL"
     assert "cannot be written" in found.text
@@ -249,7 +249,7 @@ def test_a_file_server_with_another_clock_fails(tmp_path: Path, monkeypatch: pyt
     assert "its clock differs from this machine's by 3600 s" in found.text
 
 
-def test_a_file_of_the_future_fails(tmp_path: Path) -> None:
+def test_a_file_with_a_future_date_fails(tmp_path: Path) -> None:
     files = [tmp_path / name for name in "ab"]
     for file in files:
         file.touch()
@@ -309,7 +309,7 @@ def test_a_package_out_of_range_fails(
     assert text in found["packages"].text
 
 
-def test_another_version_than_the_lock_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_differs_from_the_lock_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nrequires-python = ">=3.11"\ndependencies = ["numpy>=1.26", "tqdm>=4.66"]\n'
     )
@@ -363,7 +363,7 @@ def test_uncommitted_changes_warn(monkeypatch: pytest.MonkeyPatch, source: tuple
 
 
 class _FakeGpus:
-    """What torch and the driver would say on a machine with GPUs."""
+    """The answers of torch and the driver on a machine with GPUs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.set = monkeypatch.setattr
@@ -401,14 +401,14 @@ def test_a_machine_without_a_gpu_runs_on_the_cpu() -> None:
     assert list(gpus.check_gpus()) == [Finding("GPU", "ok", "no GPU: runs on the CPU")]
 
 
-def test_a_driver_too_old_fails(fake: _FakeGpus) -> None:
+def test_a_too_old_driver_fails(fake: _FakeGpus) -> None:
     fake.driver("535.104.05")
     (found,) = gpus.check_gpus()
     assert found.state == "FAIL"
     assert "driver 535.104.05 is too old for CUDA 13.0, which torch was built for: 580 or newer is needed" in found.text
 
 
-def test_a_torch_for_the_cpu_fails_beside_a_gpu(fake: _FakeGpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_build_of_torch_fails_if_there_is_a_gpu(fake: _FakeGpus, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.driver("580.65.06")
     monkeypatch.setattr(torch.version, "cuda", None)
     (found,) = gpus.check_gpus()
@@ -442,7 +442,7 @@ def test_gpus_that_torch_finds(fake: _FakeGpus, driver: str, free: int, fails: b
     assert ("no kernel image" if fails else f"141.0 GB, {free}.0 GB free") in found[1].text
 
 
-def test_the_memory_of_a_gpu_counts_where_there_is_one(fake: _FakeGpus) -> None:
+def test_the_memory_of_a_gpu_counts_if_there_is_one(fake: _FakeGpus) -> None:
     fake.usable(2 * 10**9, 8 * 10**9)
     found = study.check_memory({"a": study.Need(1, 1, 10**9)}, {"a": 10**9})
     assert found.state == "warning"
@@ -452,7 +452,7 @@ def test_the_memory_of_a_gpu_counts_where_there_is_one(fake: _FakeGpus) -> None:
 @pytest.mark.parametrize(
     ("equivariance", "optimiser"), [("clever", "adamw"), ("none", "sgd"), ({"name": "equimod"}, "lars")]
 )
-def test_counted_bytes_are_those_of_the_files(
+def test_estimated_bytes_match_the_files(
     make_recipe: RecipeMaker, digits_store: Store, tmp_path: Path, equivariance: object, optimiser: str
 ) -> None:
     steps = {"epochs": 1, "optimiser": optimiser, "batch_size": 48}
@@ -460,23 +460,23 @@ def test_counted_bytes_are_those_of_the_files(
     pretrain(recipe, digits_store, tmp_path, ExecutionOptions(device="cpu", threads=1, keep_state=True))
     need = run_need(recipe)
     (state,) = (tmp_path / "state").glob("state-*.pt")
-    # The files also hold names, shapes and a few scalars.
+    # The files also contain names, shapes and a few scalars.
     assert need.backbone <= (tmp_path / "backbone.safetensors").stat().st_size <= 1.02 * need.backbone
     assert need.state <= state.stat().st_size <= 1.05 * need.state
 
 
-def test_a_memory_of_every_training_image_is_counted(make_recipe: RecipeMaker) -> None:
+def test_a_memory_bank_of_all_training_images_is_counted(make_recipe: RecipeMaker) -> None:
     whole = make_recipe(augmentation={"local_views": 0}).model_dump()
     baseline = {"name": "interclr", "hidden_dim": 32, "out_dim": 64, "queue_length": 96, "images_per_cluster": 1000}
     method = {"baseline": baseline, "equivariance": {"name": "none"}}
     recipe = RunRecipe.model_validate(whole | {"method": method})
-    # A float32 vector of 64 and an int64 label for each image; two clusters either way.
+    # A float32 vector of 64 entries and an int64 label for each image; there are two clusters in both cases.
     added = run_need(recipe, 1500).fixed - run_need(recipe, 500).fixed
     assert added == 1000 * (64 * 4 + 8)
     assert run_need(recipe, 1500).state - run_need(recipe, 500).state == added
 
 
-def test_a_control_needs_its_backbone_alone() -> None:
+def test_a_control_needs_only_its_backbone() -> None:
     loaded = _study()
     control = next(recipe for recipe in loaded.recipes().values() if recipe.method is None)
     trained = next(iter(loaded.recipes().values()))
@@ -485,7 +485,7 @@ def test_a_control_needs_its_backbone_alone() -> None:
     assert (need.state, activation_bytes(control)) == (0, 0)
 
 
-def test_counted_activations_are_about_those_of_a_step(make_recipe: RecipeMaker, digits_store: Store) -> None:
+def test_estimated_activations_are_close_to_a_step_s(make_recipe: RecipeMaker, digits_store: Store) -> None:
     recipe = make_recipe()
     trainer = Trainer(recipe, digits_store.mean, digits_store.std, 6, torch.device("cpu"))
     kept: dict[int, torch.Tensor] = {}
@@ -525,7 +525,7 @@ def test_a_smaller_part_of_the_batch_and_bf16_halve_the_activations(make_recipe:
         {"source": "image_folder", "format": "encoded"},
     ],
 )
-def test_the_size_of_a_store_is_known_before(tmp_path: Path, options: dict[str, object]) -> None:
+def test_the_size_of_a_store_is_estimated_before_preparation(tmp_path: Path, options: dict[str, object]) -> None:
     draw = np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 6), ("test", 6)):
         images, labels = draw.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8), np.arange(count) % 3
@@ -541,18 +541,18 @@ def test_the_size_of_a_store_is_known_before(tmp_path: Path, options: dict[str, 
     files = [path for path in (tmp_path / "store").iterdir() if path.name != "store.json"]
     found = store_bytes(chosen)
     assert found is not None
-    # Each file has a header of 128 bytes; latents, offsets and sizes are a few numbers an image.
+    # Each file has a header of 128 bytes; latents, offsets and sizes take a few numbers per image.
     assert sum(path.stat().st_size for path in files) == pytest.approx(found, rel=0.05, abs=128 * len(files))
 
 
-def test_an_unknown_size_is_said(place: Path) -> None:
+def test_an_unknown_size_is_reported(place: Path) -> None:
     assert store_bytes(DataOptions(source="threediebench", root="absent", image_size=32)) is None
     assert store_bytes(DataOptions(source="image_folder", root="absent", image_size=32)) is None
     shutil.rmtree(place / "data")
     assert "(without pictures, of unknown size until prepared)" in _examine()["disk"].text
 
 
-def test_it_starts_where_torch_does_not() -> None:
+def test_it_starts_even_if_torch_does_not() -> None:
     program = "import sys; import clever.doctor; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -567,7 +567,7 @@ def test_every_addon_is_counted(make_recipe: RecipeMaker, name: str) -> None:
     need, alone = run_need(recipe), run_need(plain)
     assert need.backbone == alone.backbone
     weights, fewer = (sum(p.numel() for p in compose(each).student.parameters()) for each in (recipe, plain))
-    # The simclr heads keep no buffer but BatchNorm's, which changes with the weights.
+    # The simclr heads have no buffers except BatchNorm's, which change with the weights.
     assert (need.state == alone.state) == (weights == fewer)
     assert (need.state > alone.state) == (weights > fewer)
     assert activation_bytes(recipe)

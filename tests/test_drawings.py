@@ -24,7 +24,7 @@ def test_captions_and_lines_match() -> None:
 
 
 @pytest.mark.parametrize("item", DRAWINGS)
-def test_a_line_names_what_there_is(item: str) -> None:
+def test_a_line_names_existing_files(item: str) -> None:
     drawing, scripts = DRAWINGS[item], ROOT / "paper_figures"
     assert (scripts / f"{item}.py").is_file()
     assert all(list(scripts.glob(template)) for template in drawing.templates)
@@ -61,8 +61,8 @@ def test_arguments_are_inputs_and_values_of_the_study() -> None:
     assert DRAWINGS["findings"].arguments(with_claims, inputs)[-2:] == ["--figure", "figure_claims.png"]
 
 
-def test_pictures_are_those_of_the_first_seed_of_each_configuration() -> None:
-    """Also of every variant; raw pixels have none."""
+def test_pictures_come_from_the_first_seed_of_each_configuration() -> None:
+    """This includes every variant; raw pixels have no pictures."""
     content = yaml.safe_load(STUDY)
     variants = {"pets": {"root": "pets", "layout": "pets"}}
     content["evaluations"]["saliency"] = {"root": "ECSSD", "variants": variants}
@@ -86,7 +86,7 @@ def test_pictures_are_those_of_the_first_seed_of_each_configuration() -> None:
 
 
 def test_the_report_contains_every_other_item_of_the_study() -> None:
-    """In the study's order, each once, whatever they are; curves that were not committed are done without."""
+    """Each item appears once, in the study's order, whatever its kind; curves that were not committed are omitted."""
     items = ["report", *(name for name in DRAWINGS if name != "report"), "table_1"]
     study = parse_study(yaml.safe_load(STUDY), "config.yaml").model_copy(update={"paper": items})
     assert contained_items(study) == items[1:-1]
@@ -95,5 +95,5 @@ def test_the_report_contains_every_other_item_of_the_study() -> None:
         f"<results>/paper/{name}{'.svg' if name.startswith('figure') else '.md'}" for name in items[1:-1]
     ]
     assert inputs.keys() - DRAWINGS["report"].inputs(study, {"curves"}).keys() == {"curves"}
-    # What cannot be drawn without a file is not offered without it.
+    # Items that need a missing file are not offered.
     assert "curves" in DRAWINGS["figure_loss_terms"].inputs(study, {"curves"})

@@ -1,4 +1,4 @@
-"""The examples in docstrings and in the README run, and say what they print."""
+"""The examples in docstrings and in the README run and print the documented output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import RecipeMaker
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def test_the_examples_in_the_docstrings_of_losses_print_what_they_say() -> None:
+def test_the_examples_in_docstrings_print_the_documented_output() -> None:
     for package in (clever.baselines, clever.equivariance):
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
             result = doctest.testmod(importlib.import_module(module.name))
@@ -38,7 +38,7 @@ def test_every_baseline_has_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(EQUIVARIANCES) - {"none"}))
 def test_every_add_on_has_an_example(name: str) -> None:
-    """Of the whole add-on, or of the function that is its loss; ``none`` adds nothing."""
+    """The example covers the whole add-on or its loss function; ``none`` adds nothing and has no example."""
     module = importlib.import_module(EQUIVARIANCES[name].kind.__module__)
     assert any(found.examples for found in doctest.DocTestFinder(exclude_empty=False).find(module))
 

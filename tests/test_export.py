@@ -52,7 +52,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def make_run(digits_store: Store, make_recipe: RecipeMaker, tmp_path_factory: pytest.TempPathFactory) -> RunMaker:
-    """A control run of a backbone: as good as a trained one for its files."""
+    """A control run of a backbone; its files have the same form as a trained run's."""
 
     def make(**backbone: object) -> Path:
         content = make_recipe(backbone=backbone).model_dump(mode="json")
@@ -75,7 +75,8 @@ def test_plain_timm_loads_exports_with_equal_features(make_run: RunMaker, digits
         with torch.no_grad():
             expected[name] = clever.load(run).backbone(images)
     done = subprocess.run(
-        # Neither PYTHONPATH nor the working folder (-I), nor what site-packages links to (-S): no way to this package.
+        # Without PYTHONPATH and the working folder (-I), and without links in site-packages (-S), this package cannot
+        # be imported.
         [sys.executable, "-IS", "-c", BY_TIMM, tmp_path / "all", sysconfig.get_path("purelib")],
         capture_output=True,
         text=True,
@@ -83,7 +84,7 @@ def test_plain_timm_loads_exports_with_equal_features(make_run: RunMaker, digits
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # The store's images have 16 px, whatever size the network takes.
+    # The store's images have 16 px, whatever size the network expects.
     assert json.loads(done.stdout) == {name: [[3, 16, 16], list(digits_store.mean), 7] for name in sizes}
     for name, features in expected.items():
         found = torch.from_numpy(np.load(tmp_path / "all" / name / "features.npy"))
@@ -105,7 +106,9 @@ def test_an_export_loads_back_and_starts_another_run(make_run: RunMaker, tmp_pat
     assert load_initial_weights(fresh, str(folder)).loaded_share == 1.0
 
 
-def test_what_timm_cannot_build_is_exported_for_this_package_alone(make_run: RunMaker, tmp_path: Path) -> None:
+def test_a_backbone_that_timm_cannot_build_is_exported_only_for_this_package(
+    make_run: RunMaker, tmp_path: Path
+) -> None:
     run = make_run(name="resnet18", image_size=16)  # with the stem for small images
     exported = export_run(run, tmp_path / "exported")
     assert not exported.by_timm
@@ -138,12 +141,13 @@ def test_the_card_shows_the_runs_numbers_with_intervals(make_run: RunMaker, tmp_
     assert described["recipe_digest"] in card
     assert described["git_commit"] in card
     assert recipe["data"] in card
-    # Wilson: 80 of 100 (statsmodels' proportion_confint: 0.7112, 0.8666); t of 80 and 84 with one degree of freedom.
+    # Wilson's interval for 80 of 100 (statsmodels' proportion_confint: 0.7112, 0.8666); t interval of 80 and 84 with
+    # one degree of freedom.
     assert "| linear | ALL | orig | top1 | 80.00 [71.12, 86.66] | 82.00 [56.59, 107.41] | 2 | 100 |" in card
 
 
 def test_wilsons_interval_solves_its_equation() -> None:
-    """Its ends are the shares from which the observed one is 1.96 standard errors away."""
+    """At its ends, the observed share is 1.96 standard errors away."""
     for end in wilson(80.0, 100):
         share = end / 100
         assert abs(0.8 - share) / np.sqrt(share * (1 - share) / 100) == pytest.approx(1.959964, abs=1e-5)
@@ -162,7 +166,7 @@ def test_records_of_another_run_or_recipe_are_refused(make_run: RunMaker, tmp_pa
     assert not (tmp_path / "exported").exists()
 
 
-def test_a_folder_with_content_is_refused_and_kept(make_run: RunMaker, tmp_path: Path) -> None:
+def test_a_nonempty_folder_is_rejected_and_kept(make_run: RunMaker, tmp_path: Path) -> None:
     run = make_run(name="resnet10t_half", image_size=16)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("kept", encoding="utf-8")
@@ -170,7 +174,7 @@ def test_a_folder_with_content_is_refused_and_kept(make_run: RunMaker, tmp_path:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
-def test_a_full_disk_leaves_nothing(
+def test_a_full_disk_leaves_no_files(
     make_run: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(name="resnet10t_half", image_size=16)

@@ -17,10 +17,10 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_new_content_takes_the_old_one_s_place_at_the_end(tmp_path: Path) -> None:
+def test_the_new_content_replaces_the_old_one_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.bin"
     with replacing(path) as temporary:
-        assert temporary.parent == path.parent  # the same disk, or the last step would not be atomic
+        assert temporary.parent == path.parent  # on the same disk; otherwise, the last step would not be atomic
         temporary.write_bytes(b"one")
         assert not path.exists()
     with replacing(path) as temporary:
@@ -31,7 +31,7 @@ def test_the_new_content_takes_the_old_one_s_place_at_the_end(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, ValueError, RuntimeError])
-def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, fault: type[BaseException]) -> None:
+def test_a_failure_changes_nothing(tmp_path: Path, fault: type[BaseException]) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
 
@@ -50,7 +50,7 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, fault: type[BaseE
     [(errno.ENOSPC, "the disk or quota is full"), (errno.EDQUOT, "the disk or quota is full"), (errno.EIO, "")],
 )
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_one_line_and_costs_nothing(
+def test_a_full_disk_gives_one_line_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, why: str
 ) -> None:
     path = tmp_path / "file.txt"
@@ -86,7 +86,7 @@ def test_the_content_is_on_the_disk_before_the_name_changes(tmp_path: Path, monk
     assert order == ["sync partial", "replace", f"sync {tmp_path.name}"]
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/inner\.txt: could not be written \("):
         write_text(tmp_path / "file" / "inner.txt", "text")
@@ -97,7 +97,7 @@ def test_text_is_utf8_with_plain_line_ends(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_bytes() == "Größe\nzwei\n".encode()
 
 
-def test_json_is_sorted_and_refuses_what_json_does_not_have(tmp_path: Path) -> None:
+def test_json_is_sorted_and_rejects_values_that_json_lacks(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"b": 1, "a": [None, 2.5]})
     assert path.read_text() == '{\n  "a": [\n    null,\n    2.5\n  ],\n  "b": 1\n}\n'
@@ -120,14 +120,14 @@ def test_appending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         append_text(path, "three\n")
 
 
-def test_the_home_of_nobody_is_one_line() -> None:
+def test_an_unknown_user_s_home_gives_one_line() -> None:
     assert expanded("~") == Path.home()
     assert expanded("pictures") == Path("pictures")
     with pytest.raises(UserError, match="~nosuchuser/pictures: there is no home folder ~nosuchuser; give the folder"):
         expanded("~nosuchuser/pictures")
 
 
-def test_two_paths_change_places(tmp_path: Path) -> None:
+def test_two_paths_are_exchanged(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     (one / "a").write_text("a")
@@ -140,7 +140,7 @@ def test_two_paths_change_places(tmp_path: Path) -> None:
         exchange(one, tmp_path / "absent")
 
 
-def test_a_users_message_stays_one_line_whatever_a_name_brings_into_it() -> None:
+def test_an_error_message_stays_one_line_whatever_a_name_contains() -> None:
     name = "photo\nerror: forged\r\x1b[31m\u2028\u202egpj.txt"
     assert str(UserError(f"{name}: damaged")) == r"photo\nerror: forged\r\x1b[31m\u2028\u202egpj.txt: damaged"
     assert one_line("Zoë's 数字 – fine") == "Zoë's 数字 – fine"

@@ -1,4 +1,4 @@
-"""What a text or a package names is imported on first use."""
+"""Objects named by a text or by a package are imported on first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_the_named_object_is_returned() -> None:
     assert implementation("fractions:Fraction") is __import__("fractions").Fraction
 
 
-def test_nothing_is_imported_before() -> None:
+def test_nothing_is_imported_earlier() -> None:
     code = (
         "import sys; from clever.implementation import implementation; assert 'fractions' not in sys.modules; "
         "implementation('fractions:Fraction'); assert 'fractions' in sys.modules"
@@ -22,7 +22,7 @@ def test_nothing_is_imported_before() -> None:
     subprocess.run([sys.executable, "-S", "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
 
 
-def test_a_package_exports_what_it_declares_alone() -> None:
+def test_a_package_exports_only_declared_names() -> None:
     assert attribute("xml", {"parse": "sax"}, "parse") is __import__("xml.sax").sax.parse
     with pytest.raises(AttributeError, match="module 'xml' has no attribute 'other'"):
         attribute("xml", {"parse": "sax"}, "other")

@@ -1,4 +1,4 @@
-"""Which code counts for a job: compared with what runs, and one edit of every file in turn."""
+"""The code that counts for a job, compared with the code that runs, and after an edit of every file in turn."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def is_border(file: str) -> bool:
 
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Files of the package that had a function called, by job: a preparation, a training and an evaluation."""
+    """The package's files in which a function was called, by job: a preparation, a training and an evaluation."""
     folder = tmp_path_factory.mktemp("traced")
     study = parse_study(yaml.safe_load(STUDY), "study")
     recipe = study.recipe("digits/tiny/vicreg+sie/caug/seed0")
@@ -112,7 +112,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         ("evaluate", evaluation_code("linear")),
     ],
 )
-def test_all_that_runs_counts_or_is_behind_a_border(
+def test_all_executed_code_counts_or_is_behind_a_border(
     traced: dict[str, set[str]], job: str, counted: tuple[Path, ...]
 ) -> None:
     beyond = {Path(file).relative_to(PACKAGE).as_posix() for file in traced[job] if not is_border(file)}
@@ -126,7 +126,7 @@ def test_gradients_of_several_processes_count() -> None:
 
 
 @pytest.mark.parametrize(("baseline", "equivariance"), METHODS)
-def test_a_run_depends_on_its_own_methods_files_alone(baseline: str, equivariance: str) -> None:
+def test_a_run_depends_only_on_the_files_of_its_method(baseline: str, equivariance: str) -> None:
     whole, shared = set(training_code(baseline, equivariance)), set(training_code(None, None))
     own = whole - shared
     kinds = BASELINES[baseline].kind, EQUIVARIANCES[equivariance].kind
@@ -139,7 +139,7 @@ def test_a_run_depends_on_its_own_methods_files_alone(baseline: str, equivarianc
     } - inherited
     assert "baselines/__init__.py" not in names(tuple(own))
     assert "equivariance/__init__.py" not in names(tuple(own))
-    assert len(own & others) <= 1  # a baseline that shares another one's projector
+    assert len(own & others) <= 1  # a baseline that uses another one's projector
 
 
 def test_a_control_run_depends_on_no_method() -> None:
@@ -148,7 +148,7 @@ def test_a_control_run_depends_on_no_method() -> None:
     assert not methods & set(training_code(None, None))
 
 
-def test_training_does_without_evaluation_study_and_tables() -> None:
+def test_training_imports_neither_evaluation_nor_study_nor_tables() -> None:
     closure = code_closure(["clever.pretraining.engine"])
     rooms = ("clever.evaluation", "clever.config", "clever.study_file", "clever.doctor", "clever.progress")
     assert not [module for module in closure if module.startswith((*rooms, "clever.results.records"))]
@@ -167,18 +167,18 @@ def test_results_and_the_code_closure_need_no_torch() -> None:
 
 
 @pytest.mark.parametrize("pattern", sorted({*BORDERS, *READING}))
-def test_every_border_is_there(pattern: str) -> None:
+def test_every_border_exists(pattern: str) -> None:
     everything = [".".join(file.relative_to(SOURCE).with_suffix("").parts) for file in PACKAGE.rglob("*.py")]
     assert [module for module in everything if fnmatchcase(module.removesuffix(".__init__"), pattern)]
 
 
 def test_one_edit_of_every_file_in_turn(tmp_path: Path) -> None:
-    """The digest in run.json changes with every file that counts, and with no other."""
+    """The digest in run.json changes with every file that counts, and only with these."""
     shutil.copytree(SOURCE / "clever", tmp_path / "clever", ignore=shutil.ignore_patterns("__pycache__"))
     counted = training_code("dino", "clever", tmp_path)
     assert names(training_code("dino", "clever")) == {f.relative_to(tmp_path / "clever").as_posix() for f in counted}
     before = digest(counted, tmp_path)
-    assert before == digest(training_code("dino", "clever"))  # wherever the package is
+    assert before == digest(training_code("dino", "clever"))  # independent of the package's location
     changed = set()
     for file in sorted((tmp_path / "clever").rglob("*.py")):
         text = file.read_text(encoding="utf-8")
@@ -200,7 +200,7 @@ def test_a_new_file_counts_without_being_named(tmp_path: Path) -> None:
 
 
 def reader(source: str) -> str:
-    """Name of the file that reads a source."""
+    """The name of the file that reads a source."""
     read = SOURCES[source].read
     return Path(sys.modules[getattr(read, "func", read).__module__].__file__ or "").name
 
@@ -212,7 +212,7 @@ def test_a_store_depends_on_its_own_source(name: str) -> None:
     sources = {reader(other) for other in SOURCES}
     read = {file.removeprefix("data/") for file in found} & sources
     assert own in read
-    assert read - {own} <= {"arrays.py"}  # CIFAR's files are read as arrays
+    assert read - {own} <= {"arrays.py"}  # CIFAR can also be read from arrays
     assert {"data/preparation.py", "data/writing.py"} <= found
 
 
@@ -225,7 +225,7 @@ def test_an_evaluation_depends_on_its_own_protocol(name: str) -> None:
     assert f"evaluation/options/{name}.py" in found
     assert name not in ("linear", "knn", "latents") or "evaluation/features.py" in found
     others = {path for other in PROTOCOLS if other != name for path in files_of(other)}
-    # semi shares the learning rate of linear probes; stages is one, on other features.
+    # semi shares the learning rate of linear probes; stages is a linear probe on other features.
     used = {"semi": ("linear",), "transfer": ("linear", "logistic"), "stages": ("linear",)}
     assert found & others <= {path for other in used.get(name, ()) for path in files_of(other)}
 
@@ -236,7 +236,7 @@ def files_of(protocol: str) -> set[str]:
     return {*folders, f"evaluation/options/{protocol}.py"}
 
 
-def test_tables_and_figures_depend_on_what_reads_the_records() -> None:
+def test_tables_and_figures_depend_on_the_code_that_reads_records() -> None:
     assert {"results/records.py", "results/curves.py", "results/tables.py"} <= names(collection_code())
     for script in ("table_1", "report", "findings"):
         found = drawing_code(FIGURES / f"{script}.py")

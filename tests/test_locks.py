@@ -1,4 +1,4 @@
-"""Kernel locks and lock files, between real processes, and what is known about a holder."""
+"""Kernel locks and lock files between real processes, and information about a lock's holder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def refuse_flock(monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSYS) -> None:
-    """A file system without flock, for this process and those that it forks."""
+    """Simulate a file system without flock, for this process and its forks."""
 
     def refuse(*_: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -66,13 +66,13 @@ def held_by(folder: Path) -> str:
 
 
 def claim(folder: Path, **changed: object) -> Holder:
-    """Leave the lock file of a process on another host that cannot be checked."""
+    """Write the lock file of a process on another host, which cannot be checked."""
     elsewhere = replace(Holder.this_process("file"), machine="000000000000", host="node7", pid=4711, **changed)
     (folder / "owner.json").write_text(json.dumps(asdict(elsewhere)))
     return elsewhere
 
 
-def test_the_second_is_told_who_the_first_is_and_since_when(tmp_path: Path, kind: str) -> None:
+def test_the_error_names_the_holder_and_its_start(tmp_path: Path, kind: str) -> None:
     with another(tmp_path) as other:
         text = held_by(tmp_path)
         assert text.startswith(f"process {other.pid} on {os.uname().nodename}, since 20")
@@ -94,8 +94,8 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"lock"}
 
 
-def test_an_equal_number_is_not_the_same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process's number, but started at another time: the one that took the lock has ended."""
+def test_an_equal_process_number_is_not_the_same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock has this process's number but another start time, so the process that took it has ended."""
     refuse_flock(monkeypatch)
     stale = replace(Holder.this_process("file"), started="1")
     (tmp_path / "owner.json").write_text(json.dumps(asdict(stale)))
@@ -103,7 +103,7 @@ def test_an_equal_number_is_not_the_same_process(tmp_path: Path, monkeypatch: py
         pass
 
 
-def test_a_holder_on_another_machine_is_never_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_on_another_machine_is_never_considered_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_flock(monkeypatch)
     claim(tmp_path)
     assert "process 4711 on node7" in held_by(tmp_path)
@@ -112,13 +112,13 @@ def test_a_holder_on_another_machine_is_never_taken_for_dead(tmp_path: Path, mon
         pass
 
 
-def test_a_claim_counts_where_another_machine_has_flock(tmp_path: Path) -> None:
+def test_a_lock_file_counts_even_if_another_machine_has_flock(tmp_path: Path) -> None:
     claim(tmp_path)
     assert "process 4711 on node7" in held_by(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"pid": 3}'])
-def test_an_unreadable_claim_is_held_and_the_message_says_what_to_delete(
+def test_an_unreadable_lock_file_counts_as_held_and_the_message_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     refuse_flock(monkeypatch)
@@ -136,7 +136,7 @@ def test_file_systems_without_flock_are_recognised(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_job_that_slurm_has_started_again_knows_that_its_predecessor_is_gone(
+def test_a_job_that_slurm_restarted_ignores_its_predecessor_s_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_flock(monkeypatch)
@@ -144,7 +144,7 @@ def test_a_job_that_slurm_has_started_again_knows_that_its_predecessor_is_gone(
     claim(tmp_path, slurm_job="17", slurm_restarts=1)
     assert "Slurm job 17" in held_by(tmp_path)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # another step of the same start
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # another step of the same job start
     assert "Slurm job 17" in held_by(tmp_path)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     with exclusive(*paths(tmp_path)):
@@ -176,12 +176,12 @@ def test_slurm_is_asked_about_the_job_of_a_holder(
     monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "18")
     assert claim(tmp_path, slurm_job="17").is_gone is gone
-    # A job of another cluster may have the same number.
+    # A job on another cluster may have the same number.
     assert not claim(tmp_path, slurm_job="17", slurm_cluster="elsewhere").is_gone
 
 
 def race(folder: Path, line: Connection, rounds: int) -> None:
-    """Take the lock often, each time over a dead process's lock file; report how often two processes held it."""
+    """Take the lock many times, each time over a dead process's lock file; report how often two processes held it."""
     fcntl.flock = lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSYS, "no flock"))  # type: ignore[assignment]
     clashes = taken = 0
     while taken < rounds:
@@ -199,7 +199,7 @@ def race(folder: Path, line: Connection, rounds: int) -> None:
     line.send(clashes)
 
 
-def test_claims_of_many_processes_exclude_each_other(tmp_path: Path) -> None:
+def test_lock_files_of_many_processes_exclude_each_other(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     lines = []
     for _ in range(3):

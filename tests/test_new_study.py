@@ -1,4 +1,4 @@
-"""``clever study new``: valid studies for folders of every kind, and refusals in one line."""
+"""``clever study new``: valid studies for folders of every kind, and one-line errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """Images of 40 x 30 px: so many in each of these sub-folders of ``photos``."""
+    """Write images of 40 x 30 px: the given number in each of these sub-folders of ``photos``."""
 
     def make(**counts: int) -> Path:
         root = tmp_path / "My Photos"
@@ -89,7 +89,7 @@ def test_the_study_is_valid_and_fits_the_folder(
     assert capsys.readouterr().err == ""
 
 
-def test_the_committed_example_is_what_it_writes() -> None:
+def test_the_committed_example_equals_its_output() -> None:
     file = Path(__file__).parents[1] / "workflow" / "studies" / "own_images.yaml"
     written = study_text(
         Folder(Path("photos"), 600, 200, 20, 215), "cpu", "own_images", "workflow/studies/own_images.yaml"
@@ -115,7 +115,7 @@ def test_more_images_mean_fewer_epochs_and_larger_batches() -> None:
     assert choose(Folder(Path("x"), 500, 0, 0, 50), "gpu").image_size == 32
 
 
-def test_every_choice_has_its_reason() -> None:
+def test_every_choice_has_a_reason() -> None:
     text = study_text(Folder(Path("x"), 600, 200, 20, 200), "cpu", "x", "x.yaml")
     lines = text.splitlines()
     for key in ("image_size:", "epochs:", "warmup_epochs:", "batch_size:", "learning_rate:", "global_scale:", "seeds:"):

@@ -1,4 +1,4 @@
-"""The notebook runs on a backbone with IR and EF, and measures what it says."""
+"""The notebook runs on a backbone with IR and EF, and its measurements are correct."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run_notebook(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_is_valid_and_holds_no_output(path: Path) -> None:
+def test_it_is_valid_and_contains_no_output(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
@@ -44,7 +44,7 @@ def test_it_is_valid_and_holds_no_output(path: Path) -> None:
 def test_the_rotation_notebook_runs(
     digits_store: Store, make_recipe: RecipeMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = os.environ.get("CLEVER_NOTEBOOK_RUN")  # CI names the demo's
+    given = os.environ.get("CLEVER_NOTEBOOK_RUN")  # CI uses the demo's
     run = tmp_path / "run" if given is None else Path(given)
     if given is None:
         pretrain(make_recipe(optimisation={"epochs": 1}), digits_store, run, ExecutionOptions(device="cpu"))
@@ -68,7 +68,7 @@ def test_the_rotation_notebook_runs(
         assert found[0] == pytest.approx(1, abs=1e-5)
         assert found[quarter] == pytest.approx(cosines.mean().item(), abs=1e-4)
     left, right = names["left"], names["right"]
-    assert len(left.lines) == 4  # two curves, and the level of other images for each
+    assert len(left.lines) == 4  # two curves, each with the level of other images
     assert len(right.collections[0].get_offsets()) == len(names["ANGLES"])
 
 

@@ -1,4 +1,4 @@
-"""Typed blocks: canonical text and one-line errors, on blocks made for these tests."""
+"""Typed blocks: canonical text and one-line errors, for blocks defined in these tests."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ class Zoo(Options):
         ([], "input should be a valid dictionary or instance of Zoo, got []"),
     ],
 )
-def test_a_fault_is_one_line_with_the_place_and_the_cure(content: object, message: str) -> None:
+def test_an_error_is_one_line_with_the_place_and_the_remedy(content: object, message: str) -> None:
     with pytest.raises(UserError) as raised:
         parse(Zoo, content, "zoo.yaml")
     assert str(raised.value) == f"zoo.yaml: {message}"
 
 
-def test_unknown_keys_come_first_and_the_rest_is_counted() -> None:
+def test_unknown_keys_come_first_and_other_errors_are_counted() -> None:
     with pytest.raises(UserError, match=r"^f: pest: unknown key; did you mean 'pet'\? \(and 2 more\)$"):
         parse(Zoo, {"size": "big", "pest": 1, "guard": 3}, "f")
 
 
-def test_what_is_right_is_parsed() -> None:
+def test_valid_values_are_parsed() -> None:
     zoo = parse(Zoo, {"pet": {"name": "dog"}, "cages": {"a": [{"lives": 2}]}}, "zoo.yaml")
     assert zoo == Zoo(pet=Dog(), cages={"a": [Cat(lives=2)]})
 
@@ -76,7 +76,7 @@ def test_json_text() -> None:
         parse_json(Cat, '{"live": 4}', "--cat")
 
 
-def test_canonical_text_does_not_depend_on_order_or_on_defaults_written_out() -> None:
+def test_canonical_text_does_not_depend_on_order_or_explicit_defaults() -> None:
     first, second = Zoo(size=2, pet=Cat()), parse(Zoo, {"pet": {"lives": 9, "name": "cat"}, "size": 2.0}, "")
     assert first.canonical() == second.canonical()
     assert first.canonical() == '{"cages":{},"guard":null,"pet":{"lives":9,"name":"cat"},"size":2.0}'
@@ -113,19 +113,19 @@ def test_nearest() -> None:
 
 
 @pytest.mark.parametrize("lives", [True, "3", "1e3", 3.0, 10**11, -(10**11), 10**4000])
-def test_a_whole_number_is_one_that_is_written_as_one(lives: object) -> None:
+def test_an_integer_must_be_written_as_one(lives: object) -> None:
     with pytest.raises(UserError, match=r"^zoo\.yaml: cages\.a\.0\.lives: input should be "):
         parse(Zoo, {"cages": {"a": [{"lives": lives}]}}, "zoo.yaml")
 
 
-def test_a_truth_is_no_number_but_yaml_s_text_is() -> None:
+def test_a_boolean_is_not_a_number_but_yaml_s_text_is() -> None:
     with pytest.raises(UserError, match=r"^zoo\.yaml: size: input should be a number, got true$"):
         parse(Zoo, {"size": True}, "zoo.yaml")
     assert parse(Zoo, {"size": "1e-3"}, "zoo.yaml").size == 0.001
     assert parse(Zoo, {"size": 2}, "zoo.yaml").size == 2
 
 
-def test_a_long_value_is_shown_short() -> None:
+def test_a_long_value_is_abbreviated() -> None:
     with pytest.raises(UserError) as raised:
         parse(Zoo, {"size": "x" * 10_000}, "zoo.yaml")
     assert len(str(raised.value)) < 400

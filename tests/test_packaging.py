@@ -38,7 +38,7 @@ def _pinned_version(requirement: Requirement) -> str:
     return match[1]
 
 
-def test_the_lock_is_exact_and_names_no_place() -> None:
+def test_the_lock_is_exact_and_names_no_index() -> None:
     for requirement in _lock().values():
         assert _pinned_version(requirement)
         assert requirement.url is None
@@ -46,8 +46,8 @@ def test_the_lock_is_exact_and_names_no_place() -> None:
     assert not re.search(r"https?:|--(extra-)?index|--find-links|(^|\s)-e\s|file:", text)
 
 
-def test_the_hashes_are_those_of_the_lock() -> None:
-    """Same names, versions and markers, each with SHA-256 sums."""
+def test_the_hashes_match_the_lock() -> None:
+    """Names, versions and markers are the same, and each entry has SHA-256 sums."""
     text = (ROOT / "requirements.hashes").read_text(encoding="utf-8")
     assert not re.search(r"https?:|--(extra-)?index|--find-links|(^|\s)-e\s|file:", text)
     found: dict[str, Requirement] = {}
@@ -66,7 +66,7 @@ def test_the_hashes_are_those_of_the_lock() -> None:
         assert str(found[name].marker) == str(requirement.marker), f"{advice} ({name})"
 
 
-def test_the_lock_serves_everything_that_the_project_asks_for() -> None:
+def test_the_lock_satisfies_all_requirements_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
     wanted = [text for group in [*groups, project["build-system"]["requires"]] for text in group]
@@ -109,7 +109,7 @@ def test_conda_gets_the_versions_of_the_lock() -> None:
 
 
 def _needed(wanted: list[str]) -> set[str]:
-    """Names of these requirements and of all that they need on this system, directly or not."""
+    """The names of these requirements and of all their direct and indirect dependencies on this system."""
     if importlib.metadata.version("torch") != _pinned_version(_lock()["torch"]) or sys.platform != "linux":
         pytest.skip("this environment was not made from requirements.lock on Linux")
     found: set[tuple[str, frozenset[str]]] = set()
@@ -127,7 +127,7 @@ def _needed(wanted: list[str]) -> set[str]:
 
 
 def test_the_locked_torch_is_the_cuda_build_with_or_without_a_driver() -> None:
-    """The claim about login nodes at the top of environment.yml."""
+    """Tests the statement about login nodes at the top of environment.yml."""
     if importlib.metadata.version("torch") != _pinned_version(_lock()["torch"]) or sys.platform != "linux":
         pytest.skip("this environment was not made from requirements.lock on Linux")
     import torch
@@ -206,7 +206,7 @@ def test_continuous_integration_runs_the_one_script() -> None:
 
 
 def test_hooks_run_commands_of_this_environment() -> None:
-    """Local hooks download nothing; the files that they are for exist."""
+    """Local hooks download nothing, and the files that they check exist."""
     content = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert [repository["repo"] for repository in content["repos"]] == ["local"]
     dev = {Requirement(text).name for text in _extras()["dev"]}
@@ -217,7 +217,7 @@ def test_hooks_run_commands_of_this_environment() -> None:
         assert hook["language"] == "system"
 
 
-def test_the_workflow_catalog_finds_what_it_looks_for() -> None:
+def test_the_workflow_catalog_finds_the_required_files() -> None:
     catalog = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))
     assert set(catalog["usage"]) == {"mandatory-flags", "software-stack-deployment", "report"}
     assert set(catalog["usage"]["software-stack-deployment"]) == {"conda", "apptainer", "apptainer+conda"}
@@ -238,15 +238,15 @@ def test_every_link_of_a_page_leads_somewhere() -> None:
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "config/README.md")]
     for page in [*pages, *sorted((ROOT / "docs").glob("*.md"))]:
         name, text = page.relative_to(ROOT), page.read_text(encoding="utf-8")
-        text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)  # code: losses[name](z) is no link
+        text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)  # code: losses[name](z) is not a link
         for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
             assert (page.parent / target).exists(), f"{name}: {target}"
         for target in re.findall(r"`((?:workflow|src|tests|paper_figures)/[\w./]+\.(?:yaml|json|py))`", text):
-            if "simsiam" not in target:  # the example of a method to come
+            if "simsiam" not in target:  # the example of a future method
                 assert (ROOT / target).exists(), f"{name}: {target}"
 
 
-def test_every_package_that_the_scripts_import_is_asked_for() -> None:
+def test_every_package_that_the_scripts_import_is_required() -> None:
     """Imports must be named in the folder's group: a package that is only an indirect dependency may disappear."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]

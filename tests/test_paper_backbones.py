@@ -23,7 +23,7 @@ from clever.pretraining.trainer import Trainer
 from clever.results.records import RunIdentity
 
 BACKBONES = ("vit_tiny", "vit_small", "resnet18", "resnet50", "vmamba_tiny")
-# On a photograph of 64 px the ImageNet stem is the quicker one; drop path as in the paper.
+# On photographs of 64 px, the ImageNet stem is faster; drop path is the same as in the paper.
 DROP_PATH = {"vit_tiny": 0.1, "vit_small": 0.1, "resnet18": 0.0, "resnet50": 0.0, "vmamba_tiny": 0.2}
 EXECUTION = ExecutionOptions(device="cpu", threads=1)
 
@@ -42,7 +42,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def make_recipe(backbone: str) -> RunRecipe:
-    """Four steps of dino+clever, in two epochs."""
+    """The recipe of four steps of dino+clever, in two epochs."""
     head = {"name": "dino", "out_dim": 64, "hidden_dim": 32, "bottleneck_dim": 16}
     return RunRecipe.model_validate(
         {
@@ -60,7 +60,7 @@ def make_recipe(backbone: str) -> RunRecipe:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_each_backbone_trains_resumes_to_the_bit_saves_and_is_probed(
+def test_each_backbone_trains_resumes_bit_for_bit_saves_and_is_probed(
     name: str, photographs: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_recipe(name)
@@ -106,7 +106,7 @@ FRAME: FrameType | None = None
 
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "vmamba_tiny"])
-def test_a_trained_backbone_has_the_names_of_timm(name: str, photographs: Store, tmp_path: Path) -> None:
+def test_a_trained_backbone_has_timm_s_parameter_names(name: str, photographs: Store, tmp_path: Path) -> None:
     recipe = make_recipe(name).model_copy(
         update={"method": None, "augmentation": None, "optimisation": None, "method_name": "untrained"}
     )

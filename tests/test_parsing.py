@@ -1,4 +1,4 @@
-"""Parsing of untrusted content: every exception of a parser becomes one line with the file."""
+"""Parsing of untrusted content: every exception of a parser becomes one line that names the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEEP = "[" * 5000 + "]" * 5000
 
 
 def refusal(attempt: Callable[[], object]) -> str | None:
-    """The one line of a refusal; None where the attempt succeeds. Any other exception is the test's failure."""
+    """The one-line error; None if the attempt succeeds. Any other exception fails the test."""
     try:
         attempt()
     except UserError as error:
@@ -50,7 +50,7 @@ def refusal(attempt: Callable[[], object]) -> str | None:
         (FileNotFoundError(errno.ENOENT, "No such file or directory"), "No such file or directory"),
     ],
 )
-def test_whatever_a_parser_raises_is_one_line(error: Exception, said: str) -> None:
+def test_every_parser_exception_gives_one_line(error: Exception, said: str) -> None:
     with pytest.raises(UserError) as raised, foreign("run.json", "damaged", "train it again"):
         raise error
     assert str(raised.value) == f"run.json: damaged ({said}); train it again"
@@ -65,7 +65,7 @@ def test_whatever_a_parser_raises_is_one_line(error: Exception, said: str) -> No
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
     ],
 )
-def test_a_lack_of_memory_is_never_taken_for_damage(error: Exception) -> None:
+def test_a_lack_of_memory_is_not_reported_as_damage(error: Exception) -> None:
     assert lacks_memory(error)
     with (
         pytest.raises(UserError, match=r"^store: could not be read, because .*ulimit -v") as raised,
@@ -76,7 +76,7 @@ def test_a_lack_of_memory_is_never_taken_for_damage(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("text", [DEEP, "", "{", "NaN}", '{"a": ' + "9" * 5000 + "}", "\ud800"])
-def test_what_is_no_json(text: str) -> None:
+def test_invalid_json(text: str) -> None:
     with pytest.raises(UserError, match=r"^--recipe: not valid JSON \("):
         decode_json(text, "--recipe")
 
@@ -90,7 +90,7 @@ def test_what_is_no_json(text: str) -> None:
         (b"\xff\xfe", "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_json_object(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_a_file_that_is_not_a_json_object(tmp_path: Path, content: str | bytes, message: str) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=rf"run\.json: {message}.*; train it again$"):
@@ -141,7 +141,7 @@ RUN = {
         ({"run": None}, "the key run holds a NoneType"),
     ],
 )
-def test_a_run_description_of_other_kinds(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_a_run_description_with_wrong_types(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(json.dumps(RUN))
     assert read_run(path) == RUN
@@ -151,7 +151,7 @@ def test_a_run_description_of_other_kinds(tmp_path: Path, change: dict[str, obje
 
 
 @pytest.mark.parametrize("header", ["[1, 2]", "3", "null", DEEP, "{"])
-def test_a_safetensors_header_that_is_no_object(tmp_path: Path, header: str) -> None:
+def test_a_safetensors_header_that_is_not_an_object(tmp_path: Path, header: str) -> None:
     path = tmp_path / "backbone.safetensors"
     save_file({"weight": np.zeros(2, dtype=np.float32)}, path, metadata={"clever": header})
     with pytest.raises(UserError, match=r"backbone\.safetensors: is damaged, its header's entry 'clever'"):
@@ -196,7 +196,9 @@ def test_damaged_arrays(tmp_path: Path, content: bytes, memory_mapped: bool) -> 
 
 @FUZZED
 @given(where=st.integers(0, 127), byte=st.integers(0, 255), cut=st.integers(0, 208))
-def test_no_byte_of_an_array_file_makes_anything_but_a_line(tmp_path: Path, where: int, byte: int, cut: int) -> None:
+def test_any_changed_byte_of_an_array_file_gives_one_line_or_is_harmless(
+    tmp_path: Path, where: int, byte: int, cut: int
+) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.arange(10))
     content = bytearray(path.read_bytes())
@@ -208,7 +210,7 @@ def test_no_byte_of_an_array_file_makes_anything_but_a_line(tmp_path: Path, wher
 
 @FUZZED
 @given(key=st.integers(0, 40), value=st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just([]))
-def test_no_value_in_a_store_description_makes_anything_but_a_line(
+def test_any_wrong_value_in_a_store_description_gives_one_line(
     make_small_store: Store, key: int, value: object
 ) -> None:
     path = make_small_store.folder / "store.json"
@@ -245,7 +247,7 @@ def test_debug_shows_the_traceback_behind_the_line(tmp_path: Path) -> None:
         assert ("Traceback" in done.stderr) == (len(words) == 3)
 
 
-def test_a_limit_of_address_space_is_said_as_such(make_small_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_space_limit_is_named(make_small_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     import mmap
 
     def refuse(*_: object, **__: object) -> None:

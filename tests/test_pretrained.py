@@ -1,4 +1,4 @@
-"""A trained backbone from a run's folder: what the evaluations would see, and refusals of damaged folders."""
+"""A trained backbone loaded from a run's folder: the same as in evaluations; damaged folders are rejected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.conftest import RecipeMaker
 
 @pytest.fixture(scope="module")
 def run(digits_store: Store, make_recipe: RecipeMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one step, in the folder where a workflow puts it."""
+    """A run of one step, in the folder where a workflow would put it."""
     trained = make_recipe(equivariance={"name": "clever", "separation_ratio": 0.8, "split_rounding": "nearest"})
     study = tmp_path_factory.mktemp("study")
     folder = study / "runs" / trained.run
@@ -57,7 +57,7 @@ def test_a_run_gives_backbone_split_and_transform(run: Path, digits_store: Store
     assert torch.equal(backbone(transform(image)[None]), expected(transform(image)[None]))
 
 
-def test_the_transform_is_torchvisions(run: Path, tmp_path: Path) -> None:
+def test_the_transform_equals_torchvision(run: Path, tmp_path: Path) -> None:
     from torchvision.transforms import v2
 
     _, _, transform = clever.load(run)
@@ -78,7 +78,7 @@ def test_the_transform_is_torchvisions(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_without_normalisation_takes_it_from_the_store(run: Path, digits_store: Store, tmp_path: Path) -> None:
-    """Runs of earlier versions: in their study's folder, or with the store's folder given."""
+    """Applies to runs of earlier versions, in their study's folder or with the store's folder given."""
     described = json.loads((run / "run.json").read_text(encoding="utf-8"))
     del described["images"]
     alone = tmp_path / "alone"
@@ -102,7 +102,7 @@ def test_another_store_is_refused(run: Path, colourful_store: Store, tmp_path: P
         clever.load(tmp_path / "run", store=colourful_store.folder)
 
 
-def test_damaged_and_missing_files_are_refused_by_name(run: Path, tmp_path: Path) -> None:
+def test_damaged_and_missing_files_are_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds neither"):
         clever.load(tmp_path)
     folder = tmp_path / "run"
@@ -118,7 +118,7 @@ def test_damaged_and_missing_files_are_refused_by_name(run: Path, tmp_path: Path
         clever.load(folder)
 
 
-def test_what_is_no_image_is_refused(run: Path, tmp_path: Path) -> None:
+def test_an_input_that_is_not_an_image_is_rejected(run: Path, tmp_path: Path) -> None:
     _, _, transform = clever.load(run)
     (tmp_path / "text.jpg").write_text("not an image", encoding="utf-8")
     with pytest.raises(UserError, match=r"text\.jpg: is not a readable image"):

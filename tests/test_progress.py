@@ -31,7 +31,7 @@ BYOL, SIMSIAM, UNTRAINED = (f"digits/tiny/{name}" for name in ("byol/caug", "sim
 
 
 class End(Protocol):
-    """Ends a job."""
+    """A function that ends a job."""
 
     def __call__(self, run: str, begin: float, seconds: float, protocol: str | None = None) -> None: ...
 
@@ -57,7 +57,7 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def end(results: Path, study: Study, describe_run: Callable[..., dict[str, Any]]) -> End:
-    """Writes the files of a job that ran from ``begin`` on, for this many ``seconds``."""
+    """Write the files of a job that started at ``begin`` and ran for ``seconds``."""
 
     def write(run: str, begin: float, seconds: float, protocol: str | None = None) -> None:
         if protocol is None:
@@ -76,7 +76,7 @@ def end(results: Path, study: Study, describe_run: Callable[..., dict[str, Any]]
 
 
 def begin(results: Path, run: str, epochs: int, at: float) -> None:
-    """The state of a run in training, written last at ``at``."""
+    """Write the state of a run in training, last saved at ``at``."""
     state = results / "runs" / run / "state"
     state.mkdir(parents=True)
     (state / "lock").touch()
@@ -92,8 +92,8 @@ def test_nothing_is_known_before_the_first_job_has_ended(study: Study, results: 
     assert "remaining time is unknown" in shown(progress)
 
 
-def test_time_left_is_that_of_the_most_similar_jobs(study: Study, results: Path, end: End) -> None:
-    # Two at once for 100 s, a night, then one alone for 300 s: 500 s of jobs in 400 s.
+def test_time_left_is_estimated_from_the_most_similar_jobs(study: Study, results: Path, end: End) -> None:
+    # Two jobs at once for 100 s, a break of a night, then one job for 300 s: 500 s of jobs in 400 s.
     end(f"{BYOL}/seed0", 0.0, 100.0)
     end(f"{UNTRAINED}/seed0", 0.0, 100.0)
     end(f"{BYOL}/seed0", 50_000.0, 300.0, protocol="knn")
@@ -107,7 +107,7 @@ def test_time_left_is_that_of_the_most_similar_jobs(study: Study, results: Path,
     assert progress.unknown == {}
 
 
-def test_a_methods_own_speed_counts_before_its_backbones(study: Study, results: Path, end: End) -> None:
+def test_a_method_s_speed_takes_precedence_over_its_backbone_s(study: Study, results: Path, end: End) -> None:
     end(f"{BYOL}/seed0", 0.0, 100.0)
     end(f"{SIMSIAM}/seed0", 100.0, 700.0)
     progress = survey(study, results, now=800.0)
@@ -116,7 +116,7 @@ def test_a_methods_own_speed_counts_before_its_backbones(study: Study, results: 
     assert "6 evaluate" in shown(progress)
 
 
-def test_an_evaluation_job_takes_time_by_the_protocol(study_file: Path, results: Path, end: End) -> None:
+def test_an_evaluation_job_s_time_depends_on_its_protocols(study_file: Path, results: Path, end: End) -> None:
     study_file.write_text(miniature(small=True, **HALFWAY | {"evaluations": {"linear": {}, "knn": {}}}))
     study = load_study(study_file)
     end(f"{BYOL}/seed0", 0.0, 100.0)
@@ -127,7 +127,7 @@ def test_an_evaluation_job_takes_time_by_the_protocol(study_file: Path, results:
     (results / "evaluations" / BYOL / "seed1" / "knn.json").write_text("{}")
     progress = survey(study, results, now=260.0)
     assert (progress.evaluated, progress.evaluations) == (3, 12)
-    # Two runs of SimSiam and nine protocols at 30 s; no control has ended.
+    # Two SimSiam runs and nine protocols at 30 s each; no control has ended.
     assert progress.seconds_left == pytest.approx(2 * 100 + 9 * 30)
 
 
@@ -161,6 +161,6 @@ def test_a_complete_study_has_no_time_left(
     assert capsys.readouterr().out == "halfway: 6 of 6 runs trained, 6 of 6 evaluations done\n"
 
 
-def test_a_study_that_is_no_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_study_file_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["progress", str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml" in capsys.readouterr().err

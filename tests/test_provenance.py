@@ -20,7 +20,7 @@ from clever.provenance import source_commit
         ({"CLEVER_DIRTY": "0"}, ("unknown", None)),
     ],
 )
-def test_a_copied_checkout_is_told_its_commit(
+def test_a_copied_checkout_gets_its_commit_from_the_environment(
     environment: dict[str, str], found: tuple[str, bool | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_repository(*_: object, **__: object) -> Any:
@@ -38,7 +38,7 @@ def test_a_copied_checkout_is_told_its_commit(
         source_commit.cache_clear()
 
 
-def test_a_checkout_knows_its_commit_better_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_s_commit_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEVER_COMMIT", "abc")
     source_commit.cache_clear()
     try:

@@ -1,4 +1,4 @@
-"""`clever provenance`: an intact chain, and each of its links broken once."""
+"""`clever provenance`: an intact chain, and chains with each link broken once."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _files(results: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("start", ["knn.json", "records.csv"])
-def test_a_chain_that_holds_leads_from_the_record_to_the_data(
+def test_an_intact_chain_leads_from_the_record_to_the_data(
     results: Path, start: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = _files(results)
@@ -103,7 +103,7 @@ def test_a_chain_that_holds_leads_from_the_record_to_the_data(
     assert facts["run"]["trained_by"] == run["trained_by"] != []
     assert facts["evaluation"]["options"]["neighbours"] == [3, 5]
     assert facts["store"]["counts"] == {"train": 60, "test": 40}
-    # Two numbers of neighbours for each of three parts.
+    # Two values of k for each of three parts.
     assert {(r["protocol"], r["part"]) for r in chain["records"]} == {
         (name, part) for name in ("knn3", "knn5") for part in ("ALL", "IR", "EF")
     }
@@ -113,7 +113,7 @@ def test_a_chain_that_holds_leads_from_the_record_to_the_data(
         )
 
 
-def test_it_reads_as_text(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_can_be_printed_as_text(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["provenance", str(results / "records.csv"), "--part", "EF", "--protocol", "knn3"]) == 0
     shown = capsys.readouterr()
@@ -221,7 +221,7 @@ def test_a_broken_link_is_one_line_with_both_sides(
     assert all(side in line for side in sides), line
 
 
-def test_an_evaluation_in_the_wrong_place_is_told(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_in_the_wrong_place_is_reported(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     elsewhere = results / "evaluations" / RUN.replace("seed0", "seed4") / "knn.json"
     elsewhere.parent.mkdir()
     shutil.copy(_files(results)["knn.json"], elsewhere)
@@ -251,7 +251,7 @@ def test_a_recorded_sha256_is_compared_with_the_file(
     assert f"{results / 'runs.json'}: no description of {RUN} has been collected" in shown.out
 
 
-def test_what_is_not_there_is_said_and_breaks_nothing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_files_are_reported_and_break_nothing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = _files(results)
     shutil.rmtree(results / "data")
     files["run.json"].unlink()
@@ -288,7 +288,7 @@ def test_committed_records_agree_with_their_runs(capsys: pytest.CaptureFixture[s
         (["runs.json"], "is not an evaluation file"),
     ],
 )
-def test_what_a_user_gets_wrong_is_one_line(
+def test_user_errors_give_one_line(
     original: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     files = _files(original) | {"absent.json": original / "absent.json"}
@@ -309,7 +309,7 @@ def test_a_damaged_run_is_named(results: Path, capsys: pytest.CaptureFixture[str
     assert f"error: {run}" in capsys.readouterr().err
 
 
-def test_a_crate_holds_the_runs_evaluations_and_weights(
+def test_a_crate_contains_the_runs_evaluations_and_weights(
     original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crate = tmp_path / "crate"
@@ -329,7 +329,7 @@ def test_a_crate_holds_the_runs_evaluations_and_weights(
     assert entities[f"#evaluation/{RUN}"]["result"]["@id"].endswith("/knn.json")
     assert {"@id": f"{folder}/backbone.safetensors"} in entities[f"#evaluation/{RUN}"]["object"]
     assert main(["provenance", str(crate)]) == 0
-    # The chain of a number works inside the crate too.
+    # The chain of a number also works inside the crate.
     assert main(["provenance", str(crate / "results" / "evaluations" / RUN / "knn.json")]) == 0
     capsys.readouterr()
 

@@ -15,7 +15,7 @@ def angles(count: int, seed: int) -> Tensor:
     return math.pi * (uniforms - 0.5)
 
 
-def test_quaternions_are_scipys() -> None:
+def test_quaternions_equal_scipy() -> None:
     some = angles(200, 0)
     expected = torch.from_numpy(Rotation.from_euler("xyz", some.numpy()).as_quat())
     torch.testing.assert_close(quaternion(some), expected, rtol=0, atol=1e-14)
@@ -26,7 +26,7 @@ def test_relative_rotation_leads_from_the_first_to_the_second() -> None:
     found = relative_quaternion(quaternion(first), quaternion(second))
     one, two = Rotation.from_euler("xyz", first.numpy()), Rotation.from_euler("xyz", second.numpy())
     product = torch.from_numpy((one.inv() * two).as_quat())
-    # SciPy's releases differ in the sign of an inverse; a quaternion and its negative are the same rotation.
+    # The sign of an inverse differs between SciPy releases; a quaternion and its negative are the same rotation.
     sign = (found * product).sum(1, keepdim=True).sign()
     torch.testing.assert_close(found, sign * product, rtol=0, atol=1e-14)
     reached = one * Rotation.from_quat(found.numpy())
@@ -35,12 +35,12 @@ def test_relative_rotation_leads_from_the_first_to_the_second() -> None:
     )
 
 
-def test_the_sign_is_that_of_the_product() -> None:
+def test_the_sign_of_the_product_is_kept() -> None:
     turn = torch.tensor([[math.pi / 2, 0.0, 0.0]], dtype=torch.float64)
     one, other = quaternion(-turn), quaternion(turn)
     same = relative_quaternion(one, one)
     torch.testing.assert_close(same, torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64))
-    # Angles may differ by up to pi an axis: then w may be negative, and stays so.
+    # Angles may differ by up to pi per axis; then w may be negative, and it stays negative.
     far = relative_quaternion(
         quaternion(torch.full((1, 3), -1.5, dtype=torch.float64)),
         quaternion(torch.tensor([[1.5, -1.5, 1.5]], dtype=torch.float64)),

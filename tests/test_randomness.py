@@ -1,4 +1,4 @@
-"""Seeds by purpose: the same everywhere, different for different purposes; global state is not touched."""
+"""Seeds by purpose: the same everywhere, different for different purposes; global state is not changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_seed_is_the_documented_hash() -> None:
     text = "0\x1fstr:augmentation\x1fint:3"
     expected = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") // 2
     assert derive_seed(0, "augmentation", 3) == expected
-    # Spelt out, so that no later version changes it unnoticed: every stored result depends on it.
+    # Written out, so that no later version changes it unnoticed, because every stored result depends on it.
     assert derive_seed(0, "augmentation", 3) == 4947377862005925737
 
 
@@ -43,14 +43,14 @@ def test_a_generator_is_a_function_of_seed_and_purpose() -> None:
     assert not torch.equal(first, torch.rand(5, generator=make_generator(4, "views", 7)))
 
 
-def test_steps_in_a_row_are_independent() -> None:
+def test_consecutive_steps_are_independent() -> None:
     draws = torch.stack([torch.randn(200, generator=make_generator(0, "step", step)) for step in range(20)])
     correlation = torch.corrcoef(draws) - torch.eye(20)
     assert correlation.abs().max() < 0.35  # five standard deviations of 1 / sqrt(200)
     assert draws.mean().item() == pytest.approx(0, abs=0.08)
 
 
-def test_the_global_state_is_left_alone() -> None:
+def test_the_global_state_is_unchanged() -> None:
     before = torch.random.get_rng_state()
     torch.rand(9, generator=make_generator(0, "x"))
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -34,7 +34,7 @@ Serve = Callable[[type[BaseHTTPRequestHandler] | Callable[..., BaseHTTPRequestHa
 
 @pytest.fixture(scope="module")
 def results(digits_store: Store, make_recipe: RecipeMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study's results with one control run, whose files are those of a trained one."""
+    """A study's results with one control run, whose files have the same form as a trained run's."""
     content = make_recipe(backbone={"name": "resnet10t_half", "image_size": 16}).model_dump(mode="json")
     content |= {"method": None, "augmentation": None, "optimisation": None}
     recipe = RunRecipe.model_validate(content)
@@ -85,7 +85,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def fault(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one line of a command that fails."""
+    """The one-line error of a failing command."""
     assert main([*map(str, arguments)]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
@@ -93,14 +93,14 @@ def fault(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def rewrite(release: Path, **changes: object) -> None:
-    """Change the manifest's only asset, under a right seal."""
+    """Change the manifest's only asset, and update the manifest's checksum."""
     content = json.loads((release / MANIFEST).read_text(encoding="utf-8"))
     content["assets"][0] |= changes
     content.pop(KEY)
     (release / MANIFEST).write_text(json.dumps(sealed(content)), encoding="utf-8")
 
 
-def test_a_release_says_what_it_holds(gathered: Path, results: Path, run: str, tmp_path: Path) -> None:
+def test_a_release_describes_its_content(gathered: Path, results: Path, run: str, tmp_path: Path) -> None:
     described = json.loads((results / "runs" / run / "run.json").read_text(encoding="utf-8"))
     manifest = json.loads((gathered / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["study"] == "tiny"
@@ -117,7 +117,7 @@ def test_a_release_says_what_it_holds(gathered: Path, results: Path, run: str, t
     )
 
 
-def test_a_fetched_backbone_is_the_run_s(
+def test_a_fetched_backbone_equals_the_run_s(
     gathered: Path, results: Path, run: str, serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = serve(partial(_Quiet, directory=str(gathered.parent))) + "/assets"
@@ -140,7 +140,7 @@ def test_a_fetched_backbone_is_the_run_s(
         shutil.rmtree(target)
 
 
-def test_the_place_may_come_from_the_environment(
+def test_the_address_may_come_from_the_environment(
     gathered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -151,7 +151,7 @@ def test_the_place_may_come_from_the_environment(
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "longer", "absent", "manifest", "no archive", "elsewhere"])
-def test_what_is_damaged_is_rejected_and_nothing_is_left(
+def test_a_damaged_release_is_rejected_and_no_file_remains(
     damage: str, release: Path, run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = release / f"{asset_name(run)}.zip"
@@ -195,7 +195,7 @@ def test_a_file_outside_the_release_is_not_read(
     assert f"{release / MANIFEST}: assets.0.file: " in line
 
 
-def test_a_target_with_content_is_kept(
+def test_a_nonempty_target_is_kept(
     gathered: Path, run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine").write_text("mine", encoding="utf-8")
@@ -254,7 +254,7 @@ def test_a_server_that_fails_gives_one_line(serve: Serve, tmp_path: Path, capsys
         ("/srv/none", "/srv/none/manifest.json: cannot be read (No such file or directory)"),
     ],
 )
-def test_an_unusable_place_is_refused(place: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_address_is_rejected(place: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert message in fault(capsys, "fetch", "--from", place)
 
 

@@ -14,14 +14,14 @@ from clever.sealed import check_seal, content_sha256, sealed
 CONTENT = {"b": [1, 2.5, None, "ü"], "a": {"z": True, "y": 0.1 + 0.2}}
 
 
-def test_the_checksum_is_that_of_the_canonical_text() -> None:
+def test_the_checksum_covers_the_canonical_text() -> None:
     text = '{"a":{"y":0.30000000000000004,"z":true},"b":[1,2.5,null,"\\u00fc"]}'
     assert content_sha256(CONTENT) == hashlib.sha256(text.encode()).hexdigest()
     assert sealed(CONTENT) == {**CONTENT, "content_sha256": content_sha256(CONTENT)}
     assert sealed(sealed(CONTENT)) == sealed(CONTENT)
 
 
-def test_order_spaces_and_tuples_do_not_count() -> None:
+def test_order_spaces_and_tuples_do_not_matter() -> None:
     again = json.loads(json.dumps(dict(reversed(sealed(CONTENT).items())), indent=3))
     check_seal(again, "a.json", "do it again")
     assert content_sha256({"a": (1, 2)}) == content_sha256({"a": [1, 2]})

@@ -16,9 +16,9 @@ def parameters(count: int, seed: int = 0) -> Tensor:
 
 
 def plain(row: Tensor) -> list[list[list[float]]]:
-    """One image [3][32][32] by the formula in Foster et al.'s code, in plain loops."""
+    """One image [3][32][32], computed with the formula in Foster et al.'s code, in plain loops."""
     m, b, sigma, rfore, h, rback, gfore, gback, bfore, bback = row.tolist()
-    fixed = m + b - h  # radius of the fixed circle; that of the rolling one is b
+    fixed = m + b - h  # radius of the fixed circle; b is the radius of the rolling circle
     points = []
     for j in range(40):
         t = 2 * math.pi * j / 39
@@ -38,9 +38,9 @@ def plain(row: Tensor) -> list[list[list[float]]]:
     return [[[v * fore + (1 - v) * back for v in line] for line in share] for fore, back in colours]
 
 
-def test_images_are_the_formula_in_plain_loops() -> None:
+def test_images_equal_the_formula_in_plain_loops() -> None:
     rows = parameters(6)
-    # A pen beyond the rolling circle's way: R = m - h is negative.
+    # The pen is outside the rolling circle's path: R = m - h is negative.
     rows[0, 0], rows[0, 4] = 2.0, 2.4
     expected = torch.tensor([plain(row) for row in rows], dtype=torch.float64)
     torch.testing.assert_close(render(rows), expected, rtol=1e-12, atol=1e-12)
@@ -50,15 +50,15 @@ def test_images_are_the_formula_in_plain_loops() -> None:
 
 def test_rows_are_the_first_coordinate() -> None:
     row = parameters(1)
-    row[0, 4] = 1e-9  # without a pen distance the curve is a circle of radius m, whose first and last point coincide
+    row[0, 4] = 1e-9  # with pen distance 0, the curve is a circle of radius m, whose first and last points coincide
     image = render(row)[0, 0]
-    # x = m, y = 0 is there twice: the densest pixel is below the middle row and in the middle columns.
+    # x = m, y = 0 occurs twice, so the densest pixel is below the middle row, in the middle columns.
     brightest = int((image - row[0, 5]).abs().argmax())
     assert brightest // 32 > 20
     assert brightest % 32 in (15, 16)
 
 
-def test_gradients_are_finite_differences_twice_over() -> None:
+def test_first_and_second_gradients_equal_finite_differences() -> None:
     rows = parameters(2, seed=1).requires_grad_()
     weights = torch.randn(2, 3, 32, 32, generator=make_generator(0, "weights"), dtype=torch.float64)
 
@@ -69,7 +69,7 @@ def test_gradients_are_finite_differences_twice_over() -> None:
     assert torch.autograd.gradgradcheck(weighted, rows)
 
 
-def test_autocasting_does_not_touch_it() -> None:
+def test_autocast_has_no_effect() -> None:
     rows = parameters(3).float()
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(render(rows), render(rows.clone()))
@@ -92,7 +92,7 @@ def test_draws_fill_their_ranges_evenly() -> None:
     assert correlations.abs().max() < 0.03
 
 
-def test_more_rows_begin_with_the_same_ones() -> None:
+def test_a_larger_number_of_rows_begins_with_the_same_rows() -> None:
     assert torch.equal(parameters(100)[:7], parameters(7))
     some = draw(5, make_generator(0, "test"), ("h", "m"))
     assert some.shape == (5, 2)
@@ -106,7 +106,7 @@ def test_standardised_ends_of_a_uniform_are_root_three_away() -> None:
     torch.testing.assert_close(standardise(values, ("m", "h")), expected)
 
 
-def test_the_paper_divides_the_ten_numbers_in_two() -> None:
+def test_the_ten_numbers_are_divided_as_in_the_paper() -> None:
     assert (*spirograph.OF_INTEREST, *spirograph.NUISANCES) == spirograph.NAMES == tuple(spirograph.RANGES)
     assert spirograph.OF_INTEREST == ("m", "b", "sigma", "rfore")
 

@@ -1,4 +1,4 @@
-"""Protocols of a study that read separate data sets: their roots, rejected studies, the doctor's messages."""
+"""Protocols of a study that read separate data sets: their roots, rejected studies, and the doctor's messages."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_images_too_small_to_corrupt_are_refused_when_the_study_is_read() -> Non
         parse_study(content, "study.yaml")
 
 
-def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_knows_each_protocol_s_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("images", "masks"):
         (tmp_path / "ECSSD" / folder).mkdir(parents=True)
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "ECSSD" / folder / "a.png")
@@ -88,7 +88,7 @@ def test_doctor_knows_what_each_needs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("protocol", ["saliency", "video", "attention", "detection"])
-def test_a_missing_data_set_is_one_line_that_names_protocol_folder_and_remedy(protocol: str, tmp_path: Path) -> None:
+def test_a_missing_data_set_gives_one_line_with_protocol_folder_and_remedy(protocol: str, tmp_path: Path) -> None:
     whole = study({protocol: {"root": "photographs"}})
     lines = [line for line in missing_data(whole, str(tmp_path), tmp_path) if line.startswith("evaluations.")]
     folder = tmp_path / "photographs"

@@ -1,4 +1,4 @@
-"""Malicious or misleading study files: one line with the place, at once, whatever the file contains."""
+"""Malicious or misleading study files give one line with the place at once, whatever the file contains."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("text", "message"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_study_is_one_line_with_the_place(tmp_path: Path, text: str, message: str) -> None:
+def test_a_malicious_study_gives_one_line_with_the_place(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=message) as raised:
@@ -60,22 +60,22 @@ def test_the_bombs_are_small() -> None:
     assert len(ALIAS_BOMB) < 1000
 
 
-def test_a_pipe_a_device_and_a_folder_are_no_study(tmp_path: Path) -> None:
+def test_a_pipe_a_device_and_a_folder_are_rejected(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.yaml"
-    os.mkfifo(pipe)  # opening it would wait for a writer for ever
+    os.mkfifo(pipe)  # opening it would wait for a writer forever
     for path in (pipe, Path("/dev/zero"), tmp_path):
         with pytest.raises(UserError, match=r"cannot be read \((not a regular file|Is a directory)\)"):
             read_study(path)
 
 
-def test_a_file_of_another_size_than_a_study(tmp_path: Path) -> None:
+def test_a_file_of_implausible_size(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("# " + "x" * SIZE_LIMIT)
     with pytest.raises(UserError, match=f"bytes, more than the {SIZE_LIMIT} allowed"):
         read_study(path)
 
 
-def test_a_key_that_a_merge_replaces_does_not_stand_twice(tmp_path: Path) -> None:
+def test_a_key_that_a_merge_overrides_is_not_a_duplicate(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("deep: {inner: {b: &b {<<: &a {name: a, size: 1}, name: b}}}\nuse: {<<: *b, size: 2}\n")
     content = read_study(path)
@@ -139,10 +139,10 @@ PIECES = st.sampled_from(
     max_examples=400, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=60))
-def test_no_text_makes_anything_but_a_line(tmp_path: Path, text: str) -> None:
+def test_any_text_gives_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "study.yaml"
     path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
-    with pytest.raises(UserError) as raised:  # no such text is a study
+    with pytest.raises(UserError) as raised:  # no such text is a valid study
         load_study(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert len(str(raised.value).splitlines()) == 1
@@ -158,7 +158,7 @@ RIGHT = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.ya
 
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(value=VALUES, choice=st.integers(0, 10**6))
-def test_no_value_of_any_key_makes_anything_but_a_line(value: object, choice: int) -> None:
+def test_any_wrong_value_of_any_key_gives_one_line(value: object, choice: int) -> None:
     from clever.config import parse_study
 
     whole = yaml.safe_load(RIGHT)
@@ -175,7 +175,7 @@ def test_no_value_of_any_key_makes_anything_but_a_line(value: object, choice: in
 
 
 def _places(inner: object) -> list[tuple[dict[str, object] | list[object], object]]:
-    """Every key and index of a study, with what holds it."""
+    """Every key and index of a study, with its container."""
     if isinstance(inner, dict):
         return [place for key, below in inner.items() for place in [(inner, key), *_places(below)]]
     if isinstance(inner, list):

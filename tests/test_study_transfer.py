@@ -1,4 +1,4 @@
-"""Studies that transfer to other data sets: what is refused before anything runs, the doctor, the provenance chain."""
+"""Studies that transfer to other data sets: errors before anything runs, the doctor, and the provenance chain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RIGHT = yaml.safe_load((Path(__file__).parents[1] / "faults" / "wrong_studies.ya
 
 
 def study(others: dict[str, Any], **transfer: Any) -> Study:
-    """A study of runs on 32 px that transfers to the data sets in ``others``."""
+    """A study of runs at 32 px that transfers to the data sets in ``others``."""
     content = copy.deepcopy(yaml.safe_load(RIGHT))
     content["data"] |= others
     content["evaluations"]["transfer"] = {"data": list(others)} | transfer
@@ -39,7 +39,7 @@ DIGITS = {"more": {"source": "digits", "image_size": 32}}
 FOLDER: dict[str, Any] = {"source": "image_folder", "root": "birds"}
 
 
-def test_it_is_evaluated_besides_the_runs_own_data() -> None:
+def test_it_is_evaluated_in_addition_to_the_runs_data() -> None:
     whole = study(DIGITS | {"birds": FOLDER | {"image_size": 32}})
     assert list(whole.evaluation_options()) == ["linear", "transfer+more", "transfer+birds"]
     assert whole.evaluation_data() == ["birds", "more"]
@@ -78,14 +78,14 @@ def test_it_is_evaluated_besides_the_runs_own_data() -> None:
         ),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_when_the_study_is_read(
+def test_unsupported_evaluations_are_rejected_when_the_study_is_read(
     data: dict[str, Any], transfer: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
         study(data, **transfer)
 
 
-def test_the_runs_own_data_may_lack_what_only_the_other_needs(tmp_path: Path) -> None:
+def test_the_runs_data_may_lack_labels_that_only_the_other_needs(tmp_path: Path) -> None:
     """Pre-training without labels, evaluated on labelled data."""
     content = copy.deepcopy(yaml.safe_load(RIGHT))
     content["data"]["photos"] = FOLDER | {"image_size": 32, "labelled": False}
@@ -134,7 +134,7 @@ def test_the_doctor_checks_the_other_data_set_too(tmp_path: Path, monkeypatch: p
     found = {finding.subject: finding for finding in check_study(whole, False, str(tmp_path))}
     assert found["data pets"].state == "FAIL"
     assert "elsewhere: has no folder oxford-iiit-pet" in found["data pets"].text
-    # The official numbers of images, 32 px each.
+    # The official numbers of images, at 32 px.
     without = study(
         {"pets": {"source": "pets", "root": "elsewhere", "image_size": 32, "train_limit": 37, "test_limit": 37}}
     )
@@ -197,7 +197,7 @@ def test_its_provenance_leads_to_both_stores(tmp_path: Path, capsys: pytest.Capt
         assert [link["where"] for link in chain["links"] if link["what"] == "store"] == [
             str(store / "store.json") for store in stores.values()
         ]
-    # Another data set of that name: the chain is broken, also where only the table is left.
+    # With another data set of that name, the chain is broken, even if only the table is left.
     prepare(DataOptions(source="digits", image_size=16, train_limit=60, test_limit=30), stores["more"], progress=False)
     for start in (file, results / "records.csv"):
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""What reads and checks a study (options, registries, facts) imports neither torch nor another slow library."""
+"""Reading and checking a study (options, registries, facts) imports neither torch nor another slow library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIGHT = (
 
 
 def loaded(modules: tuple[str, ...]) -> list[str]:
-    """The slow libraries that a fresh process holds after these imports."""
+    """The slow libraries that a fresh process has loaded after these imports."""
     program = f"import sys, {', '.join(modules)}; print(*(name for name in {SLOW} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return done.stdout.split()
@@ -42,12 +42,12 @@ def test_options_and_registries_load_no_slow_library() -> None:
     assert loaded(LIGHT) == []
 
 
-def test_a_slow_library_would_be_seen() -> None:
+def test_a_slow_library_would_be_detected() -> None:
     assert "torch" in loaded((*LIGHT, "clever.augmentation.views"))
 
 
 @pytest.mark.parametrize("package", ["clever.augmentation", "clever.backbones", "clever.data"])
-def test_every_name_of_a_lazy_package_is_there(package: str) -> None:
+def test_every_name_of_a_lazy_package_exists(package: str) -> None:
     module = importlib.import_module(package)
     assert all(hasattr(module, name) for name in module.__all__)
     assert not hasattr(module, "no_such_name")

@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_is_named_and_described(wheel: Path) -> None:
+def test_its_metadata_is_complete(wheel: Path) -> None:
     assert wheel.name == f"clever_ssl-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         (path,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
@@ -52,8 +52,8 @@ def test_it_is_named_and_described(wheel: Path) -> None:
     assert {"evaluation", "paper", "workflow"} <= set(metadata.get_all("Provides-Extra", []))
 
 
-def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
-    """A new folder without ``__init__.py`` or a new data file would be missing."""
+def test_it_contains_every_file_of_the_package(wheel: Path) -> None:
+    """Otherwise, a new folder without ``__init__.py`` or a new data file could be missing."""
     source = ROOT / "src"
     wanted = {
         path.relative_to(source).as_posix()
@@ -66,11 +66,11 @@ def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
 
 
 def test_its_command_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    """Dependencies come from the environment of the tests, the package from the wheel alone."""
+    """Dependencies come from the tests' environment, and the package comes only from the wheel."""
     bare = tmp_path / "bare"
     venv.create(bare, with_pip=False, symlinks=True)
     _pip("--python", bare / "bin" / "python", "install", "--no-deps", "--no-index", "--no-compile", "--quiet", wheel)
-    # A folder on PYTHONPATH does not bring its .pth files, so an editable installation there is not found.
+    # The .pth files of a folder on PYTHONPATH are not read, so an editable installation there is not found.
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": sysconfig.get_path("purelib")}
 
     def run(*command: str) -> str:

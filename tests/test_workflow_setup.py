@@ -1,4 +1,4 @@
-"""What the Snakefile asks of the package before it declares a rule."""
+"""The set-up that the Snakefile requests from the package before it declares a rule."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_prepared_data_set_needs_no_source() -> None:
     assert set_up(plain, [write(plain)], ["snakemake"]).study.study == "trial"
 
 
-def test_settings_of_the_call_reach_the_roots() -> None:
+def test_invocation_settings_reach_the_roots() -> None:
     setup = set_up(content(data_root="elsewhere"), [write(content())], ["snakemake", "-n"])
     assert setup.invocation.data_root == "elsewhere"
     roots = {name: getattr(options, "root", None) for name, options in setup.protocols.items()}
@@ -102,7 +102,7 @@ def test_drawing_from_committed_records_needs_neither_data_nor_protocols() -> No
     ("key", "value", "advice"),
     [("data_root", "pictures", "--config data_root=FOLDER"), ("from_measured", True, "--config from_measured=true")],
 )
-def test_a_study_file_holds_no_setting_of_the_call(key: str, value: object, advice: str) -> None:
+def test_a_study_file_must_not_contain_invocation_settings(key: str, value: object, advice: str) -> None:
     wrong = content(**{key: value})
     line = refusal(wrong, [write(wrong)], "-n")
     assert line.startswith(f"study.yaml: {key} belongs on the command line: {advice}")
@@ -119,14 +119,14 @@ def test_every_file_is_read_strictly() -> None:
     assert refusal(content(), [first, second], "-n").startswith("more.yaml: not valid YAML: the key 'study'")
 
 
-def test_a_module_brings_its_study_without_a_file() -> None:
+def test_a_module_provides_its_study_without_a_file() -> None:
     Path("data", "photos").mkdir(parents=True)
     plain = content(evaluations={"linear": {}})
     assert set_up(plain | {"data_root": "data"}, [], ["snakemake"]).invocation.data_root == "data"
     assert refusal({}, [], "-n").startswith("the module's config: ")
 
 
-def test_the_earlier_seeds_come_first() -> None:
+def test_earlier_seeds_come_first() -> None:
     urgency = set_up(content(), [], ["snakemake", "-n"]).urgency
     assert urgency == {"0": 4, "1": 2, "5": 0}
 
@@ -139,7 +139,7 @@ def test_jobs_find_the_interpreter() -> None:
     assert os.environ["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/srv/bin"]
 
 
-def test_the_default_study_is_the_working_folders_or_the_demo() -> None:
+def test_the_default_study_is_in_the_working_folder_or_the_demo() -> None:
     source = Path("..", "checkout")
     assert default_study(source) == str(source / "config.yaml")
     write(content(), "config.yaml")
@@ -148,7 +148,7 @@ def test_the_default_study_is_the_working_folders_or_the_demo() -> None:
     assert default_study(source, True) == str(source / "config.yaml")
 
 
-def test_committed_records_are_drawn_with_the_pictures_that_are_here() -> None:
+def test_committed_records_are_drawn_with_the_available_pictures() -> None:
     drawing, study = DRAWINGS["figure_saliency"], write(content(paper=["figure_saliency"]))
     planned = set_up(content(paper=["figure_saliency"]), [study], ["snakemake", "-n"])
     assert planned.pictured == ["saliency", "saliency+duts"]

@@ -1,6 +1,6 @@
 """Small heads and layers of every method, for tests that train one of each.
 
-Every width is small. An item that needs more says so in its own test file, with ``TINY = {option: value}``.
+Every width is small. An item that needs other options declares them in its test file with ``TINY = {option: value}``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _rejected(baseline: str, add_on: str) -> bool:
 
 
 REJECTED = [(baseline, add_on) for baseline in BASELINES for add_on in EQUIVARIANCES if _rejected(baseline, add_on)]
-"""The pairs that ``baseline_refusal`` rejects; each add-on's own test names them."""
+"""The pairs that ``baseline_refusal`` rejects; each add-on's test names them."""
 
 PAIRS = [(baseline, add_on) for baseline in BASELINES for add_on in EQUIVARIANCES if not _rejected(baseline, add_on)]
 """Every pair of baseline and add-on that can work."""

@@ -1,4 +1,4 @@
-"""The chain of processes above this one, between real processes."""
+"""The chain of parent processes, tested with real processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print("changed" if ancestors() != begun else "same", flush=True)
 """
 
 
-def test_the_chain_begins_with_the_parent_and_does_not_change_while_all_live() -> None:
+def test_the_chain_begins_with_the_parent_and_is_stable_while_all_live() -> None:
     chain = ancestors()
     assert chain[0].pid == os.getppid()
     assert ancestors() == chain
@@ -42,7 +42,7 @@ def test_the_chain_of_an_orphan_has_changed() -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    # A job in a shell's background reads nothing: the signal to go on is the end of the file.
+    # A background job of a shell cannot read input, so the signal to continue is the end of the file.
     assert shell.stdout is not None
     lines = {shell.stdout.readline().strip(), shell.stdout.readline().strip()}
     assert "begun" in lines

@@ -1,4 +1,4 @@
-"""Leases between real processes, and the device that a job gets on each kind of machine."""
+"""Leases between real processes, and the choice of a job's device on each kind of machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(end, flush=True)
 
 
 def start_holder(folder: Path, seconds: float) -> subprocess.Popen[str]:
-    """A process that is about to take a GPU; it continues when it reads a line."""
+    """Start a process that takes a GPU when it reads a line."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(folder), str(seconds)],
         stdin=subprocess.PIPE,
@@ -69,7 +69,7 @@ def test_eight_processes_share_three_gpus_without_double_booking(tmp_path: Path)
     assert sum(map(len, held.values())) == 8
     for spans in held.values():
         spans.sort()
-        # The clock is the machine's: one holder has ended before the next begins.
+        # All processes share the machine's clock: one holder has ended before the next begins.
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
     assert waited  # eight at once, each for 0.3 s
 
@@ -95,7 +95,7 @@ def test_a_lease_ends_with_its_block_even_when_the_job_fails(tmp_path: Path) -> 
         assert index == 0
 
 
-def test_what_cannot_be_leased_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_impossible_lease_is_rejected_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no GPU to use"), leased([], tmp_path):
         pass
     (tmp_path / "file").write_text("")
@@ -121,15 +121,15 @@ def show_gpus(monkeypatch: pytest.MonkeyPatch, identities: Sequence[str]) -> Non
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
 
 
-def test_auto_takes_the_next_free_gpu_whatever_its_number_here(clean_environment: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_next_free_gpu_whatever_its_local_number(clean_environment: pytest.MonkeyPatch) -> None:
     show_gpus(clean_environment, ["first", "second"])
     with held_device("auto") as device:
         assert device == torch.device("cuda:0")
-        # Another job that sees the same two the other way round.
+        # Another job sees the same two GPUs in the opposite order.
         show_gpus(clean_environment, ["second", "first"])
         with held_device("auto") as other:
             assert other == torch.device("cuda:0")
-        # Named GPUs are the user's business.
+        # GPUs that the user names are not leased.
         with held_device("cuda:1") as named:
             assert named == torch.device("cuda:1")
     assert sorted(path.name for path in lease_folder().iterdir()) == ["first.lock", "second.lock"]
@@ -149,7 +149,7 @@ def test_auto_without_a_gpu_is_the_cpu_and_one_line(
     assert not lease_folder().exists()
 
 
-def test_under_a_scheduler_nothing_is_leased_but_what_it_left_open(clean_environment: pytest.MonkeyPatch) -> None:
+def test_under_a_scheduler_only_unassigned_gpus_are_leased(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("SLURM_JOB_ID", "17")
     clean_environment.setenv("CUDA_VISIBLE_DEVICES", "3")
     show_gpus(clean_environment, ["fourth"])
@@ -157,10 +157,10 @@ def test_under_a_scheduler_nothing_is_leased_but_what_it_left_open(clean_environ
     with held_device("auto") as device:
         assert device.type == "cuda"
     assert not lease_folder().exists()
-    # Two GPUs for a job of one process: several runs may share the allocation.
+    # Two GPUs for a job with one process: several runs may share the allocation.
     show_gpus(clean_environment, ["fourth", "fifth"])
     with held_device("auto"):
-        assert {path.name for path in lease_folder().iterdir()} == {"fourth.lock", "fourth.json"}  # and who holds it
+        assert {path.name for path in lease_folder().iterdir()} == {"fourth.lock", "fourth.json"}  # and the holder
 
 
 def test_processes_of_one_run_hold_a_gpu_each(clean_environment: pytest.MonkeyPatch) -> None:
@@ -179,8 +179,8 @@ def test_processes_of_one_run_hold_a_gpu_each(clean_environment: pytest.MonkeyPa
         assert assigned_one.index == 1
 
 
-def test_a_lease_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    """Anybody may make a folder of any name in a common temporary folder."""
+def test_a_lease_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
+    """Any user can create a folder of any name in a shared temporary folder."""
 
     def refused(folder: Path, why: str) -> None:
         with (

@@ -12,12 +12,12 @@ from clever.execution.threads import AT_LEAST, require_threads
 
 
 @pytest.mark.parametrize("count", [None, 0, 1, AT_LEAST, os.cpu_count()])
-def test_a_number_that_a_machine_may_have(count: int | None) -> None:
+def test_possible_numbers_are_accepted(count: int | None) -> None:
     require_threads(count, "--threads")
 
 
 @pytest.mark.parametrize("count", [100_000, -1, 10**12])
-def test_a_number_that_none_has(count: int) -> None:
+def test_impossible_numbers_are_rejected(count: int) -> None:
     with pytest.raises(UserError, match=rf"^--threads {count}: this machine has \d+ processors; choose 1 to \d+$"):
         require_threads(count, "--threads")
 
@@ -30,6 +30,6 @@ def test_a_number_that_none_has(count: int) -> None:
         "evaluate --protocol knn --options {} --run r --store s --output o --threads 100000",
     ],
 )
-def test_the_command_line_refuses_it_first(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_rejects_them_first(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line.split()) == 2
     assert capsys.readouterr().err.startswith(f"error: {line.split()[-2]} 100000: this machine has ")

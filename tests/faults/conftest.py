@@ -1,4 +1,4 @@
-"""Lets the tests import the drill, which is outside the package and is not installed with it."""
+"""Lets the tests import the fault drill, which is outside the package and not installed with it."""
 
 from __future__ import annotations
 

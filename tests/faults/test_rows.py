@@ -16,7 +16,7 @@ from faults.workflow import RUN, study_of_the_run
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_files_made_to_harm(tmp_path: Path) -> None:
+def test_malicious_files(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "faults.run", "--only", "10", "--tries", "1", "--at-once", "1"]
     done = subprocess.run(
         [*command, "--output", str(tmp_path / "faults.md")],
@@ -35,6 +35,6 @@ def test_files_made_to_harm(tmp_path: Path) -> None:
     assert sum(int(row[2]) for row in rows) >= 7
 
 
-def test_the_workflow_s_study_trains_the_bench_s_run() -> None:
+def test_the_workflow_s_study_trains_the_drill_s_run() -> None:
     recipes = parse_study(yaml.safe_load(study_of_the_run()), "study").recipes()
     assert recipes == {RUN: make_recipe().model_copy(update={"online_probe": None})}

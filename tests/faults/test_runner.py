@@ -1,4 +1,4 @@
-"""Tries: each in a separate process and folder, however it ends."""
+"""Attempts: each runs in a separate process and folder, however it ends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sleeping(_: Path) -> str:
     return ""
 
 
-def test_every_end_of_a_try_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_outcomes_of_an_attempt_are_distinguished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "LIMIT", 2.0)
     tries = [good, unexpected, broken, dying, sleeping, good]
     started = time.monotonic()
@@ -57,7 +57,7 @@ def test_every_end_of_a_try_is_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
     assert fine.unexpected == []
 
 
-def test_what_a_try_leaves_alive_is_ended_with_it(tmp_path: Path) -> None:
+def test_processes_that_an_attempt_leaves_running_are_ended(tmp_path: Path) -> None:
     def leaving(_: Path) -> str:
         left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         return str(left.pid)
@@ -71,7 +71,7 @@ def test_what_a_try_leaves_alive_is_ended_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("attempt", "status"), [(good, 0), (unexpected, 1), (broken, 1)])
-def test_one_try_that_is_not_as_expected_fails_the_command(
+def test_one_unexpected_outcome_fails_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], attempt: object, status: int
 ) -> None:
     monkeypatch.setattr(Bench, "make", lambda _: None)

@@ -1,4 +1,4 @@
-"""The page: every row with its counts; the same outcomes give the same text."""
+"""The page of faults: every row with its counts; equal outcomes give equal text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_page_counts_sorts_and_shortens() -> None:
     ]
 
 
-def test_a_very_long_line_is_cut() -> None:
+def test_a_very_long_line_is_truncated() -> None:
     text = page([outcome(1, "a kill", ["word " * 300], [])], "a machine", 1)
     assert max(map(len, text.splitlines())) < 600
 

@@ -1,4 +1,4 @@
-"""Which results of a card are committed, and which are rejected."""
+"""The GPU results that are committed, and those that are rejected."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_call(folder: Path, seed: int, **changed: Any) -> Path:
 @pytest.mark.parametrize(
     ("gpu", "name"), [("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA A100-SXM4-40GB", "a100"), ("Tesla T4", "t4")]
 )
-def test_the_folder_has_the_cards_name(gpu: str, name: str) -> None:
+def test_the_folder_is_named_after_the_gpu(gpu: str, name: str) -> None:
     assert card_name(gpu) == name
 
 
@@ -76,7 +76,7 @@ def test_two_calls_with_different_seeds_are_joined(tmp_path: Path) -> None:
         ({"rehearsal": True}, "a rehearsal on a CPU"),
     ],
 )
-def test_what_nobody_could_measure_again_is_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+def test_irreproducible_results_are_rejected(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         install([write_call(tmp_path / "call", 0, **changed)], tmp_path / "measured")
     assert not (tmp_path / "measured").exists()

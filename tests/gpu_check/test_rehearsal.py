@@ -1,4 +1,4 @@
-"""The whole of ``make gpu`` at tiny sizes on the CPU, and its message if there is no GPU."""
+"""All of ``make gpu`` at tiny sizes on the CPU, and its message if there is no GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_rehearsal_runs_every_step_and_leaves_few_whole_files(tmp_path: Path) -> None:
+def test_the_rehearsal_runs_every_step_and_leaves_few_complete_files(tmp_path: Path) -> None:
     done = call("--rehearse", "--output", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -50,7 +50,7 @@ def test_the_rehearsal_runs_every_step_and_leaves_few_whole_files(tmp_path: Path
     assert {row["met"] for row in correct if row["goal"]} == {True}
     assert "bottleneck" in steps["vit"]["facts"]
 
-    # Every run of the small study is whole: four methods and two controls, with every protocol.
+    # Every run of the small study is complete: four methods and two controls, with every protocol.
     found = read_records(tmp_path / "records.csv")
     runs = json.loads((tmp_path / "runs.json").read_text())
     assert {run["run"] for run in runs} == set(found.run) == set(steps["study"]["facts"]["runs"])

@@ -1,4 +1,4 @@
-"""A store made from a slice of the data equals the store made from all of it."""
+"""A store made from a slice of the data equals the store made from all data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_store_has_the_same_checksum(tmp_path: Path) -> None:
     assert carried.checksum == whole.checksum
 
 
-def test_what_is_no_slice_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_slice_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "slice.npz").write_bytes(b"no archive")
     for path in (tmp_path / "slice.npz", tmp_path / "missing.npz"):
         with pytest.raises(UserError, match=r"not a slice of a data set.*clever\.gpu_check\.slice"):

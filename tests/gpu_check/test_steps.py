@@ -24,12 +24,12 @@ def outcomes(steps: list[Step], folder: Path, seconds: float = 100.0) -> dict[st
     return found
 
 
-def test_each_ends_in_its_own_way(tmp_path: Path) -> None:
+def test_steps_end_independently(tmp_path: Path) -> None:
     found = outcomes(
         [
             step("good", FOUND),
             step("crash", FOUND + "raise SystemExit('it broke')"),
-            # With a child that would outlive it.
+            # It has a child that would outlive it.
             step("hang", FOUND + "import subprocess; subprocess.run(['sleep', '600'])", seconds=15.0),
         ],
         tmp_path,

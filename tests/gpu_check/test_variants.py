@@ -8,7 +8,7 @@ from clever.gpu_check.study import in_order
 from clever.gpu_check.variants import NAMES, choose, open_study, predicted_seconds, trained_images
 
 
-def test_they_differ_in_epochs_alone() -> None:
+def test_variants_differ_only_in_epochs() -> None:
     found = {name: open_study(name).model_dump() for name in NAMES}
     epochs = []
     for name, content in found.items():
@@ -18,7 +18,7 @@ def test_they_differ_in_epochs_alone() -> None:
     assert found[NAMES[0]] == found[NAMES[1]] == found[NAMES[2]]
 
 
-def test_the_longest_of_which_three_seeds_fit_is_taken() -> None:
+def test_the_longest_variant_that_allows_three_seeds_is_chosen() -> None:
     studies = {name: open_study(name) for name in NAMES}
     assert [trained_images(study) for study in studies.values()] == [4 * 12000 * e for e in (80, 40, 20)]
     for name, study in studies.items():

@@ -72,7 +72,7 @@ def interrupted(
 
 
 def numbers(folder: Path) -> dict[tuple[str, int], float]:
-    """Every number of metrics.csv by its name and epoch."""
+    """Every number of metrics.csv by name and epoch."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {
@@ -84,7 +84,8 @@ def numbers(folder: Path) -> dict[tuple[str, int], float]:
 
 
 def shown(folder: Path) -> dict[tuple[str, int], float]:
-    """The scalars that TensorBoard shows, by name and step: it reads files by name, and a later one replaces steps."""
+    """The scalars that TensorBoard shows, by name and step. It reads files in the order of their names, and a later
+    file replaces steps."""
     found: dict[tuple[str, int], float] = {}
     for path in sorted(folder.rglob("events.out.tfevents.*")):
         content = path.read_bytes()
@@ -109,7 +110,7 @@ def test_tensorboard_shows_the_numbers_of_metrics_csv_after_a_resume(
     expected = numbers(tmp_path)
     assert {name for name, _ in expected} >= {"loss", "learning_rate", "online_knn_all", "images_per_second"}
     assert shown(tmp_path / "tensorboard") == pytest.approx(expected, rel=1e-6)
-    # The same bits as without a logger.
+    # The bits are the same as without a logger.
     assert (tmp_path / "backbone.safetensors").read_bytes() == (plain / "backbone.safetensors").read_bytes()
     kept = {key: value for key, value in expected.items() if key[0] != "images_per_second"}
     assert kept == {key: value for key, value in numbers(plain).items() if key[0] != "images_per_second"}
@@ -132,7 +133,7 @@ def test_a_resume_within_the_same_second_keeps_the_first_event_file(
 def test_epochs_that_are_trained_again_are_shown_once(
     recipe: RunRecipe, digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second epoch was logged, but its state could not be saved."""
+    """The second epoch is logged, but its state cannot be saved."""
     from clever.pretraining.state import StateFolder
 
     original = StateFolder.save

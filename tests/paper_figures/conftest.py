@@ -1,4 +1,4 @@
-"""Lets the tests import the scripts by bare name, as the scripts import each other when they run."""
+"""Lets the tests import the scripts by their bare names, as the scripts import each other."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ from synthetic_study import MakeStudy, write_study  # noqa: E402 (the path above
 
 @pytest.fixture
 def make_study(tmp_path: Path) -> MakeStudy:
-    """A function that writes a synthetic study below the test's own folder."""
+    """A function that writes a synthetic study to the test's folder."""
     return functools.partial(write_study, tmp_path / "study")

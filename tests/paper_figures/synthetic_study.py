@@ -1,4 +1,4 @@
-"""Synthetic records: invented numbers that no study produced, made only to check what the scripts do with them."""
+"""Synthetic records: invented numbers that no study produced, used only to test the scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLLAPSED = "teacher collapsed to <one> output & more"
 
 @dataclass(frozen=True)
 class Study:
-    """The three files of a made-up study, and the frames that they were written from."""
+    """The three files of a synthetic study, and the data frames from which they were written."""
 
     folder: Path
     records: pd.DataFrame
@@ -52,7 +52,7 @@ def write_study(
     collapsed: Sequence[str] = (),
     controls: bool = True,
 ) -> Study:
-    """Write records.csv, curves.csv and runs.json of a made-up study into ``folder``, which must not exist yet."""
+    """Write records.csv, curves.csv and runs.json of a synthetic study to ``folder``, which must not exist yet."""
     draw = random.Random(1)
     records: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []

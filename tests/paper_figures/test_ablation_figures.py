@@ -68,7 +68,7 @@ def shown(figure: Figure) -> list[Axes]:
     return [axes for axes in figure.axes if axes.get_visible()]
 
 
-def test_each_option_has_a_panel_with_its_values_in_order_and_its_own_ringed(tmp_path: Path) -> None:
+def test_each_option_has_a_panel_with_sorted_values_and_the_default_ringed(tmp_path: Path) -> None:
     write(tmp_path)
     figure = figure_hyperparameters.draw(numbers(tmp_path), Measurement("linear", "ALL", ""), ["orig", "cj_rot"])
     panels = {axes.get_xlabel(): axes for axes in shown(figure)}
@@ -76,7 +76,7 @@ def test_each_option_has_a_panel_with_its_values_in_order_and_its_own_ringed(tmp
     assert labels == {
         "separation ratio: share of IR": ["0.5", "0.8", "0.9"],
         "weight of head norm": ["0", "1e-05", "0.001"],
-        # The EF's head has the baseline's 64 outputs unless it says otherwise.
+        # The EF's head has the baseline's 64 outputs by default.
         "outputs of the EF's head": ["16", "64"],
     }
     axes = panels["separation ratio: share of IR"]
@@ -88,14 +88,14 @@ def test_each_option_has_a_panel_with_its_values_in_order_and_its_own_ringed(tmp
     assert [line.get_ydata()[0] for line in baselines] == [51.0, 41.0]  # type: ignore[index]
 
 
-def test_accuracy_against_epochs_beside_the_published_picture(tmp_path: Path) -> None:
+def test_accuracy_against_epochs_with_the_published_curves(tmp_path: Path) -> None:
     write(tmp_path, data="imagenet100")
     figure = figure_epochs.draw(numbers(tmp_path), Measurement("linear", "ALL", "cj_rot"))
     (axes,) = shown(figure)
     assert axes.get_title(loc="left") == "vit_tiny · caug"
     curves = [(line.get_xdata(), line.get_ydata(), line.get_markerfacecolor() == "white") for line in axes.lines]
     found = [(np.asarray(x).tolist(), np.asarray(y).tolist()) for x, y, hollow in curves if not hollow and len(x) == 2]
-    # dino and dino+clever; 20 epochs are the plain runs, and another option of the schedule is not in this figure.
+    # dino and dino+clever; the plain runs have 20 epochs, and other options of the schedule are not in this figure.
     assert ([20.0, 100.0], [41.0, 50.5]) in found
     assert ([20.0, 100.0], [45.0, 53.5]) in found
     printed = [(np.asarray(x).tolist(), np.asarray(y).tolist()) for x, y, hollow in curves if hollow]
@@ -121,7 +121,7 @@ def test_published_curves_on_other_data_have_separate_panels(tmp_path: Path) -> 
         (figure_epochs, "no method was pre-trained for several numbers of epochs"),
     ],
 )
-def test_a_study_without_the_axis_is_one_line(tmp_path: Path, script: Any, message: str) -> None:
+def test_a_study_without_the_axis_gives_one_line(tmp_path: Path, script: Any, message: str) -> None:
     options = write(tmp_path, values={("dino", "caug", 20): (50.0, 52.0)})
     with pytest.raises(UserError, match=message):
         script.main([*options, "--output", str(tmp_path / "figure.png")])
@@ -129,7 +129,7 @@ def test_a_study_without_the_axis_is_one_line(tmp_path: Path, script: Any, messa
 
 
 @pytest.mark.parametrize("script", [figure_hyperparameters, figure_epochs])
-def test_redrawn_it_is_the_same_to_the_byte(tmp_path: Path, script: Any) -> None:
+def test_redrawing_gives_the_same_bytes(tmp_path: Path, script: Any) -> None:
     options = write(tmp_path)
     for suffix in SUFFIXES:
         paths = [tmp_path / f"{name}{suffix}" for name in ("first", "second")]

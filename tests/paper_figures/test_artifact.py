@@ -1,4 +1,5 @@
-"""docs/artifact.md is what its script writes; its numbers agree with independent forms and with the findings."""
+"""docs/artifact.md equals its script's output; its numbers agree with independent computations and with the
+findings."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ def test_the_page_is_current() -> None:
     assert page == render(), "run: python paper_figures/artifact.py > docs/artifact.md"
 
 
-def test_the_tolerance_is_that_of_a_difference_of_two_means() -> None:
+def test_the_tolerance_is_for_a_difference_of_two_means() -> None:
     mean, tolerance = expected(pd.Series([1.0, 3.0, 5.0]))
     assert mean == 3.0
-    # t at 0.975 with two degrees of freedom, from a printed table; a standard deviation of 2.
+    # t at 0.975 with two degrees of freedom, from a printed table; the standard deviation is 2.
     assert tolerance == pytest.approx(4.3027 * 2 * math.sqrt(2 / 3), rel=1e-4)
     assert expected(pd.Series([4.0])) == (4.0, None)
 
@@ -27,15 +28,15 @@ def test_a_difference_is_paired_within_its_seed() -> None:
     common = {"data": "d", "backbone": "b", "augmentation": "a", "protocol": "linear", "part": "ALL"}
     common |= {"perturbation": "orig", "metric": "top1", "selection": "last"}
     values = {("dino", 0): 10.0, ("dino+clever", 0): 11.0, ("dino", 1): 20.0, ("dino+clever", 1): 18.0}
-    # A seed of CLeVER alone has no pair.
+    # A seed that only CLeVER has forms no pair.
     values |= {("dino+clever", 2): 50.0}
     records = pd.DataFrame([common | {"method": m, "seed": s, "value": v} for (m, s), v in values.items()])
     assert per_seed(Claim("", CLEVER, "orig", "*"), records).to_dict() == {0: 1.0, 1: -2.0}
     assert per_seed(Claim("", "dino", "orig"), records).to_dict() == {0: 10.0, 1: 20.0}
 
 
-def test_the_pooled_difference_is_that_of_the_findings() -> None:
-    """The findings compute it by other code, and the README quotes it: +0.13."""
+def test_the_pooled_difference_equals_the_findings() -> None:
+    """The findings compute it with other code, and the README quotes it: +0.13."""
     records = pd.read_csv(records_file("photographs_cpu"))
     mean, _ = expected(per_seed(Claim("", CLEVER, "orig", "*"), records))
     page = (ROOT / "docs" / "findings_photographs_cpu.md").read_text(encoding="utf-8")
@@ -43,21 +44,21 @@ def test_the_pooled_difference_is_that_of_the_findings() -> None:
     assert f" {mean:+.2f} \\[" in verdict
 
 
-def test_every_study_is_there_and_every_claim_has_a_number() -> None:
+def test_every_study_is_listed_and_every_claim_has_a_number() -> None:
     for study in STUDIES:
         assert (ROOT / "workflow" / "studies" / f"{study.name}.yaml").is_file()
         assert (MEASURED / study.name / "runs.json").is_file()
     assert not re.search(r"\bnan\b", render())
 
 
-def test_a_difference_of_errors_is_that_at_the_top_of_its_study() -> None:
+def test_a_difference_of_errors_equals_the_one_stated_in_its_study_file() -> None:
     (claim,) = [claim for study in STUDIES if study.name == "spirograph" for claim in study.claims if claim.minus]
     mean, tolerance = expected(per_seed(claim, pd.read_csv(records_file("spirograph"))))
     header = (ROOT / "workflow" / "studies" / "spirograph.yaml").read_text(encoding="utf-8")
     assert f"by {mean:.4f}" in header
     assert f"+{mean:.4f}" in render()
     assert tolerance is not None
-    # The interval of one study's mean is narrower by the square root of two.
+    # The interval of a single study's mean is narrower by a factor of sqrt(2).
     assert f"[{mean - tolerance / math.sqrt(2):.4f}, " in header.replace("\n# ", " ")
 
 

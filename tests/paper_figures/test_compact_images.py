@@ -1,4 +1,4 @@
-"""Images for a page: what is reduced, what is kept to the pixel."""
+"""Images for a page: photographs are reduced, and masks are kept pixel by pixel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def opened(text: str) -> tuple[str, NDArray[np.uint8]]:
 
 
 def photograph(height: int, width: int) -> NDArray[np.uint8]:
-    """Smooth colours and a little noise, opaque."""
+    """An opaque image with smooth colours and a little noise."""
     rows, columns = np.mgrid[0:height, 0:width] / max(height, width)
     colours = np.stack([rows, columns, rows * columns, np.ones_like(rows)], axis=2)
     noise = np.random.default_rng(0).normal(0, 0.02, colours.shape)
@@ -61,7 +61,7 @@ def test_a_mask_keeps_its_exact_colours() -> None:
     assert shown.shape == (85, 128, 4)
 
 
-def test_transparent_pixels_stay() -> None:
+def test_transparent_pixels_are_kept() -> None:
     pixels = photograph(50, 50)
     pixels[:10, :, 3] = 0
     kind, shown = opened(compact(address(pixels)))
@@ -69,7 +69,7 @@ def test_transparent_pixels_stay() -> None:
     assert np.array_equal(shown[..., 3], pixels[..., 3])
 
 
-def test_what_would_not_be_shorter_is_kept() -> None:
+def test_an_image_that_would_not_become_smaller_is_kept() -> None:
     text = address(np.full((1, 1, 3), 7, np.uint8))
     assert len(compact(text)) <= len(text)
 

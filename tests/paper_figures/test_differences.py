@@ -14,7 +14,7 @@ def values(*pairs: tuple[int, float]) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["seed", "value"])
 
 
-def test_the_interval_is_that_of_the_paired_t_test() -> None:
+def test_the_interval_equals_the_paired_t_test() -> None:
     ours, reference = [61.0, 63.5, 60.2, 64.4, 62.0], [60.1, 61.0, 60.9, 62.2, 60.0]
     found = paired_difference(values(*enumerate(ours)), values(*enumerate(reference)))
     expected = stats.ttest_rel(ours, reference).confidence_interval(0.95)
@@ -25,7 +25,8 @@ def test_the_interval_is_that_of_the_paired_t_test() -> None:
 
 
 def test_three_seeds_by_hand() -> None:
-    """Differences 1, 2, 3: mean 2, deviation 1, and Student's t of 2 degrees of freedom is 4.302653 at 97.5 %."""
+    """The differences 1, 2, 3 have mean 2 and standard deviation 1; Student's t with 2 degrees of freedom is 4.302653
+    at 97.5 %."""
     found = paired_difference(values((2, 13.0), (0, 11.0), (1, 12.0)), values((0, 10.0), (1, 10.0), (2, 10.0)))
     assert found is not None
     reach = 4.302652729911275 / math.sqrt(3)

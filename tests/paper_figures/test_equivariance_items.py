@@ -70,7 +70,7 @@ def lines_of(axes: Axes) -> dict[str, Line2D]:
     return {str(line.get_label()): line for line in axes.lines if not str(line.get_label()).startswith("_")}
 
 
-def test_curves_hold_the_seeds_and_begin_at_no_change(records: Path) -> None:
+def test_curves_contain_the_seeds_and_start_at_no_change(records: Path) -> None:
     curves = read_curves(pd.read_csv(records))
     assert list(curves) == ["rotation", "crop"]
     clever = Configuration("d", "vit", "dino+clever", "caug")
@@ -85,7 +85,7 @@ def test_curves_hold_the_seeds_and_begin_at_no_change(records: Path) -> None:
 def test_panels_show_parts_baseline_and_controls(records: Path) -> None:
     frame = pd.read_csv(records)
     floors = figure_equivariance.relative_floors(frame)
-    # A floor of 0.01 where the distance between two images is a quarter of the relative distance's unit.
+    # The floor is 0.01 if the distance between two images is a quarter of the relative distance's unit.
     assert floors["value"].to_numpy() == pytest.approx(0.04)
     curves, found = read_curves(frame), read_curves(floors, "relative_floor")["rotation"]
     figure = figure_equivariance.draw(curves, found)
@@ -99,7 +99,7 @@ def test_panels_show_parts_baseline_and_controls(records: Path) -> None:
     means = [np.mean([height("dino+clever", "EF", angle, seed) for seed in (0, 1)]) for angle in ANGLES]
     assert np.asarray(line.get_ydata()).tolist() == pytest.approx([0.0, *means])
     assert line.get_color() == style.METHOD_MARKS["dino+clever"].colour
-    # Bands of the baseline and of both parts; controls have one seed.
+    # The baseline and both parts have bands; controls have one seed.
     assert len(rotation.collections) == 3
     colour = to_rgba(style.METHOD_MARKS["dino+clever"].colour)[:3]
     bands = [b for b in rotation.collections if tuple(np.asarray(b.get_facecolor())[0][:3]) == colour]
@@ -111,14 +111,14 @@ def test_panels_show_parts_baseline_and_controls(records: Path) -> None:
     assert dict(map(tuple, floor.tolist()))[135.0] == pytest.approx(0.04)
     assert dict(map(tuple, floor.tolist()))[180.0] == 0.0
     assert "2 seeds" in str(figure.get_suptitle())
-    # Each panel has the scale of its trained networks: raw pixels, which move farthest, leave it.
+    # Each panel is scaled to its trained networks; raw pixels, which change most, exceed it.
     highest = max(np.asarray(drawn[name].get_ydata()).max() for name in expected if not name.startswith("control"))
     assert rotation.get_ylim() == pytest.approx((0.0, 1.15 * highest))
     assert crop.get_ylim() == pytest.approx((0.0, 1.15 * 0.3))
     assert np.asarray(drawn["control: raw pixels"].get_ydata()).max() > 1.15 * highest
 
 
-def test_the_figure_is_the_same_twice_and_its_names_are_the_protocol_s(records: Path, tmp_path: Path) -> None:
+def test_redrawing_gives_the_same_bytes_and_names_match_the_protocol(records: Path, tmp_path: Path) -> None:
     outputs = [tmp_path / name for name in ("one.pdf", "two.pdf", "one.png", "two.svg")]
     figure_equivariance.main(["--records", str(records), "--output", *map(str, outputs)])
     assert outputs[0].read_bytes() == outputs[1].read_bytes()

@@ -44,7 +44,7 @@ def make_figure() -> Figure:
 
 
 def places(axes: Axes, colour: str, marker: str) -> list[tuple[float, float]]:
-    """The positions of single marks of this kind."""
+    """The positions of single marks of one kind."""
     return [
         (float(np.asarray(line.get_xdata())[0]), float(np.asarray(line.get_ydata())[0]))
         for line in axes.lines
@@ -52,7 +52,7 @@ def places(axes: Axes, colour: str, marker: str) -> list[tuple[float, float]]:
     ]
 
 
-def test_each_row_holds_mean_interval_comparisons_and_what_is_published() -> None:
+def test_each_row_shows_mean_interval_comparisons_and_published_values() -> None:
     points, r2 = make_figure().axes
     seeds = np.mean([list(by_seed.values()) for by_seed in GAINS.values()], axis=0)
     interval = stats.ttest_1samp(seeds, 0.0).confidence_interval(0.95)
@@ -64,12 +64,12 @@ def test_each_row_holds_mean_interval_comparisons_and_what_is_published() -> Non
         assert places(points, look.colour, look.marker) == [(np.mean(list(by_seed.values())), 0.2)]
     assert places(points, METHOD_MARKS["simsiam+ddcl"].colour, METHOD_MARKS["simsiam+ddcl"].marker) == []
     assert places(points, MUTED, "d") == [(4.0, -0.2)]
-    # One seed has a mean and no interval.
+    # One seed gives a mean but no interval.
     assert places(r2, INK, "o") == [(pytest.approx(0.1), 0.0)]
     assert not [found for found in r2.collections if isinstance(found, LineCollection)]
 
 
-def test_each_row_says_its_statement_and_verdict() -> None:
+def test_each_row_shows_its_statement_and_verdict() -> None:
     points, r2 = make_figure().axes
     assert [label.get_text() for label in points.get_yticklabels()] == ["a: top-1 is higher"]
     assert [text.get_text() for text in points.texts] == [SUPPORTED]
@@ -82,7 +82,7 @@ def test_statements_that_were_not_measured_have_no_row() -> None:
 
 
 @pytest.mark.parametrize(("place", "margin"), [(0, MARGIN_POINTS), (1, MARGIN_R2)])
-def test_the_margin_is_that_of_the_unit(place: int, margin: float) -> None:
+def test_the_margin_depends_on_the_unit(place: int, margin: float) -> None:
     [band] = make_figure().axes[place].patches
     box = band.get_path().get_extents(band.get_patch_transform())
     assert (box.x0, box.x1) == pytest.approx((-margin, margin))
@@ -99,7 +99,7 @@ def test_the_script_draws_the_same_bytes_twice(make_study: MakeStudy, tmp_path: 
     assert outputs[1].read_bytes() == outputs[3].read_bytes()
 
 
-def test_nothing_measured_is_drawn_empty() -> None:
+def test_without_measurements_the_figure_is_empty() -> None:
     figure = figure_claims.draw(find([Statement("a", "a", "top-1 is higher", ())], []), {}, "made_up")
     [axes] = figure.axes
     assert places(axes, INK, "o") == []
@@ -107,7 +107,7 @@ def test_nothing_measured_is_drawn_empty() -> None:
 
 
 def test_many_methods_share_one_mark() -> None:
-    """The legend would be longer than the figure."""
+    """Otherwise, the legend would be longer than the figure."""
     gains = tuple(compared(f"method{number}+clever − method{number}", {0: float(number)}) for number in range(30))
     figure = figure_claims.draw(find([Statement("a", "a", "top-1 is higher", gains)], []), {}, "made_up")
     [axes], [legend] = figure.axes, figure.legends

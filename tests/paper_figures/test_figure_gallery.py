@@ -1,4 +1,4 @@
-"""The gallery shows what the recipes and the perturbations themselves make of a store's images."""
+"""The gallery shows a store's images under the augmentations and perturbations themselves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def views(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_columns_are_the_views_of_two_draws_and_the_perturbations(digits_store: Store) -> None:
+def test_columns_show_two_drawn_views_and_the_perturbations(digits_store: Store) -> None:
     found = figure_gallery.panels(digits_store, views(), 3)
     assert [panel.title for panel in found] == ["Training: caug", "Training: baug", "Test perturbations"]
     globals_ = ("global 1 (a)", "global 2 (a)", "global 1 (b)", "global 2 (b)")
@@ -37,14 +37,14 @@ def test_columns_are_the_views_of_two_draws_and_the_perturbations(digits_store: 
     assert found[2].heads == ("orig", "cj_flip", "rot180")
     sides = {head: pictures[0].shape for head, pictures in zip(found[0].heads, found[0].pictures, strict=True)}
     assert sides == {head: (8, 8, 3) if "local" in head else (SIDE, SIDE, 3) for head in found[0].heads}
-    # Draws differ, and so do the recipes' pictures of one image from the stored one.
+    # Draws differ from each other, and augmented pictures differ from the stored image.
     first = [pictures[0] for pictures in found[0].pictures[:5]]
     assert all(not np.array_equal(first[0], other) for other in first[1:])
     assert not np.array_equal(first[1], first[3])
 
 
 def test_unperturbed_pictures_are_the_stored_pixels(digits_store: Store) -> None:
-    """Spread evenly over the test images; the normalisation of the batch is undone."""
+    """Pictures are spread evenly over the test images, and the normalisation of the batch is undone."""
     assert digits_store.split("test").image_size == SIDE
     found = figure_gallery.panels(digits_store, views(), 3)[-1]
     last = len(digits_store.split("test")) - 1
@@ -52,7 +52,7 @@ def test_unperturbed_pictures_are_the_stored_pixels(digits_store: Store) -> None
     for shown, expected in zip(found.pictures[0], stored, strict=True):
         assert np.abs(shown.astype(int) - expected.astype(int)).max() <= 1
     flipped = found.pictures[1][0].astype(float).mean(2)
-    # A flip and a change of colours: with the stored picture mirrored, the two are almost proportional.
+    # A flip and a change of colours: the result is almost proportional to the mirrored stored picture.
     assert np.corrcoef(flipped.ravel(), stored[0][:, ::-1].astype(float).mean(2).ravel())[0, 1] > 0.95
 
 
@@ -69,7 +69,7 @@ def test_pictures_do_not_overlap(digits_store: Store) -> None:
         assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes), text.get_text()
 
 
-def test_a_study_says_what_is_shown() -> None:
+def test_the_study_determines_the_columns() -> None:
     study = load_study(ROOT / "workflow" / "studies" / "photographs_cpu.yaml")
     drawing = DRAWINGS["figure_gallery"]
     shown = json.loads(drawing.options["views"](study))

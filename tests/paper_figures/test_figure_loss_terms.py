@@ -32,7 +32,7 @@ def _titles(figure: Figure) -> list[str]:
 
 
 def _curves(axes: Axes) -> list[list[float]]:
-    """The heights of all lines but crosses and landmarks."""
+    """The heights of all lines except crosses and landmarks."""
     return [
         np.asarray(line.get_ydata(), dtype=float).tolist()
         for line in axes.lines
@@ -65,12 +65,12 @@ def test_one_seed_has_no_band(make_study: MakeStudy) -> None:
     assert figure.legends[0].get_title().get_text() == "Health: ok in every run"
 
 
-def test_terms_of_any_add_on_are_drawn_by_their_name(make_study: MakeStudy) -> None:
+def test_terms_of_any_add_on_are_drawn_by_name(make_study: MakeStudy) -> None:
     curves = make_study(methods=("simclr+essl",)).curves.replace({"metric": {"loss_head_norm": "loss_essl_rotation"}})
     assert "Essl rotation" in _titles(figure_loss_terms.draw(curves, {}))
 
 
-def test_baselines_with_other_scales_have_panels_of_their_own(make_study: MakeStudy) -> None:
+def test_baselines_with_different_scales_have_separate_panels(make_study: MakeStudy) -> None:
     curves = make_study(methods=("dino", "dino+clever", "simsiam", "byol")).curves
     contrast = curves["metric"] == "loss_contrast"
     scale = curves["method"].map({"dino": 5.0, "dino+clever": 4.0, "simsiam": -0.8, "byol": 6.0})
@@ -103,7 +103,7 @@ def test_runs_of_an_axis_are_left_out(make_study: MakeStudy) -> None:
     assert labels == ["dino, baug", "dino+clever, baug", "dino, caug", "dino+clever, caug"]
 
 
-def test_trouble_is_marked_where_it_was_reported(make_study: MakeStudy) -> None:
+def test_trouble_is_marked_at_the_reported_epoch(make_study: MakeStudy) -> None:
     sick = "digits/resnet10t/dino/caug/seed1"
     study = make_study(collapsed=[sick])
     first = study.curves[study.curves["run"] == sick].iloc[0]
@@ -130,7 +130,7 @@ def test_without_an_epoch_the_last_point_is_marked(make_study: MakeStudy) -> Non
     assert [x for x, _ in _crosses(figure.axes[0])] == [2]
 
 
-def test_silence_is_not_taken_for_health(make_study: MakeStudy) -> None:
+def test_unknown_health_is_not_shown_as_healthy(make_study: MakeStudy) -> None:
     study = make_study(methods=("dino",), seeds=1)
     curves = read_curves(study.curves_path)
     trouble, silent = figure_loss_terms.find_trouble(curves, [])
@@ -164,7 +164,7 @@ def test_only_some_of_many_unhealthy_runs_are_named(make_study: MakeStudy) -> No
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_redrawn_it_is_the_same_to_the_byte(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
+def test_redrawing_gives_the_same_bytes(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
     study = make_study(methods=("dino+clever",), seeds=1)
     paths = [tmp_path / f"{name}{suffix}" for name in ("first", "second")]
     for path in paths:

@@ -1,4 +1,4 @@
-"""The overview says what training computes: every term with its weight, for every add-on and baseline."""
+"""The overview shows every term that training computes with its weight, for every add-on and baseline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..tiny_methods import tiny_method
 
 
 def weighed(equivariance: str) -> dict[str, Any]:
-    """Small options with simclr, in which every term that has a weight has another one."""
+    """Small options with simclr, in which all weights of terms differ."""
     options = tiny_method("simclr", equivariance)
     named = [name for name in EQUIVARIANCES[equivariance].options.model_fields if name.endswith("_weight")]
     options["equivariance"] |= {option: 0.375 + 0.25 * number for number, option in enumerate(named)}
@@ -30,9 +30,7 @@ def weighed(equivariance: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("equivariance", EQUIVARIANCES)
-def test_terms_and_weights_are_those_of_a_training_step(
-    equivariance: str, make_recipe: Any, colourful_store: Store
-) -> None:
+def test_terms_and_weights_match_a_training_step(equivariance: str, make_recipe: Any, colourful_store: Store) -> None:
     options = weighed(equivariance)
     whole = make_recipe(augmentation={"local_views": 0}, optimisation={"batch_size": 8}).model_dump()
     recipe = RunRecipe.model_validate(whole | {"method": options})
@@ -71,7 +69,7 @@ def test_every_baseline_is_drawn_with_its_teacher_and_predictor(baseline: str) -
 
 
 def drawn(method: Description) -> list[str]:
-    """The words of a figure, all of which are inside it."""
+    """The words of a figure, after checking that all are inside it."""
     figure = figure_overview.draw(method)
     figure.draw_without_rendering()
     [axes] = figure.axes

@@ -1,4 +1,4 @@
-"""The figure of quality: rank correlations against SciPy, and intervals that know how many configurations there are."""
+"""The figure of quality: rank correlations against SciPy, and intervals that depend on the number of configurations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ METHODS = ("dino", "dino+clever", "simsiam", "simsiam+clever", "byol")
 
 
 def make_records(noise: float = 0.0, seeds: int = 3, backbones: tuple[str, ...] = ("resnet", "vit")) -> pd.DataFrame:
-    """RankMe rises with the accuracy, uniformity falls, alpha is as far above 1 as the accuracy is low."""
+    """RankMe rises with the accuracy, uniformity falls with it, and alpha is further above 1 the lower the accuracy
+    is."""
     draw = np.random.default_rng(3)
     rows: list[dict[str, Any]] = []
     for place, backbone in enumerate(backbones):
@@ -48,7 +49,7 @@ def make_records(noise: float = 0.0, seeds: int = 3, backbones: tuple[str, ...] 
     return pd.DataFrame(rows)
 
 
-def test_correlations_are_scipy_s_over_trained_runs() -> None:
+def test_correlations_over_trained_runs_equal_scipy() -> None:
     table = pairs(make_records(noise=4.0))
     assert len(table) == 2 * len(METHODS) * 3
     for measure in ("rankme", "uniformity", "alpha_req"):
@@ -58,7 +59,7 @@ def test_correlations_are_scipy_s_over_trained_runs() -> None:
         assert found.value == pytest.approx(expected)
         assert found.low <= found.value <= found.high
         assert found.runs == len(table)
-    assert correlate(table, "tolerance") is None  # it does not vary
+    assert correlate(table, "tolerance") is None  # constant
     assert correlate(table, "lidar") is None  # not measured
 
 
@@ -68,13 +69,13 @@ def test_planted_orders_are_found_in_every_group() -> None:
     for group in found.values():
         assert group["rankme"].value == pytest.approx(1.0)
         assert group["uniformity"].value == pytest.approx(-1.0)
-        # The distance from 1 counts, not the sign.
+        # Only the distance from 1 counts, not its sign.
         assert group["alpha_req"].value == pytest.approx(-1.0)
         assert group["rankme"].low == pytest.approx(1.0)
 
 
 def test_the_interval_resamples_configurations_not_seeds() -> None:
-    """Copies of every seed add runs and no information: the interval stays as wide."""
+    """Copies of every seed add runs but no information, so the width of the interval does not change."""
     few, many = (pairs(make_records(noise=0.0, seeds=seeds, backbones=("vit",))) for seeds in (1, 20))
     draw = np.random.default_rng(0)
     order = dict(zip(METHODS, draw.permutation(len(METHODS)), strict=True))
@@ -115,12 +116,12 @@ def test_the_figure_shows_each_measure_and_group(tmp_path: Path) -> None:
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_measures_are_reported() -> None:
     records = make_records()
     with pytest.raises(UserError, match="no trained run has records of both protocols, linear and quality"):
         pairs(records[records["protocol"] == "linear"])
 
 
-def test_the_measures_are_those_that_the_protocol_records() -> None:
+def test_the_measures_match_the_protocol_s_records() -> None:
     documented = str(evaluate.__doc__)
     assert all(f"``{measure}``" in documented for measure in MEASURES)

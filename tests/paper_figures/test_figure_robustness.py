@@ -31,7 +31,7 @@ def _draw(study: Study) -> Figure:
 
 
 def _panels(figure: Figure) -> list[Axes]:
-    """The panels of values; those of differences have no title."""
+    """The panels of values; the panels of differences have no title."""
     return [axes for axes in figure.axes if axes.get_visible() and axes.get_title(loc="left")]
 
 
@@ -62,7 +62,7 @@ def _values(study: Study, backbone: str, method: str, augmentation: str) -> pd.D
     return frame.pivot(index="seed", columns="perturbation", values="value")[list(PERTURBATIONS)]
 
 
-def test_each_panel_holds_its_means_and_both_controls(make_study: MakeStudy) -> None:
+def test_each_panel_shows_its_means_and_both_controls(make_study: MakeStudy) -> None:
     study = make_study(backbones=("resnet10t", "vit_tiny"))
     figure = _draw(study)
     panels = _panels(figure)
@@ -101,7 +101,7 @@ def test_differences_to_the_baseline_are_below_the_values(make_study: MakeStudy)
         np.testing.assert_allclose(ends, np.stack([gains.mean() - reach, gains.mean() + reach], axis=1))
 
 
-def test_no_line_joins_perturbations_which_have_no_order(make_study: MakeStudy) -> None:
+def test_no_line_connects_perturbations(make_study: MakeStudy) -> None:
     for axes in _draw(make_study()).axes:
         for line in axes.lines:
             assert line.get_linestyle() == "None" or len(set(np.asarray(line.get_ydata()))) == 1
@@ -123,7 +123,7 @@ def test_without_a_baseline_there_are_no_differences(make_study: MakeStudy) -> N
     assert len(figure.axes) == 2
 
 
-def test_runs_of_an_axis_are_left_to_their_own_figures(make_study: MakeStudy) -> None:
+def test_runs_of_an_axis_are_left_to_separate_figures(make_study: MakeStudy) -> None:
     figure = _draw(make_study(methods=("dino", "dino+clever", "dino+clever@separation_ratio=0.5")))
     assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["dino", "dino+clever"]
     assert not any("@" in text.get_text() for text in figure.legends[0].get_texts())
@@ -132,7 +132,7 @@ def test_runs_of_an_axis_are_left_to_their_own_figures(make_study: MakeStudy) ->
 def test_published_values_are_drawn_on_their_own_data_only(make_study: MakeStudy) -> None:
     figure = _draw(make_study(data="imagenet100", backbones=("vit_tiny",)))
     (points,) = _points(_panels(figure)[1], "dino+clever", hollow=True)
-    # A gap where the sources print nothing.
+    # There is a gap if the sources print nothing.
     np.testing.assert_array_equal(points, [68.7, np.nan, np.nan, 66.0, np.nan])
     assert "published (hollow)" in [text.get_text() for text in figure.legends[0].get_texts()]
 
@@ -150,7 +150,7 @@ def test_nothing_published_is_drawn_for_other_data(make_study: MakeStudy) -> Non
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_redrawn_it_is_the_same_to_the_byte(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
+def test_redrawing_gives_the_same_bytes(make_study: MakeStudy, tmp_path: Path, suffix: str) -> None:
     study = make_study()
     paths = [tmp_path / f"{name}{suffix}" for name in ("first", "second")]
     for path in paths:
@@ -163,7 +163,7 @@ def test_controls_alone_still_make_a_figure(make_study: MakeStudy) -> None:
     assert len(_control(figure.axes[0], "untrained")) == len(PERTURBATIONS)
 
 
-def test_records_of_another_protocol_are_one_line(make_study: MakeStudy) -> None:
+def test_records_of_another_protocol_give_one_line(make_study: MakeStudy) -> None:
     study = make_study()
     study.records.assign(protocol="knn20").to_csv(study.records_path, index=False)
     with pytest.raises(UserError, match="no record of protocol, part, metric = linear ALL top1"):

@@ -1,4 +1,4 @@
-"""Figures of pictures: what is drawn where, on made-up bundles; without pictures, a note of what is missing."""
+"""Figures of pictures: positions of pictures from synthetic bundles; without pictures, a note says what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VIEWS = ("orig", "rotation", "elastic")
 
 
 def bundle(folder: Path, protocol: str, run: str, parts: tuple[str, ...] = ("ALL",), photographs: int = 2) -> Path:
-    """A run's pictures in which every value is a different number."""
+    """A run's pictures, with a different number for every value."""
     draw = np.random.default_rng(len(run))
     names = [f"p{place}" for place in range(photographs)]
     arrays: dict[str, Any] = {}
@@ -67,7 +67,7 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 
 
-def test_runs_of_an_axis_are_left_to_their_own_figure(tmp_path: Path) -> None:
+def test_runs_of_an_axis_are_left_to_separate_figures(tmp_path: Path) -> None:
     runs = [
         "d/v/dino+clever/caug/seed0",
         "d/v/dino+clever@separation_ratio=0.5/caug/seed0",
@@ -143,14 +143,14 @@ def test_saliency_shows_masks_side_by_side_with_their_iou(tmp_path: Path, runs: 
     ]
 
 
-def test_videos_show_the_truth_and_then_each_method_and_part(tmp_path: Path, runs: list[str]) -> None:
+def test_videos_show_the_ground_truth_and_then_each_method_and_part(tmp_path: Path, runs: list[str]) -> None:
     paths = [bundle(tmp_path, "video", run, ("ALL", "IR") if "+" in run else ("ALL",)) for run in runs[3:]]
     shown, name = of_one_augmentation(read_shown(paths), "caug")
     figure = figure_video.draw(shown, name, 2, 4)
     assert [line.label for line in figure_video.lines(shown)] == ["dino", "dino+clever, ALL", "dino+clever, IR"]
     drawn = images(figure)
     assert len(drawn) == 2 * 2 * (1 + 3)
-    # The last row: the second sequence, IR of the method, over the frames of the first run.
+    # The last row is the second sequence: the method's IR over the frames of the first run.
     for place, number in ((-2, 1), (-1, 4)):
         frame, objects = shown[0].pictures.arrays[f"1/{number}/image"], shown[1].pictures.arrays[f"1/{number}/IR"]
         pixels = np.asarray(drawn[place].images[0].get_array())
@@ -162,7 +162,7 @@ def test_videos_show_the_truth_and_then_each_method_and_part(tmp_path: Path, run
 
 
 @pytest.mark.parametrize("module", [figure_attention, figure_saliency, figure_video])
-def test_redrawn_it_is_the_same_to_the_byte(tmp_path: Path, runs: list[str], module: ModuleType) -> None:
+def test_redrawing_gives_the_same_bytes(tmp_path: Path, runs: list[str], module: ModuleType) -> None:
     paths = [bundle(tmp_path, module.__name__.removeprefix("figure_"), run) for run in runs[:2]]
     outputs = [tmp_path / f"{name}{suffix}" for name in ("one", "two") for suffix in SUFFIXES]
     for half in (outputs[:3], outputs[3:]):

@@ -43,11 +43,12 @@ def make_records(
     parameters: bool = False,
     equivariance: bool = False,
 ) -> pd.DataFrame:
-    """CLeVER and DDCL gain ``gain`` points over their baseline, ``small`` more with vit_micro; IR has 1 less than ALL.
+    """CLeVER and DDCL gain ``gain`` points over their baseline, and ``small`` more with vit_micro; IR is 1 point below
+    ALL.
 
-    The EF predicts the angle with an R² of 0.4, the equally wide slice of the IR with 0.3. Under rotation EF moves by
-    0.9, the slice by 0.5, IR by 0.6 and the baseline by 0.64; errors of their maps are 0.2 and 0.17; CKA is 0.3 of IR
-    and EF and 0.8 of the baseline's random groups.
+    The EF predicts the angle with an R² of 0.4, and the equally wide slice of the IR with 0.3. Under rotation, the EF
+    moves by 0.9, the slice by 0.5, the IR by 0.6 and the baseline by 0.64. The errors of their maps are 0.2 and 0.17.
+    CKA is 0.3 between IR and EF, and 0.8 between the baseline's random groups.
     """
     draw = np.random.default_rng(7)
     rows: list[dict[str, Any]] = []
@@ -93,7 +94,8 @@ def make_records(
 
 
 def make_runs(records: pd.DataFrame, **health: str) -> list[dict[str, Any]]:
-    """runs.json of the trained runs: 25 epochs of 125 batches of 32; ``health`` by run id is else ``ok``."""
+    """runs.json of the trained runs: 25 epochs of 125 batches of 32 images. ``health`` gives the health by run id; the
+    default is ``ok``."""
     trained = records[records["method"] != "untrained"].drop_duplicates("run")
     return [
         {
@@ -126,7 +128,7 @@ def page_of(records: pd.DataFrame, runs: list[dict[str, Any]]) -> str:
 
 
 def gains_again(records: pd.DataFrame, perturbation: str) -> pd.DataFrame:
-    """Rows (backbone, augmentation, method), columns seeds: CLeVER minus its baseline, by a pivot."""
+    """CLeVER minus its baseline, computed by a pivot: rows are (backbone, augmentation, method), columns are seeds."""
     probe = records[
         (records["protocol"] == "linear")
         & (records["part"] == "ALL")
@@ -147,7 +149,7 @@ def check_against_scipy(found: Finding, seeds_means: np.ndarray) -> None:
     assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
 
 
-def test_a_planted_gain_is_supported_and_the_numbers_are_scipy_s() -> None:
+def test_a_planted_gain_is_supported_and_the_numbers_equal_scipy() -> None:
     records = make_records(gain=2.0, noise=0.5)
     found = by_key(records)
     assert [found[key].verdict for key in ("a", "b1", "b2")] == [SUPPORTED] * 3
@@ -168,7 +170,7 @@ def test_a_planted_gain_is_supported_and_the_numbers_are_scipy_s() -> None:
     page = page_of(records, make_runs(records))
     [line] = [line for line in page.splitlines() if line.startswith("| a ")]
     assert written in line
-    # Its p is below 0.05 alone and not among this many statements.
+    # Its p is below 0.05 by itself, but not after the correction for this many statements.
     assert [cell.strip() for cell in line.split("|")[-3:-1]] == ["0.060", "supported (a hint)"]
     assert "### a: top-1 on orig is higher than the baseline's\n\n**Verdict: supported (a hint).**" in page
 
@@ -210,7 +212,7 @@ def test_parts_and_parameters() -> None:
     found = by_key(records)
     check_against_scipy(found["e1"], np.array([1.0, 0.99, 0.98]))
     assert found["e1"].verdict == SUPPORTED
-    # EF against the IR cut to its width, 0.4 - 0.3, not against the whole IR.
+    # The EF is compared with an equally wide slice of the IR, 0.4 - 0.3, not with the whole IR.
     difference = found["f1"].pooled.difference
     assert difference is not None
     assert (difference.mean, difference.seeds) == (pytest.approx(0.1), 3)
@@ -229,7 +231,7 @@ def test_parts_and_parameters() -> None:
 def test_equivariance_of_parts_and_of_the_baseline() -> None:
     records = make_records(equivariance=True)
     found = by_key(records)
-    # EF against the slice of its width, 0.9 - 0.5, not against the whole IR.
+    # The EF is compared with an equally wide slice, 0.9 - 0.5, not with the whole IR.
     check_against_scipy(found["g1"], np.full(3, 0.4))
     check_against_scipy(found["g2"], np.array([0.04, 0.038, 0.036]))
     check_against_scipy(found["g3"], np.full(3, -0.03))
@@ -250,8 +252,8 @@ def test_equivariance_of_parts_and_of_the_baseline() -> None:
     assert not [key for key in BESIDE if key.startswith("g")]
 
 
-def test_what_was_not_measured_is_said() -> None:
-    """No parts, no parameters, one backbone, one augmentation, no elastic transform, no runs.json."""
+def test_missing_measurements_are_reported() -> None:
+    """There are no parts, no parameters, one backbone, one augmentation, no elastic transform and no runs.json."""
     records = make_records(gain=2.0, noise=0.5)
     records = records[
         (records["part"] == "ALL")
@@ -277,7 +279,7 @@ def test_one_seed_is_undecided_and_has_no_interval() -> None:
 
 
 def test_an_unhealthy_run_is_named_and_left_out_for_comparison() -> None:
-    """One collapsed run turns a clear gain into an undecided one; without its comparisons the gain is clear again."""
+    """One collapsed run makes a clear gain undecided; without its comparisons, the gain is clear again."""
     records = make_records(gain=2.0, noise=0.2)
     collapsed = "cifar10/vit_micro/dino+clever/caug/seed1"
     records.loc[records["run"] == collapsed, "value"] -= 30.0
@@ -298,18 +300,19 @@ def test_an_unhealthy_run_is_named_and_left_out_for_comparison() -> None:
     assert "**Verdict: undecided.** Without unhealthy runs: supported." in page
 
 
-def test_a_study_that_stopped_early_pools_its_whole_seeds() -> None:
+def test_a_study_that_stopped_early_pools_its_complete_seeds() -> None:
     records = make_records(gain=2.0, noise=0.2)
     records = records[(records["seed"] == 0) | (records["backbone"] == "vit_micro") & (records["seed"] == 1)]
     kept = by_key(records)["a"].pooled
-    # Half of the comparisons have seed 1: the other half goes.
+    # Only half of the comparisons have seed 1, so the other half is left out.
     assert sorted(kept.by_seed) == [0, 1]
     assert {one.backbone for one in kept.comparisons} == {"vit_micro"}
     assert "Left out of the pool because a seed is missing: cifar10 / resnet10t_half" in page_of(records, [])
 
 
-def test_published_differences_are_the_readme_s() -> None:
-    """Typed in again from the README: ViT-T 66.2 to 68.7 and 71.9 to 74.9 on orig, 62.6 to 66.0 under cj_rot."""
+def test_published_differences_match_the_readme() -> None:
+    """Typed in independently from the README: ViT-T improves from 66.2 to 68.7 and from 71.9 to 74.9 on orig, and from
+    62.6 to 66.0 under cj_rot."""
 
     def value(key: str, backbone: str, augmentation: str, pair: str = "dino+clever − dino", epochs: int = 200) -> float:
         [one] = [
@@ -325,7 +328,7 @@ def test_published_differences_are_the_readme_s() -> None:
     assert value("b3", "vit_tiny", "caug") == pytest.approx(3.4 - 2.5)
     assert value("d1", "vit_tiny", "caug − baug") == pytest.approx(2.5 - 3.0)
     assert value("b2", "resnet50", "caug", "simsiam+clever − simsiam", 500) == pytest.approx(48.1 - 51.9)
-    # DDCL's tables alone print a part: 77.32 of the whole and 77.29 of the DIR.
+    # Only DDCL's tables print a part: 77.32 for the whole representation and 77.29 for the DIR.
     assert value("e2", "resnet50", "caug", "simsiam+ddcl: ALL − IR", 500) == pytest.approx(77.32 - 77.29)
     assert not BESIDE["f1"]
 
@@ -351,7 +354,7 @@ def test_the_margin_and_the_words_about_published_signs_hold() -> None:
     assert min(lost) < 0 < max(lost)
 
 
-def test_baselines_beside_controls_and_references() -> None:
+def test_baselines_are_compared_with_controls_and_references() -> None:
     records = make_records(gain=2.0, noise=0.5)
     runs = make_runs(records)
     compared = {
@@ -366,7 +369,7 @@ def test_baselines_beside_controls_and_references() -> None:
     ]
     ours = ours[ours["perturbation"] == "orig"]
     assert probe.value == pytest.approx(ours["value"].mean())
-    # Of 200 and 800 epochs the nearer to 25.
+    # The reference with 200 epochs is nearer to 25 than the one with 800.
     assert compared[("vit_micro", "dino", "knn")].reference["epochs"] == 200
     page = page_of(records, runs)
     reason = (
@@ -374,7 +377,7 @@ def test_baselines_beside_controls_and_references() -> None:
     )
     assert reason in page
     assert "Raw pixels reach 35.8 on cifar10." in page
-    # dino has 40 on average, its untrained backbone 41.1.
+    # dino has 40 on average, and its untrained backbone 41.1.
     assert re.search(r"no better than the initialisation: .*dino, vit_micro, baug", page)
     assert (
         "simsiam, vit_micro, baug" not in page.split("no better than the initialisation: ")[1].split(". For these")[0]
@@ -390,7 +393,7 @@ def test_the_command_writes_the_page_with_sizes_from_the_recipes(tmp_path: Path)
     findings.main([*inputs, "--study", "made_up", "--output", str(page)])
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Findings of the study made_up\n")
-    # The numbers that `clever describe` gives.
+    # These are the numbers that `clever describe` prints.
     assert "Parameters in millions: vit_micro 0.14, resnet10t_half 1.23." in text
     assert "vit_micro − resnet10t_half" in text
     assert "1 h 0 min over 40 runs" in text
@@ -407,7 +410,7 @@ def test_controls_alone_are_refused(tmp_path: Path) -> None:
         findings.main(["--records", str(tmp_path / "records.csv"), "--study", "s", "--output", str(tmp_path / "f.md")])
 
 
-def test_the_figure_is_linked_where_there_is_one() -> None:
+def test_the_figure_is_linked_if_it_exists() -> None:
     records = make_records(seeds=1)
     assert "(figure_claims.png)" in render(
         records, make_runs(records), PUBLISHED, REFERENCES, BACKBONES, "made_up", "figure_claims.png"
@@ -415,7 +418,7 @@ def test_the_figure_is_linked_where_there_is_one() -> None:
     assert "figure_claims.png" not in page_of(records, make_runs(records))
 
 
-def test_the_angle_of_controls_stands_below_that_of_the_runs() -> None:
+def test_the_angle_of_controls_is_listed_below_the_runs() -> None:
     records = make_records(parameters=True)
     control = records[(records["method"] == "untrained") & (records["seed"] < 2) & (records["backbone"] == "vit_micro")]
     angle = {"protocol": "parameters", "perturbation": "views", "metric": "r2_angle"}
@@ -425,7 +428,7 @@ def test_the_angle_of_controls_stands_below_that_of_the_runs() -> None:
     assert [cell.strip() for cell in line.split("|")[4:-1]] == ["untrained", "none", "0.250", "–", "–", "–", "–"]
 
 
-def test_a_difference_to_the_references_is_given_once_for_all_protocols_that_share_it() -> None:
+def test_a_difference_to_the_references_is_given_once_for_protocols_that_share_it() -> None:
     records = make_records(seeds=1)
     twice = records[records["protocol"] == "knn"]
     both = pd.concat(
@@ -443,7 +446,7 @@ def test_a_difference_to_the_references_is_given_once_for_all_protocols_that_sha
         ("photographs_cpu", "findings_photographs_cpu.md", ""),
     ],
 )
-def test_a_committed_page_is_what_the_committed_records_say(tmp_path: Path, study: str, page: str, figure: str) -> None:
+def test_a_committed_page_matches_the_committed_records(tmp_path: Path, study: str, page: str, figure: str) -> None:
     root = Path(findings.__file__).resolve().parents[1]
     measured, drawn = root / "paper_figures" / "measured" / study, tmp_path / page
     records = measured / "records.csv"
@@ -455,7 +458,7 @@ def test_a_committed_page_is_what_the_committed_records_say(tmp_path: Path, stud
     assert drawn.read_text(encoding="utf-8") == (root / "docs" / page).read_text(encoding="utf-8")
 
 
-def test_what_does_not_outlive_the_correction_is_a_hint() -> None:
+def test_a_statement_that_is_not_significant_after_correction_is_a_hint() -> None:
     records = make_records(noise=0.6)
     linear_ef = (records["protocol"] == "linear") & (records["part"] == "IR") & (records["perturbation"] == "orig")
     spread = records.assign(value=records["value"] + linear_ef * (1.0 - 0.05 * (2 + records["seed"])))
@@ -470,7 +473,7 @@ def test_what_does_not_outlive_the_correction_is_a_hint() -> None:
     assert planted.shown == SUPPORTED
 
 
-def test_a_run_s_name_cannot_leave_its_line() -> None:
+def test_a_run_s_name_stays_on_its_line() -> None:
     records = make_records(gain=2.0, noise=0.5)
     described = make_runs(records)
     hostile = "x`\n## forged"

@@ -21,7 +21,7 @@ from clever.errors import UserError
 from clever.results.records import COLUMNS
 
 Values = Mapping[tuple[str, str, str, str], list[float]]
-"""Values of seeds 0, 1, ... by method, protocol, part and perturbation."""
+"""Values for seeds 0, 1, ... by method, protocol, part and perturbation."""
 Write = Callable[..., Path]
 
 
@@ -50,7 +50,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Every line of the Markdown tables but the rules, as cells."""
+    """All lines of the Markdown tables except the rules, as cells."""
     lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("| --")]
     return [[cell.strip().replace("\\", "") for cell in line.split("|")[1:-1]] for line in lines]
 
@@ -75,7 +75,7 @@ def test_methods_are_compared_with_their_baseline_and_table_8_is_shown_as_printe
     assert found[0] == heads
     assert found[1] == ["resnet50", "control: untrained", "caug", "yes", "ours, 1 seed", "20.0", "–"]
     assert found[2] == ["resnet50", "dino", "caug", "yes", "ours, 2 seeds", "42.0 ± 2.8", "–"]
-    # Both seeds gain 3: an interval without width, which excludes 0.
+    # Both seeds gain 3, so the interval has no width and excludes 0.
     assert found[3][1:] == ["dino+clever", "caug", "yes", "ours, 2 seeds", "45.0 ± 2.8", "+3.0 [+3.0, +3.0] *"]
     printed = {tuple(line[1:4]): line[7:] for line in found[5:]}
     assert printed["resnet50", "RefosNet (MoCo v2)", "–"] == ["80.5", "95.6"]
@@ -111,7 +111,7 @@ def test_an_augmentation_under_another_name_has_the_published_values_of_its_reci
     assert "published, 200 epochs (1)" not in [line[4] for line in rows(text)]
 
 
-def test_parts_are_compared_with_the_whole_vector_of_the_same_run(write: Write) -> None:
+def test_parts_are_compared_with_the_whole_representation_of_the_same_run(write: Write) -> None:
     values = {
         ("dino", "linear", "ALL", "orig"): [50.0, 50.0],
         ("dino+clever", "linear", "ALL", "orig"): [40.0, 44.0],
@@ -122,18 +122,18 @@ def test_parts_are_compared_with_the_whole_vector_of_the_same_run(write: Write) 
     text, _ = drawn(table_parts, write(values))
     found = rows(text)
     assert found[0][3:] == ["part", "values", "orig", "orig: Δ [95 %]", "cj_rot", "cj_rot: Δ [95 %]"]
-    # −1 and −3: mean −2, and 12.706 · 1 to either side.
+    # −1 and −3 have mean −2, and the interval extends by 12.706 · 1 to either side.
     assert [line[3:] for line in found[1:4]] == [
         ["ALL", "ours, 2 seeds", "42.0 ± 2.8", "–", "–", "–"],
         ["IR", "ours, 2 seeds", "40.0 ± 1.4", "-2.0 [-14.7, +10.7]", "–", "–"],
         ["EF", "ours, 2 seeds", "20.5 ± 0.7", "-21.5 [-40.6, -2.4] *", "10.5 ± 0.7", "–"],
     ]
-    # DDCL's invariant part alone on ResNet-50, CAug, 500 epochs.
+    # DDCL's invariant part alone, for ResNet-50, CAug, 500 epochs.
     printed = [line for line in found if line[2] == "DIR only" and line[3:6] == ["caug", "IR", "500"]]
     assert printed[0][7:] == ["79.11", "78.97", "77.29", "49.0"]
 
 
-def test_the_simsiam_family_is_beside_ddcl_s_values(write: Write) -> None:
+def test_the_simsiam_family_is_shown_with_ddcl_s_values(write: Write) -> None:
     values = {
         ("simsiam", "linear", "ALL", "cj_rot"): [70.0],
         ("simsiam+clever", "linear", "ALL", "cj_rot"): [71.0],
@@ -166,12 +166,12 @@ def test_shares_of_labels_and_parts_are_columns(write: Write) -> None:
     shown = ["1 %, ALL", "1 %, IR", "10 %, ALL", "10 %, ALL, long"]
     assert found[0][4::2] == shown
     assert found[1][4:] == ["20.0", "–", "–", "–", "40.0", "–", "–", "–"]
-    # The baseline has no IR: its whole vector is the reference of both.
+    # The baseline has no IR, so its whole representation is the reference for both.
     assert found[2][4:] == ["22.0", "+2.0", "19.0", "-1.0", "41.0", "+1.0", "45.0", "–"]
     assert NOT_PUBLISHED in text
 
 
-def test_transfer_has_a_table_per_mode_and_metric_beside_ddcl_s_values(write: Write) -> None:
+def test_transfer_has_a_table_per_mode_and_metric_with_ddcl_s_values(write: Write) -> None:
     values = {
         ("simsiam", "transfer_linear+cub200", "ALL", "orig"): [30.0],
         ("simsiam+ddcl", "transfer_linear+cub200", "ALL", "orig"): [33.0],
@@ -243,7 +243,7 @@ def test_loss_terms_come_from_the_recipes_of_the_runs(write: Write) -> None:
 @pytest.mark.parametrize(
     "script", [table_methods, table_parts, table_simsiam, table_semi, table_transfer, table_loss_terms]
 )
-def test_nothing_to_show_is_one_line_and_no_file(write: Write, tmp_path: Path, script: Any) -> None:
+def test_without_records_there_is_one_line_and_no_file(write: Write, tmp_path: Path, script: Any) -> None:
     records = write({("dino", "knn20", "ALL", "orig"): [1.0]})
     with pytest.raises(UserError, match="no record of protocol"):
         script.main(["--records", str(records), "--output", str(tmp_path / "table.md")])

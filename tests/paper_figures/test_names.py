@@ -1,4 +1,4 @@
-"""Names along an ablation's axis: their order in tables, their baseline, and that a table of records may hold them."""
+"""Names along an ablation's axis: their order in tables, their baseline, and their use in tables of records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_reference_of_a_method(method: str, reference: str) -> None:
     assert reference_of(method) == reference
 
 
-def test_records_may_name_an_axis_and_nothing_else(tmp_path: Path) -> None:
+def test_records_may_only_name_an_axis(tmp_path: Path) -> None:
     good = write_study(tmp_path / "good", methods=("dino", "dino+clever@separation_ratio=0.5"))
     assert "dino+clever@separation_ratio=0.5" in set(read_records(good.records_path)["method"])
     for place, method in enumerate(("dino@", "dino@x", "dino@x=<b>", "@x=1", "dino@x=1@y=2", "dino=1")):

@@ -1,4 +1,4 @@
-"""docs/paper.md is what its script writes, counts the paper's items, and names rules and studies that exist."""
+"""docs/paper.md equals its script's output, lists all items of the paper, and names existing rules and studies."""
 
 from __future__ import annotations
 

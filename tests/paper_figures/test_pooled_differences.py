@@ -28,7 +28,7 @@ def comparison(backbone: str, by_seed: dict[int, float]) -> Comparison:
     return Comparison("digits", backbone, "baug", "dino+clever − dino", by_seed)
 
 
-def test_the_interval_is_that_of_a_t_test_on_the_seeds_means() -> None:
+def test_the_interval_equals_a_t_test_on_the_seeds_means() -> None:
     drawn = np.random.default_rng(1).normal(0.4, 1.0, (6, 4))
     pooled = pool([comparison(str(row), dict(enumerate(values))) for row, values in enumerate(drawn)])
     test = stats.ttest_1samp(drawn.mean(axis=0), 0.0)
@@ -40,7 +40,7 @@ def test_the_interval_is_that_of_a_t_test_on_the_seeds_means() -> None:
 
 
 def test_every_seed_is_a_mean_over_the_same_comparisons() -> None:
-    """Seed 2 is in one of four comparisons and goes; then the comparison without seed 1 goes."""
+    """Seed 2 is in only one of four comparisons and is left out; then the comparison without seed 1 is left out."""
     whole = [comparison(name, {0: 1.0, 1: 3.0}) for name in "ab"]
     longer, shorter = comparison("c", {0: 4.0, 1: 6.0, 2: 99.0}), comparison("d", {0: 50.0})
     pooled = pool([*whole, longer, shorter])
@@ -49,7 +49,7 @@ def test_every_seed_is_a_mean_over_the_same_comparisons() -> None:
     assert pooled.left_out == (shorter,)
 
 
-def test_nothing_pooled_is_no_difference() -> None:
+def test_without_comparisons_there_is_no_difference() -> None:
     assert pool([]).difference is None
     assert over_seeds({}) is None
     assert math.isnan(pool([]).p_value)
@@ -79,13 +79,14 @@ def test_the_rule(low: float, high: float, verdict: str) -> None:
     assert judge(Difference((low + high) / 2, low, high, 3), margin=0.5) == verdict
 
 
-def test_what_has_no_interval_has_no_verdict() -> None:
+def test_without_an_interval_there_is_no_verdict() -> None:
     assert judge(over_seeds({0: 9.0}), margin=0.5) == ONE_SEED
     assert judge(None, margin=0.5) == NOT_MEASURED
 
 
 def test_holm_by_hand() -> None:
-    """Smallest times 4, next times 3, never below the one before: .04, .06, .06 (of .04 = .02 * 2), .5; NaN is none."""
+    """The smallest p is multiplied by 4, the next by 3, and so on, but none falls below the previous one: .04, .06, .06
+    (from .04 = .02 * 2), .5. NaN is not counted."""
     found = holm([0.02, 0.5, float("nan"), 0.01, 0.02])
     assert math.isnan(found[2])
     assert [found[0], found[1], found[3], found[4]] == pytest.approx([0.06, 0.5, 0.04, 0.06])

@@ -21,7 +21,7 @@ from clever.evaluation.video.scores import ObjectScore, summary
 from clever.results.records import COLUMNS
 
 Values = Mapping[tuple[str, str, str], list[float]]
-"""Values of seeds 0, 1, ... by method, part and metric."""
+"""Values for seeds 0, 1, ... by method, part and metric."""
 WriteRecords = Callable[..., Path]
 
 
@@ -43,7 +43,7 @@ def write(tmp_path: Path) -> WriteRecords:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Every line of the Markdown tables but the rules, as cells."""
+    """All lines of the Markdown tables except the rules, as cells."""
     lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("| --")]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
@@ -71,17 +71,17 @@ def test_saliency_compares_each_method_of_segmentation_with_the_baseline(write: 
     ]
     found = rows(text)
     assert found[0] == ["backbone", "augmentation", "method", "seeds", "IoU", "IoU: Δ [95 %]"]
-    # Means 42 and 45, deviations 4 / sqrt(2); both seeds gain 3, so that the interval has no width.
+    # The means are 42 and 45, the standard deviations 4 / sqrt(2); both seeds gain 3, so the interval has no width.
     assert found[1][2:] == ["dino", "2 seeds", "42.0 ± 2.8", "–"]
     assert found[2][2:] == ["dino+clever", "2 seeds", "45.0 ± 2.8", r"+3.0 \[+3.0, +3.0\] \*"]
-    assert found[4][2:] == ["dino", "2 seeds", "25.0 ± 0.0"]  # nothing is compared: no column of differences
+    assert found[4][2:] == ["dino", "2 seeds", "25.0 ± 0.0"]  # no comparison, so no column of differences
     assert "over 12 photographs" in text
     assert NOT_PUBLISHED in text
     gains = table.set_index(["protocol", "part", "method", "metric"])["difference"].dropna()
     assert gains.to_dict() == {("saliency+pets", "ALL", "dino+clever", "tokencut_iou"): 3.0}
 
 
-def test_saliency_shows_what_tokencut_s_authors_print_and_says_what_it_is(write: WriteRecords, tmp_path: Path) -> None:
+def test_saliency_shows_and_labels_the_values_of_tokencut_s_authors(write: WriteRecords, tmp_path: Path) -> None:
     text, _ = drawn(table_saliency, write("saliency", {("dino", "ALL", "lost_iou"): [30.0]}), tmp_path)
     published = text[text.index("## Published by others") :]
     assert "not CLeVER" in published
@@ -90,8 +90,8 @@ def test_saliency_shows_what_tokencut_s_authors_print_and_says_what_it_is(write:
     assert lines["duts"][4:7] == ["67.2", "57.6", "90.3"]
 
 
-def test_columns_are_the_metrics_that_the_protocols_write() -> None:
-    """A metric that is renamed in a protocol would vanish from its table without an error."""
+def test_columns_match_the_protocols_metrics() -> None:
+    """Otherwise, a metric renamed in a protocol would vanish from its table without an error."""
     video = {key for block in table_video.LAYOUT.blocks for key in block.columns}
     assert video < set(summary([ObjectScore("a", 1, (0.5,) * 4, (0.5,) * 4)]))
     detection = [key for block in table_detection.LAYOUT.blocks for key in block.columns]
@@ -108,7 +108,7 @@ def test_corruption_is_relative_to_the_clean_accuracy(write: WriteRecords, tmp_p
                 ("orig", "top1", [60.0, 50.0]),
                 ("corrupted", "relative_top1", [55.0, 45.0]),
                 ("fog", "relative_top1", [70.0, 71.0]),
-                ("fog_3", "top1", [42.0, 35.0]),  # of one severity: not in the table
+                ("fog_3", "top1", [42.0, 35.0]),  # for one severity: not in the table
             ]
         )
     ]
@@ -123,7 +123,7 @@ def test_corruption_is_relative_to_the_clean_accuracy(write: WriteRecords, tmp_p
     assert set(table["metric"]) == {"top1", "corrupted relative_top1", "fog relative_top1"}
 
 
-def test_detection_leaves_out_sizes_without_objects(write: WriteRecords, tmp_path: Path) -> None:
+def test_detection_omits_sizes_without_objects(write: WriteRecords, tmp_path: Path) -> None:
     values = {("dino", "ALL", "box_ap"): [1.25], ("dino", "ALL", "mask_ap"): [0.5], ("x", "ALL", "mask_ap"): [0.0]}
     text, _ = drawn(table_detection, write("detection", values), tmp_path)
     assert [line[4:] for line in rows(text)] == [["AP"], ["1.2"], ["AP"], ["0.5"], ["0.0"]]

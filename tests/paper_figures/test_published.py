@@ -1,4 +1,4 @@
-"""The published values: their schema, their sources and a few cells typed in again from the sources."""
+"""The published values: their schema, their sources, and a few cells typed in independently from the sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PUBLISHED = read_published(PUBLISHED_FOLDER)
 
 
 def _value(**wanted: object) -> float:
-    """The one value with these columns, top-1 unless said otherwise."""
+    """The single value with these columns; top-1 by default."""
     rows = PUBLISHED
     for column, value in {"metric": "top1", **wanted}.items():
         rows = rows[rows[column] == value]
@@ -49,13 +49,13 @@ def test_number_of_values(item: str, rows: int) -> None:
     }
 
 
-def test_words_are_ours_and_every_row_has_a_source() -> None:
+def test_rows_use_our_vocabulary_and_have_a_source() -> None:
     accuracies = PUBLISHED[PUBLISHED["metric"].isin(["top1", "top5"])]
     assert set(accuracies["augmentation"]) == {"baug", "caug", "caug_plus", ""}
     assert set(accuracies["perturbation"]) == {"orig", "cj", "cj_flip", "cj_rot", "cj_rot_et"}
     assert set(accuracies["data"]) == {"imagenet100", "imagenet1k"}
     assert accuracies["value"].between(20, 100).all()
-    # Only the other methods of Table 8 come without a recipe: the picture does not say it.
+    # Only the other methods of Table 8 have no recipe, because the picture does not show it.
     assert set(accuracies.loc[accuracies["augmentation"] == "", "item"]) == {"table_8"}
     assert PUBLISHED["source"].str.contains("71772da|b65159d|YangtaoWANG95/TokenCut").all()
     assert set(PUBLISHED["exactness"]) == {
@@ -66,12 +66,12 @@ def test_words_are_ours_and_every_row_has_a_source() -> None:
     assert (PUBLISHED.loc[PUBLISHED["item"] == "backbones_png", "exactness"] == "read off a plot, ±0.1").all()
 
 
-def test_no_value_stands_twice_in_an_item() -> None:
+def test_no_value_is_listed_twice_in_an_item() -> None:
     key = ["item", "data", "evaluation_data", "backbone", "method_printed", "augmentation", "perturbation", "epochs"]
     assert not PUBLISHED.duplicated([*key, "part", "metric"]).any()
 
 
-def test_values_typed_in_again() -> None:
+def test_some_values_typed_in_independently() -> None:
     readme = {"item": "clever_readme", "epochs": 200.0}
     tiny, large = {"backbone": "vit_tiny"}, {"backbone": "resnet50"}
     vmamba = {"backbone": "vmamba_tiny"}
@@ -96,8 +96,8 @@ def test_values_typed_in_again() -> None:
     assert _value(**token_cut, metric="tokencut_bs_max_f") == 69.7
 
 
-def test_the_sources_agree_where_they_repeat_each_other() -> None:
-    """Table 8 and the 200-epoch column of the plot repeat cells of the README."""
+def test_sources_agree_on_repeated_values() -> None:
+    """Table 8 and the plot's 200-epoch column repeat cells of the README."""
     key = ["backbone", "method", "augmentation", "perturbation"]
     chosen = PUBLISHED[(PUBLISHED["metric"] == "top1") & (PUBLISHED["epochs"] == 200) & (PUBLISHED["part"] == "ALL")]
     readme = chosen[chosen["item"] == "clever_readme"].set_index(key)["value"]

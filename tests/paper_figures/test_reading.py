@@ -17,7 +17,7 @@ from clever.results.records import COLUMNS, read_records
 from clever.results.run_description import read_runs
 
 
-def test_reading_gives_back_what_was_written(make_study: MakeStudy) -> None:
+def test_reading_returns_the_written_values(make_study: MakeStudy) -> None:
     study = make_study()
     pd.testing.assert_frame_equal(read_records(study.records_path), study.records, check_dtype=False)
     curves = numeric_curves(read_curves(study.curves_path), study.curves_path)
@@ -34,7 +34,7 @@ def test_reading_gives_back_what_was_written(make_study: MakeStudy) -> None:
         ('"run\n', "not a readable CSV"),
     ],
 )
-def test_a_file_that_is_no_table(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_file_that_is_not_a_table(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "records.csv"
     if text is not None:
         path.write_text(text, encoding="utf-8")
@@ -60,7 +60,7 @@ def test_a_wrong_cell_is_named_with_its_line(make_study: MakeStudy, column: str,
         read_records(study.records_path)
 
 
-def test_a_line_cut_short_is_named(make_study: MakeStudy) -> None:
+def test_a_truncated_line_is_named(make_study: MakeStudy) -> None:
     study = make_study()
     text = study.records_path.read_text(encoding="utf-8")
     study.records_path.write_text(text[: text.rindex(",")][: -len("d1935,5")], encoding="utf-8")
@@ -68,14 +68,14 @@ def test_a_line_cut_short_is_named(make_study: MakeStudy) -> None:
         read_records(study.records_path)
 
 
-def test_the_same_number_twice_is_refused(make_study: MakeStudy) -> None:
+def test_a_repeated_record_is_rejected(make_study: MakeStudy) -> None:
     study = make_study()
     pd.concat([study.records, study.records.iloc[[0]]]).to_csv(study.records_path, index=False)
     with pytest.raises(UserError, match="records a second value for digits/resnet10t/untrained/none/seed0 linear ALL"):
         read_records(study.records_path)
 
 
-def test_curves_keep_health_apart_and_leave_out_what_cannot_be_drawn(make_study: MakeStudy) -> None:
+def test_curves_keep_health_separate_and_omit_values_that_cannot_be_drawn(make_study: MakeStudy) -> None:
     study = make_study()
     first = study.curves.iloc[0]
     reported = [("health", 0, "ok"), ("health", 2, "gone"), ("health", 1, "going"), ("loss", 0, "nan"), ("loss", 1, "")]
@@ -88,7 +88,7 @@ def test_curves_keep_health_apart_and_leave_out_what_cannot_be_drawn(make_study:
 
 
 @pytest.mark.parametrize("content", ["{", '{"run": "a"}', '[{"name": "a"}]'])
-def test_runs_that_are_no_list_of_runs(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_list_of_runs(tmp_path: Path, content: str) -> None:
     path = tmp_path / "runs.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"runs\.json: "):

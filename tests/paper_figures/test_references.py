@@ -1,4 +1,5 @@
-"""The accuracies that others have published: cells typed in again from the sources, and pairs with measured rows."""
+"""Accuracies published by others: cells typed in independently from the sources, and their pairing with measured
+rows."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ def _value(**wanted: object) -> float:
         ("solo_learn_imagenet100", 18 * 4 - 2 * 4),  # four methods without an offline head
         ("lightly_cifar10", 12 * 3),
         ("lightly_imagenet100", 9),
-        ("lightly_imagenette", 16),  # those with a ResNet-18
-        ("lightly_imagenet1k", 10 * 2),  # those with a ResNet-50 and 100 epochs
+        ("lightly_imagenette", 16),  # entries with a ResNet-18
+        ("lightly_imagenet1k", 10 * 2),  # entries with a ResNet-50 and 100 epochs
         ("equimod_readme", 4 * 2 * 2),
         ("essl_readme", 4 + 4 + 3 + 1 + 1 + 3 + 3 + 3),
         ("mv_dhel_readme", 4 * 2),
@@ -51,18 +52,18 @@ def test_words_and_ranges() -> None:
     assert TABLE["source"].str.contains("9187ea3|e8d317f|3a273b7|70b2cd0|c26ae77").all()
     assert (TABLE["note"] != "").all()
     assert (TABLE["epochs"] >= 100).all()
-    # Every recipe has a published accuracy, except for MV-InfoNCE's.
+    # Every recipe except MV-InfoNCE's has a published accuracy.
     recipes = {path.stem for path in RECIPES.glob("*/*.yaml")}
     assert recipes - set(TABLE["method"]) == {"mv_infonce"}
     assert recipes <= set(BASELINES)
 
 
-def test_no_value_stands_twice() -> None:
+def test_no_value_is_listed_twice() -> None:
     key = ["item", "data", "backbone", "method_printed", "epochs", "batch_size", "protocol", "metric"]
     assert not TABLE.duplicated(key).any()
 
 
-def test_values_typed_in_again() -> None:
+def test_some_values_typed_in_independently() -> None:
     cifar = {"item": "solo_learn_cifar10", "batch_size": 256}
     assert _value(**cifar, method="byol") == 92.58
     assert _value(**cifar, method="moco_v3", metric="top5") == 99.80
@@ -83,7 +84,7 @@ def test_values_typed_in_again() -> None:
     assert _value(item="mv_dhel_readme", data="imagenet100", method_printed="MV-DHEL, 4 views") == 77.2
 
 
-def test_they_are_not_the_paper_s() -> None:
+def test_references_are_not_values_of_the_paper() -> None:
     assert not set(read_published(REFERENCES.parent)["item"]) & set(TABLE["item"])
 
 
@@ -93,7 +94,7 @@ def _records(rows: list[tuple[str, str, str, str, int, str, float]]) -> pd.DataF
     return table.assign(augmentation="baug", part="ALL", metric="top1", selection="last")
 
 
-def test_measured_rows_stand_beside_the_references_of_their_baseline() -> None:
+def test_measured_rows_are_paired_with_the_references_of_their_baseline() -> None:
     records = _records(
         [
             ("cifar10", "resnet18", "simclr", "linear", 0, "orig", 90.0),
@@ -108,7 +109,7 @@ def test_measured_rows_stand_beside_the_references_of_their_baseline() -> None:
     paired = pair_with_references(records, TABLE)
     assert tuple(paired.columns) == PAIR_COLUMNS
     alone = paired[paired["method"] == "simclr"]
-    # solo-learn's online head, EquiMod's own run, and lightly's three by kNN.
+    # solo-learn's online head, EquiMod's run, and lightly's three kNN results.
     assert sorted(alone["reference_value"]) == [84.7, 84.8, 87.9, 90.74, 90.96]
     assert set(alone["value"]) == {91.0}
     assert set(alone["seeds"]) == {2}

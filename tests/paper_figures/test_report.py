@@ -1,4 +1,5 @@
-"""The report: valid, self-contained, with every item once, and honest about its question and its runs."""
+"""The report is valid and self-contained, contains every item once, and states its answer and its runs' health
+correctly."""
 
 from __future__ import annotations
 
@@ -25,12 +26,12 @@ from clever.errors import UserError
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
 LARGEST = 1_500_000
-"""Bytes of the page of a study of 89 runs."""
+"""Maximum size in bytes of the page of a study with 89 runs."""
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 
 
 class Page(HTMLParser):
-    """Checks that tags close in order; keeps attributes, text and table rows."""
+    """Checks that tags are closed in order; collects attributes, text and table rows."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The page of a committed study of 89 runs with everything that it draws, and the names of its items."""
+    """The page of a committed study with 89 runs and all its drawings, and the names of its items."""
     folder, name = tmp_path_factory.mktemp("photographs"), "photographs_cpu"
     for path in (SCRIPTS / "measured" / name).iterdir():
         if path.suffix == ".gz":
@@ -133,7 +134,7 @@ def test_every_item_of_the_study_is_on_the_page_once(photographs: tuple[Path, li
     assert '<a href="#figure_claims">' in text
 
 
-def test_the_verdict_is_that_of_the_findings(photographs: tuple[Path, list[str]]) -> None:
+def test_the_verdict_equals_the_findings(photographs: tuple[Path, list[str]]) -> None:
     page = photographs[0]
     found = (page.parent / "findings.md").read_text(encoding="utf-8")
     [verdict] = re.findall(r"### a: .*\n\n\*\*Verdict: (.*?)\.\*\*", found)
@@ -143,14 +144,14 @@ def test_the_verdict_is_that_of_the_findings(photographs: tuple[Path, list[str]]
     first = parsed.text[: parsed.text.index("The paper's claims")]
     assert "Does CLeVER help dino and simsiam on cifar10?" in first
     assert f"{verdict[0].upper()}{verdict[1:]} {mean} points [{low}, {high}]" in first
-    # And so are all others.
+    # The other verdicts agree too.
     for key, verdict in re.findall(r"### (\w+): .*\n\n\*\*Verdict: (.*?)\.\*\*", found):
         rows = [cells[1] for cells in parsed.rows if cells[0].startswith(f"{key}: ")]
         assert rows == ([] if verdict == "not measured" else [verdict])
         assert f" {key}: " in parsed.text
 
 
-def test_it_needs_nothing_from_outside(make_study: MakeStudy, picture: Path) -> None:
+def test_the_page_is_self_contained(make_study: MakeStudy, picture: Path) -> None:
     text = _render(make_study(), "--drawn", str(picture))
     page = Page(text)
     for tag, name, value in page.attributes:
@@ -161,7 +162,7 @@ def test_it_needs_nothing_from_outside(make_study: MakeStudy, picture: Path) -> 
     assert page.tags.count("script") == 1
     assert not {"link", "iframe", "object", "base", "embed"} & set(page.tags)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
-    # The picture's own image is inside, and its parts find each other.
+    # The drawing's embedded image is included, and references between its parts resolve.
     assert any(value.startswith("data:image/") for value in page.values("image", "href"))
     links = [value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")]
     links += re.findall(r"url\(#([^)]*)\)", text)
@@ -169,7 +170,7 @@ def test_it_needs_nothing_from_outside(make_study: MakeStudy, picture: Path) -> 
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_it_is_a_page_for_every_reader(photographs: tuple[Path, list[str]]) -> None:
+def test_the_page_is_accessible(photographs: tuple[Path, list[str]]) -> None:
     text = photographs[0].read_text(encoding="utf-8")
     page = Page(text)
     assert text.startswith("<!DOCTYPE html>")
@@ -183,7 +184,7 @@ def test_it_is_a_page_for_every_reader(photographs: tuple[Path, list[str]]) -> N
     labels = page.values("svg", "aria-labelledby")
     assert len(labels) == page.values("svg", "role").count("img") == page.tags.count("svg")
     assert {word for label in labels for word in label.split()} <= set(page.ids)
-    # Nothing that a paragraph or a list cannot hold is inside one.
+    # Paragraphs and lists contain only elements that HTML allows in them.
     blocks = {"p", "div", "table", "ul", "dl", "section", "figure", "details", "pre", "h2", "h3"}
     assert not [pair for pair in page.inside if pair[0] == "p" and pair[1] in blocks]
     assert {parent for parent, tag in page.inside if tag == "li"} <= {"ul", "ol"}
@@ -191,7 +192,7 @@ def test_it_is_a_page_for_every_reader(photographs: tuple[Path, list[str]]) -> N
         assert media in text
 
 
-def test_hostile_text_stays_text(make_study: MakeStudy, tmp_path: Path) -> None:
+def test_malicious_text_stays_text(make_study: MakeStudy, tmp_path: Path) -> None:
     sick = "digits/resnet10t/dino/caug/seed1"
     svg = tmp_path / "figure_bad.svg"
     svg.write_text(
@@ -227,7 +228,7 @@ def test_hostile_text_stays_text(make_study: MakeStudy, tmp_path: Path) -> None:
     assert "M 0.12 1" in page.values("path", "d")
 
 
-def test_every_run_is_a_row_and_shared_facts_are_said_once(make_study: MakeStudy) -> None:
+def test_every_run_is_a_row_and_shared_facts_are_stated_once(make_study: MakeStudy) -> None:
     study = make_study()
     page = Page(_render(study))
     rows = {cells[0]: cells for cells in page.rows}
@@ -254,7 +255,7 @@ def test_the_main_table_counts_the_test_images_of_its_own_columns(make_study: Ma
     assert f"tested on n = {own:,};" in text[text.index("Main table Linear") :][:400]
 
 
-def test_the_main_table_holds_means_differences_and_marks(make_study: MakeStudy) -> None:
+def test_the_main_table_contains_means_differences_and_marks(make_study: MakeStudy) -> None:
     study = make_study(seeds=3)
     text = _render(study)
     page = Page(text)
@@ -269,7 +270,7 @@ def test_the_main_table_holds_means_differences_and_marks(make_study: MakeStudy)
     reach = 4.302653 * difference.std(ddof=1) / 3**0.5  # Student's t, two degrees of freedom
     expected = f"{method.mean():.1f} ± {method.std(ddof=1):.1f}{difference.mean():+.1f}"
     interval = f"[{difference.mean() - reach:+.1f}, {difference.mean() + reach:+.1f}]"
-    # The first column holds the other axes too, for narrow screens.
+    # The first column also contains the other axes, for narrow screens.
     [row] = [cells for cells in page.rows if cells[:2] == ["dino+clevercaug", "caug"]][:1]
     assert row[3].startswith(expected)
     assert row[3].endswith(interval)
@@ -299,7 +300,7 @@ def test_each_protocol_has_one_table_with_every_part(make_study: MakeStudy) -> N
     assert sum(cells[:2] == ["dino+clevercaug, EF", "caug"] and cells[2] == "EF" for cells in part.rows) == 3
 
 
-def test_an_unhealthy_run_is_warned_of_and_has_a_card(make_study: MakeStudy) -> None:
+def test_an_unhealthy_run_has_a_warning_and_a_card(make_study: MakeStudy) -> None:
     sick = "digits/resnet10t/dino/caug/seed1"
     text = _render(make_study(collapsed=[sick]))
     page = Page(text)
@@ -314,7 +315,7 @@ def test_an_unhealthy_run_is_warned_of_and_has_a_card(make_study: MakeStudy) -> 
     assert rows.index("dino/caug/seed1") < rows.index("dino+clever/baug/seed0")
 
 
-def test_no_warning_where_all_is_well(make_study: MakeStudy) -> None:
+def test_healthy_runs_give_no_warning(make_study: MakeStudy) -> None:
     page = Page(_render(make_study()))
     assert ("section", "role", "alert") not in page.attributes
     assert "article" not in page.tags
@@ -330,7 +331,7 @@ def test_trouble_on_the_curves_counts(make_study: MakeStudy) -> None:
     assert "ok at the end, but at epoch 1: teacher uniform" in page.text
 
 
-def test_a_run_of_which_nothing_is_known_is_not_called_healthy(make_study: MakeStudy) -> None:
+def test_a_run_of_unknown_health_is_not_called_healthy(make_study: MakeStudy) -> None:
     study = make_study()
     path = study.folder / "report.html"
     report.main(["--records", str(study.records_path), "--output", str(path)])
@@ -355,7 +356,7 @@ def test_the_same_inputs_give_the_same_bytes(make_study: MakeStudy, picture: Pat
         ("table.md", None, r"--drawn .*table\.md: no such file"),
     ],
 )
-def test_an_item_that_is_none_is_refused(
+def test_an_unknown_item_is_rejected(
     make_study: MakeStudy, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
     wrong = tmp_path / name

@@ -1,4 +1,4 @@
-"""The parts of the report: questions of every kind of study, recipes said once, and the cost of a study."""
+"""The parts of the report: questions for every kind of study, recipes stated once, and the cost of a study."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _answer(records: pd.DataFrame) -> report_question.Answer:
     return report_question.answer(records, report_question.claims_of(records, []))
 
 
-def test_a_study_of_clever_asks_whether_it_helps(make_study: MakeStudy) -> None:
-    """The difference of each seed, averaged over the comparisons, and Student's t over the two seeds."""
+def test_a_study_of_clever_asks_whether_clever_helps(make_study: MakeStudy) -> None:
+    """The difference is averaged over the comparisons for each seed, and Student's t covers the two seeds."""
     records = make_study().records
     chosen = records[
         (records["perturbation"] == "orig") & (records["part"] == "ALL") & (records["selection"] == "last")
@@ -51,7 +51,7 @@ def test_a_study_of_latents_asks_about_its_add_on() -> None:
     records, runs = read_records(folder / "records.csv"), read_runs(folder / "runs.json")
     found = report_question.answer(records, report_question.claims_of(records, runs))
     assert found.question == "Does gradient lower the mean squared error of simclr?"
-    # docs and the head of the study file state the difference: 0.0156 [0.0080, 0.0232].
+    # The docs and the head of the study file state this difference: 0.0156 [0.0080, 0.0232].
     assert found.verdict == "not supported: higher"
     assert found.numbers == "+0.0156 squared units [+0.0080, +0.0232]"
     assert found.tone == "bad"
@@ -113,7 +113,7 @@ def _run(method: str, augmentation: str, seed: int, **settings: Any) -> dict[str
     }
 
 
-def test_a_setting_is_said_once_and_by_the_axis_that_decides_it() -> None:
+def test_a_setting_is_stated_once_by_the_axis_that_determines_it() -> None:
     runs = [
         _run("m1", "baug", 0, epochs=2, rate=0.1, crop=1, both=1),
         _run("m1", "caug", 0, epochs=2, rate=0.1, crop=2, both=2),
@@ -170,12 +170,12 @@ def test_markdown_becomes_tables_folds_and_links() -> None:
     assert '<td class="number">1 &lt; 2</td>' in html
     assert "<td>a|b</td>" in html
     assert '<a href="#figure_claims">the claims</a> gone' in html
-    # A fold that is not closed would swallow the rest of the page.
+    # An unclosed fold would hide the rest of the page.
     assert "<details>" not in markdown_to_html("<details><summary>a</summary>\n\ntext\n", "t")
 
 
 @pytest.mark.parametrize("name", ["matrix_cpu", "cifar10_cpu"])
-def test_the_main_table_of_a_committed_study_says_shared_facts_once(name: str) -> None:
+def test_the_main_table_of_a_committed_study_states_shared_facts_once(name: str) -> None:
     records = read_records(Path(SCRIPTS / "measured" / name / "records.csv"))
     [matrix] = main_matrices(records, {}, [], main_columns(records))
     assert "backbone: resnet10t_half" in matrix.facts
@@ -184,7 +184,7 @@ def test_the_main_table_of_a_committed_study_says_shared_facts_once(name: str) -
 
 
 def test_a_comparison_that_is_left_out_is_named(make_study: MakeStudy) -> None:
-    """The question is about what the answer was measured on."""
+    """The question names only the comparisons on which the answer is based."""
     records = make_study(methods=["dino", "dino+clever", "simsiam", "simsiam+clever"], seeds=3).records
     lacking = records["method"].str.startswith("simsiam") & (records["seed"] > 0)
     found = _answer(records[~lacking])
@@ -195,8 +195,8 @@ def test_a_comparison_that_is_left_out_is_named(make_study: MakeStudy) -> None:
     )
 
 
-def test_a_style_that_elements_share_is_said_once(tmp_path: Path) -> None:
-    """Confined to its graphic; a style that could end its rule stays where it is."""
+def test_a_style_that_elements_share_is_written_once(tmp_path: Path) -> None:
+    """It is confined to its graphic; a style that could end its rule is left in place."""
     dull, sly = "fill: #d55e00; stroke-width: 0.4", "fill: red} body {display: none"
     path = tmp_path / "figure_x.svg"
     shapes = "".join(f'<path d="M 0 {place}" style="{style}"/>' for style in (dull, sly) for place in range(3))

@@ -9,7 +9,7 @@ import pytest
 import style
 from matplotlib.colors import to_rgb
 
-# Machado, Oliveira and Fernandes (2009), severity 1.0: linear RGB as seen with protanopia and with deuteranopia.
+# Machado, Oliveira and Fernandes (2009), severity 1.0: linear RGB as perceived with protanopia and deuteranopia.
 VISION = {
     "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
     "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
@@ -32,8 +32,8 @@ def _seen(colour: str, vision: str) -> list[float]:
 
 
 @pytest.mark.parametrize("vision", list(VISION))
-def test_trained_methods_can_be_told_apart(vision: str) -> None:
-    """By colour (a difference of 10 in L*a*b* is plain to see) and, in any case, by marker."""
+def test_trained_methods_are_distinguishable(vision: str) -> None:
+    """They differ in colour (a difference of 10 in L*a*b* is clearly visible) and always in their markers."""
     trained = {name: mark for name, mark in style.METHOD_MARKS.items() if mark.marker}
     assert len({mark.marker for mark in trained.values()}) == len(trained)
     names = sorted(trained)
@@ -43,7 +43,7 @@ def test_trained_methods_can_be_told_apart(vision: str) -> None:
             assert sum((a - b) ** 2 for a, b in pairs) ** 0.5 > 10, (first, second)
 
 
-def test_a_method_keeps_its_look_whatever_stands_beside_it() -> None:
+def test_a_method_s_style_does_not_depend_on_other_methods() -> None:
     few, many = style.marks(["dino"]), style.marks(["vicreg", "dino", "dino+clever", "byol"])
     assert few["dino"] == many["dino"] == style.METHOD_MARKS["dino"]
     assert many["vicreg"] != many["byol"]
@@ -51,7 +51,7 @@ def test_a_method_keeps_its_look_whatever_stands_beside_it() -> None:
 
 
 @pytest.mark.parametrize("suffix", style.SUFFIXES)
-def test_saved_twice_is_the_same_to_the_byte_and_holds_no_date(tmp_path: Path, suffix: str) -> None:
+def test_saving_twice_gives_the_same_bytes_without_a_date(tmp_path: Path, suffix: str) -> None:
     contents = []
     for name in ("first", "second"):
         with style.house_style():
@@ -60,13 +60,13 @@ def test_saved_twice_is_the_same_to_the_byte_and_holds_no_date(tmp_path: Path, s
         style.save(figure, tmp_path / f"{name}{suffix}")
         contents.append((tmp_path / f"{name}{suffix}").read_bytes())
     assert contents[0] == contents[1]
-    # matplotlib.axis_1 is an id of SVG's elements.
+    # matplotlib.axis_1 is the id of an SVG element.
     content = contents[0].replace(b"matplotlib.axis_", b"")
     for word in (b"CreationDate", b"dc:date", b"tIME", b"Matplotlib", b"matplotlib"):
         assert word not in content
 
 
-def test_the_callers_settings_are_left_alone() -> None:
+def test_the_caller_s_settings_are_unchanged() -> None:
     before = dict(matplotlib.rcParams)
     with style.house_style():
         assert matplotlib.rcParams["axes.spines.top"] is False

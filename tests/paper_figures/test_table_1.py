@@ -23,7 +23,7 @@ def _render(study: Study, suffix: str, *more: str) -> str:
 
 
 def _parse_markdown(text: str) -> list[Cells]:
-    """One mapping a section: (backbone, method, augmentation, values) to column to text."""
+    """One mapping per section, from (backbone, method, augmentation, values) to column to text."""
     sections = []
     for section in text.split("## ")[1:]:
         lines = [
@@ -104,7 +104,7 @@ def test_csv_is_tidy_and_unrounded(make_study: MakeStudy) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".md", ".tex"])
-def test_values_published_on_other_data_stand_apart(make_study: MakeStudy, suffix: str) -> None:
+def test_values_published_on_other_data_are_separate(make_study: MakeStudy, suffix: str) -> None:
     text = _render(make_study(), suffix)
     ours, theirs = _parse_markdown(text) if suffix == ".md" else _parse_latex(text)
     assert not any("published" in key[3] for key in ours)
@@ -118,7 +118,7 @@ def test_values_published_on_other_data_stand_apart(make_study: MakeStudy, suffi
 
 
 @pytest.mark.parametrize("suffix", [".md", ".tex"])
-def test_on_the_same_data_the_published_value_stands_below_ours(make_study: MakeStudy, suffix: str) -> None:
+def test_on_the_same_data_the_published_value_is_below_ours(make_study: MakeStudy, suffix: str) -> None:
     study = make_study(data="imagenet100", backbones=("vit_tiny", "resnet50"), methods=("dino+clever", "simclr"))
     text = _render(study, suffix)
     sections = _parse_markdown(text) if suffix == ".md" else _parse_latex(text)
@@ -135,7 +135,7 @@ def test_on_the_same_data_the_published_value_stands_below_ours(make_study: Make
     assert set(missing.values()) == {"n. p.", ""}
 
 
-def test_simsiam_stands_beside_the_readme_of_ddcl(make_study: MakeStudy) -> None:
+def test_simsiam_is_shown_with_the_values_of_ddcl_s_readme(make_study: MakeStudy) -> None:
     study = make_study(data="imagenet100", backbones=("resnet50",), methods=("simsiam", "simsiam+clever"))
     ours = _parse_markdown(_render(study, ".md"))[0]
     assert ours["resnet50", "simsiam+clever", "caug", "published, 500 epochs (1)"] == {
@@ -144,7 +144,7 @@ def test_simsiam_stands_beside_the_readme_of_ddcl(make_study: MakeStudy) -> None
     }
 
 
-def test_nothing_is_published_of_the_parts(make_study: MakeStudy) -> None:
+def test_parts_have_no_published_values(make_study: MakeStudy) -> None:
     study = make_study(data="imagenet100", backbones=("vit_tiny",))
     ours = _parse_markdown(_render(study, ".md", "--part", "IR"))[0]
     assert ("vit_tiny", "dino+clever", "baug", "ours, 2 seeds") in ours
@@ -177,7 +177,7 @@ def test_an_unhealthy_run_is_marked_with_its_reason(make_study: MakeStudy) -> No
     assert f"{sick}: {COLLAPSED}" in text.replace("\\", "")
 
 
-def test_latex_escapes_and_balances(make_study: MakeStudy) -> None:
+def test_latex_is_escaped_and_balanced(make_study: MakeStudy) -> None:
     study = make_study(collapsed=["digits/resnet10t/dino/caug/seed1"])
     text = _render(study, ".tex", "--runs", str(study.runs_path))
     assert escape_latex(r"a_b & 5% {x} \y ~^#$") == (

@@ -40,12 +40,13 @@ def test_columns_are_the_variants_and_differences_are_paired(records: Path, tmp_
     heads, baseline, regularised = ([cell.strip() for cell in line.split("|")[5:-1]] for line in (lines[0], *lines[2:]))
     assert heads[::2] == ["latents", "latents+averaged"]
     assert baseline == ["0.0350 ± 0.0071", "–", "0.0110 ± 0.0014", "–"]
-    # Both seeds fall by 0.01: no spread. With averaging 0.001 and 0: mean 0.0005, and t of one degree is 12.706.
+    # Both seeds fall by 0.01, so there is no spread. With averaging, they fall by 0.001 and 0: the mean is 0.0005, and
+    # t with one degree of freedom is 12.706.
     assert regularised[1].startswith("-0.0100 \\[-0.0100, -0.0100\\]")
     assert regularised[3].startswith("+0.0005 \\[-0.0059, +0.0069\\]")
     text = (tmp_path / "t.md").read_text(encoding="utf-8")
     assert "in the same unit (below 0: a smaller error), paired by seed" in text
-    assert "Perturbations:" not in text  # the columns are none
+    assert "Perturbations:" not in text  # there are no columns
     table = pd.read_csv(tmp_path / "t.csv")
     assert set(table["perturbation"]) == {"latents", "latents+averaged"}
     assert table["verdict"].dropna().tolist() == ["lower", "undecided"]

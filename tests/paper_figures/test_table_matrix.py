@@ -28,7 +28,7 @@ def of(study: Study, method: str, perturbation: str) -> list[float]:
     return [float(value) for value in frame[chosen].sort_values("seed")["value"]]
 
 
-def test_every_number_is_that_of_the_records(make_study: MakeStudy) -> None:
+def test_every_number_matches_the_records(make_study: MakeStudy) -> None:
     study = make_study(methods=METHODS, seeds=3)
     rows = list(csv.DictReader(io.StringIO(render(study, ".csv"))))
     found = {(r["backbone"], r["augmentation"], r["method"], r["perturbation"]): r for r in rows}
@@ -48,7 +48,7 @@ def test_every_number_is_that_of_the_records(make_study: MakeStudy) -> None:
             assert decided == (test.pvalue < 0.05)
 
 
-def test_a_baseline_stands_before_what_is_added_to_it_and_controls_first(make_study: MakeStudy) -> None:
+def test_rows_list_controls_then_each_baseline_before_its_add_ons(make_study: MakeStudy) -> None:
     study = make_study(methods=METHODS, seeds=2)
     lines = [line for line in render(study, ".md").splitlines() if line.startswith("| ")][1:]
     methods = [line.split("|")[3].strip() for line in lines if "caug" in line or "none" in line]

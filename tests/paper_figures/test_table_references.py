@@ -1,4 +1,4 @@
-"""Measured accuracies with the published ones of their data set, backbone and baseline."""
+"""Measured accuracies, with published ones for the same data set, backbone and baseline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clever.results.records import COLUMNS
 
 
 def write_records(folder: Path, rows: list[tuple[str, str, str, int, str, float]]) -> Path:
-    """Rows (backbone, method, protocol, seed, metric, value), all on cifar10, trained with baug."""
+    """Write rows (backbone, method, protocol, seed, metric, value), all for cifar10 and baug."""
     table = pd.DataFrame(
         [
             dict.fromkeys(COLUMNS, "x")
@@ -57,7 +57,7 @@ def cells(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
-def test_ours_and_theirs(records: Path, tmp_path: Path) -> None:
+def test_measured_and_published_accuracies(records: Path, tmp_path: Path) -> None:
     runs = [
         {"run": f"cifar10/resnet18/simsiam/baug/seed{seed}", "epochs": 1000, "health": "ok" if seed else "collapsed"}
         | {"recipe": {"optimisation": {"batch_size": 256}}, "recipe_digest": "d1935", "data_checksum": "5eed"}
@@ -82,7 +82,7 @@ def test_ours_and_theirs(records: Path, tmp_path: Path) -> None:
     assert sorted(row[6] for row in printed) == sorted(
         f"{value:g}" for value in theirs["value"][theirs["metric"] == "top1"]
     )
-    # solo-learn's README prints both for the head that it trains with the backbone.
+    # solo-learn's README prints both, for the head that is trained with the backbone.
     assert ["1000", "256", "90.51", "99.72"] in [row[4:] for row in printed if row[2] == "online_linear"]
     assert "vturrisi/solo-learn at commit 9187ea3" in markdown
     assert "lightly-ai/lightly at commit e8d317f" in markdown
@@ -95,7 +95,7 @@ def test_ours_and_theirs(records: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_reference_the_table_says_so(tmp_path: Path) -> None:
-    """As for MV-InfoNCE, which has no published values: the recipe's table must not fail."""
+    """MV-InfoNCE has no published values, but its recipe's table must not fail."""
     records = write_records(tmp_path, [("resnet18", "mv_infonce", "linear", 0, "top1", 70.0)])
     markdown, pairs, _ = run(tmp_path, records)
     assert pairs.empty

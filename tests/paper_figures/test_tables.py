@@ -1,4 +1,4 @@
-"""Untrusted text in Markdown and LaTeX stays text on its line."""
+"""Untrusted text in Markdown and LaTeX stays plain text on its line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The words for an objective's terms: from a file, by convention without one, and never in training code."""
+"""The words for an objective's terms come from a file, or from a convention without one, and never from training
+code."""
 
 from __future__ import annotations
 
@@ -43,16 +44,16 @@ def test_an_add_on_without_words_is_described_by_its_weights(add_on: str, tmp_pa
 
 @pytest.mark.parametrize("add_on", ["essl", "sie", "clever"])
 def test_the_convention_gives_the_terms_of_a_training_step(add_on: str, tmp_path: Path) -> None:
-    """``test_figure_overview`` compares those of the files with a step."""
+    """``test_figure_overview`` compares the terms from files with a training step."""
     unworded, worded = (term_words.wordings(options(add_on), folder) for folder in (tmp_path, term_words.FOLDER))
     assert {name: term.weight for name, term in unworded.items()} == {n: term.weight for n, term in worded.items()}
 
 
-def test_a_term_is_left_out_where_its_option_is_off() -> None:
+def test_a_term_is_omitted_if_its_option_is_off() -> None:
     joint = term_words.wordings(options("ddcl"))["joint_entropy"]
     assert joint.weight_in(options("ddcl")) is None
     assert joint.weight_in(options("ddcl", joint_entropy_weight=10)) == 10
-    # A weight that is on by default is shown as 0: the term is computed and recorded.
+    # A weight that is nonzero by default is shown as 0, because the term is still computed and recorded.
     orthogonality = term_words.wordings(options("ddcl"))["orthogonality"]
     assert orthogonality.weight_in(options("ddcl", orthogonality_weight=0)) == 0
 

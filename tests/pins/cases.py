@@ -47,11 +47,11 @@ _SPIROGRAPHS = {"name": "spirograph"}
 
 
 def pinned_recipes() -> dict[str, RunRecipe]:
-    """The recipe of every pinned run, by a readable name.
+    """The recipes of all pinned runs, by readable names.
 
-    Every baseline alone, and the first ones with DDCL and with CLeVER; every other add-on with one baseline or two;
-    then one run for each option that changes how a step goes. ``RunRecipe.data`` says which store it trains on.
-    InterCLR, which compares images only after the start of an epoch, is pinned as a whole run.
+    They contain every baseline alone, the first baselines with DDCL and with CLeVER, every other add-on with one or two
+    baselines, and one run for each option that changes a step. ``RunRecipe.data`` names the store that a run trains on.
+    InterCLR compares images only after the start of an epoch, so it is pinned as a whole run.
     """
     pairs = [
         *(dict.fromkeys(("none", "ddcl", "clever"), _BASELINES) | _PARTNERS).items(),
@@ -94,7 +94,7 @@ def pinned_recipes() -> dict[str, RunRecipe]:
 
 
 def whole_runs() -> dict[str, RunRecipe]:
-    """The recipes that are pinned as whole runs, by a readable name."""
+    """The recipes that are pinned as whole runs, by readable names."""
     return {
         "dino+clever, skip": pinned_recipes()["dino+clever, skip"],
         "interclr+none": _recipe("interclr", "none"),
@@ -114,7 +114,8 @@ def _recipe(
     tiny = tiny_method(baseline, add_on)
     if baseline in _BASELINES:
         tiny["baseline"] = {"name": baseline} | _TINY.get(baseline, _TINY_PROJECTOR)
-    # Gradient descent is smooth: on another processor the last bits of a step stay last bits. Adam divides by them.
+    # Gradient descent is smooth: on another processor, differences in the last bits of a step stay small. Adam would
+    # divide by such differences.
     steps = {"optimiser": "sgd", "epochs": 2, "batch_size": 8, "warmup_epochs": 0, "learning_rate": 0.02}
     return RunRecipe.model_validate(
         {
@@ -144,4 +145,4 @@ PINNED_EVALUATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "relative_colour": ("relative_colour", "photographs", {"epochs": 2, "head": "linear"}),
     "retrieval": ("retrieval", "photographs", {"hits": [1, 10]}),
 }
-"""Protocol, store and options of every pinned evaluation, by a readable name."""
+"""Protocol, store and options of every pinned evaluation, by readable names."""

@@ -1,6 +1,6 @@
-"""Computes the pinned numbers; ``PYTHONPATH=src:tests python -m pins.measure`` writes ``pins.json`` again.
+"""Computes the pinned numbers; ``PYTHONPATH=src:tests python -m pins.measure`` rewrites ``pins.json``.
 
-Write it again only for a change that is meant to move numbers, and name in the commit every key that moved and why.
+Rewrite it only for a change that is meant to change numbers, and name every changed key and the reason in the commit.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from .cases import PINNED_EVALUATIONS, SIDE, pinned_recipes, whole_runs
 FILE = Path(__file__).parent / "pins.json"
 STEPS = 4
 STEPS_PER_EPOCH = 3
-"""The last step is in epoch 1, after what is frozen in epoch 0."""
+"""The last step is in epoch 1, when the parameters frozen in epoch 0 are trained."""
 _BITS_DEPEND_ON = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow")
 
 Pin = dict[str, Any]
 
 
 def machine() -> dict[str, str]:
-    """Everything except our code that the last bits of a float may depend on."""
+    """Everything except our code on which the last bits of a float may depend."""
     try:
         described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         flags = next(line for line in described.splitlines() if line.startswith("flags"))
@@ -60,7 +60,7 @@ def machine() -> dict[str, str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums are split among threads: one thread, so that the order of additions is the same everywhere."""
+    """Use one thread, because sums are split among threads, and the order of additions must be the same everywhere."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,7 +99,7 @@ def stores(folder: Path) -> dict[str, Store]:
 
 
 def digest(module: nn.Module) -> str:
-    """First 16 digits of the SHA-256 over names and bits of a module's parameters and buffers."""
+    """The first 16 digits of the SHA-256 over the names and bits of a module's parameters and buffers."""
     whole = hashlib.sha256()
     for name, value in module.state_dict().items():
         whole.update(name.encode() + b"\0" + value.detach().contiguous().numpy().tobytes())
@@ -107,7 +107,8 @@ def digest(module: nn.Module) -> str:
 
 
 def trained(recipe: RunRecipe, store: Store) -> Pin:
-    """A few steps of a run: bits of the backbones, losses of the first and last step, diagnosis, how far it moved."""
+    """Train a few steps of a run; return the backbones' bits, the losses of the first and last step, the diagnosis, and
+    the distance moved."""
     images = len(store.split("train"))
     trainer = Trainer(recipe, store.mean, store.std, STEPS_PER_EPOCH, torch.device("cpu"), training_images=images)
     start = [p.detach().double().clone() for p in trainer.student.backbone.parameters()]
@@ -130,7 +131,7 @@ def trained(recipe: RunRecipe, store: Store) -> Pin:
 
 
 def whole_run(recipe: RunRecipe, store: Store, folder: Path) -> Pin:
-    """A run through the engine, from recipe to files."""
+    """Train a whole run with the engine, from recipe to files."""
     pretrain(recipe, store, folder, ExecutionOptions(device="cpu", threads=1, log_every=2))
     header, *rows = csv.reader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines())
     described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -145,7 +146,7 @@ def whole_run(recipe: RunRecipe, store: Store, folder: Path) -> Pin:
 
 
 def evaluated(protocol: str, store: Store, options: dict[str, Any]) -> Pin:
-    """The records of one protocol, of a backbone as it is initialised."""
+    """The records of one protocol for an untrained backbone."""
     known = PROTOCOLS[protocol]
     backbone = build_backbone(BackboneOptions(name="resnet10t_half", image_size=SIDE), seed=0)
     own: RunPredictor | None = None
@@ -166,7 +167,7 @@ def evaluated(protocol: str, store: Store, options: dict[str, Any]) -> Pin:
 
 
 def everything(folder: Path) -> dict[str, dict[str, Pin]]:
-    """All pinned numbers of this program on this machine."""
+    """All pinned numbers, computed with this program on this machine."""
     with one_thread():
         data = stores(folder)
         recipes = pinned_recipes()

@@ -1,7 +1,8 @@
-"""The numbers of every method and protocol equal the pinned ones, so that they change only on purpose.
+"""The numbers of every method and protocol equal the pinned ones, so that they change only deliberately.
 
-On a machine like the one that wrote ``pins.json`` (processor, its instructions, numerical packages) every bit must be
-the same. On any other machine the same numbers are compared as numbers, for sums are rounded differently there.
+On a machine with the same processor, instruction sets and numerical packages as the one that wrote ``pins.json``, every
+bit must be the same. On any other machine, the numbers are compared with tolerances, because sums are rounded
+differently there.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from .cases import PINNED_EVALUATIONS, pinned_recipes, whole_runs
 from .measure import FILE, everything, machine
 
 FIRST_STEP, LATER = 1e-4, 1e-2
-"""Relative tolerances on another machine: of the first step's numbers, where nothing has moved yet, and of all others,
-into which the rounding of several steps has gone. With AVX2 instead of AVX-512 they move by at most 3e-5 and 3e-3."""
+"""Relative tolerances on another machine: for the numbers of the first step, before any parameter has changed, and for
+all other numbers, which accumulate the rounding of several steps. With AVX2 instead of AVX-512, they differ by at most
+3e-5 and 3e-3."""
 ABSOLUTE = 3e-5
 
 
 def differences(pinned: dict[str, Any], found: dict[str, Any], *, bits: bool, where: str = "") -> list[str]:
-    """What differs, one line each; without ``bits`` hashes are passed over and numbers may be off by a little."""
+    """One line for each difference; without ``bits``, hashes are skipped and numbers are compared with tolerances."""
     lines = []
     for key in sorted({*pinned, *found}):
         path = f"{where} / {key}" if where else key
@@ -45,7 +47,8 @@ def differences(pinned: dict[str, Any], found: dict[str, Any], *, bits: bool, wh
 
 
 def one_image(record: str) -> float:
-    """A little more than one image is worth in a record that counts images, in percent; 0 for any other number."""
+    """The tolerance in percent for a record that counts images, a little more than one image; 0 for any other
+    number."""
     counts = any(f" {metric} " in record for metric in ("top1", "top5", "balanced_accuracy_flip"))
     return 101 / int(record.split("(n ")[1].rstrip(")")) if counts else 0.0
 
@@ -56,7 +59,7 @@ def pinned() -> dict[str, Any]:
     return content
 
 
-def test_every_number_is_as_pinned(pinned: dict[str, Any], tmp_path: Path) -> None:
+def test_every_number_equals_its_pin(pinned: dict[str, Any], tmp_path: Path) -> None:
     same_machine = pinned.pop("machine") == machine()
     found = everything(tmp_path)
     for bits in {False, same_machine}:
@@ -66,13 +69,13 @@ def test_every_number_is_as_pinned(pinned: dict[str, Any], tmp_path: Path) -> No
         )
 
 
-def test_the_file_holds_the_cases_and_no_others(pinned: dict[str, Any]) -> None:
+def test_the_file_contains_exactly_the_cases(pinned: dict[str, Any]) -> None:
     assert set(pinned["runs"]) == set(pinned_recipes())
     assert set(pinned["engine"]) == set(whole_runs())
     assert set(pinned["evaluations"]) == set(PINNED_EVALUATIONS)
 
 
-def test_a_moved_number_is_found(pinned: dict[str, Any]) -> None:
+def test_a_changed_number_is_found(pinned: dict[str, Any]) -> None:
     del pinned["machine"]
     assert differences(pinned, copy.deepcopy(pinned), bits=True) == []
     moved = copy.deepcopy(pinned)

@@ -1,7 +1,7 @@
 """Reverse-mode differentiation of a graph of pretended CUDA tensors, in Python.
 
-Torch's own engine asks the CUDA driver for a stream before it starts. This one calls the nodes of the same graph, so
-that every derivative formula and every ``autograd.Function.backward`` runs.
+Torch's engine asks the CUDA driver for a stream before it starts. This engine calls the nodes of the same graph, so
+every derivative formula and every ``autograd.Function.backward`` runs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
 Edge = tuple[Any, int]
-"""A node of the graph, and which of its outputs in the forward pass (inputs in the backward pass)."""
+"""A node of the graph, and the index of one of its outputs in the forward pass (inputs in the backward pass)."""
 
 
 def accumulate(roots: Sequence[Tensor], gradients: Sequence[Tensor], create_graph: bool) -> None:
-    """Add to ``grad`` of every leaf below ``roots``, as ``torch.autograd.backward`` does."""
+    """Add gradients to ``grad`` of every leaf below ``roots``, as ``torch.autograd.backward`` does."""
     for leaf, gradient in _run(roots, gradients, [], create_graph)[1]:
         kept = gradient if create_graph else gradient.detach()
-        if kept.stride() != leaf.stride():  # fused optimisers go through both in order of memory
+        if kept.stride() != leaf.stride():  # fused optimisers read both in memory order
             kept = torch.empty_like(leaf, requires_grad=False).copy_(kept)
         leaf.grad = kept if leaf.grad is None else leaf.grad + kept
 
@@ -30,7 +30,7 @@ def accumulate(roots: Sequence[Tensor], gradients: Sequence[Tensor], create_grap
 def gradients_of(
     roots: Sequence[Tensor], gradients: Sequence[Tensor], inputs: Sequence[Tensor], create_graph: bool
 ) -> tuple[Tensor | None, ...]:
-    """What ``torch.autograd.grad`` returns; None for an input that the roots do not depend on."""
+    """The result of ``torch.autograd.grad``; None for an input on which the roots do not depend."""
     edges = [_edge(tensor) for tensor in inputs]
     found, _ = _run(roots, gradients, edges, create_graph)
     return tuple(found.get(edge) for edge in edges)
@@ -44,7 +44,7 @@ def _edge(tensor: Tensor) -> Edge:
 def _run(
     roots: Sequence[Tensor], gradients: Sequence[Tensor], wanted: Sequence[Edge], create_graph: bool
 ) -> tuple[dict[Edge, Tensor], list[tuple[Tensor, Tensor]]]:
-    """The gradients at the wanted edges and, where none is wanted, those of the leaves."""
+    """The gradients at the wanted edges or, if there are none, of the leaves."""
     received: dict[Any, dict[int, Tensor]] = defaultdict(dict)
     for root, gradient in zip(roots, gradients, strict=True):
         node, place = _edge(root)
@@ -75,7 +75,7 @@ def _run(
 
 
 def _dependencies(roots: Sequence[Any]) -> dict[Any, int]:
-    """How many nodes hand a gradient to each node that can be reached."""
+    """The number of nodes that pass a gradient to each reachable node."""
     counts: dict[Any, int] = dict.fromkeys(roots, 0)
     stack = list(roots)
     while stack:
@@ -95,8 +95,8 @@ def _call(node: Any, arrived: dict[int, Tensor]) -> list[Tensor | None]:
     if not isinstance(node, BackwardCFunction):
         result = node(*gradients)
         return list(result) if isinstance(result, tuple) else [result]
-    # A backward pass written in Python gets zeros for what has no gradient, and answers for every argument of its
-    # forward pass; the graph has an edge for the tensors among them.
+    # A backward pass written in Python receives zeros for missing gradients, and returns a value for every argument of
+    # its forward pass; the graph has edges only for tensor arguments.
     filled = [
         torch.zeros(entry.shape, dtype=entry.dtype, device=entry.device) if gradient is None else gradient
         for gradient, entry in zip(gradients, metadata, strict=True)
@@ -108,7 +108,7 @@ def _call(node: Any, arrived: dict[int, Tensor]) -> list[Tensor | None]:
 
 
 def _fitted(gradient: Tensor, metadata: Any) -> Tensor:
-    """As the engine does: a gradient of a broadcast tensor is summed up, and one of another type is cast."""
+    """Like torch's engine, sum the gradient of a broadcast tensor, and cast a gradient of another dtype."""
     if gradient.shape != metadata.shape:
         gradient = gradient.sum_to_size(metadata.shape)
     return gradient if gradient.dtype == metadata.dtype else gradient.to(metadata.dtype)

@@ -1,4 +1,4 @@
-"""Stores of the two data sets whose views are not augmentations of an image."""
+"""Stores of the two data sets whose views are not augmented images."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """A pretended GPU: CUDA tensors whose values are in host memory, and a dispatch mode that keeps the two separate.
 
-Every operation of torch passes ``PretendedGpu``. One on CUDA tensors, or with a CUDA device among its arguments, is
-computed by the CPU's kernel on the values. So a step runs as on a GPU, by CUDA's rules for autocast and with the code's
-own branches for CUDA, and its numbers can be compared with those of a CPU run. The mode refuses what a GPU would refuse
-or wait for:
+Every torch operation passes through ``PretendedGpu``. An operation on CUDA tensors, or with a CUDA device among its
+arguments, is computed by the CPU's kernel on the values. So a step runs as on a GPU, with CUDA's rules for autocast and
+our code's branches for CUDA, and its numbers can be compared with a CPU run. The mode rejects everything that a GPU
+would reject or wait for:
 
 * a tensor on the wrong device: ``WrongDeviceError``;
-* whatever makes the host wait for the device (a value that is read, a shape that depends on values, a copy that is not
-  from pinned memory and asynchronous): ``HiddenWaitError``, within ``waits_forbidden``;
-* a tensor of one stream used on another that has not waited for it: ``RaceError``.
+* an operation that makes the host wait for the device (reading a value, a shape that depends on values, a copy that is
+  not asynchronous from pinned memory): ``HiddenWaitError``, within ``waits_forbidden``;
+* a tensor of one stream that is used on another stream that has not waited for it: ``RaceError``.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class WrongDeviceError(RuntimeError):
 
 
 class RaceError(RuntimeError):
-    """A tensor is used on a stream that has not waited for what made it."""
+    """A tensor is used on a stream that has not waited for the operation that made it."""
 
 
 class CudaTensor(Tensor):
-    """A tensor that says it is on ``cuda:0``; ``value`` holds its entries in host memory."""
+    """A tensor that claims to be on ``cuda:0``; ``value`` holds its entries in host memory."""
 
     value: Tensor
     stream: Stream
     launched: int
-    """Which of the stream's operations wrote it last."""
+    """The index of the stream's operation that last wrote it."""
 
     @staticmethod
     def __new__(cls, value: Tensor, stream: Stream) -> CudaTensor:
@@ -79,7 +79,7 @@ class CudaTensor(Tensor):
         raise RuntimeError(f"{func} on a CUDA tensor outside of the pretended GPU")
 
     def tolist(self) -> Any:
-        """The values as Python numbers, which the host waits for."""
+        """The values as Python numbers; the host waits for them."""
         return self.cpu().tolist()
 
     def record_stream(self, stream: Stream) -> None:
@@ -111,11 +111,11 @@ class Stream:
 
 
 DEFAULT = Stream()
-"""The stream of every thread that has chosen none. One for all, since the package keeps some tensors for good."""
+"""The default stream of all threads. They share one, because the package keeps some tensors permanently."""
 
 
 class PretendedGpu(TorchDispatchMode):
-    """The mode. Enter it by :func:`pretended_gpu`, which also replaces what torch asks the driver."""
+    """The dispatch mode. Enter it with :func:`pretended_gpu`, which also replaces torch's calls to the driver."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class PretendedGpu(TorchDispatchMode):
 
     @contextmanager
     def waits_forbidden(self, declared: Collection[str] = ()) -> Iterator[None]:
-        """Refuse every wait but those in the ``declared`` places, each ``file:function`` below ``src/clever``."""
+        """Reject every wait except in the ``declared`` places, each given as ``file:function`` below ``src/clever``."""
         self._forbidden, self._declared = True, declared
         try:
             yield
@@ -144,7 +144,7 @@ class PretendedGpu(TorchDispatchMode):
 
     @contextmanager
     def on(self, stream: Stream) -> Iterator[None]:
-        """Make ``stream`` this thread's current one."""
+        """Make ``stream`` the current stream of this thread."""
         before, self._current.stream = self.stream, stream
         try:
             yield
@@ -165,7 +165,7 @@ class PretendedGpu(TorchDispatchMode):
         return tensor.numel() == 0 or tensor.untyped_storage().data_ptr() in self._pinned
 
     def wait(self, why: str) -> None:
-        """Note a wait, or refuse it."""
+        """Record a wait, or reject it."""
         place = _place()
         if self._forbidden and place not in self._declared:
             raise HiddenWaitError(f"{why}, in {place}")
@@ -201,7 +201,7 @@ class PretendedGpu(TorchDispatchMode):
                 return CudaTensor(entry, stream)
             written = known[id(entry)]  # in place
             if written.shape != entry.shape:
-                with no_dispatch():  # the wrapper takes the new shape too
+                with no_dispatch():  # the wrapper gets the new shape too
                     func(written, *args[1:], **kwargs)
             written.stream, written.launched = stream, stream.launched
             return written
@@ -259,19 +259,20 @@ class PretendedGpu(TorchDispatchMode):
 
 @contextmanager
 def pretended_gpu() -> Iterator[PretendedGpu]:
-    """A machine with one pretended GPU, for as long as the block lasts."""
+    """Pretend, within the block, that this machine has one GPU."""
     torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
     gpu = PretendedGpu()
     swapped = torch.__future__.get_swap_module_params_on_conversion()
-    # As on a GPU, where a module that moves keeps its parameter objects.
+    # As on a GPU, a module that is moved keeps its parameter objects.
     torch.__future__.set_swap_module_params_on_conversion(True)
-    # torch.tensor(list, device=...) then makes a CPU tensor and copies it by way of the mode.
+    # torch.tensor(list, device=...) then makes a CPU tensor and copies it through the mode.
     lifted = torch._C._only_lift_cpu_tensors()  # type: ignore[attr-defined]
     torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]
     with ExitStack() as stack:
         for name, stand_in in _stand_ins(gpu).items():
             stack.enter_context(mock.patch(name, stand_in))
-        # cuDNN's and the fused kernels for attention have no counterpart on the CPU; the plain ones compute the same.
+        # The cuDNN and fused attention kernels have no counterpart on the CPU; the plain kernels compute the same
+        # values.
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         for name in ("flash", "mem_efficient", "cudnn"):
             enabled, enable = (getattr(torch.backends.cuda, f"{verb}{name}_sdp{end}") for verb, end in _SDP)
@@ -289,10 +290,10 @@ _SDP = (("", "_enabled"), ("enable_", ""))
 
 
 def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
-    """What replaces torch's own, by name."""
+    """The replacements for torch's functions, by name."""
 
     class Threads(ThreadPoolExecutor):
-        """Threads that see the GPU: a dispatch mode belongs to the thread that enters it."""
+        """Threads that see the GPU; a dispatch mode applies only to the thread that enters it."""
 
         def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             def run() -> Any:
@@ -332,7 +333,7 @@ def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
         "torch.cuda.is_current_stream_capturing": lambda: False,
         "torch.cuda.device_count": lambda: 1,
         "torch.cuda.current_device": lambda: 0,
-        # What is drawn on the pretended device comes from the CPU's generator.
+        # Random numbers on the pretended device come from the CPU's generator.
         "torch.cuda.get_rng_state": lambda *_: torch.zeros(0, dtype=torch.uint8),
         "torch.cuda.set_rng_state": lambda *_: None,
         "torch.cuda.set_device": lambda *_: None,
@@ -353,14 +354,14 @@ def _stand_ins(gpu: PretendedGpu) -> dict[str, Any]:
 
 @contextmanager
 def _one_graph_task() -> Iterator[None]:
-    """Let activation checkpointing see one backward pass: it recomputes once for each."""
+    """Let activation checkpointing see a single backward pass, because it recomputes once per pass."""
     task = object()
     with mock.patch("torch._C._current_graph_task_id", return_value=id(task)):
         yield
 
 
 def _place() -> str:
-    """``file:function`` of the innermost frame of the package, or of whoever called torch."""
+    """``file:function`` of the package's innermost frame, or of the caller of torch."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
@@ -397,4 +398,4 @@ _TAKE_HOST_SCALARS = (*_INDEXED, aten.fill_.Tensor, aten.masked_fill.Tensor, ate
 _READING_TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 _READING = (aten._linalg_check_errors.default, aten._linalg_eigh.default, aten._linalg_svd.default)
-"""What reads on the host without a tag that says so: errors of decompositions."""
+"""Operations that read on the host although their tags do not say so: errors in decompositions."""

@@ -1,4 +1,4 @@
-"""Two steps of a run on the CPU and on the pretended GPU, and the values that must agree."""
+"""Two steps of a run on the CPU and on the pretended GPU, and a comparison of their values."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ EPOCH_END = {
     "pretraining/diagnostics.py:effective_rank": "whether features are finite, and their singular values",
     "pretraining/trainer.py:Trainer.diagnose.<locals>.<dictcomp>": "one number for metrics.csv at a time",
 }
-"""Where the loop may wait for the device at the end of an epoch, and for what."""
+"""Places where the loop may wait for the device at the end of an epoch, with the reason."""
 
 TOLERANCES = {"fp32": ((1e-4, 1e-5), (2e-2, 1e-3)), "bf16": ((5e-2, 1e-2), None)}
-"""Relative and absolute, of the losses of the first step and of the second. Sums are added in another order, and AdamW
-magnifies that where a gradient is near 0; for bfloat16 autocast has other lists of operations on CUDA than on the CPU,
-so that the second step is not compared."""
+"""Relative and absolute tolerances for the losses of the first and the second step. Sums are added in another order,
+and AdamW magnifies the difference if a gradient is near 0. For bfloat16, autocast's lists of operations differ between
+CUDA and the CPU, so the second step is not compared."""
 
 GRADIENT_TOLERANCE = 1e-3
-"""Relative, of the gradient norm in the first step: BatchNorm over a few values costs gradients about a digit more than
-losses. Of all pairs, the largest deviation seen is 2e-4 (groco with care, whose sorting is steep)."""
+"""Relative tolerances for the gradient norm in the first step: BatchNorm over a few values makes gradients about one
+digit less accurate than losses. The largest deviation over all pairs is 2e-4 (groco with care, whose sorting is
+steep)."""
 
 ONLY_IN_FP32 = ("gradient_norm", "loss_gradient")
-"""What bfloat16 makes too rough to compare: squares of gradients; some of the CPU's own convolutions in bfloat16 even
-have wrong gradients on 1x1 maps."""
+"""Cases that are too inaccurate in bfloat16 to compare: squares of gradients; some of the CPU's bfloat16 convolutions
+even have wrong gradients on 1x1 maps."""
 
 
 def rehearse(recipe: RunRecipe, store: Store, placement: Any = "device") -> dict[str, float]:
-    """Train both ways and compare; the second step on the GPU must not wait, the first makes what is made once.
+    """Train on both devices and compare. The second step on the GPU must not wait; the first one may, because it
+    creates persistent objects.
 
     Returns:
         The losses of the second step.
@@ -106,7 +108,7 @@ def _steps(
 
 
 def _tensors(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
-    """Everything that a step may move, by name."""
+    """Everything that a step may change, by name."""
     for name, module in (("student", trainer.student), ("teacher", trainer.teacher), ("objective", trainer.objective)):
         if module is not None:
             yield from ((f"{name}.{entry}", tensor) for entry, tensor in module.named_parameters())

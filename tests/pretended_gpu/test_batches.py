@@ -1,4 +1,4 @@
-"""Batches reach the pretended GPU from every place that can hold them, without waits or races."""
+"""Batches reach the pretended GPU from every placement, without waits or races."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .test_evaluation import BATCHES
 
 
 @pytest.mark.parametrize("placement", ["device", "host", "stream"])
-def test_batches_are_those_of_the_cpu(placement: Any, digits_store: Store) -> None:
+def test_batches_equal_the_cpu_s(placement: Any, digits_store: Store) -> None:
     split = digits_store.split("train")
     expected = list(Batches(split, 32, seed=3, device="cpu", placement=placement).epoch(1))
     with pretended_gpu() as gpu, gpu.waits_forbidden(BATCHES):
@@ -24,7 +24,7 @@ def test_batches_are_those_of_the_cpu(placement: Any, digits_store: Store) -> No
             for name in ("pixels", "labels", "indices"):
                 tensor = getattr(batch, name)
                 assert isinstance(tensor, CudaTensor)
-                # An operation of the training stream, which must have waited for the copies.
+                # An operation on the training stream, which must have waited for the copies.
                 assert torch.equal((tensor + 0).value, getattr(other, name)), name
         per_epoch = {place: count for place, count in gpu.waits.items() if "_from_device" in place}
         assert sum(per_epoch.values()) == (1 if placement == "device" else 0)

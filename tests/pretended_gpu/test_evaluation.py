@@ -40,9 +40,10 @@ ROOM = "evaluation"
 
 
 def rehearsals(protocol: str) -> list[tuple[str, dict[str, Any]]]:
-    """Backbones and options to rehearse a protocol with, by default one with the protocol's own defaults.
+    """The backbones and options with which a protocol is rehearsed; by default, one backbone and the protocol's
+    defaults.
 
-    Its test file says otherwise with ``REHEARSALS = [(backbone, options), …]``, or ``NOT_REHEARSED = reason``.
+    A protocol's test file overrides this with ``REHEARSALS = [(backbone, options), …]`` or ``NOT_REHEARSED = reason``.
     """
     if declared(ROOM, protocol, "NOT_REHEARSED"):
         return []
@@ -50,9 +51,11 @@ def rehearsals(protocol: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def waits(protocol: str) -> dict[str, str]:
-    """Where a protocol waits beyond ``FEATURES``, and for what: but for ``logistic``, never once a step.
+    """Places where a protocol waits in addition to ``FEATURES``, with the reason; except for ``logistic``, none waits
+    in every step.
 
-    Its test file says so with ``WAITS = {place: why}``, and with ``WAITS_OF`` if it contains other protocols.
+    A protocol's test file declares them with ``WAITS = {place: why}``, and with ``WAITS_OF`` if it contains other
+    protocols.
     """
     found: dict[str, str] = dict(declared(ROOM, protocol, "WAITS") or {})
     for other in declared(ROOM, protocol, "WAITS_OF") or ():
@@ -83,12 +86,12 @@ def test_a_protocol_gives_the_cpu_s_records(
     with pretended_gpu() as gpu, gpu.waits_forbidden(FEATURES | waits(protocol)):
         found = records(DEVICE)
     assert [(r.part, r.perturbation, r.metric) for r in found] == [(r.part, r.perturbation, r.metric) for r in expected]
-    # An image in 32 may change sides where features are rounded to bfloat16.
+    # One image in 32 may change its class, because features are rounded to bfloat16.
     tolerance = 7.0 if chosen.precision == "bf16" else 1e-3
     assert [r.value for r in found] == pytest.approx([r.value for r in expected], abs=tolerance)
 
 
-def test_what_is_not_rehearsed_says_why() -> None:
+def test_protocols_that_are_not_rehearsed_give_a_reason() -> None:
     rehearsed = {case[0] for case in CASES}
     assert rehearsed >= {"linear", "knn", "semi", "transfer", "parameters", "equivariance", "quality", "latents"}
     for protocol in set(PROTOCOLS) - rehearsed:

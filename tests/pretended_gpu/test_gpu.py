@@ -74,7 +74,7 @@ CLEAN: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", CLEAN)
-def test_what_no_gpu_waits_for_passes(name: str, gpu: PretendedGpu) -> None:
+def test_operations_without_a_wait_pass(name: str, gpu: PretendedGpu) -> None:
     x = on_gpu(2, 3)
     with gpu.waits_forbidden():
         found = CLEAN[name](x)
@@ -119,8 +119,9 @@ def test_a_race_between_streams_is_caught() -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_gradients_are_those_of_torch_s_engine() -> None:
-    """Broadcasting, a custom function, several uses of a leaf, a cast, and the gradient of a gradient."""
+def test_gradients_equal_torch_s_engine() -> None:
+    """The graph includes broadcasting, a custom function, several uses of a leaf, a cast, and the gradient of a
+    gradient."""
 
     class Cube(torch.autograd.Function):
         @staticmethod
@@ -153,7 +154,7 @@ def test_gradients_are_those_of_torch_s_engine() -> None:
 
 
 @pytest.mark.parametrize("planted", ["item", "a tensor of the CPU", "none"])
-def test_what_is_planted_in_a_step_is_caught(
+def test_faults_planted_in_a_step_are_caught(
     planted: str, gpu: PretendedGpu, make_recipe: Any, digits_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(make_recipe(), digits_store.mean, digits_store.std, 6, DEVICE)

@@ -43,5 +43,5 @@ def test_it_gives_the_cpu_s_accuracies(name: str, bf16: bool, digits_store: Stor
         with gpu.waits_forbidden(BATCHES | DECLARED):
             found, probe = measured(copied, DEVICE)
         assert all(isinstance(value, CudaTensor) for value in probe.state_dict()["classifiers"].values())
-    # An image in 32 may change sides where features are rounded to bfloat16.
+    # One image in 32 may change its class, because features are rounded to bfloat16.
     assert found == pytest.approx(expected, abs=7.0 if bf16 else 1e-3)

@@ -1,4 +1,4 @@
-"""Steps of training on the pretended GPU: every baseline with every add-on, on a ResNet and on a transformer."""
+"""Training steps on the pretended GPU: every baseline with every add-on, on a ResNet and on a transformer."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ IN_THE_MATRIX = {
     for recipe in runs("matrix_cpu").values()
     if recipe.method is not None
 }
-"""The pairs that test_studies.py rehearses on the same ResNet."""
+"""The pairs that test_studies.py already rehearses on the same ResNet."""
 
 RESNET = {"name": "resnet10t_half", "image_size": 16}
 SMALL_STEPS = {"optimiser": "sgd", "learning_rate": 1e-4}
-"""AdamW's first step is the sign of the gradient, so that where a gradient is near 0, rounding moves a weight by the
-whole learning rate; BatchNorm over a few images then changes the second step's gradient norm by several percent."""
+"""AdamW's first step follows the sign of the gradient, so if a gradient is near 0, rounding can move a weight by the
+whole learning rate. BatchNorm over a few images then changes the second step's gradient norm by several percent."""
 VIT = {"name": "test_vit", "image_size": 16, "patch_size": 8}
 
 
 def recipe_of(make_recipe: Any, baseline: str, add_on: str, **blocks: Any) -> RunRecipe:
-    """A run with small heads; the blocks are those of ``make_recipe``."""
+    """A run with small heads; the blocks are the same as in ``make_recipe``."""
     augmentation = {"name": "caug_plus", "local_views": 0} | blocks.pop("augmentation", {})
     whole = make_recipe(augmentation=augmentation, **{"backbone": RESNET} | blocks).model_dump()
     return RunRecipe.model_validate(whole | {"method": tiny_method(baseline, add_on)})
@@ -70,8 +70,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_way_to_optimise(name: str, make_recipe: Any, digits_store: Store) -> None:
-    # Without BatchNorm, which would magnify the smallest differences of a batch in two parts.
+def test_every_optimiser(name: str, make_recipe: Any, digits_store: Store) -> None:
+    # Without BatchNorm, which would magnify the smallest differences between the two parts of a batch.
     recipe = recipe_of(make_recipe, "dino", "clever", backbone=VIT, optimisation=OPTIONS[name])
     assert rehearse(recipe, digits_store)["loss"]
 

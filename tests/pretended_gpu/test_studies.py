@@ -1,4 +1,4 @@
-"""One step on the pretended GPU of every run of two studies; only one-time set-up may wait."""
+"""One step of every run of two studies on the pretended GPU; only one-time set-up may wait."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ STUDIES = Path(__file__).parents[2] / "workflow" / "studies"
 
 BATCH = {"matrix_cpu": 8, "cifar10": 2}
 HEAD = {"matrix_cpu": {}, "cifar10": {"hidden_dim": 64, "out_dim": 64}}
-"""Fewer images and narrower heads than the study's, whose number changes nothing of what is rehearsed."""
+"""Fewer images and narrower heads than in the study; these numbers do not affect what is rehearsed."""
 GROUPS = {"w_mse": {"out_dim": 4, "whitening_size": 8}, "care": {"images_per_chunk": 4}}
-"""Groups of images that divide these few, for the baselines and add-ons that cut a batch into groups."""
+"""Group sizes that divide this small batch, for the baselines and add-ons that cut a batch into groups."""
 
 
 def runs(study: str) -> dict[str, RunRecipe]:
-    """Of the first seed, by name; controls are not trained."""
+    """The runs of the first seed, by name; controls are not trained."""
     recipes = load_study(STUDIES / f"{study}.yaml").recipes()
     return {run: recipe for run, recipe in recipes.items() if recipe.method is not None and recipe.seed == 0}
 

@@ -28,12 +28,12 @@ def trainer_for(baseline: dict[str, Any], make_recipe: Any, store: Store, **opti
 
 def random_views(count: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
-    # The second view is brighter, so that statistics of one view and of both differ.
+    # The second view is brighter, so the statistics of one view and of both views differ.
     return [number + torch.randn(8, 3, 16, 16, generator=generator) for number in range(count)]
 
 
 @pytest.mark.parametrize(("baseline", "apart"), [(SIMSIAM, True), (BYOL, True), (SIMCLR, False)])
-def test_batch_norm_sees_one_view_at_a_time_where_the_baseline_wants_it(
+def test_batch_norm_sees_one_view_at_a_time_if_the_baseline_requests_it(
     baseline: dict[str, Any], apart: bool, make_recipe: Any, digits_store: Store
 ) -> None:
     student = trainer_for(baseline, make_recipe, digits_store).student
@@ -48,7 +48,7 @@ def test_batch_norm_sees_one_view_at_a_time_where_the_baseline_wants_it(
                 assert mine is None or torch.allclose(mine, single, atol=1e-4) is apart
 
 
-def test_predictors_keep_their_rate_after_the_warm_up(make_recipe: Any, digits_store: Store) -> None:
+def test_predictors_keep_their_learning_rate_after_the_warm_up(make_recipe: Any, digits_store: Store) -> None:
     trainer = trainer_for(SIMSIAM, make_recipe, digits_store, epochs=4, warmup_epochs=1)
     predictors = {id(p) for name, p in trainer.student.named_parameters() if ".predictor." in name}
     assert len(predictors) == 10

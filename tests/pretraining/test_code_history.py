@@ -1,4 +1,4 @@
-"""The list of the code that trained a run."""
+"""The list of code versions that trained a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_list_grows_only_when_the_code_has_changed(monkeypatch: pytest.Monke
     assert changed(*third[-2:]).startswith("the code has changed (commit aaaaaaaaaaaa, sources 2222222222222222; now")
 
 
-def test_other_threads_are_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_number_of_threads_starts_a_new_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code_history, "source_commit", lambda: ("a" * 40, False))
     parts = extended(extended([], 0, 0, ONE, None), 7, 2, TWO, None)
     assert [(entry["threads"], entry["from_step"], entry["from_epoch"]) for entry in parts] == [(1, 0, 0), (2, 7, 2)]
@@ -50,7 +50,7 @@ def test_other_threads_are_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) 
     assert changed(*on_gpu[-2:]) == "device cpu so far, cuda from here on, threads 2 so far, None from here on"
 
 
-def test_other_threads_are_refused_on_a_cpu_alone() -> None:
+def test_a_changed_number_of_threads_is_rejected_only_on_a_cpu() -> None:
     expected = r"state: was trained with threads = 1, this process has threads = 2: .* --threads 1, or go on with --acc"
     with pytest.raises(UserError, match=expected):
         refuse_other_threads([ONE], TWO, "state")
@@ -62,13 +62,13 @@ def test_other_threads_are_refused_on_a_cpu_alone() -> None:
     refuse_other_threads([ONE], on_gpu | {"processes": 4}, "state")
 
 
-def test_threads_count_on_a_cpu_alone() -> None:
+def test_threads_count_only_on_a_cpu() -> None:
     threads = torch.get_num_threads()
     assert execution(torch.device("cpu"), 2) == {"device": "cpu", "threads": threads, "processes": 2}
     assert execution(torch.device("cuda:1"), 1) == {"device": "cuda", "threads": None, "processes": 1}
 
 
-def test_sources_are_those_that_train(make_recipe: Callable[..., RunRecipe]) -> None:
+def test_sources_are_the_training_code(make_recipe: Callable[..., RunRecipe]) -> None:
     method = make_recipe(equivariance="ddcl").method
     assert training_sources(method) == digest(training_code("dino", "ddcl"))
     assert training_sources(None) == digest(training_code(None, None)) != training_sources(method)

@@ -61,7 +61,7 @@ def takes_its_head(kind: type[AnyBaseline]) -> bool:
     [name for name, entry in BASELINES.items() if not takes_its_head(entry.kind) and not entry.options.reads_samples],
 )
 def test_the_loss_of_a_baseline_is_one_graph(name: str) -> None:
-    """SwAV's loss also takes its head, and supremix's the images' targets; neither is compiled."""
+    """SwAV's loss also takes the head, and supremix's also takes the images' targets; neither is compiled."""
     kind, options = BASELINES[name].kind, BASELINES[name].options
     baseline = kind(options.model_validate(tiny_method(name, "none")["baseline"]))
     made = baseline.make_head(12)(random(0, 8, 12))
@@ -77,7 +77,7 @@ def test_the_loss_of_a_baseline_is_one_graph(name: str) -> None:
 
     def gradients(attract: Any) -> list[Tensor]:
         student, teacher, leaves = outputs()
-        torch.manual_seed(0)  # some losses draw
+        torch.manual_seed(0)  # some losses draw random numbers
         loss = attract(student, teacher)
         found = torch.autograd.grad(loss, leaves, allow_unused=True)
         return [loss.detach(), *(gradient for gradient in found if gradient is not None)]

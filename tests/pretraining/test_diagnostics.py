@@ -11,7 +11,7 @@ from clever.pretraining.diagnostics import HEALTHY, assess, diagnose_features, e
 
 
 def orthonormal(rows: int, columns: int) -> torch.Tensor:
-    """[rows, columns] with orthonormal columns of mean zero."""
+    """A matrix [rows, columns] with orthonormal columns of mean zero."""
     noise = torch.randn(rows, columns + 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     noise[:, 0] = 1
     q, _ = torch.linalg.qr(noise)
@@ -44,7 +44,8 @@ def test_feature_std_of_isotropic_and_of_equal_features() -> None:
 
 
 def test_feature_std_of_two_opposite_rows() -> None:
-    # Unit rows (3, 4)/5 and its opposite: deviations sqrt(2) * 3/5 and sqrt(2) * 4/5, times sqrt(D) = sqrt(2).
+    # The unit rows are (3, 4)/5 and its opposite: their standard deviations are sqrt(2) * 3/5 and sqrt(2) * 4/5, times
+    # sqrt(D) = sqrt(2).
     features = torch.tensor([[3.0, 4.0], [-6.0, -8.0]])
     assert feature_std(features).item() == pytest.approx(math.sqrt(2) * math.sqrt(2) * 0.7, rel=1e-6)
 
@@ -87,7 +88,7 @@ GOOD = {
             "teacher collapsed to the uniform distribution",
         ),
         ({"teacher_entropy_ratio": 0.001, "teacher_student_divergence_ratio": 1e-4}, "teacher collapsed to one output"),
-        # A young run: nearly uniform, but with much to learn; and a good one at a moderate entropy.
+        # A run at its start, nearly uniform but still far from converged; and a good run with moderate entropy.
         ({"teacher_entropy_ratio": 0.999, "teacher_student_divergence_ratio": 0.2}, HEALTHY),
         ({"teacher_entropy_ratio": 0.5, "teacher_student_divergence_ratio": 1e-4}, HEALTHY),
         ({"effective_rank_ef": 1.2}, "EF collapsed to a line (effective rank 1.20)"),

@@ -38,14 +38,15 @@ from clever.pretraining.recipe import RunRecipe
 from clever.pretraining.trainer import Trainer
 
 VIT = {"name": "test_vit", "image_size": 16, "patch_size": 8}
-# SGD: AdamW's first steps divide gradients by their own size, and turn rounding of the smallest into whole steps.
+# SGD, because AdamW's first steps divide gradients by their size, and turn rounding errors of the smallest into whole
+# steps.
 STEPS = {"optimiser": "sgd", "learning_rate": 0.5, "clip_gradient": 3.0}
-# Sums over rows are taken in another order. Float32 has a rounding of 6e-8, and a gradient a thousand summands.
+# Sums over rows are added in another order. Float32 rounds to 6e-8, and a gradient has a thousand summands.
 LOSS_TOLERANCE, GRADIENT_TOLERANCE, STEP_TOLERANCE = 1e-6, 2e-5, 2e-4
 
 
 def train_shortly(recipe: RunRecipe, store: Store, steps: int = 4) -> dict[str, Any]:
-    """What this process has after the first gradients and after some steps."""
+    """This process's values after the first gradients and after some steps."""
     device = torch.device("cpu")
     assert recipe.optimisation is not None
     batches = Batches(
@@ -71,7 +72,7 @@ def train_shortly(recipe: RunRecipe, store: Store, steps: int = 4) -> dict[str, 
     trainer = begin()
     begun = {name: value.clone() for name, value in trainer.objective.state_dict().items()}
     losses = [averaged(trainer.step(batch, step)) for step, batch in zip(range(steps), batches.epoch(0), strict=False)]
-    # Forty-nine images, which two processes cannot share evenly.
+    # 49 images, which two processes cannot share evenly.
     probe = OnlineProbe(OnlineProbeOptions(images=49, passes=2), store, trainer.parts, 64, 16, device)
     probed = [probe.measure(trainer.trained_backbone(), epoch) for epoch in range(2)]
     found = {"losses": losses, "state": trainer.state_dict(), "diagnosis": trainer.diagnose()}
@@ -83,7 +84,7 @@ def averaged(values: dict[str, Tensor]) -> dict[str, float]:
 
 
 def gather_gradient() -> Tensor:
-    """The gradient of a loss on the pairs of all rows, with respect to a weight that every process holds."""
+    """The gradient of a loss on all pairs of rows with respect to a weight that every process holds."""
     rows = torch.arange(8.0).view(4, 2).chunk(process_count())[process_rank()]
     weight = torch.tensor([[1.0, 2.0], [3.0, -1.0]], requires_grad=True)
     everyone = gather_rows(rows @ weight)
@@ -93,7 +94,7 @@ def gather_gradient() -> Tensor:
 
 
 def draw_differently_seeded() -> list[Tensor]:
-    """Uniform numbers of all rows, drawn twice, and one of this process's own afterwards."""
+    """Uniform numbers for all rows, drawn twice, and then one number that this process draws by itself."""
     torch.manual_seed(process_rank())
     twice = [gather_rows(uniform_rows(6 // process_count(), 3, device=torch.device("cpu"))) for _ in range(2)]
     return [*twice, gather_rows(torch.rand(1))]
@@ -113,7 +114,7 @@ def main(store: str, result: str, *recipes: str) -> None:
 
 
 def launch(*arguments: str, processes: int = 2) -> list[subprocess.Popen[str]]:
-    """Processes as torchrun starts them, each of which can be waited for and signalled separately."""
+    """Start processes as torchrun does, so that each can be waited for and signalled separately."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -158,7 +159,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 STATE = {"whole": "centre", "in_parts": "centre", "with_memory": "memory"}
-"""What the baseline remembers of earlier outputs, by the end of its name."""
+"""Suffixes of the names of buffers in which a baseline keeps earlier outputs."""
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def of_two(recipes: list[RunRecipe], digits_store: Store, tmp_path_factory: pyte
 
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=list(CASES))
-def test_two_processes_train_as_one(
+def test_two_processes_train_like_one(
     of_two: dict[str, Any], recipes: list[RunRecipe], digits_store: Store, case: int
 ) -> None:
     two, one = of_two["trained"][case], train_shortly(recipes[case], digits_store)
@@ -200,13 +201,13 @@ def test_two_processes_train_as_one(
             torch.testing.assert_close(two["state"][part][name], value, rtol=STEP_TOLERANCE, atol=1e-6)
             if name.endswith(STATE[list(CASES)[case]]):
                 moved += bool((value - one["begun"][name]).abs().max() > 1e-4)
-    assert moved == 2  # one of the IR, one of the EF
+    assert moved == 2  # one for the IR and one for the EF
     for name, weight in one["probe"].items():
         torch.testing.assert_close(two["probe"][name], weight, rtol=2e-3, atol=1e-5)
     assert len(two["probed"]) == 2
     for got, want in zip(two["probed"], one["probed"], strict=True):
-        assert got == pytest.approx(want, abs=100 / 32 + 1e-6)  # one image may change sides
-    if list(CASES)[case] == "whole":  # else it looks at the last part of the batch, which holds other images
+        assert got == pytest.approx(want, abs=100 / 32 + 1e-6)  # one image may change its class
+    if list(CASES)[case] == "whole":  # otherwise, it covers the last part of the batch, which contains other images
         assert two["diagnosis"] == pytest.approx(one["diagnosis"], rel=1e-3)
 
 
@@ -218,7 +219,7 @@ def test_collective_operations(of_two: dict[str, Any]) -> None:
     assert torch.equal(of_two["drawn"][1], second)
     assert not torch.equal(first, second)
     torch.manual_seed(1)
-    assert torch.equal(of_two["drawn"][2], torch.cat([own, torch.rand(1)]))  # the second's generator is untouched
+    assert torch.equal(of_two["drawn"][2], torch.cat([own, torch.rand(1)]))  # the second's generator is unused
 
 
 def test_any_number_of_processes_draws_the_same_views(make_recipe: Any) -> None:
@@ -241,7 +242,7 @@ def test_any_number_of_processes_draws_the_same_views(make_recipe: Any) -> None:
         torch.testing.assert_close(joined, view.images, rtol=0, atol=1e-5)
 
 
-def test_what_processes_cannot_share_is_refused(
+def test_batches_that_processes_cannot_share_are_rejected(
     make_recipe: Any, digits_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -289,7 +290,7 @@ def test_a_signal_to_one_process_stops_all_and_torchrun_resumes(
     assert described["hardware"]["processes"] == 2
     finished = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [int(row["epoch"]) for row in finished] == list(range(60))
-    # Wall-clock speed apart, the lines before the stop are untouched.
+    # Apart from the wall-clock speed, the lines before the stop are unchanged.
     assert [row["loss"] for row in finished[: len(rows)]] == [row["loss"] for row in rows]
 
 

@@ -1,4 +1,5 @@
-"""Whole runs on real digits: the same bits twice, after a kill, after a warning, after a fault."""
+"""Whole runs on real digits: the bits are the same when repeated, after a kill, after a warning signal, and after a
+fault."""
 
 from __future__ import annotations
 
@@ -73,7 +74,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def assert_same_result(folder: Path, other: Path) -> None:
-    """The same weights bit for bit, and the same metrics except the speed."""
+    """Assert that weights are equal bit for bit, and metrics are equal except for the speed."""
     assert (folder / "backbone.safetensors").read_bytes() == (other / "backbone.safetensors").read_bytes()
     speed = [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows(folder)]
     assert speed == [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows(other)]
@@ -96,7 +97,7 @@ def test_a_run_leaves_three_files_and_no_state(uninterrupted: Path, recipe: RunR
     assert run["images_per_second"] == pytest.approx(EPOCHS * STEPS * 16 / run["wall_seconds"], rel=0.01)
 
 
-def test_metrics_have_a_line_an_epoch(uninterrupted: Path, recipe: RunRecipe, digits_store: Store) -> None:
+def test_metrics_have_one_line_per_epoch(uninterrupted: Path, recipe: RunRecipe, digits_store: Store) -> None:
     lines = rows(uninterrupted)
     assert [(row["epoch"], row["iteration"]) for row in lines] == [
         (str(e), str(STEPS * (e + 1))) for e in range(EPOCHS)
@@ -134,7 +135,7 @@ def test_the_same_seed_gives_the_same_bits_however_the_run_is_executed(
     pretrain(recipe, digits_store, tmp_path, settings)
     assert_same_result(tmp_path, uninterrupted)
     assert [path.name[:15] for path in sorted((tmp_path / "state").glob("*.pt"))][-1] == f"state-{EPOCHS * STEPS:09d}"
-    # A run that had ended is written again from its state, without a step.
+    # The files of a finished run are rewritten from its state, without a step.
     (tmp_path / "backbone.safetensors").unlink()
     pretrain(recipe, digits_store, tmp_path, execution())
     assert_same_result(tmp_path, uninterrupted)
@@ -174,9 +175,9 @@ def saved_iteration(folder: Path) -> int:
 def stopped_in_the_middle(
     recipe: RunRecipe, store: Store, parent: Path, number: signal.Signals
 ) -> tuple[Path, int, str]:
-    """Send a signal to a run at a step drawn at random; its folder, exit status and what it said.
+    """Send a signal to a run at a random step; return its folder, exit status and output.
 
-    A run that came to its end before the signal arrived proves nothing, and is tried again.
+    If the run ended before the signal arrived, try again.
     """
     for attempt in range(3):
         folder = parent / str(attempt)
@@ -208,7 +209,7 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_bits(
     assert_same_result(folder, uninterrupted)
 
 
-def test_a_warned_run_saves_its_state_and_asks_to_be_started_again(
+def test_a_run_that_receives_a_warning_saves_its_state_and_asks_for_a_restart(
     uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path
 ) -> None:
     folder, status, said = stopped_in_the_middle(recipe, digits_store, tmp_path, signal.SIGTERM)
@@ -234,7 +235,7 @@ def test_ctrl_c_saves_the_state_as_sigterm_does(
 
 @pytest.fixture
 def during_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
-    """Make something happen in the middle of a step, counted from 0 in this process."""
+    """Call a function in the middle of a step; steps are counted from 0 in this process."""
 
     def arrange(step: int, happen: Callable[[], None]) -> None:
         calls, original = iter(range(10**6)), Trainer.step
@@ -262,7 +263,7 @@ def test_a_warning_at_the_edges_of_an_epoch(
     assert_same_result(tmp_path, uninterrupted)
 
 
-def test_a_warning_in_the_last_step_comes_too_late_to_matter(
+def test_a_warning_in_the_last_step_has_no_effect(
     uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path, during_step: Any
 ) -> None:
     during_step(EPOCHS * STEPS - 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -296,7 +297,7 @@ def test_nan_stops_the_run_with_the_term_and_the_step_and_keeps_the_last_good_st
     assert_same_result(tmp_path, uninterrupted)
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_from_the_state_before(
+def test_a_full_disk_gives_one_line_and_the_run_continues_from_the_previous_state(
     uninterrupted: Path, recipe: RunRecipe, digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, original = iter(range(10**6)), torch.save
@@ -311,14 +312,14 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_the_state_before(
         pretrain(recipe, digits_store, tmp_path, execution())
     monkeypatch.undo()
     assert saved_iteration(tmp_path) == STEPS
-    # The second epoch's line was written before its state failed: resuming must not write it twice.
+    # The second epoch's line was written before saving its state failed; resuming must not write it twice.
     assert len(rows(tmp_path / "state")) == 2
     pretrain(recipe, digits_store, tmp_path, execution())
     assert_same_result(tmp_path, uninterrupted)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_steps_that_are_not_finite_can_be_skipped_and_are_counted(
+def test_nonfinite_steps_can_be_skipped_and_are_counted(
     make_recipe: Any,
     digits_store: Store,
     tmp_path: Path,
@@ -348,10 +349,10 @@ def test_steps_that_are_not_finite_can_be_skipped_and_are_counted(
 
 
 @pytest.mark.parametrize("step", [0, STEPS - 1])
-def test_a_batch_of_nan_leaves_nothing_behind(
+def test_a_batch_of_nan_leaves_no_trace(
     make_recipe: Any, digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Not in BatchNorm's statistics, not in the centre, and not in the diagnosis of a healthy run."""
+    """BatchNorm's statistics, the centre and the diagnosis of a healthy run are not affected."""
     recipe = make_recipe(optimisation={"non_finite": "skip"})
     original = Trainer.make_views
 
@@ -387,7 +388,7 @@ def test_an_infinite_gradient_stops_the_run_with_the_parameter_and_the_step(
         pretrain(recipe, digits_store, tmp_path, execution())
 
 
-def test_code_that_changed_while_a_run_waited_is_said_and_written_down(
+def test_code_that_changed_between_stop_and_resume_is_reported_and_recorded(
     uninterrupted: Path,
     recipe: RunRecipe,
     digits_store: Store,
@@ -413,7 +414,7 @@ def test_code_that_changed_while_a_run_waited_is_said_and_written_down(
     assert_same_result(tmp_path, uninterrupted)
 
 
-def test_another_number_of_threads_is_refused_or_written_down(
+def test_a_changed_number_of_threads_is_rejected_or_recorded(
     recipe: RunRecipe,
     digits_store: Store,
     tmp_path: Path,
@@ -440,7 +441,7 @@ def test_another_number_of_threads_is_refused_or_written_down(
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "a digit changed"])
-def test_metrics_that_were_damaged_while_a_run_waited_are_restored(
+def test_metrics_that_were_damaged_between_stop_and_resume_are_restored(
     uninterrupted: Path,
     recipe: RunRecipe,
     digits_store: Store,
@@ -480,7 +481,7 @@ def test_a_store_that_was_changed_is_refused_before_anything_is_trained(
     assert not list((tmp_path / "run").glob("*.*"))
 
 
-def test_a_state_that_no_longer_fits_the_program_is_one_line(
+def test_a_state_that_no_longer_fits_the_program_gives_one_line(
     recipe: RunRecipe, digits_store: Store, tmp_path: Path, during_step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     during_step(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -495,7 +496,7 @@ def test_a_state_that_no_longer_fits_the_program_is_one_line(
         pretrain(recipe, digits_store, tmp_path, execution())
 
 
-def test_the_state_of_a_run_that_ended_is_kept_for_a_trainer_that_was_refused(
+def test_the_state_of_a_finished_run_is_kept_for_a_trainer_that_was_rejected(
     uninterrupted: Path,
     recipe: RunRecipe,
     digits_store: Store,
@@ -510,7 +511,7 @@ def test_the_state_of_a_run_that_ended_is_kept_for_a_trainer_that_was_refused(
     during_step(4, rival)
     pretrain(recipe, digits_store, tmp_path, execution())
     assert saved_iteration(tmp_path) == EPOCHS * STEPS
-    for name in OUTPUTS:  # as Snakemake does before it starts a job again
+    for name in OUTPUTS:  # as Snakemake does before it restarts a job
         (tmp_path / name).unlink()
     pretrain(recipe, digits_store, tmp_path, execution())
     assert f"resumes at step {EPOCHS * STEPS} of" in capsys.readouterr().err
@@ -530,7 +531,7 @@ def test_nan_before_any_state(
     assert saved_iteration(tmp_path) == 0
 
 
-def test_a_collapse_is_said_while_the_run_goes_on_and_written_down(
+def test_a_collapse_is_reported_during_the_run_and_recorded(
     recipe: RunRecipe,
     digits_store: Store,
     tmp_path: Path,
@@ -562,7 +563,7 @@ def test_a_batch_larger_than_the_data(make_recipe: Any, digits_store: Store, tmp
         pretrain(recipe, digits_store, tmp_path, execution())
 
 
-def test_the_untrained_control_is_the_trained_run_s_start(
+def test_the_untrained_control_equals_the_trained_run_s_initial_state(
     make_recipe: Any, digits_store: Store, tmp_path: Path
 ) -> None:
     trained = make_recipe(seed=5)
@@ -607,7 +608,7 @@ def test_other_methods_and_accumulated_batches_run_and_resume(
 
 
 @pytest.mark.parametrize(("gap", "saved"), [(0.0, [6, 12, 18]), (3600.0, [18])])
-def test_the_ends_of_short_epochs_need_not_all_be_saved(
+def test_not_every_short_epoch_needs_to_be_saved(
     gap: float,
     saved: list[int],
     recipe: RunRecipe,
@@ -631,14 +632,14 @@ def stays(folder: Path) -> bool:
     return bool(list((folder / "state").glob("state-*.pt")))
 
 
-def test_the_state_stays_where_the_workflow_may_start_the_run_once_more(
+def test_the_state_is_kept_if_the_workflow_may_restart_the_run(
     recipe: RunRecipe,
     digits_store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its Snakemake has died, or runs outside a Slurm job: a later Snakemake may delete the outputs."""
+    """If its Snakemake has died, or runs outside a Slurm job, a later Snakemake may delete the outputs."""
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     pretrain(recipe, digits_store, tmp_path / "slurm", execution())
     assert stays(tmp_path / "slurm")

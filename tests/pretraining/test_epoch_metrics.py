@@ -1,4 +1,4 @@
-"""The means of an epoch's scalars."""
+"""The means of scalars over an epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def rows(losses: list[float]) -> list[dict[str, float]]:
     return [{"loss": 3 * loss, "loss_contrast": loss} for loss in losses]
 
 
-def test_means_do_not_depend_on_how_the_steps_are_added() -> None:
+def test_means_do_not_depend_on_the_grouping_of_steps() -> None:
     one_by_one, at_once = EpochTotals(), EpochTotals()
     for row in rows(LOSSES):
         one_by_one.add([row])
@@ -38,7 +38,7 @@ def test_a_saved_epoch_continues_to_the_same_bits() -> None:
     whole.add(rows(LOSSES), skipped=1)
     half.add(rows(LOSSES[:2]), skipped=1)
     saved = half.state_dict()
-    half.add(rows([9.0]))  # what is saved does not change with the sums that continue
+    half.add(rows([9.0]))  # the saved copy does not change when the sums continue
     resumed.load_state_dict(saved)
     resumed.add(rows(LOSSES[2:]))
     assert (resumed.means(), resumed.skipped) == (whole.means(), whole.skipped)

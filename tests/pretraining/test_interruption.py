@@ -1,4 +1,4 @@
-"""Signals become a saved state; Ctrl-C too, and a second Ctrl-C stops at once."""
+"""Signals, including Ctrl-C, lead to a saved state; a second Ctrl-C stops at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clever.pretraining.interruption import Interrupted, watch_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_a_signal_is_noted_and_the_handler_before_is_put_back(number: signal.Signals) -> None:
+def test_a_signal_is_recorded_and_the_previous_handler_is_restored(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with watch_signals() as interruption:
         os.kill(os.getpid(), number)
@@ -28,7 +28,7 @@ def test_a_second_press_stops_at_once_and_an_echo_of_the_first_does_not(
     monkeypatch.setattr(module, "time", type("Clock", (), {"monotonic": staticmethod(lambda: now[0])}))
     with watch_signals() as interruption:
         os.kill(os.getpid(), signal.SIGINT)
-        now[0] += 0.1  # a launcher passes it on to its processes
+        now[0] += 0.1  # a launcher forwards it to its processes
         os.kill(os.getpid(), signal.SIGINT)
         assert interruption.by_hand
         now[0] += 1
@@ -37,7 +37,7 @@ def test_a_second_press_stops_at_once_and_an_echo_of_the_first_does_not(
     assert capfd.readouterr().err.count("Ctrl-C: stops after this step and saves its state") == 1
 
 
-def test_who_stopped_it_is_kept_with_the_message() -> None:
+def test_the_sender_of_the_signal_is_kept_with_the_message() -> None:
     assert not Interrupted("SIGTERM at step 3").by_hand
     assert Interrupted("SIGINT at step 3", True).by_hand
     assert str(Interrupted("SIGINT at step 3", True)) == "SIGINT at step 3"

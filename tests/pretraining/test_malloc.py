@@ -21,7 +21,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep memory")
-def test_a_block_is_not_mapped_anew() -> None:
+def test_a_freed_block_is_reused_without_mapping() -> None:
     def faults(mode: str) -> int:
         done = subprocess.run([sys.executable, "-c", PROGRAM, mode], capture_output=True, text=True, check=True)
         return int(done.stdout)

@@ -19,7 +19,7 @@ from ..tiny_methods import PAIRS, tiny_method
 
 STEPS_PER_EPOCH = 2
 FITTING = [pair for pair in zip(BASELINES, itertools.cycle(reversed(EQUIVARIANCES)), strict=False) if pair in PAIRS]
-"""Each baseline with one add-on; those that do not fit are left out."""
+"""Each baseline with one add-on, except for incompatible pairs."""
 
 
 @pytest.mark.parametrize(("baseline", "add_on"), FITTING)

@@ -30,17 +30,17 @@ def lines(metrics: MetricsFile) -> list[str]:
     return metrics.path.read_text().splitlines()
 
 
-def test_a_header_then_one_line_an_epoch(tmp_path: Path) -> None:
+def test_a_header_then_one_line_per_epoch(tmp_path: Path) -> None:
     assert lines(filled(tmp_path)) == LINES
 
 
-def test_a_run_without_epochs_has_a_header_alone(tmp_path: Path) -> None:
+def test_a_run_without_epochs_has_only_a_header(tmp_path: Path) -> None:
     metrics = MetricsFile(tmp_path / "metrics.csv")
     metrics.start(["epoch", "iteration"])
     assert lines(metrics) == ["epoch,iteration"]
 
 
-def test_columns_are_those_of_the_first_row(tmp_path: Path) -> None:
+def test_columns_are_set_by_the_first_row(tmp_path: Path) -> None:
     metrics = filled(tmp_path, 1)
     with pytest.raises(ValueError, match="novelty"):
         metrics.append(row(1) | {"novelty": 1.0})
@@ -49,7 +49,7 @@ def test_columns_are_those_of_the_first_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 2, 3, 9])
-def test_resuming_drops_later_epochs_and_rewrites_the_rest_to_the_letter(tmp_path: Path, kept: int) -> None:
+def test_resuming_drops_later_epochs_and_keeps_the_rest_exactly(tmp_path: Path, kept: int) -> None:
     metrics = filled(tmp_path)
     metrics.keep_epochs(kept)
     assert lines(metrics) == LINES[: kept + 1]
@@ -90,7 +90,7 @@ def test_a_torn_header_is_dropped(tmp_path: Path) -> None:
     ("found", "said"),
     [
         ("\n".join(LINES[:3]) + "\n", False),
-        ("\n".join(LINES) + "\n", False),  # a later epoch than the state's
+        ("\n".join(LINES) + "\n", False),  # an epoch after the state's
         ("\n".join(LINES[:3]) + "\n2,18,0.", False),
         (None, True),
         ("", True),
@@ -99,7 +99,7 @@ def test_a_torn_header_is_dropped(tmp_path: Path) -> None:
         ("\n".join(LINES[:3]), True),
     ],
 )
-def test_the_lines_that_a_state_has_kept_are_restored(tmp_path: Path, found: str | None, said: bool) -> None:
+def test_lines_are_restored_from_the_state(tmp_path: Path, found: str | None, said: bool) -> None:
     metrics = filled(tmp_path, 2)
     saved = metrics.text()
     metrics.path.unlink()
@@ -119,7 +119,7 @@ def test_a_state_from_before_the_first_epoch_has_no_lines(tmp_path: Path) -> Non
     assert metrics.text() == ""
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

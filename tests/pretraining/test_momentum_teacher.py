@@ -1,4 +1,4 @@
-"""The share of its initialisation in a teacher: against closed forms, and against a teacher that is really averaged."""
+"""The share of its initialisation that remains in a teacher: against closed forms and an actually averaged teacher."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_constant_momentum_leaves_its_power(momentum: float, steps: int) -> No
 @pytest.mark.parametrize("momentum", [0.5, 0.99, 0.996])
 @pytest.mark.parametrize("steps", [15, 440, 5000])
 def test_a_momentum_that_rises_to_one_leaves_its_closed_form(baseline: str, momentum: float, steps: int) -> None:
-    """The mean over p in [0, 1] of log(1 - (1 - m)(1 + cos(pi p)) / 2) is 2 log((1 + sqrt(m)) / 2)."""
+    """Uses that the mean of log(1 - (1 - m)(1 + cos(pi p)) / 2) over p in [0, 1] is 2 log((1 + sqrt(m)) / 2)."""
     expected = math.sqrt(momentum) * ((1 + math.sqrt(momentum)) / 2) ** (2 * steps)
     found = teacher_share(method(baseline, momentum=momentum).baseline, steps)
     assert found == pytest.approx(expected, rel=1e-9)
@@ -50,12 +50,13 @@ def test_a_long_schedule_is_sampled() -> None:
     assert teacher_share(method("dino", momentum=0.99999).baseline, 200_000) == pytest.approx(expected, rel=1e-4)
 
 
-def test_nothing_is_left_after_a_momentum_of_zero() -> None:
+def test_a_momentum_of_zero_leaves_nothing_of_the_initialisation() -> None:
     assert initial_share(lambda progress: 0.0 if progress else 0.9, 5) == 0.0
 
 
-def test_it_is_what_the_trainer_leaves_of_the_initialisation(make_recipe: Any) -> None:
-    """Of a student that is zero the teacher gets nothing, so only its own share remains."""
+def test_it_equals_the_share_that_the_trainer_leaves(make_recipe: Any) -> None:
+    """The student's weights are zero and contribute nothing to the average, so only the teacher's initial share
+    remains."""
     trainer = Trainer(make_recipe(), (0.5,) * 3, (0.2,) * 3, 6, torch.device("cpu"))
     assert trainer.teacher is not None
     trainer.teacher.double()
@@ -75,7 +76,7 @@ def test_it_is_what_the_trainer_leaves_of_the_initialisation(make_recipe: Any) -
         torch.testing.assert_close(value, share * initial, rtol=1e-9, atol=1e-12)
 
 
-def test_the_advice_gives_what_it_promises() -> None:
+def test_following_the_advice_gives_the_stated_share() -> None:
     line = unmoved_teacher(method("dino"), 15)
     assert line == (
         "the evaluated teacher is still 96.8 % its initialisation after 15 steps at momentum 0.996; for at most 5 %, "
@@ -86,7 +87,7 @@ def test_the_advice_gives_what_it_promises() -> None:
     assert unmoved_teacher(method("dino", momentum=0.675), 15) is None
 
 
-def test_who_is_evaluated_is_named_and_no_teacher_is_no_fault() -> None:
+def test_the_evaluated_network_is_named_and_a_missing_teacher_is_no_fault() -> None:
     lines = {name: unmoved_teacher(method(name), 2) for name in BASELINES}
     slow = {"dino", "byol", "moco_v2", "moco_v3", "mochi", "interclr", "obow"}
     assert {name for name, line in lines.items() if line} == slow
@@ -98,7 +99,7 @@ def test_who_is_evaluated_is_named_and_no_teacher_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.996, 0.3])
-def test_the_health_of_a_run_says_so(
+def test_the_health_of_a_run_reports_it(
     momentum: float, make_recipe: Any, digits_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = make_recipe(baseline={"momentum": momentum}, augmentation={"local_views": 0})
@@ -148,7 +149,7 @@ def test_check_and_doctor_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert finding.text.startswith(FOUND)
 
 
-def test_what_is_prepared_counts_and_what_is_unknown_is_not_guessed(tmp_path: Path) -> None:
+def test_prepared_stores_are_counted_and_unknown_sizes_are_not_guessed(tmp_path: Path) -> None:
     long = {"epochs": 200, "batch_size": 8, "warmup_epochs": 0}
     blocks = [STUDY["pretrainings"][0] | {"optimisation": long}]
     study = parse_study(STUDY | {"pretrainings": blocks}, "s.yaml")

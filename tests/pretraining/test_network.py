@@ -1,4 +1,4 @@
-"""A network's wiring: which views share a batch, and which columns reach which head."""
+"""A network's wiring: the views that share a batch, and the columns that reach each head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clever.pretraining.network import Network
 
 
 class Means(Backbone):
-    """Six features, each the mean of the image times its number; notes the batches it is given."""
+    """Six features: the image's mean times the feature's index. Records the batches that it receives."""
 
     def __init__(self) -> None:
         super().__init__("means", 6)
@@ -23,7 +23,7 @@ class Means(Backbone):
 
 
 class Double(nn.Module):
-    """A head with a predictor."""
+    """A test double of a head with a predictor."""
 
     def forward(self, features: Tensor) -> HeadOutput:
         return HeadOutput(2 * features, -features)
@@ -52,7 +52,7 @@ def test_views_of_one_size_share_a_batch_and_each_head_gets_its_columns() -> Non
         assert ef.prediction is None
 
 
-def test_without_local_views_and_with_locals_as_large_as_globals() -> None:
+def test_without_local_views_and_with_local_views_as_large_as_global_ones() -> None:
     backbone = Means()
     network = Network(backbone, nn.ModuleDict({"ALL": Plain()}), {"ALL": slice(0, 6)})
     assert len(network([torch.rand(3, 3, 8, 8)] * 2).features) == 2

@@ -34,7 +34,7 @@ def make_optimiser(name: str, network: nn.Module) -> torch.optim.Optimizer:
 def one_step(
     network: nn.Sequential, guard: Guard, optimiser: Any, number: int, *, loss_factor: float = 1.0, poison: Any = None
 ) -> Checked:
-    """A step on images drawn from its number, and what the guard found."""
+    """Run a step on images drawn with its number as the seed; return the guard's finding."""
     images = torch.randn(8, 3, generator=torch.Generator().manual_seed(number))
     guard.begin()
     loss = network(images).square().mean()
@@ -102,7 +102,7 @@ def test_the_very_first_step_can_be_skipped(name: str) -> None:
     assert all(torch.equal(mine[key], theirs[key]) for key in mine if not key.endswith(".step"))
 
 
-def test_where_the_run_is_to_stop_an_adamw_step_is_not_taken_either() -> None:
+def test_an_adamw_step_is_also_skipped_if_the_run_is_to_stop() -> None:
     network = make_network()
     optimiser = make_optimiser("adamw", network)
     guard = Guard(optimiser, network, [network], skip=False)
@@ -129,7 +129,7 @@ def test_a_parameter_without_a_gradient_does_not_shift_the_names() -> None:
 
 
 class NoLook(TorchDispatchMode):
-    """Refuses whatever would have the host wait for a number from the device."""
+    """Rejects operations that would make the host wait for a number from the device."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         looks = {
@@ -143,7 +143,7 @@ class NoLook(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
 @pytest.mark.parametrize("skip", [False, True])
-def test_no_step_has_the_host_wait(name: str, skip: bool) -> None:
+def test_no_step_makes_the_host_wait(name: str, skip: bool) -> None:
     network = make_network()
     optimiser = make_optimiser(name, network)
     guard = Guard(optimiser, network, [network], skip)
@@ -159,7 +159,7 @@ def test_no_step_has_the_host_wait(name: str, skip: bool) -> None:
 
 
 def small_guard(*, skip: bool = False) -> Guard:
-    """A guard of one parameter, for steps whose scalars are given."""
+    """A guard of one parameter, for steps with given scalars."""
     network = nn.Linear(1, 1, bias=False)
     network.weight.grad = torch.zeros(1, 1)
     return Guard(torch.optim.SGD(network.parameters(), lr=0.1), network, [network], skip)
@@ -171,7 +171,7 @@ def step(guard: Guard, *losses: float) -> None:
         guard.step({"loss": torch.tensor(3 * loss), "loss_contrast": torch.tensor(loss)})
 
 
-def test_checked_rows_are_the_scalars_of_the_steps_since_the_last_check() -> None:
+def test_a_check_covers_the_steps_since_the_last_check() -> None:
     guard = small_guard()
     step(guard, 0.5, 2.0)
     assert guard.check(1) == ([{"loss": 1.5, "loss_contrast": 0.5}, {"loss": 6.0, "loss_contrast": 2.0}], [])
@@ -191,7 +191,7 @@ def test_the_first_bad_step_and_its_term_are_named(shown: str) -> None:
         guard.check(15)
 
 
-def test_every_bad_term_is_named_and_a_gradient_norm_alone_too() -> None:
+def test_every_bad_term_or_gradient_norm_is_named() -> None:
     nan, one = torch.tensor(float("nan")), torch.tensor(1.0)
     guard = small_guard()
     guard.step(
@@ -205,7 +205,7 @@ def test_every_bad_term_is_named_and_a_gradient_norm_alone_too() -> None:
         guard.check(7)
 
 
-def test_skipped_steps_are_named_and_their_scalars_left_out() -> None:
+def test_skipped_steps_are_named_and_their_scalars_are_left_out() -> None:
     guard, clean = small_guard(skip=True), small_guard()
     step(guard, 1.0, float("nan"), 2.0, float("inf"), float("inf"))
     step(clean, 1.0, 2.0)
@@ -232,7 +232,7 @@ def test_too_many_in_a_row_are_an_error_across_checks_and_resumes() -> None:
         NotFiniteError, match=rf"is nan at step {SKIPPED_IN_A_ROW}, after {SKIPPED_IN_A_ROW} steps in a row"
     ):
         resumed.check(SKIPPED_IN_A_ROW)
-    # One good step in between, and the count restarts.
+    # One good step in between restarts the count.
     guard = small_guard(skip=True)
     for iteration in range(3 * SKIPPED_IN_A_ROW):
         step(guard, nan if iteration % SKIPPED_IN_A_ROW else 1.0)

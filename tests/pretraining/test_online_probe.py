@@ -1,4 +1,4 @@
-"""The online probe: its accuracies against independent ones, and a run whose bits do not depend on it."""
+"""The online probe: its accuracies against independent ones; it does not change the bits of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def one_thread() -> Iterator[None]:
 
 
 class Flat(Backbone):
-    """The pixels themselves as features, with a BatchNorm whose statistics would move in training mode."""
+    """The pixels as features, with a BatchNorm whose statistics would change in training mode."""
 
     def __init__(self) -> None:
         super().__init__("flat", 3 * 16 * 16)
@@ -65,7 +65,7 @@ def probe_on(store: Store, width: int, parts: dict[str, slice], **options: Any) 
 
 
 def pixels(store: Store, split: Any) -> tuple[np.ndarray, np.ndarray]:
-    """All normalised images of a split as rows, and their labels, without the code under test."""
+    """All normalised images of a split as rows, and their labels, computed without the code under test."""
     chosen = store.split(split)
     images = np.empty((len(chosen), 16, 16, 3), dtype=np.uint8)
     chosen.fill(np.arange(len(chosen)), images)
@@ -73,7 +73,7 @@ def pixels(store: Store, split: Any) -> tuple[np.ndarray, np.ndarray]:
     return scaled.transpose(0, 3, 1, 2).reshape(len(chosen), -1) / math.sqrt(1 + 1e-5), chosen.labels.numpy()
 
 
-def test_accuracies_are_those_of_scikit_learn_on_the_same_features(digits: Store) -> None:
+def test_accuracies_equal_scikit_learn_on_the_same_features(digits: Store) -> None:
     backbone = Flat()
     parts = {"all": slice(0, 768), "ir": slice(0, 256)}
     found = probe_on(digits, 768, parts, neighbours=1, passes=200).measure(backbone, 0)
@@ -87,7 +87,7 @@ def test_accuracies_are_those_of_scikit_learn_on_the_same_features(digits: Store
         assert found[f"online_linear_{part}"] == pytest.approx(expected, abs=2.5)
 
 
-def test_the_classifier_learns_on_from_its_state(digits: Store) -> None:
+def test_the_classifier_continues_from_its_state(digits: Store) -> None:
     backbone, part = Flat(), {"all": slice(0, 768)}
     first = probe_on(digits, 768, part, passes=1, learning_rate=0.05)
     history = [first.measure(backbone, epoch)["online_linear_all"] for epoch in range(6)]
@@ -103,14 +103,14 @@ def test_the_classifier_learns_on_from_its_state(digits: Store) -> None:
     assert weights.norm() > 1.5 * without.state_dict()["classifiers"]["all.weight"].norm()
 
 
-def test_the_same_images_are_used_whatever_their_number(digits: Store) -> None:
+def test_a_larger_number_of_images_extends_a_smaller_one(digits: Store) -> None:
     few = probe_on(digits, 768, {"all": slice(0, 768)}, images=50, neighbours=1)
     value = few.measure(Flat(), 0)["online_knn_all"]
     assert value != probe_on(digits, 768, {"all": slice(0, 768)}, neighbours=1).measure(Flat(), 0)["online_knn_all"]
     assert (value / 2).is_integer()  # percent of 50 images
 
 
-def test_the_backbone_and_the_global_generator_stay_as_they_were(digits: Store) -> None:
+def test_the_backbone_and_the_global_generator_are_unchanged(digits: Store) -> None:
     backbone = Flat().train()
     backbone.frozen.eval()
     buffers = {name: value.clone() for name, value in backbone.state_dict().items()}
@@ -123,7 +123,7 @@ def test_the_backbone_and_the_global_generator_stay_as_they_were(digits: Store) 
     assert all(torch.equal(value, buffers[name]) for name, value in backbone.state_dict().items())
 
 
-def test_features_that_are_not_finite_teach_nothing(digits: Store) -> None:
+def test_nonfinite_features_do_not_train_the_classifier(digits: Store) -> None:
     probe, backbone = probe_on(digits, 768, {"all": slice(0, 768)}, passes=1), Flat()
     backbone.norm.weight.data.fill_(math.inf)
     assert all(math.isnan(value) for value in probe.measure(backbone, 0).values())
@@ -193,7 +193,7 @@ def test_every_line_has_its_columns_and_the_last_epoch_is_measured(
         assert all(0 <= float(line[name]) <= 100 for name in COLUMNS if line[name])
     backbone = load_backbone(recipe.backbone, probed / "backbone.safetensors")
     again = probe_on(digits_store, 256, PARTS, neighbours=5).measure(backbone, 2)
-    for part in PARTS:  # the neighbours keep no state
+    for part in PARTS:  # kNN keeps no state
         assert float(lines[-1][f"online_knn_{part}"]) == pytest.approx(again[f"online_knn_{part}"])
     run = json.loads((probed / "run.json").read_text())
     assert run["recipe"]["online_probe"]["every"] == 2
@@ -277,7 +277,7 @@ def test_an_unknown_key_is_named() -> None:
         parse_study(STUDY | {"pretrainings": [block]}, "s.yaml")
 
 
-def test_a_new_backbone_has_the_same_parts_as_the_trainer(make_recipe: Any) -> None:
+def test_a_new_backbone_has_the_same_parts_as_the_trainer_s(make_recipe: Any) -> None:
     trainer = Trainer(make_recipe(), (0.5,) * 3, (0.2,) * 3, 6, CPU)
     assert trainer.parts == PARTS
     assert build_backbone(trainer.recipe.backbone, seed=0).feature_dim == 256

@@ -25,7 +25,7 @@ VIT = BackboneOptions(name="test_vit", image_size=16, patch_size=8)
 
 
 class Toy(Backbone):
-    """Eight pixels to four features: a matrix, a bias, a gain, and a position embedding of two dimensions."""
+    """Maps eight pixels to four features, with a matrix, a bias, a gain, and a two-dimensional position embedding."""
 
     def __init__(self) -> None:
         super().__init__("toy", 4)
@@ -56,7 +56,7 @@ def network(backbone: Backbone, equivariance: str = "clever") -> Network:
 
 
 def grouped(net: Network, rule: DecayRule) -> tuple[set[str], set[str]]:
-    """Names with weight decay, and without."""
+    """The names of parameters with weight decay, and without."""
     names = {id(p): name for name, p in net.named_parameters()}
     decayed, free = ([names[id(p)] for p in group["params"]] for group in weight_decay_groups(net, rule))
     assert len(set(decayed)) == len(decayed)
@@ -103,7 +103,7 @@ def test_the_rule_all_decays_every_trainable_parameter(options: BackboneOptions)
 
 
 @pytest.mark.parametrize("largest", [3.0, 0.5])
-def test_clipping_is_torch_s_on_each_tensor_alone(largest: float) -> None:
+def test_clipping_equals_torch_s_on_each_tensor(largest: float) -> None:
     draw = torch.Generator().manual_seed(0)
     parameters = [nn.Parameter(torch.zeros(shape)) for shape in ((3, 4), (5,), (2, 2, 2), (1,), (7,))]
     for parameter, size in zip(parameters, (10.0, 0.01, 1.0, 2.0, 0.0), strict=True):
@@ -139,7 +139,7 @@ def gradients_at(step: int, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 @pytest.mark.parametrize("rule", ["standard", "authors"])
-def test_steps_are_those_of_the_algorithm_in_float64(kind: str, rule: DecayRule) -> None:
+def test_steps_equal_the_algorithm_in_float64(kind: str, rule: DecayRule) -> None:
     net = network(Toy())
     options = OptimisationOptions.model_validate({"optimiser": kind, "decay_rule": rule, "weight_decay": 0.9})
     optimiser = build_optimiser(net, options)
@@ -180,12 +180,12 @@ LARS: dict[str, Any] = {"optimiser": "lars", "trust_coefficient": 0.02}
 def lars_steps(
     net: Network, options: OptimisationOptions, rates: list[float], decays: list[float], *, fused: bool = False
 ) -> None:
-    """Steps on made-up gradients: small and large ones, so that some layers are clipped and others are not; one layer
+    """Steps on synthetic gradients, small and large, so that some layers are clipped and others are not. One layer
     starts at zero, and one gradient of step 1 is zero."""
     constant = list(net.heads["IR"].parameters())
     optimiser = build_optimiser(net, options, constant)
     for group in optimiser.param_groups:
-        group["foreach"] = fused  # the arithmetic that a GPU takes
+        group["foreach"] = fused  # the arithmetic that a GPU uses
     for step, (rate, decay) in enumerate(zip(rates, decays, strict=True)):
         set_schedules(optimiser, rate, decay, constant_rate=2 * rate)
         for name, p in net.named_parameters():
@@ -205,8 +205,8 @@ def lars_gradient(step: int, name: str, parameter: nn.Parameter) -> Tensor | Non
 @pytest.mark.parametrize("clip", [False, True], ids=["plain", "clipped"])
 @pytest.mark.parametrize("decays", [[0.9, 0.5, 0.3, 0.1], [0.0, 0.0, 0.0, 0.0]], ids=["decay", "no decay"])
 @pytest.mark.parametrize("fused", [False, True], ids=["one by one", "fused"])
-def test_lars_is_the_paper_s_in_float64(clip: bool, decays: list[float], fused: bool) -> None:
-    rates = [0.0, 0.3, 0.6, 0.2]  # a warm-up starts at 0, by which the clipped trust is divided
+def test_lars_equals_the_paper_s_in_float64(clip: bool, decays: list[float], fused: bool) -> None:
+    rates = [0.0, 0.3, 0.6, 0.2]  # a warm-up starts at 0, and the clipped trust is divided by the learning rate
     net = network(Toy())
     with torch.no_grad():
         net.get_parameter("heads.EF.mlp.1.weight").zero_()
@@ -240,8 +240,8 @@ def test_lars_is_the_paper_s_in_float64(clip: bool, decays: list[float], fused: 
         )
 
 
-def test_lars_is_lightly_s() -> None:
-    """Where weight decay is on and nothing is clipped, which lightly's cannot do."""
+def test_lars_equals_lightly() -> None:
+    """Compared with weight decay and without clipping, which lightly does not offer."""
     lightly = pytest.importorskip("lightly.utils.lars", reason="the extra [dev] has lightly")
     mine = network(Toy())
     theirs = copy.deepcopy(mine)
@@ -255,13 +255,14 @@ def test_lars_is_lightly_s() -> None:
             p.grad = lars_gradient(step, name, p)
         optimiser.step()
     for (name, p), q in zip(mine.named_parameters(), theirs.parameters(), strict=True):
-        if name != "backbone.linear.weight":  # at a gradient of zero lightly leaves the weight decay out
+        if name != "backbone.linear.weight":  # for a zero gradient, lightly omits the weight decay
             torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("baseline", ["dino", "simsiam"])
 def test_lars_resumes_to_the_same_bits(baseline: str, make_recipe: Any, digits_store: Store, tmp_path: Path) -> None:
-    """Across the step in which DINO's last layer joins, and with SimSiam's predictor at its constant rate."""
+    """Covers the step in which DINO's last layer is unfrozen, and SimSiam's predictor with its constant learning
+    rate."""
     head = {"dino": {"out_dim": 16, "hidden_dim": 16, "bottleneck_dim": 8}}.get(baseline, {"hidden_dim": 16})
     whole = make_recipe(augmentation={"local_views": 0}, optimisation=LARS | {"clip_trust": True, "warmup_epochs": 1})
     method = {"baseline": {"name": baseline} | head, "equivariance": {"name": "clever"}}
@@ -292,7 +293,7 @@ def test_lars_s_options_are_refused_elsewhere(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.996, 1.0])
-def test_the_teacher_moves_by_the_moving_average_and_keeps_its_buffers(momentum: float) -> None:
+def test_the_teacher_is_a_moving_average_and_keeps_its_buffers(momentum: float) -> None:
     student, teacher = network(Toy()), network(Toy())
     with torch.no_grad():
         for number, p in enumerate(student.parameters()):

@@ -1,4 +1,4 @@
-"""The description of how two recipes differ: the differing keys, with both values."""
+"""The description of the differences between two recipes: the differing keys, with both values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The samples that a baseline receives: pairs of photographs, and chunks of an accumulated batch."""
+"""The samples that a baseline receives, for pairs of photographs and for chunks of an accumulated batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Seen = list[tuple[list[HeadOutput], Samples]]
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    """What supremix's loss was given, call by call."""
+    """The arguments of supremix's loss, call by call."""
     calls: Seen = []
     original = Supremix.attract_samples
 
@@ -48,7 +48,7 @@ def recipe_for(make_recipe: Any, target: str | None, parts: int, augmentation: d
     optimisation = {"batch_size": 8, "accumulate": parts}
     whole = make_recipe(backbone=VIT, augmentation={"local_views": 0}, optimisation=optimisation).model_dump()
     method = tiny_method("supremix", "none")
-    # BatchNorm in the head would make an image's projection depend on the others of its part.
+    # BatchNorm in the head would make an image's projection depend on the other images of its part.
     method["baseline"] |= {"target": target, "unit": 0.1, "batch_norm_in_head": False}
     return RunRecipe.model_validate(
         whole | {"method": method} | ({"augmentation": augmentation} if augmentation else {})
@@ -63,9 +63,7 @@ def one_step(recipe: RunRecipe, store: Store) -> tuple[Any, dict[str, torch.Tens
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_photographs_of_an_object_have_their_own_latents(
-    parts: int, seen: Seen, make_recipe: Any, tmp_path: Path
-) -> None:
+def test_each_photograph_of_an_object_has_its_latents(parts: int, seen: Seen, make_recipe: Any, tmp_path: Path) -> None:
     store = objects_store(tmp_path)
     split = store.split("train")
     _, values = one_step(recipe_for(make_recipe, "floor_hue", parts, {"name": "pairs", "global_size": 16}), store)
@@ -78,7 +76,7 @@ def test_photographs_of_an_object_have_their_own_latents(
         assert torch.equal(samples.latents, split.latents[samples.indices])
         assert torch.equal(samples.labels, split.labels[samples.indices])
         assert torch.equal(samples.labels[0], samples.labels[1])  # of one object
-        assert not torch.equal(samples.latents[0], samples.latents[1])  # but two photographs
+        assert not torch.equal(samples.latents[0], samples.latents[1])  # but of two photographs
         embeddings = torch.nn.functional.normalize(torch.cat([view.projection.detach() for view in views]), dim=1)
         hue = split.latents[samples.indices.flatten(), COLUMNS["floor_hue"]] / 0.1
         shares = torch.full((len(hue), len(hue)), 0.2)
@@ -88,7 +86,7 @@ def test_photographs_of_an_object_have_their_own_latents(
 
 
 @pytest.mark.parametrize("views", ["augmented", "pairs"])
-def test_rows_of_a_part_are_those_of_its_views(
+def test_rows_of_a_part_match_its_views(
     views: str, seen: Seen, make_recipe: Any, colourful_store: Store, tmp_path: Path
 ) -> None:
     found: dict[int, dict[tuple[int, int], torch.Tensor]] = {}
@@ -109,4 +107,4 @@ def test_rows_of_a_part_are_those_of_its_views(
     for parts in (2, 4):
         for key, projection in found[1].items():
             torch.testing.assert_close(found[parts][key], projection, rtol=1e-4, atol=1e-5)
-    assert torch.stack(list(found[1].values())).std(dim=0).min() > 1e-3  # images differ, so a mix-up would be seen
+    assert torch.stack(list(found[1].values())).std(dim=0).min() > 1e-3  # images differ, so a mix-up would be detected

@@ -16,7 +16,7 @@ from clever.pretraining.trainer import Trainer
 
 
 def authors(base: float, final: float, epochs: int, steps: int, warmup_epochs: float = 0) -> NDArray[np.float64]:
-    """The authors' cosine_scheduler, one number an iteration (their utils.py:206-217)."""
+    """The authors' cosine_scheduler, one number per iteration (their utils.py:206-217)."""
     warmup = int(warmup_epochs * steps)
     rising = np.linspace(0, base, warmup)
     place = np.arange(epochs * steps - warmup)
@@ -35,7 +35,7 @@ def authors(base: float, final: float, epochs: int, steps: int, warmup_epochs: f
         (1.0, 0.5, 3, 1, 1),
     ],
 )
-def test_warmup_cosine_is_the_authors(base: float, final: float, epochs: int, steps: int, warmup: int) -> None:
+def test_warmup_cosine_equals_the_authors(base: float, final: float, epochs: int, steps: int, warmup: int) -> None:
     total = epochs * steps
     got = [warmup_cosine(i, peak=base, final=final, total=total, warmup=warmup * steps) for i in range(total)]
     np.testing.assert_allclose(got, authors(base, final, epochs, steps, warmup), rtol=1e-12, atol=1e-18)
@@ -70,14 +70,15 @@ def test_the_trainer_scales_the_rate_with_the_batch_and_follows_every_schedule(
     got = [trainer.schedule(iteration) for iteration in range(24)]
     rates = authors(0.002 * 32 / 256, 1e-5, 4, 6, 1.5)
     np.testing.assert_allclose([now.learning_rate for now in got], rates, rtol=1e-12)
-    constant = np.concatenate([rates[:9], np.full(15, 0.002 * 32 / 256)])  # as before in the warm-up, its peak after it
+    constant = np.concatenate([rates[:9], np.full(15, 0.002 * 32 / 256)])  # after the warm-up, at its peak
     np.testing.assert_allclose([now.constant_rate for now in got], constant, rtol=1e-12)
     np.testing.assert_allclose([now.weight_decay for now in got], authors(0.03, 0.3, 4, 6), rtol=1e-12)
     np.testing.assert_allclose([now.momentum for now in got], authors(0.99, 1.0, 4, 6), rtol=1e-12)
 
 
 def test_the_rate_of_ddcl_changes_once_per_epoch(make_recipe, digits_store: Store) -> None:
-    """DDCL's schedule: e / w of the peak in epoch e of w epochs of warm-up, then a cosine over the others."""
+    """In DDCL's schedule, epoch e of w warm-up epochs uses e / w of the peak; a cosine over the other epochs
+    follows."""
     steps, warmup, epochs = 7, 3, 8
     options = {"optimiser": "sgd", "epochs": epochs, "warmup_epochs": warmup, "rate_changes": "epoch"}
     recipe = make_recipe(optimisation={**options, "learning_rate": 0.05, "final_learning_rate": 0.0})

@@ -1,4 +1,4 @@
-"""A chain of runs: clusters of earlier features, batches of one cluster, resumption, and the concatenated probe."""
+"""A chain of runs: clusters of earlier features, batches from one cluster, resuming, and the concatenated probe."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_pseudo_label_is_a_combination_of_clusters() -> None:
 def chain(
     tmp_path_factory: pytest.TempPathFactory, make_recipe: Any, digits_store: Store
 ) -> tuple[Path, list[RunRecipe]]:
-    """Three stages of a run, trained one after the other: their folders ``0``, ``1``, ``2`` and recipes."""
+    """Train three stages of a run one after the other; return their folders ``0``, ``1``, ``2`` and recipes."""
     folder, recipes = tmp_path_factory.mktemp("chain"), []
     for number in range(3):
         recipe = recipe_of(make_recipe, folder, number)
@@ -107,7 +107,7 @@ def features(folder: Path, store: Store) -> Tensor:
 
 
 def within(vectors: Tensor, labels: Tensor) -> float:
-    """Sum of squared distances to the means of clusters."""
+    """The sum of squared distances to the cluster means."""
     means = cluster_means(vectors, labels, int(labels.max()) + 1)
     return float((vectors - means[labels]).square().sum())
 
@@ -117,7 +117,7 @@ def test_labels_are_clusters_of_the_earlier_features(chain: Any, digits_store: S
     stage = make_stage(recipes[1].stage, digits_store, CPU)
     vectors = features(folder / "0", digits_store)
     known = torch.from_numpy(KMeans(3, n_init=10, random_state=0).fit_predict(vectors.numpy())).long()
-    # Both are local optima; scikit-learn's is the best of ten.
+    # Both are local optima; scikit-learn's is the best of ten starts.
     assert within(vectors, stage.labels) < 1.1 * within(vectors, known)
     means = F.normalize(torch.stack([vectors[stage.labels == label].mean(0) for label in range(3)]), dim=1)
     assert torch.equal((vectors @ means.T).argmax(dim=1), stage.labels)  # no image is nearer to another cluster
@@ -133,7 +133,7 @@ def test_one_cluster_holds_all_images(chain: Any, digits_store: Store) -> None:
     assert stage.described()["images"] == [len(digits_store.split("train"))]
 
 
-def test_the_run_says_what_it_follows(chain: Any) -> None:
+def test_the_run_names_its_earlier_runs(chain: Any) -> None:
     folder, recipes = chain
     described = [read_run(folder / str(number) / "run.json") for number in range(3)]
     assert "stage" not in described[0]
@@ -179,7 +179,7 @@ def test_a_stopped_stage_continues_with_the_same_bits(
     assert (tmp_path / "backbone.safetensors").read_bytes() == (folder / "1" / "backbone.safetensors").read_bytes()
 
 
-def test_other_runs_than_before_are_rejected(chain: Any, digits_store: Store, tmp_path: Path) -> None:
+def test_changed_earlier_runs_are_rejected(chain: Any, digits_store: Store, tmp_path: Path) -> None:
     folder, _ = chain
     sha256 = read_run(folder / "0" / "run.json")["backbone_sha256"]
     assert open_earlier(str(folder / "0"), digits_store.checksum, sha256).sha256 == sha256

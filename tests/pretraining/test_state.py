@@ -1,4 +1,5 @@
-"""Training states: two generations, checked on reading, rejected if foreign, safe from full disks and rivals."""
+"""Training states: two generations, checked on reading, rejected if foreign, and safe from full disks and other
+trainers."""
 
 from __future__ import annotations
 
@@ -53,12 +54,12 @@ def files(states: StateFolder) -> list[str]:
     return sorted(path.name for path in states.folder.iterdir())
 
 
-def test_nothing_saved_nothing_loaded(states: StateFolder) -> None:
+def test_without_a_saved_state_nothing_is_loaded(states: StateFolder) -> None:
     assert states.load() is None
     assert states.newest_iteration() is None
 
 
-def test_what_is_saved_is_loaded(states: StateFolder) -> None:
+def test_a_saved_state_is_loaded(states: StateFolder) -> None:
     saved = payload(7)
     states.save(7, saved)
     found = states.load()
@@ -102,7 +103,7 @@ def test_a_damaged_state_is_named_and_the_one_before_it_is_used(states: StateFol
     damage(newest)
     with pytest.warns(UserWarning, match=rf"{newest.name}: damaged"):
         assert loaded_value(states) == 10
-    # The run goes on; the damaged one must not stay as one of the two generations.
+    # The run continues; the damaged state must not remain as one of the two generations.
     states.save(20, payload(20) | {"again": 1})
     assert len(files(states)) == 2
     truncate(next(states.folder.glob("state-000000020-*")))
@@ -110,7 +111,7 @@ def test_a_damaged_state_is_named_and_the_one_before_it_is_used(states: StateFol
         assert loaded_value(states) == 10
 
 
-def test_when_all_are_damaged_there_is_none(states: StateFolder) -> None:
+def test_if_all_states_are_damaged_there_is_none(states: StateFolder) -> None:
     for iteration in (1, 2):
         empty(states.save(iteration, payload(iteration)))
     with pytest.warns(UserWarning, match="damaged"):
@@ -118,7 +119,7 @@ def test_when_all_are_damaged_there_is_none(states: StateFolder) -> None:
 
 
 @pytest.mark.parametrize("key", ["run", "recipe", "data", "version"])
-def test_a_state_of_something_else_is_refused_with_both_names(states: StateFolder, key: str) -> None:
+def test_a_state_of_another_run_is_rejected_with_both_names(states: StateFolder, key: str) -> None:
     path = states.save(4, payload(4))
     other = StateFolder(states.folder, IDENTITY | {key: "another"})
     with pytest.raises(UserError) as raised:
@@ -132,7 +133,7 @@ def test_a_state_of_something_else_is_refused_with_both_names(states: StateFolde
 
 
 def saved_as(folder: Path, content: object) -> Path:
-    """A file that holds ``content`` and whose name says that it is whole."""
+    """Write a file with ``content`` whose name claims that it is complete."""
     written = folder / "written"
     torch.save(content, written)
     path = named_by_checksum(folder, written.read_bytes())
@@ -154,14 +155,14 @@ def test_a_state_of_another_format_is_refused_by_its_number(states: StateFolder,
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"payload": 3}, {"identity": "mine"}, torch.zeros(3)])
-def test_something_else_under_the_name_of_a_state_is_refused(states: StateFolder, content: object) -> None:
+def test_a_foreign_file_with_the_name_of_a_state_is_rejected(states: StateFolder, content: object) -> None:
     path = saved_as(states.folder, content)
     with pytest.raises(UserError, match=rf"{path.name}: refused, it is not a training state"):
         states.load()
 
 
 class Trap:
-    """Unpickling it would leave a file behind."""
+    """Unpickling it would create a file."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -176,7 +177,7 @@ def named_by_checksum(folder: Path, content: bytes) -> Path:
     return path
 
 
-def test_code_in_a_state_is_refused_and_not_run(states: StateFolder, tmp_path: Path) -> None:
+def test_code_in_a_state_is_rejected_and_not_executed(states: StateFolder, tmp_path: Path) -> None:
     trap = tmp_path / "sprung"
     written = tmp_path / "trap.pt"
     torch.save({"identity": states.identity, "iteration": 9, "payload": Trap(trap)}, written)
@@ -208,7 +209,7 @@ def write_half_then_refuse(_: object, file: BinaryIO) -> None:
         ("os.replace", refuse, "the disk or quota is full"),
     ],
 )
-def test_a_full_disk_is_one_line_and_leaves_the_states_before(
+def test_a_full_disk_gives_one_line_and_keeps_the_earlier_states(
     states: StateFolder, monkeypatch: pytest.MonkeyPatch, place: str, fault: Any, why: str
 ) -> None:
     states.save(1, payload(1))
@@ -239,7 +240,7 @@ def largest_file(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, before)
 
 
-def test_a_real_refusal_of_the_operating_system(states: StateFolder) -> None:
+def test_a_real_write_error_of_the_operating_system(states: StateFolder) -> None:
     states.save(2, payload(2))
     before = files(states)
     with largest_file(100_000), pytest.raises(UserError, match=r"step 3 could not be saved \(File too large\)"):
@@ -251,12 +252,12 @@ def test_a_real_refusal_of_the_operating_system(states: StateFolder) -> None:
 def hold(folder: Path, line: Connection) -> None:
     with StateFolder(folder, IDENTITY).locked():
         line.send("ready")
-        line.poll(60)  # until the other end speaks or closes
+        line.poll(60)  # until the other end writes or closes
 
 
 @contextmanager
 def another_trainer(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
-    """A process that holds the lock for as long as the block lasts."""
+    """Hold the lock in another process within the block."""
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe()
     process = context.Process(target=hold, args=(folder, theirs))
@@ -270,7 +271,7 @@ def another_trainer(folder: Path) -> Iterator[multiprocessing.process.BaseProces
         process.join(60)
 
 
-def test_a_second_trainer_is_refused_and_told_who_the_first_is(states: StateFolder) -> None:
+def test_a_second_trainer_is_rejected_with_the_name_of_the_first(states: StateFolder) -> None:
     with (
         another_trainer(states.folder) as other,
         pytest.raises(UserError, match=rf"another trainer is at work here \(process {other.pid} on "),
@@ -282,18 +283,18 @@ def test_a_second_trainer_is_refused_and_told_who_the_first_is(states: StateFold
     assert "owner.json" not in files(states)
 
 
-def test_the_lock_goes_with_a_killed_trainer(states: StateFolder) -> None:
+def test_a_killed_trainer_releases_its_lock(states: StateFolder) -> None:
     with another_trainer(states.folder) as other:
         other.kill()
         other.join(60)
-        assert (states.folder / "owner.json").exists()  # it had no chance to tidy up
+        assert (states.folder / "owner.json").exists()  # it could not clean up
         with states.locked():
             assert json.loads((states.folder / "owner.json").read_text())["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("age", [-(10**9), 10**6])
-def test_no_age_of_a_file_frees_or_keeps_the_lock(states: StateFolder, age: int) -> None:
-    """With dates years ago or in the future, a dead trainer's lock is free and a living one's is held."""
+def test_the_lock_does_not_depend_on_file_dates(states: StateFolder, age: int) -> None:
+    """Even with dates years ago or in the future, a dead trainer's lock is free and a living trainer's lock is held."""
 
     def date() -> None:
         for name in ("lock", "owner.json"):
@@ -311,7 +312,7 @@ def test_no_age_of_a_file_frees_or_keeps_the_lock(states: StateFolder, age: int)
             pass
 
 
-def test_a_refusal_is_known_to_the_trainer_that_holds_the_folder(states: StateFolder) -> None:
+def test_the_trainer_that_holds_the_folder_learns_of_a_rejected_start(states: StateFolder) -> None:
     with states.locked():
         assert not states.has_refused()
         rival = StateFolder(states.folder, IDENTITY)
@@ -322,7 +323,7 @@ def test_a_refusal_is_known_to_the_trainer_that_holds_the_folder(states: StateFo
         assert not states.has_refused()
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with (
         pytest.raises(UserError, match=r"file/state: could not be written \(Not a directory\)"),
@@ -338,7 +339,7 @@ def test_an_error_releases_the_lock(states: StateFolder) -> None:
         pass
 
 
-def test_what_a_killed_save_left_is_swept_away_by_the_next_trainer(states: StateFolder) -> None:
+def test_leftovers_of_a_killed_save_are_removed_by_the_next_trainer(states: StateFolder) -> None:
     state = states.save(2, payload(2))
     for leftover in (".unverified.pt.4711.partial", "unverified.pt"):
         (states.folder / leftover).write_bytes(b"half a state")
@@ -347,7 +348,7 @@ def test_what_a_killed_save_left_is_swept_away_by_the_next_trainer(states: State
     assert state.exists()
 
 
-def test_clearing_removes_states_alone(states: StateFolder) -> None:
+def test_clearing_removes_only_states(states: StateFolder) -> None:
     states.save(2, payload(2))
     (states.folder / "metrics.csv").write_text("epoch\n")
     (states.folder / "state-of-mind.pt").write_text("not ours")
@@ -356,7 +357,7 @@ def test_clearing_removes_states_alone(states: StateFolder) -> None:
 
 
 def start(folder: Path, line: Connection) -> None:
-    """A second trainer, which reports whether it was rejected."""
+    """Start a second trainer that reports whether it was rejected."""
     line.send("at the door")
     try:
         with StateFolder(folder, IDENTITY).locked():
@@ -365,8 +366,8 @@ def start(folder: Path, line: Connection) -> None:
         line.send("refused")
 
 
-def test_a_trainer_that_comes_while_another_ends_is_not_refused_unnoticed(states: StateFolder) -> None:
-    """Between the check for rejected starts and the lock's release, a new start waits for the lock."""
+def test_a_trainer_that_starts_while_another_ends_waits_for_the_lock(states: StateFolder) -> None:
+    """Between the check for rejected starts and the release of the lock, a new start waits for the lock."""
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe()
     rival = context.Process(target=start, args=(states.folder, theirs))
@@ -376,14 +377,14 @@ def test_a_trainer_that_comes_while_another_ends_is_not_refused_unnoticed(states
         assert not states.has_refused()
         rival.start()
         assert mine.recv() == "at the door"
-        assert not mine.poll(0.3)  # neither refused nor inside
+        assert not mine.poll(0.3)  # neither rejected nor holding the lock
         states.clear()
     assert mine.poll(60)
     assert mine.recv() == "inside"
     rival.join(60)
 
 
-def test_the_state_of_a_finished_run_goes_with_its_first_evaluation(states: StateFolder) -> None:
+def test_the_state_of_a_finished_run_is_deleted_after_its_first_evaluation(states: StateFolder) -> None:
     run = states.folder.parent
     with states.locked():
         states.save(3, payload(3))
@@ -393,13 +394,13 @@ def test_the_state_of_a_finished_run_goes_with_its_first_evaluation(states: Stat
     (run / "run.json").write_text("{}")
     with another_trainer(states.folder):
         drop_finished_state(run)
-        assert states.newest_iteration() == 3  # a trainer is at work
+        assert states.newest_iteration() == 3  # a trainer is running
     drop_finished_state(run)
     assert states.newest_iteration() is None
     assert not (states.folder / METRICS).exists()
 
 
-def test_a_state_that_is_to_stay_stays(states: StateFolder) -> None:
+def test_a_state_that_must_be_kept_is_kept(states: StateFolder) -> None:
     with states.locked():
         states.save(3, payload(3))
         states.keep()
@@ -420,7 +421,7 @@ def test_a_changed_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -
     assert "belongs to another recipe of this run: optimisation.epochs was 20 and is 30 (recipe 0123, now 89ab)" in text
     assert f"restore it to continue, move {tmp_path / 'state'} away to start again, or rename what changed" in text
     assert "\n" not in text
-    # Another run of another recipe: both identities, and what differs.
+    # For another run with another recipe, the message has both identities and the differences.
     other = StateFolder(tmp_path / "state", IDENTITY | {"recipe": "89ab", "run": "x/seed1"}, RECIPE | {"seed": 1})
     with pytest.raises(
         UserError, match=r"belongs to .*run digits/.* but this is .*run x/seed1.*\(seed was 0 and is 1\)"
@@ -435,7 +436,9 @@ def test_a_state_saved_without_its_recipe_is_refused_with_both_digests(tmp_path:
         changed.load()
 
 
-def test_a_save_that_ctrl_c_breaks_off_is_no_full_disk(states: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_interrupted_by_ctrl_c_is_not_reported_as_a_full_disk(
+    states: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     states.save(1, payload(1.0))
 
     def broken_off(*_: object) -> None:

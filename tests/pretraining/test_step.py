@@ -1,4 +1,4 @@
-"""What a training step changes and what it does not: last layers, teacher, centres, statistics, random numbers."""
+"""The effects of a training step on last layers, teacher, centres, statistics and random numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trainer(make_recipe: Any, digits_store: Store) -> Trainer:
     return trainer_for(make_recipe(optimisation={"weight_decay": 0.5}), digits_store)
 
 
-def test_the_last_layers_stand_still_in_epoch_0_and_move_in_epoch_1(trainer: Trainer, digits_store: Store) -> None:
+def test_the_last_layers_are_frozen_in_epoch_0_and_trained_in_epoch_1(trainer: Trainer, digits_store: Store) -> None:
     start = snapshot(trainer.student)
     last = {name for name in start if "last_layer" in name}
     row_norms = {name for name in last if name.endswith("original0")}
@@ -48,12 +48,12 @@ def test_the_last_layers_stand_still_in_epoch_0_and_move_in_epoch_1(trainer: Tra
     for iteration, batch in enumerate(data):
         trainer.step(batch, iteration)
         if iteration < STEPS:
-            # Not even weight decay touches them.
+            # Not even weight decay changes them.
             assert moved(trainer.student, start) == set(start) - last, iteration
     assert moved(trainer.student, start) == set(start) - row_norms
 
 
-def test_the_teacher_follows_by_its_momentum_and_only_so(trainer: Trainer, digits_store: Store) -> None:
+def test_the_teacher_changes_only_by_its_momentum_update(trainer: Trainer, digits_store: Store) -> None:
     assert trainer.teacher is not None
     for iteration, batch in enumerate(batches(digits_store, 3)):
         before = {name: p.double() for name, p in snapshot(trainer.teacher).items()}
@@ -79,8 +79,8 @@ def test_the_teacher_starts_as_the_student_and_normalises_with_its_own_batches(
     assert statistics
     for name, mine in trainer.teacher.named_buffers():
         if name in statistics:
-            assert mine.abs().sum() > 0  # it has seen a batch
-            assert not torch.equal(mine, statistics[name])  # of global views alone, where the student's has local ones
+            assert mine.abs().sum() > 0  # it has processed a batch
+            assert not torch.equal(mine, statistics[name])  # from global views only; the student has local ones too
 
 
 def test_the_centres_move_to_the_mean_of_the_teacher_s_outputs(trainer: Trainer, digits_store: Store) -> None:
@@ -111,7 +111,7 @@ def test_the_baseline_alone_has_one_term(make_recipe: Any, digits_store: Store) 
 
 
 def test_a_step_is_a_function_of_state_batch_and_iteration(make_recipe: Any, digits_store: Store) -> None:
-    """A trainer that takes over in mid-run, whatever the global random state, does what the first would have done."""
+    """A trainer that takes over in the middle of a run takes the same steps, whatever the global random state is."""
     recipe = make_recipe(backbone={"drop_path": 0.3})
     data = batches(digits_store, 3)
     first, second = trainer_for(recipe, digits_store), trainer_for(recipe, digits_store)
@@ -126,7 +126,7 @@ def test_a_step_is_a_function_of_state_batch_and_iteration(make_recipe: Any, dig
         assert torch.equal(mine, theirs)
 
 
-def test_each_step_and_each_seed_draws_its_own_views(make_recipe: Any, digits_store: Store) -> None:
+def test_each_step_and_each_seed_draws_different_views(make_recipe: Any, digits_store: Store) -> None:
     batch = batches(digits_store, 1)[0]
     trainers = [trainer_for(make_recipe(seed=seed), digits_store) for seed in (0, 0, 1)]
     losses = [t.compute_gradients(batch, i)["loss_contrast"].item() for t, i in zip(trainers, (0, 0, 0), strict=True)]
@@ -139,7 +139,8 @@ def test_bf16_keeps_parameters_and_losses_in_fp32(make_recipe: Any, digits_store
     batch = batches(digits_store, 1)[0]
     losses = {}
     for precision in ("fp32", "bf16"):
-        # No convolutions: on 1x1 maps oneDNN leaves garbage in the bf16 weight gradients of those with stride 2.
+        # No convolutions: on 1x1 maps, oneDNN writes garbage into the bf16 weight gradients of convolutions with stride
+        # 2.
         vit = {"name": "test_vit", "image_size": 16, "patch_size": 8}
         trainer = trainer_for(make_recipe(backbone=vit, optimisation={"precision": precision}), digits_store)
         values = trainer.step(batch, 0)
@@ -162,7 +163,7 @@ def test_diagnosis_names_the_parts_of_the_representation(make_recipe: Any, digit
 
 
 def test_training_lowers_the_loss(make_recipe: Any, digits_store: Store) -> None:
-    """One batch again and again, with views that hardly differ: the contrast must fall well below its start."""
+    """One batch is repeated, with views that hardly differ: the contrast must fall well below its initial value."""
     trainer = trainer_for(make_recipe(optimisation={"epochs": 8, "learning_rate": 0.05}), digits_store)
     batch = batches(digits_store, 1)[0]
     losses = [trainer.step(batch, iteration)["loss_contrast"].item() for iteration in range(24)]

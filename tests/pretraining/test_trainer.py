@@ -1,4 +1,4 @@
-"""A step against equivalent variants: in parts, with recomputed activations, with the clipping of one tensor."""
+"""A step against equivalent variants: in parts, with recomputed activations, and with clipping of single tensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def trainer_for(recipe: RunRecipe, store: Store) -> Trainer:
 
 
 def first_gradients(trainer: Trainer, store: Store) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The losses, and the gradient of every parameter that has one."""
+    """The losses, and the gradients of all parameters that have one."""
     values = trainer.compute_gradients(one_batch(store), 0)
     named = trainer.student.named_parameters()
     return values, {name: parameter.grad for name, parameter in named if parameter.grad is not None}
@@ -53,7 +53,7 @@ def assert_same_step(trainer: Trainer, reference: Trainer, store: Store, toleran
 def test_an_accumulated_batch_gives_the_gradients_and_centres_of_the_whole(
     make_recipe: Any, digits_store: Store, parts: int
 ) -> None:
-    # Without BatchNorm, which sees one part at a time.
+    # Uses no BatchNorm, which sees one part at a time.
     trainer = trainer_for(make_recipe(backbone=VIT, optimisation={"accumulate": parts}), digits_store)
     assert_same_step(trainer, trainer_for(make_recipe(backbone=VIT), digits_store), digits_store, tolerance=2e-6)
 
@@ -62,8 +62,8 @@ def test_an_accumulated_batch_gives_the_gradients_and_centres_of_the_whole(
     "backbone",
     [
         VIT | {"drop_path": 0.5},  # recomputation must drop the same paths
-        {"name": "resnet10t_half", "image_size": 16},  # recomputation must not move the running statistics again
-        {"name": "pixels", "image_size": 8},  # not timm's: the backbone as a whole
+        {"name": "resnet10t_half", "image_size": 16},  # recomputation must not update the running statistics again
+        {"name": "pixels", "image_size": 8},  # not a timm backbone: recomputed as a whole
     ],
     ids=lambda backbone: backbone["name"],
 )
@@ -92,7 +92,7 @@ def test_recomputation_runs_the_blocks_twice(make_recipe: Any, digits_store: Sto
     assert calls == [2, 4]  # once for the global and once for the local views
 
 
-def test_views_are_those_of_the_augmentation_itself(make_recipe: Any, digits_store: Store) -> None:
+def test_views_equal_the_augmentation_s(make_recipe: Any, digits_store: Store) -> None:
     recipe = make_recipe(augmentation={"name": "caug_plus"})
     batch = one_batch(digits_store)
     views = trainer_for(recipe, digits_store).make_views(batch, 5)
@@ -103,7 +103,7 @@ def test_views_are_those_of_the_augmentation_itself(make_recipe: Any, digits_sto
         torch.testing.assert_close(view.images, other.images)
 
 
-def test_each_gradient_is_clipped_on_its_own() -> None:
+def test_each_gradient_is_clipped_separately() -> None:
     parameters = [nn.Parameter(torch.zeros(n)) for n in (3, 4, 5)]
     gradients = [torch.tensor([3.0, 0.0, 4.0]), torch.full((4,), 0.5), torch.arange(5.0)]
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -115,10 +115,10 @@ def test_each_gradient_is_clipped_on_its_own() -> None:
         reference.grad = gradient.clone()
         torch.nn.utils.clip_grad_norm_([reference], 3.0)
         torch.testing.assert_close(parameter.grad, reference.grad)
-    assert torch.equal(parameters[1].grad, gradients[1])  # short already: not even rounded
+    assert torch.equal(parameters[1].grad, gradients[1])  # already short: not even rounded
 
 
-def test_no_clipping_leaves_gradients_alone() -> None:
+def test_without_clipping_gradients_are_unchanged() -> None:
     parameter = nn.Parameter(torch.zeros(2))
     parameter.grad = torch.tensor([300.0, 400.0])
     assert clip_each([parameter], None).item() == pytest.approx(500)
@@ -132,7 +132,7 @@ def test_a_step_never_waits_for_the_device(make_recipe: Any, digits_store: Store
     device = torch.device("cuda")
     batches = Batches(digits_store.split("train"), 16, seed=0, device=device, placement="device")
     trainer = Trainer(recipe, digits_store.mean, digits_store.std, len(batches), device)
-    for epoch in range(2):  # the first makes what is made once: streams, workspaces, the optimiser's state
+    for epoch in range(2):  # the first step creates persistent objects: streams, workspaces, the optimiser's state
         steps = enumerate(batches.epoch(epoch), start=epoch * len(batches))
         for iteration, batch in steps:
             torch.cuda.set_sync_debug_mode("error" if iteration > len(batches) else "default")

@@ -1,4 +1,4 @@
-"""RO-Crates of committed studies: structure, content, checksums, and refusals in one line."""
+"""RO-Crates of committed studies: structure, content, checksums, and one-line errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VALIDATOR = ROOT / "build" / "crate_env" / "bin" / "python"
 
 @pytest.fixture(scope="module")
 def contents() -> Contents:
-    """Of a study whose records are committed compressed."""
+    """The files of a crate of a study whose records are committed compressed."""
     return gather(MEASURED / STUDY, None)
 
 
@@ -43,7 +43,7 @@ def original(contents: Contents, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def crate(original: Path, tmp_path: Path) -> Path:
-    """A copy, to be damaged."""
+    """A copy that a test may damage."""
     return shutil.copytree(original, tmp_path / "crate")
 
 
@@ -62,7 +62,7 @@ def _ids(value: Any) -> list[str]:
     return [item["@id"] for item in (value if isinstance(value, list) else [value])]
 
 
-def test_its_metadata_is_flat_and_closed(original: Path) -> None:
+def test_its_metadata_is_flat_and_has_no_dangling_references(original: Path) -> None:
     content = json.loads((original / METADATA).read_text(encoding="utf-8"))
     assert set(content) == {"@context", "@graph"}
     address, terms = content["@context"]
@@ -178,7 +178,7 @@ def test_a_zip_holds_the_same_files_and_repeats_to_the_byte(contents: Contents, 
 
 
 def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
-    """Change the entities, by their ids."""
+    """Change entities by their ids."""
 
     def damage(crate: Path) -> None:
         content = json.loads((crate / METADATA).read_text(encoding="utf-8"))
@@ -274,7 +274,7 @@ COMMITTED = str(MEASURED / "cifar10_cpu")
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
-def test_what_cannot_be_a_crate_is_refused(
+def test_unsuitable_folders_are_rejected(
     arguments: list[str],
     message: str,
     tmp_path: Path,
@@ -304,7 +304,7 @@ def test_a_missing_library_is_named(contents: Contents, tmp_path: Path, monkeypa
         write_crate(contents, tmp_path / "crate")
 
 
-def test_the_validator_accepts_it_and_refuses_less(crate: Path) -> None:
+def test_the_validator_accepts_it_and_rejects_incomplete_ones(crate: Path) -> None:
     if not VALIDATOR.is_file():
         pytest.skip("build/crate_env is absent: make crate")
 

@@ -1,7 +1,7 @@
 """Validate RO-Crates against the Workflow Run Crate profile, and through it RO-Crate 1.1, without a network.
 
-Run by the Python of build/crate_env (`make crate`). The validator downloads the JSON-LD context of RO-Crate 1.1; here
-its cache is first filled with the same document from the package rocrate 0.14.0, so no check is left out.
+Run by the Python of build/crate_env (`make crate`). The validator downloads the JSON-LD context of RO-Crate 1.1; here,
+its cache is filled beforehand with the same document from the package rocrate 0.14.0, so no check is skipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 
 
 class _Document(HTTPAdapter):
-    """Answers every request with one document."""
+    """Answers every request with the same document."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def fill_cache(cache: Path) -> None:
 
 
 def main(crates: list[str]) -> int:
-    """Validate each crate, a folder or a .zip file; print its issues, and return 1 if one has any."""
+    """Validate each crate, a folder or a .zip file, and print its issues; return 1 if there are any."""
     program = Path(sys.executable).with_name("rocrate-validator")
     failed = 0
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Pictures survive a round trip with the same bytes; a foreign file is one line."""
+"""Pictures survive a round trip with the same bytes; a foreign file gives one line."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def record(value: float = 100 / 3, seed: int = 0, **changes: object) -> Record:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def test_the_columns_are_those_of_the_contract() -> None:
+def test_the_columns_match_the_documented_ones() -> None:
     assert ",".join(COLUMNS) == (
         "run,data,backbone,method,augmentation,seed,protocol,part,perturbation,metric,value,n,selection,epoch,"
         "commit,recipe_digest,data_checksum"
@@ -37,7 +37,7 @@ def test_the_columns_are_those_of_the_contract() -> None:
     assert record().run == "digits/resnet10t/dino+clever/caug/seed0"
 
 
-def test_a_run_id_is_read_back() -> None:
+def test_a_run_id_survives_a_round_trip() -> None:
     assert RunIdentity.parse("digits/pixels/untrained/none/seed12") == RunIdentity(
         "digits", "pixels", "untrained", "none", 12
     )
@@ -126,7 +126,7 @@ def test_records_csv_does_not_depend_on_the_order_of_its_sources(tmp_path: Path)
 
 def test_records_csv_reads_back_exactly(tmp_path: Path) -> None:
     path = tmp_path / "linear.json"
-    # "none" and "nan" are words here; 0.1 + 0.2 needs all 17 digits; an untracked checkout has no commit.
+    # "none" and "nan" must stay words; 0.1 + 0.2 needs all 17 digits; an untracked checkout has no commit.
     made = [
         record(value=0.1 + 0.2, augmentation="none", commit=""),
         record(value=100.0, augmentation="nan", recipe_digest="123"),
@@ -162,7 +162,7 @@ def test_equal_records_count_once_and_different_ones_are_refused(tmp_path: Path)
         collect([third, first])
 
 
-def test_last_and_best_are_kept_apart(tmp_path: Path) -> None:
+def test_last_and_best_are_kept_separate(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "a.json", [record(), record(selection="best", epoch=7)], {})
     assert collect([tmp_path / "a.json"])["selection"].tolist() == ["best", "last"]
 
@@ -199,7 +199,7 @@ def metrics(folder: Path, run: str, text: str) -> Path:
     return path
 
 
-def test_curves_are_tidy_and_skip_what_a_method_lacks(tmp_path: Path) -> None:
+def test_curves_are_tidy_and_skip_metrics_that_a_method_lacks(tmp_path: Path) -> None:
     plain = metrics(
         tmp_path,
         "digits/r/dino/caug/seed0",
@@ -252,7 +252,7 @@ def test_a_damaged_metrics_file_is_named(tmp_path: Path, text: str, words: str) 
 
 
 def described(run: str, **changes: object) -> dict[str, object]:
-    """A run.json that agrees with itself."""
+    """A consistent run.json."""
     recipe = make_recipe(run)
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
     return sealed(
@@ -343,7 +343,7 @@ def test_an_evaluation_of_another_run_is_refused_with_both_values(tmp_path: Path
         collect([tmp_path / "b.json"])
 
 
-def test_metrics_that_their_run_did_not_write_are_refused(tmp_path: Path) -> None:
+def test_metrics_of_another_run_are_rejected(tmp_path: Path) -> None:
     run = "digits/r/dino/caug/seed0"
     path = metrics(tmp_path, run, "epoch,loss\n0,1.5\n1,1.25\n")
     written = described(run, metrics_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
@@ -362,7 +362,7 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("column", ["run", "data", "backbone", "method", "augmentation", "perturbation", "metric"])
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a\n# forged", "[a](b)", "", "`a`"])
-def test_a_name_of_a_foreign_file_that_would_be_markup_is_refused(tmp_path: Path, column: str, name: str) -> None:
+def test_a_name_that_contains_markup_is_rejected(tmp_path: Path, column: str, name: str) -> None:
     path = tmp_path / "records.csv"
     frame = pd.DataFrame([asdict(record())])
     frame[column] = name

@@ -1,4 +1,4 @@
-"""run.json, against its recipe and its checksum."""
+"""Checks of run.json against its recipe and its checksum."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OTHER = RUN.replace("seed0", "seed7")
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """A file edited without updating its checksum."""
+    """Edit the file without updating its checksum."""
     return {**described(RUN), **changes}
 
 
-def test_a_description_that_agrees_is_read(tmp_path: Path) -> None:
+def test_a_consistent_description_is_read(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(described(RUN), indent=2))
     assert read_run(tmp_path / "run.json") == described(RUN)
 
@@ -45,13 +45,13 @@ def test_a_description_that_agrees_is_read(tmp_path: Path) -> None:
         ({"backbone_sha256": None}, "the key backbone_sha256 holds a NoneType"),
     ],
 )
-def test_two_statements_that_disagree_are_both_named(changes: dict[str, Any], words: str, resealed: bool) -> None:
+def test_both_contradictory_statements_are_named(changes: dict[str, Any], words: str, resealed: bool) -> None:
     run = changed(**changes)
     with pytest.raises(UserError, match=rf"^a/run\.json: .*{words}"):
         check_run(sealed(run) if resealed else run, Path("a/run.json"))
 
 
 @pytest.mark.parametrize("changes", [{"health": "collapsed"}, {"git_commit": "abc124"}, {"backbone_sha256": "1" * 64}])
-def test_what_no_other_statement_contradicts_is_known_by_the_checksum(changes: dict[str, Any]) -> None:
+def test_other_changes_are_found_by_the_checksum(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"run\.json: was changed or damaged: the SHA-256 of its content is"):
         check_run(changed(**changes), Path("run.json"))

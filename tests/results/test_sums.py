@@ -32,14 +32,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_coreutils_agrees(folder: Path) -> None:
+def test_sha256sum_agrees(folder: Path) -> None:
     done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": OK") == 3
 
 
 @pytest.mark.parametrize(("name", "read"), [(NAMES[0], read_records), (NAMES[1], read_curves), (NAMES[2], read_runs)])
-def test_a_changed_file_is_refused_by_its_reader(folder: Path, name: str, read: object) -> None:
+def test_reading_a_changed_file_is_an_error(folder: Path, name: str, read: object) -> None:
     assert callable(read)
     assert len(read(folder / name)) == 1
     content = bytearray((folder / name).read_bytes())
@@ -57,7 +57,7 @@ def test_a_file_without_a_line_is_read(folder: Path) -> None:
     check_sums(folder / "curves.csv")
 
 
-def test_the_command_writes_what_collect_writes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_same_file_as_collect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written = (folder / "SHA256SUMS").read_bytes()
     (folder / "SHA256SUMS").unlink()
     curves = folder / "curves.csv"

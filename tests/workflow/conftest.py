@@ -1,4 +1,4 @@
-"""A copy of the project, so that tests may edit its files, and a finished miniature study inside it."""
+"""A copy of the project whose files tests may edit, with a finished miniature study inside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def snakemake(project: Path) -> Snakemake:
-    """Run Snakemake in the copied project, as a user does, and hand back its exit status and output."""
+    """Run Snakemake in the copied project, as a user does; return its exit status and output."""
 
     def run(*arguments: str, path: Sequence[Path] = (), timeout: float = 300) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
@@ -61,14 +61,14 @@ def snakemake(project: Path) -> Snakemake:
 
 @pytest.fixture(scope="session")
 def finished(project: Path, snakemake: Snakemake) -> Path:
-    """The results of the miniature study, every job of it run."""
+    """The results of the miniature study, after all its jobs have run."""
     done = snakemake("--cores", "2", "--configfile", "mini.yaml")
     assert done.returncode == 0, done.stdout
     return project / "results" / "mini"
 
 
 def planned_jobs(output: str) -> dict[str, int]:
-    """Jobs by rule, from the table that a dry run prints; empty when there is nothing to do."""
+    """The number of jobs by rule, from the table that a dry run prints; empty if there is nothing to do."""
     if "Nothing to be done" in output:
         return {}
     table = output.split("Job stats:", 1)[1].split("\n\n", 1)[0].splitlines()[3:]

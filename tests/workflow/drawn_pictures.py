@@ -1,6 +1,6 @@
 """Drawn stand-ins, in their official layouts, for every data set that a study of the whole paper reads.
 
-Each picture shows a bright bar on a darker ground, in two colours that vary from picture to picture.
+Each picture shows a bright bar on a darker background, in two colours that vary between pictures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 OBJECTS = 3
-"""Objects per class of 3DIEBench; one of them is the test split's."""
+"""Objects per class of 3DIEBench; one of them is in the test split."""
 VIEWS = 50
 
 
@@ -32,7 +32,7 @@ def draw_all(root: Path) -> None:
 def _picture(
     rng: np.random.Generator, size: tuple[int, int], angle: float, red: float = 0.5
 ) -> tuple[Image.Image, Image.Image]:
-    """A bar turned by ``angle`` (radians), and its mask of 0 and 255. ``size`` is width and height in pixels."""
+    """A bar rotated by ``angle`` (radians), and its mask of 0 and 255. ``size`` is (width, height) in pixels."""
     width, height = size
     noise = rng.integers(0, 40, (height, width, 3))
     image = Image.fromarray((noise + np.array([200 * red, 60, 40])).clip(0, 255).astype(np.uint8))
@@ -87,7 +87,7 @@ def _draw_pets(root: Path, rng: np.random.Generator) -> None:
 
 
 def _draw_davis(root: Path, rng: np.random.Generator, frames: int = 4) -> None:
-    """One sequence: a bar that turns."""
+    """One sequence: a rotating bar."""
     for folder in ("JPEGImages", "Annotations"):
         (root / folder / "480p" / "bar").mkdir(parents=True)
     (root / "ImageSets" / "2017").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The Containerfile, checked as text: the tests cannot build images."""
+"""The Containerfile, checked as text, because the tests cannot build images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def arguments(name: str) -> list[list[str]]:
     return [words[1:] for words in instructions() if words[0] == name]
 
 
-def test_the_base_is_one_version_of_the_python_that_conda_gets() -> None:
+def test_the_base_is_a_fixed_version_of_conda_s_python() -> None:
     ((stated,),) = arguments("ARG")
     assert arguments("FROM") == [["${BASE}"]]
     base = stated.removeprefix("BASE=")
@@ -29,24 +29,24 @@ def test_the_base_is_one_version_of_the_python_that_conda_gets() -> None:
     assert f"python={version[1]}" in environment["dependencies"]
 
 
-def test_versions_come_from_the_lock_alone() -> None:
+def test_versions_come_only_from_the_lock() -> None:
     installs = [words for words in arguments("RUN") if "install" in words]
     assert [words[-2:] for words in installs] == [["--requirement", "requirements.hashes"], ["--editable", "."]]
     assert "--require-hashes" in installs[0]
-    # The package brings nothing along that the lock does not hold.
+    # The package adds no dependency that is not in the lock.
     assert {"--no-deps", "--no-build-isolation"} <= set(installs[1])
 
 
-def test_it_names_no_place_and_holds_no_secret() -> None:
+def test_it_names_no_index_and_contains_no_secret() -> None:
     text = (ROOT / "Containerfile").read_text(encoding="utf-8")
     assert not re.search(r"https?:|index-url|--find-links|==", text)
     assert {words[0] for words in instructions()} <= {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "CMD"}
 
 
-def test_it_holds_what_the_workflow_needs_and_nothing_unversioned() -> None:
+def test_it_contains_the_workflow_s_files_and_nothing_unversioned() -> None:
     copied = {source.removeprefix("./") for words in arguments("COPY") for source in words[:-1]}
-    # The tests of the workflow run in a folder of exactly these parts.
+    # The workflow's tests run in a folder with exactly these parts.
     assert copied == {*PARTS, "requirements.lock", "requirements.hashes", "pyproject.toml", "README.md", "LICENSE"}
     assert all((ROOT / name).exists() for name in copied)
-    # What pip reads when it installs the package.
+    # The files that pip reads when it installs the package.
     assert copied >= {"pyproject.toml", "src"}

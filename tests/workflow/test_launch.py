@@ -37,7 +37,7 @@ def environment(*folders: Path) -> dict[str, str]:
     }
 
 
-def test_one_gpu_or_none_is_the_command_itself_in_the_same_process() -> None:
+def test_with_at_most_one_gpu_the_command_runs_in_the_same_process() -> None:
     for gpus in ("0", "1"):
         command = [LAUNCH, gpus, "1", sys.executable, "-c", "import os; print(os.getpid(), os.environ.get('RANK'))"]
         process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
@@ -45,7 +45,7 @@ def test_one_gpu_or_none_is_the_command_itself_in_the_same_process() -> None:
         assert output.split() == [str(process.pid), "None"]
 
 
-def test_a_signal_lets_both_processes_of_a_run_save_before_they_end(tmp_path: Path) -> None:
+def test_on_a_signal_both_processes_of_a_run_save_before_they_end(tmp_path: Path) -> None:
     (tmp_path / "trainer.py").write_text(TRAINER)
     process = subprocess.Popen(
         [LAUNCH, "2", "1", sys.executable, str(tmp_path / "trainer.py"), str(tmp_path)],
@@ -66,7 +66,7 @@ def test_a_signal_lets_both_processes_of_a_run_save_before_they_end(tmp_path: Pa
     assert [(tmp_path / f"saved{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
 
 
-def test_several_machines_meet_on_the_first_of_the_allocation(tmp_path: Path) -> None:
+def test_several_machines_rendezvous_on_the_first_of_the_allocation(tmp_path: Path) -> None:
     stand_in = tmp_path / "srun"
     stand_in.write_text('#!/bin/sh\necho "$@"\n')
     stand_in.chmod(0o755)

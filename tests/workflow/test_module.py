@@ -56,7 +56,7 @@ def _plan(folder: Path, project: Path, *arguments: str) -> subprocess.CompletedP
 def _outer(folder: Path, project: Path, study: object, snakefile: str = "Snakefile") -> None:
     path = os.path.relpath(project / snakefile, folder)
     (folder / "Snakefile").write_text(OUTER.replace("SNAKEFILE", path))
-    # Of the same name as the demo's file, and no study.
+    # It has the same name as the demo's file, but is not a study.
     (folder / "config.yaml").write_text(yaml.safe_dump({"other": 1, "clever": study}))
 
 
@@ -71,7 +71,7 @@ def test_another_workflow_plans_a_study(project: Path, tmp_path: Path, snakefile
     assert planned_jobs(planned.stdout) == expected
 
 
-def test_its_own_configuration_file_on_the_command_line_is_no_study(project: Path, tmp_path: Path) -> None:
+def test_a_configuration_file_on_the_command_line_is_not_read_as_a_study(project: Path, tmp_path: Path) -> None:
     _outer(tmp_path, project, yaml.safe_load(MINIATURE))
     (tmp_path / "other.yaml").write_text("{other: 2}")
     planned = _plan(tmp_path, project, "--configfile", "other.yaml")

@@ -24,7 +24,7 @@ PROFILES = [*sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml")), ROO
 def test_the_demo_is_the_default_study(snakemake: Snakemake) -> None:
     planned = snakemake("--dry-run", "--quiet", "rules")
     assert planned.returncode == 0, planned.stdout
-    # SimCLR and SimCLR+CLeVER with two recipes and two seeds, and three controls.
+    # SimCLR and SimCLR+CLeVER with two augmentations and two seeds, and three controls.
     expected = {"prepare": 1, "pretrain": 11, "evaluate": 11, "collect": 1} | DRAWINGS
     assert planned_jobs(planned.stdout) == expected
 
@@ -52,7 +52,7 @@ def test_a_later_stage_waits_for_the_runs_that_it_names(snakemake: Snakemake, pr
     last = "results/chain/runs/digits/tiny/second/baug/seed0/run.json"
     planned = snakemake("--dry-run", "--quiet", "rules", "--configfile", "chain.yaml", "--", last)
     assert planned.returncode == 0, planned.stdout
-    assert planned_jobs(planned.stdout) == {"prepare": 1, "pretrain": 2}  # not the one that stands alone
+    assert planned_jobs(planned.stdout) == {"prepare": 1, "pretrain": 2}  # not for the run without stages
 
 
 def test_the_papers_study_on_a_cluster_is_planned_without_its_data(snakemake: Snakemake) -> None:
@@ -69,7 +69,7 @@ def test_the_papers_study_on_a_cluster_is_planned_without_its_data(snakemake: Sn
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_is_valid_and_bears_its_file_name(path: Path) -> None:
+def test_every_study_is_valid_and_named_like_its_file(path: Path) -> None:
     study = load_study(path)
     assert study.study == path.stem
     assert study.recipes()
@@ -78,7 +78,7 @@ def test_every_study_is_valid_and_bears_its_file_name(path: Path) -> None:
     assert "xpected" in head
 
 
-def test_imagenet100_is_the_papers() -> None:
+def test_imagenet100_is_the_paper_s() -> None:
     study = load_study(ROOT / "workflow" / "studies" / "imagenet100.yaml")
     trained = [recipe for recipe in study.recipes().values() if recipe.method is not None]
     dino = [recipe for recipe in trained if recipe.method and recipe.method.baseline.name == "dino"]
@@ -93,7 +93,8 @@ def test_imagenet100_is_the_papers() -> None:
     table = [recipe for recipe in dino if recipe.method_name in ("dino", "dino+clever") and "@" not in recipe.run]
     assert len(table) == 30
     assert {recipe.optimisation.epochs for recipe in table if recipe.optimisation} == {200}
-    # Backbones.png: 5 backbones x 2 methods x 5 schedules, of which 200 epochs are in the table, and one run with BAug.
+    # Backbones.png: 5 backbones x 2 methods x 5 schedules, of which the table contains 200 epochs, and one run with
+    # BAug.
     epochs = Counter(recipe.optimisation.epochs for recipe in dino if recipe.optimisation and "@epochs" in recipe.run)
     assert epochs == {100: 10, 300: 10, 400: 10, 500: 11}
     # Figure 5.
@@ -111,7 +112,7 @@ def test_the_ddcl_study_is_the_published_recipe() -> None:
     for recipe in trained:
         options, views = recipe.optimisation, recipe.augmentation
         assert options is not None
-        # The published 500 epochs follow 30 of warm-up.
+        # The published 500 epochs follow 30 warm-up epochs.
         assert (options.optimiser, options.epochs, options.warmup_epochs, options.rate_changes) == (
             "sgd",
             530,
@@ -133,7 +134,7 @@ def test_no_profile_reruns_for_conda(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
 def test_no_profile_looks_for_work_every_second(path: Path) -> None:
-    """Snakemake's default of 100/1s takes a growing share of a core, see profiles/default/config.yaml."""
+    """Snakemake's default of 100/1s uses a growing share of a core; see profiles/default/config.yaml."""
     most, _, time = yaml.safe_load(path.read_text(encoding="utf-8"))["max-jobs-per-timespan"].partition("/")
     seconds = int(time[:-1]) * {"s": 1, "m": 60}[time[-1]]
     assert seconds >= 3

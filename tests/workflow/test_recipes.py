@@ -21,7 +21,7 @@ FOLDER = ROOT / "workflow" / "recipes"
 RECIPES = sorted(FOLDER.glob("*/*.yaml"))
 IMAGES_OF_IMAGENET100 = 126_700
 
-# Typed in again from the sources: optimiser, learning rate for 256 images, weight decay, epochs.
+# Typed in independently from the sources: optimiser, learning rate for 256 images, weight decay, epochs.
 PUBLISHED: dict[str, tuple[str, float, float, int]] = {
     "cifar10/dino": ("lars", 0.3, 1e-6, 1000),
     "cifar10/simsiam": ("sgd", 0.5, 1e-5, 1000),
@@ -59,18 +59,18 @@ def recipe_name(path: Path) -> str:
 
 
 def head_of(path: Path) -> str:
-    """The comment at the top, as one line."""
+    """The comment at the top of a file, as one line."""
     lines = path.read_text(encoding="utf-8").split("\nstudy:")[0].splitlines()
     return " ".join(line.removeprefix("#").strip() for line in lines)
 
 
 def trained(path: Path) -> RunRecipe:
-    """The one run of a recipe that is trained."""
+    """The only trained run of a recipe."""
     [run] = [recipe for recipe in load_study(path).recipes().values() if recipe.method is not None]
     return run
 
 
-def test_a_recipe_for_every_pair_or_a_word_on_why_not() -> None:
+def test_every_pair_has_a_recipe_or_a_reason() -> None:
     there = {recipe_name(path) for path in RECIPES}
     assert there == set(PUBLISHED)
     begun = {name.split("/")[1] for name in there}
@@ -92,12 +92,12 @@ def test_every_recipe_is_a_study_of_its_name_with_the_published_values(path: Pat
     assert options.batch_size == (128 if recipe_name(path) in BATCHES_OF_128 else 256)
     if options.optimiser == "lars":
         assert (options.trust_coefficient, options.clip_trust) == (0.02, True)
-    # What the paper's AdamW has and none of the recipes.
+    # Settings of the paper's AdamW that no recipe has.
     assert (options.final_weight_decay, options.clip_gradient, options.final_learning_rate) == (None, None, 0)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=recipe_name)
-def test_every_head_says_source_cost_and_the_published_accuracy(path: Path) -> None:
+def test_every_header_states_source_cost_and_the_published_accuracy(path: Path) -> None:
     head, run = head_of(path), trained(path)
     assert re.search(r"Source: .*\([0-9a-f]{7}\)", head)
     assert f"--configfile workflow/recipes/{recipe_name(path)}.yaml" in head
@@ -120,7 +120,7 @@ def test_every_head_says_source_cost_and_the_published_accuracy(path: Path) -> N
 
 
 def test_snakemake_plans_a_recipe(snakemake: Snakemake) -> None:
-    """One of them: all are studies, and what makes a study plannable is tested in test_plan.py."""
+    """One recipe is enough: all are studies, and test_plan.py tests planning of studies."""
     planned = snakemake("--dry-run", "--quiet", "rules", "--configfile", "workflow/recipes/cifar10/byol.yaml")
     assert planned.returncode == 0, planned.stdout
     jobs = planned_jobs(planned.stdout)

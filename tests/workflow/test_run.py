@@ -1,4 +1,4 @@
-"""The whole DAG, run on a miniature study; then what does and does not run again."""
+"""The whole DAG, run on a miniature study; then, the jobs that run again after changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LATER = {"collect": 1, "table_1": 1, "figure_robustness": 1, "figure_loss_terms"
 
 
 def plan(snakemake: Snakemake, *arguments: str, study: str = "mini.yaml") -> dict[str, int]:
-    """Jobs by rule that a run would start now."""
+    """The number of jobs by rule that a run would start now."""
     planned = snakemake("--dry-run", *arguments, "--quiet", "rules", "--configfile", study)
     assert planned.returncode == 0, planned.stdout
     return planned_jobs(planned.stdout)
@@ -37,7 +37,7 @@ def plan(snakemake: Snakemake, *arguments: str, study: str = "mini.yaml") -> dic
 
 @contextmanager
 def edited(path: Path, before: str, after: str) -> Iterator[None]:
-    """The file with a replacement in it, as it was (its time too) afterwards."""
+    """Replace a text in the file within the block; restore its content and time afterwards."""
     text, times = path.read_text(encoding="utf-8"), path.stat()
     assert before in text
     path.write_text(text.replace(before, after, 1), encoding="utf-8")
@@ -89,7 +89,7 @@ def test_a_second_run_does_nothing(finished: Path, snakemake: Snakemake) -> None
     ],
     ids=["probe", "recipe", "data", "unused method"],
 )
-def test_an_edit_of_the_study_reruns_what_it_touches(
+def test_an_edit_of_the_study_reruns_the_affected_jobs(
     project: Path, snakemake: Snakemake, before: str, after: str, expected: dict[str, int]
 ) -> None:
     assert before in MINIATURE
@@ -112,7 +112,7 @@ def test_an_edit_of_the_study_reruns_what_it_touches(
         ("src/clever/equivariance/__init__.py", {}),
     ],
 )
-def test_an_edit_of_the_code_reruns_what_depends_on_it(
+def test_an_edit_of_the_code_reruns_the_dependent_jobs(
     project: Path, snakemake: Snakemake, file: str, expected: dict[str, int]
 ) -> None:
     with edited(project / file, "from __future__", "# Edited.\nfrom __future__"):
@@ -145,10 +145,10 @@ def test_the_graph_lists_the_code_that_counts(project: Path, snakemake: Snakemak
         assert found == digests, output
 
 
-def test_results_without_snakemakes_notes_follow_the_times_of_the_code(
+def test_results_without_snakemake_s_metadata_follow_the_times_of_the_code(
     finished: Path, project: Path, snakemake: Snakemake, tmp_path: Path
 ) -> None:
-    """As in a fresh clone into which results were copied."""
+    """This is the case in a fresh clone into which results were copied."""
     notes = project / ".snakemake"
     notes.rename(tmp_path / "notes")
     last = max(path.stat().st_mtime for path in finished.rglob("*"))
@@ -183,12 +183,12 @@ def test_a_folder_that_has_moved_is_not_prepared_again(project: Path, snakemake:
     assert prepared.returncode == 0, prepared.stdout
     (tmp_path / "here").rename(tmp_path / "there")
     assert plan(snakemake, store, "--config", f"data_root={tmp_path / 'there'}", study="moved.yaml") == {}
-    # Nor is the folder missed once its images are in the store.
+    # The folder may also be missing once its images are in the store.
     assert plan(snakemake, store, study="moved.yaml") == {}
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_checkout_that_only_looks_newer_reruns_nothing(project: Path, snakemake: Snakemake) -> None:
+def test_a_checkout_with_newer_times_but_equal_content_reruns_nothing(project: Path, snakemake: Snakemake) -> None:
     for path in [*(project / "src").rglob("*.py"), *(project / "paper_figures").rglob("*.*")]:
         path.touch()
     assert plan(snakemake) == {}
@@ -215,7 +215,7 @@ def test_one_table_is_drawn_alone(finished: Path, snakemake: Snakemake) -> None:
 
 
 def test_figures_are_drawn_from_records_alone(project: Path, finished: Path, snakemake: Snakemake) -> None:
-    """As from committed records: no runs, no evaluations, no memory of any job."""
+    """As with committed records, there are no runs, no evaluations, and no metadata of jobs."""
     study = MINIATURE.replace("study: mini", "study: measured")
     (project / "measured.yaml").write_text(study)
     results = project / "results" / "measured"
@@ -227,7 +227,7 @@ def test_figures_are_drawn_from_records_alone(project: Path, finished: Path, sna
 
 
 def test_committed_records_are_drawn_without_data_or_training(project: Path, snakemake: Snakemake) -> None:
-    """The study's data are not on this machine, and only the records that were committed are."""
+    """The study's data are not on this machine; only the committed records are."""
     arguments = ("--configfile", "workflow/studies/cifar10_cpu.yaml", "--config", "from_measured=true")
     planned = snakemake("--dry-run", "--quiet", "rules", *arguments)
     assert planned.returncode == 0, planned.stdout
@@ -263,10 +263,10 @@ def test_committed_records_are_drawn_without_data_or_training(project: Path, sna
     assert drawn_value == value
 
 
-def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
+def test_use_conda_runs_jobs_in_the_environment_and_reruns_nothing(
     project: Path, finished: Path, snakemake: Snakemake, tmp_path: Path
 ) -> None:
-    """A stand-in for conda: it records its calls, and its environments lead back to this interpreter."""
+    """Uses a stand-in for conda that records its calls; its environments lead to this interpreter."""
     assert plan(snakemake) == {}
     _write_stand_in_conda(tmp_path)
     content = (finished / "records.csv").read_bytes()
@@ -284,12 +284,12 @@ def test_use_conda_runs_jobs_in_the_environment_and_nothing_anew(
     created = [call for call in calls if call.startswith("conda env create")]
     assert len(created) == 1
     assert (tmp_path / "asked.yaml").read_bytes() == (project / "environment.yml").read_bytes()
-    # The package of this checkout goes into the environment, without pulling anything else in.
+    # The package of this checkout is installed into the environment, without dependencies.
     installed = [call for call in calls if call.startswith("python -m pip install")]
     assert len(installed) == 1
     assert "--no-deps" in installed[0]
     assert installed[0].endswith("--editable .")  # Snakemake runs the script in the working folder
-    # Both kinds of job take their program from the environment, although Snakemake's is on the path too.
+    # Both kinds of jobs use the environment's program, although Snakemake's is also on the path.
     assert any(call.startswith("clever collect") for call in calls)
     assert any(call.startswith("python paper_figures/table_1.py") for call in calls)
 
@@ -333,10 +333,10 @@ exec {sys.executable} -m clever.cli "$@"
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_results_that_were_copied_without_snakemakes_notes_are_taken_as_they_are_after_touch(
+def test_results_copied_without_snakemake_s_metadata_are_accepted_after_touch(
     finished: Path, snakemake: Snakemake, tmp_path: Path
 ) -> None:
-    """A copy with new dates, in a folder where Snakemake has never run."""
+    """The copy has new dates and is in a folder where Snakemake has never run."""
     study = finished.parents[1] / "mini.yaml"
     shutil.copytree(finished, tmp_path / "results" / "mini", copy_function=shutil.copyfile)
     for path in sorted((tmp_path / "results" / "mini" / "data").rglob("*")):

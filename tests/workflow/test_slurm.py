@@ -1,7 +1,7 @@
-"""A study on a real Slurm of one node: a run is pre-empted, submitted again, resumed, and the records are those of a
-local run to the bit.
+"""A study on a real one-node Slurm: a run is pre-empted, resubmitted and resumed, and its records equal a local run's
+bit for bit.
 
-The cluster has a temporary folder and separate ports, and ends with the test. Its GPU is a stand-in
+The cluster has a temporary folder and separate ports, and is stopped at the end of the test. Its GPU is a stand-in
 (/dev/null), which Slurm assigns like a real one.
 """
 
@@ -28,14 +28,14 @@ import yaml
 from ..miniature import changed, miniature
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo")
-# Debian keeps daemons where only root looks.
+# Debian keeps daemons in folders that are only on root's path.
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 HEAD = {"name": "dino", "out_dim": 16, "hidden_dim": 16, "bottleneck_dim": 8}
 
 
 def study_of(name: str, epochs: int = 60) -> str:
-    """The miniature study without controls, with a second, long run of another method."""
+    """The miniature study without controls, and with a second, long run of another method."""
     study = yaml.safe_load(miniature(study=name, controls=[], methods={"dino": {"baseline": HEAD}}))
     (block,) = study["pretrainings"]
     study["pretrainings"] = [block | {"methods": ["dino"]}, changed(block, {"optimisation": {"epochs": epochs}})]
@@ -82,7 +82,7 @@ PartitionName=urgent Nodes={host} State=UP PriorityTier=2
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running Slurm: the environment that its commands need."""
+    """A running Slurm cluster: the environment that its commands need."""
 
     environment: dict[str, str]
 
@@ -119,7 +119,7 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Slurm of one node with one stand-in GPU. Stops the daemons that it started, and what they were running."""
+    """A one-node Slurm cluster with one stand-in GPU. It stops its daemons and their jobs at the end."""
     if (absent := missing_program()) is not None:
         pytest.skip(f"{absent} is not installed (Debian: apt-get install slurm-wlm munge)")
     if os.geteuid() != 0:
@@ -178,7 +178,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         )
         yield running
     finally:
-        # Jobs first: without their daemons they would never end.
+        # Jobs first, because without the daemons they would never end.
         subprocess.run(["scancel", "--full", "--signal=KILL", "--user=root"], env=environment, capture_output=True)
         subprocess.run(["scancel", "--user=root"], env=environment, capture_output=True)
         with suppress(AssertionError):
@@ -194,14 +194,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def measured(records: Path) -> list[dict[str, str]]:
-    """Everything that a record says but what produced it when."""
+    """All entries of a record except for its provenance and time."""
     with records.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 @dataclass(frozen=True)
 class Limited:
-    """A pre-training that is far too long for its time limit, as a job that was submitted by hand."""
+    """A pre-training that is far too long for its time limit, submitted by hand as a job."""
 
     folder: Path
     command: list[str]
@@ -210,9 +210,10 @@ class Limited:
 
 @pytest.fixture(scope="module")
 def limited(cluster: Cluster, project: Path) -> Limited:
-    """Submits it; while the test below does the work, it runs into its limit.
+    """Submit it; it reaches its time limit while the test below is running.
 
-    Two minutes, because Slurm may send the warning up to a minute early, and the trainer needs seconds to start.
+    The limit is two minutes, because Slurm may send the warning up to a minute early, and the trainer needs seconds to
+    start.
     """
     environment = cluster.environment | {"PYTHONPATH": str(project / "src")}
     rule = (project / "workflow" / "rules" / "pretrain.smk").read_text(encoding="utf-8")
@@ -236,7 +237,7 @@ def limited(cluster: Cluster, project: Path) -> Limited:
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(project: Path, cluster: Cluster) -> None:
+def test_a_preempted_run_resumes_and_its_records_equal_a_local_run_s(project: Path, cluster: Cluster) -> None:
     environment = cluster.environment | {"PYTHONPATH": str(project / "src")}
     (project / "here.yaml").write_text(study_of("here"))
     (project / "cluster.yaml").write_text(study_of("cluster"))
@@ -259,13 +260,13 @@ def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(projec
         "cluster",
         *("--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"),
         *("--set-threads", "prepare=1", "pretrain=1", "evaluate=1"),
-        *("--max-jobs-per-timespan", "300/3s"),  # the profile's minute would be waited for at the exit
+        *("--max-jobs-per-timespan", "300/3s"),  # otherwise, the exit would wait for the profile's minute
         *("--set-resources", "pretrain:slurm_partition=long", "evaluate:slurm_partition=short"),
     )
     try:
         metrics = results / "cluster" / "runs" / LONG_RUN / "state" / "metrics.csv"
         wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 2, "two epochs of the long run", 900)
-        # Somebody more important wants the GPU.
+        # A job with higher priority needs the GPU.
         cluster.call("sbatch", "--partition=urgent", "--gpus=1", "--output=/dev/null", "--wrap=true")
         finish(start("here", "--cores", "1"), "here")
         output = finish(submitted, "cluster")
@@ -278,7 +279,7 @@ def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(projec
     jobs = sorted(
         tuple(line.split("|")) for line in cluster.call("squeue", "-ht", "all", "-o", "%P|%m|%T").splitlines()
     )
-    # One job failed, the one that made room; its second submission asked for more memory.
+    # One job failed, the pre-empted one; its second submission requested more memory.
     trained = [job for job in jobs if job[0] == "long" and job[1] != "32000M"]
     assert trained == [
         ("long", "48000M", "COMPLETED"),
@@ -292,10 +293,10 @@ def test_a_preempted_run_resumes_and_its_records_are_those_of_a_local_run(projec
     assert records == measured(results / "here" / "records.csv")
 
 
-def test_a_run_that_hits_its_time_limit_has_saved_its_state_and_goes_on_from_there(limited: Limited) -> None:
+def test_a_run_that_reaches_its_time_limit_saves_its_state_and_continues_from_it(limited: Limited) -> None:
     wait_for((limited.folder / "status").exists, "the time limit", 600)
     log = (limited.folder / "log").read_text()
-    # The shell has seen the trainer's own status: the warning has reached the one, and not ended the other.
+    # The shell received the trainer's exit status: the warning reached the trainer and did not end the shell.
     assert (limited.folder / "status").read_text() == "75\n", log
     (step,) = re.findall(r"SIGTERM at step (\d+); the state is saved", log)
     with (limited.folder / "again").open("wb") as output:

@@ -48,7 +48,7 @@ def submitted(project: Path, snakemake: Snakemake, tmp_path_factory: pytest.Temp
 
 
 def option(command: str, name: str) -> list[str]:
-    """The values of one option of a command, however often it is given."""
+    """All values of an option of a command."""
     return re.findall(rf"--{name}[= ](\S+)", command)
 
 

@@ -17,7 +17,7 @@ STUDY = "workflow/studies/tiny_imagenet_trial.yaml"
 
 
 def draw(root: Path, classes: list[str]) -> list[str]:
-    """Fourteen training and four validation images a class, one colour a class; returns the classes of val by file."""
+    """Write 14 training and 4 validation images per class, one colour per class; return the classes of val by file."""
     rng = np.random.default_rng(0)
 
     def image(path: Path, label: int) -> None:
@@ -51,6 +51,6 @@ def test_from_the_downloaded_folder_to_the_report(snakemake: Snakemake, project:
     pixels = records.query(
         "backbone == 'pixels' and protocol == 'linear' and perturbation == 'orig' and metric == 'top1'"
     )
-    # With one colour per class, raw pixels suffice to classify, as long as each image has its label.
+    # With one colour per class, raw pixels suffice for classification if each image has the right label.
     assert pixels["value"].max() > 0.9
     assert "tiny" in (results / "paper" / "report.html").read_text(encoding="utf-8")

@@ -33,7 +33,8 @@ def protocols(path: Path) -> set[str]:
 
 
 def whole_study() -> dict[str, Any]:
-    """The drawn study with every item and protocol; those it does not list have the options they are rehearsed with."""
+    """The drawn study with every item and protocol; protocols that it does not list have the options of their
+    rehearsals."""
     content: dict[str, Any] = yaml.safe_load(DRAWN.read_text(encoding="utf-8"))
     for protocol in PROTOCOLS:
         rehearsals = declared("evaluation", protocol, "REHEARSALS") or [("", {})]
@@ -48,7 +49,7 @@ def test_the_drawn_study_has_every_protocol_and_every_item() -> None:
 
 
 def test_the_study_of_photographs_is_the_paper_s_in_miniature() -> None:
-    """If this fails for a protocol or item that was added to imagenet100.yaml, add it to paper_cpu.yaml."""
+    """If this fails for a protocol or item that was added to imagenet100.yaml, add it to paper_cpu.yaml as well."""
     assert protocols(PHOTOGRAPHS) == protocols(PAPER) >= {"linear", "knn", "semi", "transfer", "video", "detection"}
     items = set(load_study(PHOTOGRAPHS).paper)
     # The paper's SimSiam family has a separate study, imagenet100_ddcl.
@@ -69,7 +70,7 @@ def test_a_plan_draws_every_item(snakemake: Snakemake, project: Path, tmp_path: 
 
 
 def test_every_protocol_runs_and_every_item_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The jobs of the study in one process, because starting each one takes most of its time."""
+    """Runs the jobs of the study in one process, because start-up would take most of each job's time."""
     draw_all(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.environ["PATH"])  # set_up extends it
@@ -94,7 +95,7 @@ def test_every_protocol_runs_and_every_item_is_drawn(tmp_path: Path, monkeypatch
     run_command("collect", "--evaluations", *measured, "--runs", *runs, "--output", results)
 
     recorded = {name.partition("+")[0] for name in pd.read_csv(results / "records.csv")["protocol"]}
-    # The records of semi and transfer carry the share of labels or the mode in their protocol's name.
+    # The records of semi and transfer have the share of labels or the mode in their protocol's name.
     assert all(any(name.startswith(protocol) for name in recorded) for protocol in PROTOCOLS), recorded
     for item in [*contained_items(study), *(name for name, drawing in DRAWINGS.items() if drawing.embeds)]:
         drawing = DRAWINGS[item]
@@ -111,7 +112,7 @@ def run_command(*words: object) -> None:
 
 
 def placed(paths: Any, results: Path) -> Any:
-    """The inputs of a rule, with the folder of the study's results in them."""
+    """The inputs of a rule, with the folder of the study's results filled in."""
     if isinstance(paths, str):
         return paths.replace("<results>", str(results))
     return [placed(path, results) for path in paths]
