@@ -14,7 +14,7 @@ from clever.augmentation.options.augmentation import BlurFilter
 _BAND = 32
 
 PASSES = 3
-"""Box blurs in a row, as in Pillow."""
+"""Number of consecutive box blurs, as in Pillow."""
 
 
 def blur(images: Tensor, sigma: Tensor, largest: float, kind: BlurFilter) -> Tensor:

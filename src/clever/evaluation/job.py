@@ -338,7 +338,7 @@ def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any], others: Ma
 
 @contextmanager
 def _state_folder(folder: Path) -> Iterator[Path]:
-    """Where a protocol may keep its state; removed afterwards if it is empty."""
+    """The folder in which a protocol may keep its state; it is removed afterwards if it is empty."""
     yield folder
     with suppress(OSError):  # it was never created
         folder.rmdir()
