@@ -19,6 +19,8 @@ from scipy import stats
 from table_provenance import duration
 from tables import Row, markdown_grid
 
+from clever.config import load_study
+from clever.data.registry import SOURCES
 from clever.results.run_description import read_runs
 from clever.results.run_id import UNTRAINED
 
@@ -157,6 +159,17 @@ STUDIES = (
         ),
     ),
     Committed(
+        "supremix",
+        "2",
+        "29 minutes on 2 cores that other work shared",
+        "0.2 GB",
+        (
+            Claim("SimCLR, the number m alone", "simclr", "orig", **_LATENTS | {"metric": "mse_m"}),
+            Claim("SupReMix, ordered by m, the number m alone", "supremix", "orig", **_LATENTS | {"metric": "mse_m"}),
+            Claim("SupReMix, mean over the four numbers", "supremix", "orig", **_LATENTS),
+        ),
+    ),
+    Committed(
         "paper_cpu",
         "2",
         "35 minutes on 2 cores that other work shared",
@@ -218,6 +231,7 @@ def render() -> str:
             {
                 "name": study.name,
                 "cores": study.cores,
+                "has_folders": _has_folders(study.name),
                 "cost": study.cost,
                 "memory": f"{peak / 1e9:.1f} GB",
                 "disk": study.disk,
@@ -226,6 +240,12 @@ def render() -> str:
             }
         )
     return environment.get_template("artifact.md.jinja").render(studies=studies, compute=_compute())
+
+
+def _has_folders(study: str) -> bool:
+    """Whether the study reads images from folders, rather than from a package or a formula."""
+    data = load_study(ROOT / "workflow" / "studies" / f"{study}.yaml").data.values()
+    return not all(SOURCES[options.source].rootless for options in data)
 
 
 def _claims(study: Committed, records: pd.DataFrame) -> str:
