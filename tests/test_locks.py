@@ -118,7 +118,7 @@ def test_a_lock_file_counts_even_if_another_machine_has_flock(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"pid": 3}'])
-def test_an_unreadable_lock_file_counts_as_held_and_the_message_names_it(
+def test_an_unreadable_lock_file_counts_as_held_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     refuse_flock(monkeypatch)

@@ -220,7 +220,9 @@ RENDERED = {"averaging": {"count": 1, "augmentation": {"name": "spirograph"}}}
         ("parameters", {}, "removes the views whose parameters are predicted"),
     ],
 )
-def test_a_target_that_rerendering_changes_is_rejected(protocol: str, options: dict[str, object], words: str) -> None:
+def test_operations_that_rendering_would_remove_are_rejected(
+    protocol: str, options: dict[str, object], words: str
+) -> None:
     with pytest.raises(ValidationError, match=words):
         PROTOCOLS[protocol].options.model_validate(RENDERED | options)
 

@@ -179,7 +179,7 @@ def test_processes_of_one_run_hold_a_gpu_each(clean_environment: pytest.MonkeyPa
         assert assigned_one.index == 1
 
 
-def test_a_lease_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
+def test_an_untrusted_lease_folder_is_rejected(tmp_path: Path) -> None:
     """Any user can create a folder of any name in a shared temporary folder."""
 
     def refused(folder: Path, why: str) -> None:

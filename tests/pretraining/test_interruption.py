@@ -37,7 +37,7 @@ def test_a_second_press_stops_at_once_and_an_echo_of_the_first_does_not(
     assert capfd.readouterr().err.count("Ctrl-C: stops after this step and saves its state") == 1
 
 
-def test_the_sender_of_the_signal_is_kept_with_the_message() -> None:
+def test_an_interruption_by_hand_is_distinguished() -> None:
     assert not Interrupted("SIGTERM at step 3").by_hand
     assert Interrupted("SIGINT at step 3", True).by_hand
     assert str(Interrupted("SIGINT at step 3", True)) == "SIGINT at step 3"

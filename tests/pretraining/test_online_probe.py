@@ -103,7 +103,7 @@ def test_the_classifier_continues_from_its_state(digits: Store) -> None:
     assert weights.norm() > 1.5 * without.state_dict()["classifiers"]["all.weight"].norm()
 
 
-def test_a_larger_number_of_images_extends_a_smaller_one(digits: Store) -> None:
+def test_the_given_number_of_images_is_used(digits: Store) -> None:
     few = probe_on(digits, 768, {"all": slice(0, 768)}, images=50, neighbours=1)
     value = few.measure(Flat(), 0)["online_knn_all"]
     assert value != probe_on(digits, 768, {"all": slice(0, 768)}, neighbours=1).measure(Flat(), 0)["online_knn_all"]

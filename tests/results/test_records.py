@@ -343,7 +343,7 @@ def test_an_evaluation_of_another_run_is_refused_with_both_values(tmp_path: Path
         collect([tmp_path / "b.json"])
 
 
-def test_metrics_of_another_run_are_rejected(tmp_path: Path) -> None:
+def test_metrics_that_changed_after_their_run_are_rejected(tmp_path: Path) -> None:
     run = "digits/r/dino/caug/seed0"
     path = metrics(tmp_path, run, "epoch,loss\n0,1.5\n1,1.25\n")
     written = described(run, metrics_sha256=hashlib.sha256(path.read_bytes()).hexdigest())

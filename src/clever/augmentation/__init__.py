@@ -1,6 +1,6 @@
 """Training augmentations and perturbations, batched on the device; they return the parameters that they drew.
 
-Options are imported at once, everything that needs torch on first use.
+Options are imported at once; everything that needs torch is imported on first use.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _DEFINED_IN = {
     "perturbation_parameters": "perturbations",
     "probe_views": "probe",
 }
-"""Modules of the exported names that need torch."""
+"""The module of each exported name that needs torch."""
 
 __all__ = [
     "PERTURBATIONS",

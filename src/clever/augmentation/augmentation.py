@@ -2,9 +2,9 @@
 
 Order of operations (the authors' ``main_dino.py:607-751``): random resized crop, flip, rotation (caug, caug_plus),
 elastic distortion (caug_plus), colour jitter, grayscale, blur, solarisation (second global view), normalisation. With
-``rotates_after_blur``, as in DDCL, rotation and elastic distortion follow the blur.
-Every view is drawn independently. Between operations the authors' pipeline rounds to whole grey levels (Pillow); this
-one stays in float32, which changes a result by a few grey levels at most.
+``rotates_after_blur``, as in DDCL, rotation and elastic distortion follow the blur. Every view is drawn independently.
+The authors' pipeline rounds to whole grey levels between operations (Pillow). This pipeline stays in float32, which
+changes a result by at most a few grey levels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Augmentation(ViewMaker):
         options: the augmentation.
         mean, std: normalisation of the three channels, for pixels in [0, 1].
         channels_last: return the views in channels-last memory format.
-        extra: additional views of every image, after those of the augmentation, whose parameters they do not change.
+        extra: additional views of every image, after the augmentation's views, whose parameters they do not change.
     """
 
     def __init__(

@@ -14,11 +14,11 @@ from clever.augmentation.options.augmentation import BlurFilter
 _BAND = 32
 
 PASSES = 3
-"""Box blurs in a row, as in Pillow."""
+"""Number of consecutive box blurs, as in Pillow."""
 
 
 def blur(images: Tensor, sigma: Tensor, largest: float, kind: BlurFilter) -> Tensor:
-    """Blur every image with its own standard deviation.
+    """Blur every image with a separate standard deviation.
 
     Args:
         images: float32 [N, 3, S, S].
@@ -56,7 +56,8 @@ def box_reach(largest_sigma: float) -> int:
 
 
 def box_kernel(sigma: Tensor, reach: int) -> Tensor:
-    """One extended box [N, 2 * reach + 1]: its variance is a third of ``sigma`` squared, so that three have all of it.
+    """One extended box [N, 2 * reach + 1]: its variance is a third of ``sigma`` squared, because three boxes are
+    applied.
 
     Equal weights, and two smaller ones at the ends (Gwosdek et al. 2011, equations 7, 11 and 14), as in Pillow's
     BoxBlur.c.
@@ -71,8 +72,8 @@ def box_kernel(sigma: Tensor, reach: int) -> Tensor:
 def box_matrix(sigma: Tensor, size: int, reach: int) -> Tensor:
     """The matrices float32 [N, size, size] of three boxes in a row; before each, the border pixel is repeated.
 
-    A row that is further than three reaches from both borders holds the same numbers as any other such row. Therefore
-    only matrices of the smallest size that has one are multiplied, and their rows are copied.
+    All rows that are further than three reaches from both borders hold the same numbers. Therefore, only matrices of
+    the smallest size with such a row are multiplied, and their rows are copied.
     """
     band = PASSES * reach
     small = min(size, 2 * band + 1)

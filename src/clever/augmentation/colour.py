@@ -71,7 +71,7 @@ def _turned(images: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     red, green, blue = images.unbind(1)
     bottom = torch.minimum(torch.minimum(red, green), blue)
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(bottom)
-    # Where the chroma is 0, all differences below are 0 too, and the hue is multiplied by 0 whatever it is.
+    # If the chroma is 0, all differences below are 0 too, and the hue, whatever it is, is multiplied by 0.
     scale = chroma.clamp_min(1e-12).reciprocal_()
     r, g, b = ((channel - bottom).mul_(scale) for channel in (red, green, blue))
     hue = (b * -3.0).sub_(r).add_(2.0).mul_(g).addcmul_(b, r + 4.0)
@@ -97,13 +97,14 @@ _OPERATIONS = {
 
 
 def jitter_code(applied: Tensor, order: Tensor) -> Tensor:
-    """A code [N] that is equal for two rows exactly if they need the same operations in the same order; -1 for none."""
+    """A code [N] that is equal for two rows if and only if they need the same operations in the same order; -1 for no
+    jitter."""
     code = order[:, 0] * 64 + order[:, 1] * 16 + order[:, 2] * 4 + order[:, 3]
     return torch.where(applied, code, -1)
 
 
 def jitter(images: Tensor, table: Table, on_device: Table) -> Tensor:
-    """torchvision's ``ColorJitter`` with each row's own factors and order, in place where that is faster.
+    """torchvision's ``ColorJitter`` with separate factors and order for each row, in place if that is faster.
 
     Args:
         images: float32 [N, 3, H, W] in [0, 1].
@@ -124,8 +125,8 @@ def jitter_factors(table: Table) -> Tensor:
 def jitter_by_runs(images: Tensor, applied: Tensor, order: Tensor, factors: Tensor) -> Tensor:
     """Jitter in place, processing each run of consecutive rows with the same operations in the same order at once.
 
-    No operation is computed for a row that does not need it, which is better where arithmetic is expensive. Sort rows
-    by :func:`jitter_code` for few and long runs.
+    No operation is computed for a row that does not need it, which is better if arithmetic is expensive. Sort rows by
+    :func:`jitter_code` for few and long runs.
 
     Args:
         applied: bool [N], CPU.
@@ -175,7 +176,7 @@ def jitter_by_position(
 
 
 def grayscale(images: Tensor) -> Tensor:
-    """All three channels replaced by the grey level; a view of one plane [N, 3, H, W]."""
+    """Replace all three channels by the grey level; returns a view [N, 3, H, W] of one plane."""
     return luma(images).unsqueeze(1).expand_as(images)
 
 

@@ -1,13 +1,13 @@
-"""Crop a separate box from every image of a batch and resize it, antialiased, with an optional left-right flip.
+"""Crop a separate box from every image of a batch and resize it with antialiasing and an optional left-right flip.
 
 The result is torchvision's ``resized_crop(..., antialias=True)`` (Pillow's resampling) followed by ``hflip``. There are
 two implementations, chosen by device:
 
 * *matrix*: a separable filter is a matrix, and a batch of boxes is a batch of matrices. A crop is two batched matrix
   products, and a flip reverses one of the matrices. Only pixels inside the crop have nonzero weights.
-* *native*: torch's antialiased uint8 kernel, image by image. It exists for CPUs only, where it is faster than the
+* *native*: torch's antialiased uint8 kernel, image by image. It exists only for CPUs, where it is faster than the
   matrices except for small images, because it uses the filter's sparsity. Its result is rounded to whole grey levels,
-  as Pillow's is.
+  like Pillow's.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ HUES = ("floor_hue", "light_hue")
 class PairParameterSpace(ParameterSpace):
     """The object's rotation and, if the options include colour, the hues.
 
-    A vector holds the photograph's own unit quaternion and hues, z-scored with the closed-form moments of uniform
-    angles in [-pi/2, pi/2] and hues in [0, 1]. The relative transformation is the quaternion of R1^-1 R2, with the sign
-    that the product has, and the differences of the hues, all unscaled: SIE's targets.
+    A vector holds the photograph's unit quaternion and hues, z-scored with the closed-form moments of uniform angles in
+    [-pi/2, pi/2] and hues in [0, 1]. The relative transformation is the quaternion of R1^-1 R2, with the sign of the
+    product, and the differences of the hues, all unscaled, as in SIE's targets.
     """
 
     relative_has_unit: ClassVar[bool] = True
@@ -48,7 +48,7 @@ class PairParameterSpace(ParameterSpace):
 
     def vector(self, view: View) -> Tensor:
         """Float32 [N, 4] or [N, 6], each entry with mean 0 and standard deviation 1."""
-        # Half an angle is uniform in [-pi/4, pi/4]: the mean of its cosine, and of its squared cosine and sine.
+        # Half an angle is uniform in [-pi/4, pi/4]; these are the means of its cosine, squared cosine and squared sine.
         cosine, cosine_2, sine_2 = 2 * math.sqrt(2) / math.pi, 0.5 + 1 / math.pi, 0.5 - 1 / math.pi
         # w is a sum of a product of three cosines and one of three sines; x, y and z have mean 0 and mean square
         # cosine_2^2 sine_2 + sine_2^2 cosine_2, where cosine_2 + sine_2 = 1.

@@ -17,7 +17,8 @@ from clever.augmentation.views import ParameterSpace, View
 from clever.randomness import make_generator
 
 SAMPLES = 16384
-"""Number of draws per global view to measure mean and standard deviation: accurate to about 1 % of the deviation."""
+"""Number of draws per global view for measuring mean and standard deviation, accurate to about 1 % of the standard
+deviation."""
 
 
 class AugmentationParameterSpace(ParameterSpace):
@@ -25,7 +26,7 @@ class AugmentationParameterSpace(ParameterSpace):
 
     Args:
         views: the distributions of each global view's parameters.
-        size: side in pixels of the square images on which mean and deviation are measured.
+        size: side in pixels of the square images on which mean and standard deviation are measured.
     """
 
     def __init__(self, views: tuple[Distributions, ...], size: int) -> None:

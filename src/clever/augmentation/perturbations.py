@@ -48,7 +48,7 @@ def perturb(
         image_size: side of the centre crop.
         resize_size: size of the shorter side after the initial resizing; at least ``image_size``.
         mean, std: normalisation of the three channels, for pixels in [0, 1].
-        seed: of the random parameters; the same seed perturbs the same images in the same way.
+        seed: seed of the random parameters; the same seed perturbs the same images in the same way.
         indices: int64 [N], each image's index in its split.
         options: the definition; None: the one in ``PERTURBATIONS`` (small images need a smaller alpha).
         parameters: the result of :func:`perturbation_parameters`, to avoid drawing it again or to set it by hand.

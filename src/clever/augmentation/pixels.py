@@ -24,7 +24,7 @@ def check_pixels(pixels: Tensor, sizes: Tensor) -> None:
 
 
 def check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
-    """Check that there are three means and three positive deviations.
+    """Check that there are three means and three positive standard deviations.
 
     Raises:
         UserError: otherwise; the message quotes the arguments.
@@ -34,7 +34,7 @@ def check_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
 
 
 def normalise_(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Subtract the means and divide by the deviations of the three channels, in place."""
+    """Subtract the means and divide by the standard deviations of the three channels, in place."""
     check_normalisation(mean, std)
     # Python numbers instead of small tensors: copying those to a GPU would make the host wait.
     for channel in range(3):

@@ -23,7 +23,7 @@ from clever.augmentation.tables import move, take, upload
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What the operations need in addition to the table."""
+    """The coefficients that the operations need in addition to the table."""
 
     size: int
     interpolation: Interpolation
@@ -151,7 +151,7 @@ def move_pixels(pixels: Tensor, image: Tensor, table: Table, on_device: Table, c
     """The geometric operations that precede the colour operations: crop, flip and, unless the augmentation rotates
     after the blur, rotation and elastic distortion.
 
-    Arguments and result are those of :func:`distort`; ``on_device`` is the table on the pixels' device.
+    Arguments and result are the same as for :func:`distort`; ``on_device`` is the table on the pixels' device.
     """
     size = coefficients.size
     box = table_box(on_device, size)
@@ -162,7 +162,7 @@ def move_pixels(pixels: Tensor, image: Tensor, table: Table, on_device: Table, c
 
 
 def _rotate_and_distort(images: Tensor, table: Table, on_device: Table, coefficients: Coefficients) -> Tensor:
-    """Rotation, then elastic distortion, of the rows [R, 3, S, S] that the table says; may change ``images``."""
+    """Rotate, then elastically distort the rows [R, 3, S, S] that the table selects; may change ``images``."""
     if bool(table["angle"].any()):
         images = rotate(images, on_device["angle"])
     for rows in set_rows(table["elastic_applied"], images.device):

@@ -1,4 +1,4 @@
-"""Rotate each image by its own angle about its centre: nearest pixel, same size, black corners."""
+"""Rotate each image by a separate angle about its centre: nearest pixel, same size, black corners."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def rotate(images: Tensor, angle: Tensor) -> Tensor:
     half = size / 2
     turn = torch.complex(radians.cos() / half, radians.sin() / half).to(torch.complex64).view(-1, 1, 1)
     ramp = torch.arange(size, device=images.device, dtype=torch.float32) - (half - 0.5)
-    # x + iy is a pixel's position; its product with the rotation is the position it is sampled from.
+    # x + iy is a pixel's position; its product with the rotation is the position from which it is sampled.
     grid = torch.view_as_real(turn * ramp.view(1, size) + turn * (1j * ramp.view(size, 1)))
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)

@@ -44,7 +44,7 @@ class SpirographParameterSpace(ParameterSpace):
 class SpirographViews(ViewMaker):
     """Draws the views of spirographs.
 
-    The tables have a float32 column for every nuisance; ``View.differentiable`` holds the same values, in the order of
+    The tables have a float32 column for every nuisance. ``View.differentiable`` holds the same values, in the order of
     ``options.nuisances``.
 
     Args:

@@ -26,8 +26,8 @@ def make_view_maker(
         mean, std: normalisation of the three channels, for pixels in [0, 1].
         channels_last: return the views in channels-last memory format.
         extra: additional views of every image; only for options that augment.
-        shared_draws: how many consecutive images share the parameters of the augmentation's views; 1: no sharing, the
-            only choice for options that do not augment.
+        shared_draws: number of consecutive images that share the parameters of the augmentation's views; 1: no sharing,
+            the only choice for options that do not augment.
 
     Raises:
         UserError: the options do not augment, but extra views or shared draws are requested.

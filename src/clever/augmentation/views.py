@@ -17,7 +17,7 @@ from clever.errors import UserError
 Kind = Literal["global", "local", "extra"]
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Mean and deviation of the three channels, for pixels in [0, 1]."""
+"""Mean and standard deviation of the three channels, for pixels in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class View:
     For a differentiable view, ``differentiable`` is the float32 [N, A] leaf from which ``images`` were computed, and
     ``redrawn`` float32 [K, N, A] holds K further values of it, drawn from the same distribution.
 
-    ``normalisation`` holds mean and deviation of the three channels that ``images`` were normalised with, for terms
-    that change colours; None if the maker does not provide it.
+    ``normalisation`` holds the mean and standard deviation of the three channels with which ``images`` were normalised,
+    for terms that change colours; None if the maker does not provide it.
     """
 
     images: Tensor
@@ -73,8 +73,8 @@ class ParameterSpace(ABC):
     relative_names: tuple[str, ...]
     """Names of the R entries of :meth:`relative`."""
     relative_has_unit: ClassVar[bool] = False
-    """False: :meth:`relative` is 0 for the identity. True: it begins with a quaternion, which has length 1 for the
-    identity as for any other rotation."""
+    """False: :meth:`relative` is 0 for the identity. True: it begins with a quaternion, which has length 1 for every
+    rotation, including the identity."""
 
     @abstractmethod
     def vector(self, view: View) -> Tensor:
@@ -88,9 +88,9 @@ class ParameterSpace(ABC):
 class ViewMaker(ABC):
     """Draws the parameters of views and makes them, batched on the device that holds the pixels.
 
-    A subclass is built from ``(options, mean, std, channels_last, extra)``: its options, mean and deviation of the
-    three channels for pixels in [0, 1], whether to return views in channels-last memory format, and the requested extra
-    views.
+    A subclass is built from ``(options, mean, std, channels_last, extra)``: its options, the mean and standard
+    deviation of the three channels for pixels in [0, 1], whether to return views in channels-last memory format, and
+    the requested extra views.
     """
 
     kinds: list[Kind]
@@ -98,7 +98,7 @@ class ViewMaker(ABC):
     extra: tuple[ExtraView, ...] = ()
     """The requested extra views."""
     shared_draws: int = 1
-    """How many consecutive images share the parameters of the augmentation's views."""
+    """Number of consecutive images that share the parameters of the augmentation's views."""
     fuse: bool = False
     """Compile chains of element-wise operations if the pixels are on a GPU."""
     space: ParameterSpace
@@ -117,8 +117,8 @@ class ViewMaker(ABC):
         Args:
             sizes: int64 [N, 2], height and width of each image.
             generator: a CPU generator; the tables are the same whatever device the pixels are on.
-            chunk: which of ``chunks`` equal chunks of a larger batch these images are: each image gets the same row as
-                if the whole batch were drawn at once.
+            chunk: index of these images' chunk among ``chunks`` equal chunks of a larger batch: each image gets the
+                same row as if the whole batch were drawn at once.
         """
 
     @abstractmethod
@@ -157,7 +157,7 @@ class ViewMaker(ABC):
 
 
 def chunk_views(views: Sequence[View], chunks: int) -> list[list[View]]:
-    """Every view cut into ``chunks``: the views of the first chunk of the batch, of the second, ..."""
+    """Cut every view into ``chunks`` chunks: the views of the batch's first chunk, of the second, ..."""
     return [list(chunk) for chunk in zip(*(view.chunk(chunks) for view in views), strict=True)]
 
 
@@ -171,7 +171,7 @@ def varied_space(name: str, space: ParameterSpace | None) -> ParameterSpace:
     """The space, after checking that views vary in it.
 
     Args:
-        name: of the add-on, for the message.
+        name: name of the add-on, for the message.
         space: the parameter space of the run's views.
 
     Raises:

@@ -3,7 +3,7 @@
 From the authors' invclr.py. Let h(a) be the unit features of the first view as a function of its transformation's
 parameters a, and a' an independent draw of the parameters. To first order, the squared change of h is ||J (a' - a)||^2.
 Instead of the Jacobian J, one gradient is computed: for random signs e = +-1, the mean of (d(e.h)/da . (a' - a))^2 over
-e has the same expected value.
+e has the same value.
 """
 
 from __future__ import annotations

@@ -38,15 +38,15 @@ _Options = TypeVar("_Options", bound=ProtocolOptions)
 class Protocol(Generic[_Options]):
     """One way to evaluate a backbone.
 
-    ``path``, "<module>:<name>", names its function ``evaluate(subject, options)``, which takes the protocol's own
-    options and returns its records, which it makes with ``subject.record``. The module, which needs torch, is imported
-    on first use: reading a study needs the options alone. For a protocol that ``needs_predictor``, the job loads the
-    run's predictor, if it has one; for one that ``needs_earlier``, the backbones of the earlier runs of its chain. A
-    protocol that ``needs_labels`` cannot serve data without them, one that ``needs_latents`` data without the
-    parameters that generated the images, and one that ``needs_objects`` data without several images of every object.
-    One that ``needs_map`` cannot serve a backbone without a last map; the control ``pixels`` then has no records.
-    ``packages`` are the packages that it imports besides those that the library needs (the extra ``evaluation``). One
-    with ``pictures`` keeps some for figures: the job writes them to ``<protocol>.npz``.
+    ``path``, "<module>:<name>", names its function ``evaluate(subject, options)``, which takes the protocol's options
+    and returns records made with ``subject.record``. The module needs torch and is imported on first use, because
+    reading a study needs only the options. For a protocol with ``needs_predictor``, the job loads the run's predictor,
+    if there is one; with ``needs_earlier``, it loads the backbones of the earlier runs of its chain. A protocol with
+    ``needs_labels`` rejects data without labels; with ``needs_latents``, data without the parameters that generated the
+    images; with ``needs_objects``, data without several images of every object. A protocol with ``needs_map`` rejects a
+    backbone without a last map; the control ``pixels`` then has no records. ``packages`` are the packages that the
+    protocol imports in addition to the library's dependencies (the extra ``evaluation``). A protocol with ``pictures``
+    keeps some pictures for figures; the job writes them to ``<protocol>.npz``.
     """
 
     options: type[_Options]
@@ -62,7 +62,7 @@ class Protocol(Generic[_Options]):
 
     @property
     def evaluate(self) -> Callable[[Subject, _Options], list[Record]]:
-        """The function that ``path`` names."""
+        """The function named by ``path``."""
         function: Callable[[Subject, _Options], list[Record]] = implementation(self.path)
         return function
 

@@ -14,8 +14,8 @@ def accuracy(predictions: Tensor, labels: Tensor) -> float:
 def mean_class_accuracy(predictions: Tensor, labels: Tensor) -> float:
     """The mean over classes of each class's accuracy, in percent; classes without an image are skipped.
 
-    The field's metric for FGVC-Aircraft, Caltech-101, Oxford Flowers and Oxford-IIIT Pets, whose test classes differ
-    in size.
+    This is the standard metric for FGVC-Aircraft, Caltech-101, Oxford Flowers and Oxford-IIIT Pets, whose test classes
+    differ in size.
     """
     images = torch.bincount(labels)
     right = torch.bincount(labels[predictions == labels], minlength=len(images))
@@ -24,20 +24,20 @@ def mean_class_accuracy(predictions: Tensor, labels: Tensor) -> float:
 
 
 def right_ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """Number of classes ranked before the right one, int64 [N]. Of equal logits the lower class comes first."""
+    """Number of classes ranked before the right one, int64 [N]. For equal logits, the lower class comes first."""
     right = logits.gather(1, labels[:, None])
     earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
     return ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
 
 
 def rank_accuracies(ranks: Tensor, labels: Tensor, classes: int, *, mean_class: bool = False) -> dict[str, float]:
-    """``top1``, with five classes or more ``top5``, and if requested ``mean_class``, in percent.
+    """``top1``, ``top5`` with five classes or more, and ``mean_class`` if requested, in percent.
 
     Args:
         ranks: number of classes ranked before the right one, int64 [N].
         labels: int64 [N], on the same device.
-        classes: number of classes. Five guesses among fewer than five are always right.
-        mean_class: also give :func:`mean_class_accuracy`.
+        classes: number of classes; with fewer than five, ``top5`` would always be 100.
+        mean_class: also compute :func:`mean_class_accuracy`.
     """
     found = {"top1": 100.0 * int((ranks < 1).sum()) / len(ranks)}
     if classes >= 5:

@@ -1,8 +1,8 @@
-"""Protocol ``attention``: how much of a backbone's attention falls on the object of a photograph with a mask.
+"""Protocol ``attention``: the share of a backbone's attention on the object of a photograph with a mask.
 
-A ViT's map is the last block's [CLS] attention, as the paper and DINO show it: the mean over heads, and its best head.
-A convolutional network's is Grad-CAM of its last map, for the whole representation and for IR and EF alone, as DDCL
-shows it.
+For a ViT, the map is the last block's [CLS] attention, as shown in the paper and in DINO: the mean over heads, and the
+best head. For a convolutional network, the map is Grad-CAM of its last map, for the whole representation and for IR and
+EF alone, as in DDCL.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from clever.evaluation.subject import Subject
 from clever.results.records import Record
 
 VIEWS = ("orig", "rotation", "elastic")
-"""The photographs that are kept for figures are shown unchanged, rotated and elastically distorted."""
+"""Photographs kept for figures are shown unchanged, rotated and elastically distorted."""
 ROTATION = 45.0
 """Degrees; within the training range of the paper, ±90."""
 ELASTIC_ALPHA, ELASTIC_SIGMA, ELASTIC_REFERENCE = 100.0, 5.0, 224.0
-"""The paper's distortion of images of 224 px, scaled to the size of the photographs."""
+"""The paper's distortion for images of 224 px, scaled to the size of the photographs."""
 PICTURE = 112
 """Side in pixels of the photographs that are kept."""
 
@@ -39,10 +39,10 @@ PICTURE = 112
 def evaluate(subject: Subject, options: AttentionOptions) -> list[Record]:
     """Compare each map with the mask of its photograph.
 
-    Records in percent, means over photographs: ``iou``, of the mask that holds ``mass`` of the map with the object, and
-    ``energy``, the share of the map's sum inside the object. Of a ViT there is the part ALL only, and
-    ``best_head_iou``, where each photograph's best head is taken (DINO's figure). ``object`` is the object's share of
-    the photographs: the energy of a map that is the same everywhere.
+    Records are percentages, averaged over photographs. ``iou`` compares the object with the mask that holds ``mass`` of
+    the map, and ``energy`` is the share of the map's sum inside the object. A ViT has only the part ALL, and also
+    ``best_head_iou``, which uses each photograph's best head (DINO's figure). ``object`` is the object's share of the
+    photograph, which is the energy of a constant map.
 
     The pictures are ``i/<view>/image`` and ``i/<view>/<part>`` of photograph number i, with the views ``VIEWS``.
 
@@ -133,7 +133,7 @@ def _normalised(image: Tensor, subject: Subject) -> Tensor:
 
 
 def _enlarged(map_: Tensor, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A map [rows, columns] in the photograph's pixels, each that of the nearest patch."""
+    """Enlarge a map [rows, columns] to the photograph's pixels; each pixel takes the value of the nearest patch."""
     large = torch.nn.functional.interpolate(map_[None, None].double().cpu(), size=shape, mode="nearest")
     return large[0, 0].numpy()
 
@@ -147,5 +147,5 @@ def _iou(mask: Tensor, truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> 
 def _energy(map_: Tensor, truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float:
     shown = _enlarged(map_, truth.shape) * counted
     total = shown.sum()
-    # A map that is 0 everywhere gets the energy of a constant map, the share by chance.
+    # A map that is 0 everywhere gets the energy of a constant map, which is chance level.
     return 100.0 * float((shown * truth).sum() / total) if total > 0 else 100.0 * float(truth[counted].mean())

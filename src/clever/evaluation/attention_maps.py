@@ -1,7 +1,7 @@
-"""Where a ViT looks: attention of the last block's [CLS] token over the patches, head by head.
+"""Attention maps of a ViT: the attention of the last block's [CLS] token to the patches, for each head.
 
-The paper's figure (visualize_attention.py) shows the mean over heads; DINO's shows each head, and the patches that
-hold 60 % of its attention.
+The paper's figure (visualize_attention.py) shows the mean over heads; DINO's figure shows each head, and the patches
+that hold 60 % of its attention.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MASS = 0.6
 def class_attention(backbone: Backbone, images: Tensor) -> Tensor:
     """Attention of the last block's [CLS] token to each patch, float [N, heads, rows, columns].
 
-    A row of attention sums to 1 over [CLS] and patches, so that these sum to less.
+    A row of attention sums to 1 over [CLS] and patches, so the patches alone sum to less.
 
     Args:
         backbone: in evaluation mode, on the images' device; its patches are square.
@@ -32,7 +32,7 @@ def class_attention(backbone: Backbone, images: Tensor) -> Tensor:
     """
     attention = backbone.attention(images)
     height, width = images.shape[2:]
-    # Prefix tokens come first: [CLS], then registers where a ViT has them.
+    # Prefix tokens come first: [CLS], then registers if the ViT has them.
     patches = backbone.patch_tokens(images[:1]).shape[1]
     patch = math.sqrt(height * width / patches)
     rows = attention[:, :, 0, attention.shape[3] - patches :]
@@ -53,7 +53,7 @@ def stretch(maps: Tensor) -> Tensor:
 def mass_mask(maps: Tensor, share: float = MASS) -> Tensor:
     """The patches that hold a share of each map's sum, most attended first: bool, of the same shape.
 
-    As DINO's: a patch is kept unless all patches up to it, from the least attended, hold at most 1 - ``share``.
+    As in DINO, patches are added up from the least attended; a patch is dropped while the sum is at most 1 - ``share``.
 
     Args:
         maps: non-negative [..., rows, columns].

@@ -2,7 +2,7 @@
 
 Foster et al. 2021 (invclr, ``eval.py``, ``evaluate/lbfgs.py``) average the un-normalised output of the encoder in
 evaluation mode over M transformations, M = 100 for CIFAR (crop, flip, colours) and M = 30 for Spirograph (the image
-rendered again with fresh nuisances), for the training images of a probe as for its test images. M = 1 is their ordinary
+rendered again with fresh nuisances), for both the training and the test images of a probe. M = 1 is their ordinary
 evaluation of transformed images.
 """
 
@@ -26,14 +26,14 @@ class FreshViews:
     Args:
         augmentation: the augmentation whose first global view is drawn.
         image_size: side of the views.
-        mean, std: of the three channels, for pixels in [0, 1].
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
 
     Raises:
         UserError: the augmentation renders images of another size.
     """
 
     def __init__(self, augmentation: ViewOptions, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        # Only the view maker of a generated source renders; all others accept any size.
+        # Only the view maker of a generated source renders images; all others accept any size.
         if augmentation.source is not None and image_size != augmentation.global_size:
             raise UserError(
                 f"averaging.augmentation {augmentation.name} renders images of {augmentation.global_size} px: leave "
@@ -46,7 +46,7 @@ class FreshViews:
 
         Args:
             sizes: int64 [N, 2], height and width of each image.
-            indices: int64 [N], which image of its split each one is.
+            indices: int64 [N], each image's index in its split.
         """
         passes = -(-times // len(self._maker.kinds))
         drawn = [
@@ -82,7 +82,7 @@ _Augmentation = TypeVar("_Augmentation", bound=ViewOptions)
 
 
 def first_view_only(augmentation: _Augmentation, image_size: int) -> _Augmentation:
-    """The augmentation with two global views of ``image_size``, both drawn like its first one, and no other views."""
+    """The augmentation with two global views of ``image_size``, both drawn like its first view, and no other views."""
     if not isinstance(augmentation, AugmentationOptions):
         return augmentation
     changes: dict[str, object] = {

@@ -1,6 +1,7 @@
-"""Core-tuning: fine-tuning with mixed features and a contrast of classes (Zhang et al. 2021, arXiv 2102.06605).
+"""Core-tuning: fine-tuning with mixed features and a contrastive loss between classes (Zhang et al. 2021, arXiv
+2102.06605).
 
-Details are those of the authors' code (Vanint/Core-tuning, Core-tuning.py, 3547790).
+Details follow the authors' code (Vanint/Core-tuning, Core-tuning.py, 3547790).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from clever.randomness import derive_seed, seeded
 
 
 class Mixed(NamedTuple):
-    """Features of M images and mixtures."""
+    """Features of M images and mixtures of images."""
 
     features: Tensor
     """[M, D]."""
@@ -27,19 +28,20 @@ class Mixed(NamedTuple):
 
 
 class CoreTuning(nn.Module):
-    """The loss of Core-tuning, with the projection that is contrasted.
+    """The loss of Core-tuning, with the projection for its contrastive term.
 
-    A batch of N features is joined by N hard negatives and N hard positives. The loss is the cross-entropy of all 3N
-    with their mixed labels, plus a weighted contrast in which two of them are alike if they have the same single class.
+    N hard negatives and N hard positives are added to a batch of N features. The loss is the cross-entropy of all 3N
+    with their mixed labels, plus a weighted contrastive term in which two of them are positives if they have the same
+    single class.
 
-    Different from the authors' program, on purpose: the features themselves keep their gradient, which the program cuts
-    off; an image's hardest positive is always another image of its class, if there is one (the program may take one of
-    another class). As in it, the weight 1 - p of the focal contrast has a gradient, and its mean is over all 3N, not
-    over the positives.
+    We deliberately differ from the authors' program in two points. The features themselves keep their gradient, which
+    the program stops. An image's hardest positive is always another image of its class, if there is one (the program
+    may choose one of another class). As in the program, the weight 1 - p of the focal contrast has a gradient, and the
+    mean is over all 3N, not over the positives.
 
     Args:
-        width: D, of the features.
-        seed: draws the projection's weights.
+        width: D, the width of the features.
+        seed: seed of the projection's weights.
     """
 
     def __init__(self, options: CoreTuningOptions, width: int, seed: int) -> None:
@@ -49,7 +51,7 @@ class CoreTuning(nn.Module):
             self.projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, options.projection_dim))
 
     def loss(self, features: Tensor, labels: Tensor, classifier: nn.Linear) -> Tensor:
-        """A scalar; draws from the global generator.
+        """The loss, a scalar; draws from the global generator.
 
         Args:
             features: float32 [N, D].
@@ -75,8 +77,8 @@ def mix(
 ) -> Mixed:
     """Features, then hard negatives, then hard positives, 3N in all.
 
-    A hard negative is a (partner) + (1 - a) (image). A hard positive is b p + (1 - b) n, with p the least similar other
-    image of the class and n the most similar one of another class; the image itself where there is none.
+    A hard negative is a (partner) + (1 - a) (image). A hard positive is b p + (1 - b) n, where p is the least similar
+    other image of the class and n the most similar image of another class; the image itself if there is none.
 
     Args:
         features: float32 [N, D].
@@ -88,7 +90,7 @@ def mix(
     units = F.normalize(features.detach(), dim=1)
     cosines = units @ units.T
     alike = labels.unsqueeze(1) == labels
-    # Cosines of others are within [-1, 1], so the image itself is chosen only if nothing else can be.
+    # Cosines of other images are within [-1, 1], so the image itself is chosen only if there is no candidate.
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     hardest_positive = cosines.masked_fill(~alike, 3.0).masked_fill(itself, 2.0).argmin(dim=1)
     hardest_negative = cosines.masked_fill(alike, -3.0).masked_fill(itself, -2.0).argmax(dim=1)
@@ -105,7 +107,7 @@ def mix(
 
 
 def focal_contrast(projections: Tensor, classes: Tensor, temperature: float) -> Tensor:
-    """-1/A sum_i 1/M sum over positives j of (1 - p_ij) log p_ij, with A the number of rows with a positive.
+    """-1/A sum_i 1/M sum over positives j of (1 - p_ij) log p_ij, where A is the number of rows with a positive.
 
     p_ij is the softmax over j != i of the cosines divided by the temperature; j is a positive of i if it has the same
     class.

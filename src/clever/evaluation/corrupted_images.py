@@ -16,17 +16,17 @@ from clever.evaluation.corruptions import find_imagenet_c, read_cifar_c
 from clever.evaluation.image_files import Images, read_image
 
 _CIFAR = ("cifar10", "cifar100", "arrays")
-"""Sources whose labels may be CIFAR's numbers."""
+"""Sources whose labels may be CIFAR's class numbers."""
 
 
 class CorruptedImages:
     """The images of one corruption and severity, with ``labels`` int64 [N].
 
-    The labels are CIFAR's own numbers, or those of the store's classes by the name of ImageNet-C's folders; classes
-    that the store lacks are passed over.
+    The labels are CIFAR's class numbers, or the store's classes with the names of ImageNet-C's folders; classes that
+    the store lacks are skipped.
 
     Raises:
-        UserError: a file is missing or damaged, or the data set is not the store's.
+        UserError: a file is missing or damaged, or it belongs to another data set than the store.
     """
 
     images: Images
@@ -49,7 +49,7 @@ class CorruptedImages:
 
 
 class _Files:
-    """Image files, read when they are needed."""
+    """Image files that are read when they are needed."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths

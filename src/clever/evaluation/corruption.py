@@ -1,8 +1,8 @@
-"""Protocol ``corruption``: the accuracy that remains under the 15 corruptions of ImageNet-C at five severities.
+"""Protocol ``corruption``: accuracy under the 15 corruptions of ImageNet-C at five severities.
 
-The classifier is logistic regression on the clean training features, the same for all; accuracies are given as they are
-and relative to the same classifier's on clean test images. Images are corrupted after resizing and cropping, as
-ImageNet-C was made.
+A single logistic regression on the clean training features classifies all images. Accuracies are recorded as measured,
+and relative to the classifier's accuracy on clean test images. Images are corrupted after resizing and cropping, as in
+ImageNet-C.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from clever.results.records import Record
 def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
     """Fit a classifier for each part on clean images and test it on corrupted ones.
 
-    Records in percent of the test images: ``top1`` of ``orig`` and of each ``<corruption>_<severity>``, and
-    ``relative_top1``, the remaining share of the clean accuracy, of each corruption over its severities and of
+    Records in percent of the test images: ``top1`` for ``orig`` and for each ``<corruption>_<severity>``; and
+    ``relative_top1``, the remaining share of the clean accuracy, for each corruption over its severities and for
     ``corrupted``, the mean over corruptions.
 
     Raises:
@@ -92,7 +92,7 @@ def evaluate(subject: Subject, options: CorruptionOptions) -> list[Record]:
 
 
 class _Corrupted:
-    """Makes the view of a batch: cropped as the clean images are, corrupted, normalised."""
+    """Makes the view of a batch: images are cropped like the clean images, corrupted and normalised."""
 
     def __init__(self, subject: Subject, options: CorruptionOptions, image_size: int, name: str, severity: int) -> None:
         self._subject = subject

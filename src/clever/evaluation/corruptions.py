@@ -1,7 +1,7 @@
 """The 15 corruptions of ImageNet-C at five severities (Hendrycks & Dietterich 2019), drawn or read from disk.
 
-They are drawn by the package ``imagecorruptions`` (of ``imagecorruptions-imaug``), whose strengths are meant for images
-of 224 px. CIFAR-10-C and ImageNet-C, as distributed by their authors, are read if a user has them.
+They are drawn by the package ``imagecorruptions`` (of ``imagecorruptions-imaug``), whose strengths are designed for
+images of 224 px. CIFAR-10-C and ImageNet-C, as distributed by their authors, are read if a user has them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def corrupt(
         images: uint8 [N, H, W, 3], RGB, sides of at least 32 px.
         name: one of ``CORRUPTIONS``.
         severity: 1 to 5.
-        seed: names the draw.
-        indices: which image of its split each one is.
+        seed: seed of the draw.
+        indices: each image's index in its split.
 
     Raises:
         UserError: name, severity or size are not supported, or the package is not installed.
@@ -55,7 +55,7 @@ def corrupt(
 
 
 def relative_accuracy(corrupted: Mapping[tuple[str, int], float], clean: float) -> dict[str, float]:
-    """The remaining share of clean accuracy in percent: of each corruption over its severities, and ``mean`` of all.
+    """The remaining share of clean accuracy in percent, for each corruption over its severities, and their ``mean``.
 
     Args:
         corrupted: accuracy in percent by (corruption, severity).
@@ -77,10 +77,10 @@ def relative_accuracy(corrupted: Mapping[tuple[str, int], float], clean: float) 
 def read_cifar_c(root: Path, name: str, severity: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """One corruption of CIFAR-10-C or CIFAR-100-C: images uint8 [M, 32, 32, 3] and labels int64 [M], in test order.
 
-    ``<root>/<name>.npy`` holds the five severities one after the other, ``labels.npy`` the labels of them all.
+    ``<root>/<name>.npy`` holds the five severities one after the other; ``labels.npy`` holds the labels of all.
 
     Raises:
-        UserError: a file is missing or has another shape.
+        UserError: a file is missing or has the wrong shape.
     """
     check(name, severity, SMALLEST)
     images, labels = (_array(root / f"{stem}.npy") for stem in (name, "labels"))
@@ -129,6 +129,6 @@ def _package() -> Any:
         import imagecorruptions
         import imagecorruptions.corruptions
     except ImportError as error:
-        # OpenCV needs libGL, which a slim container may lack: the import error says which is missing.
+        # OpenCV needs libGL, which a slim container may lack; the import error names the missing library.
         raise UserError(f"corruptions need imagecorruptions: pip install 'clever-ssl[evaluation]' ({error})") from error
     return imagecorruptions

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: the one place where an evaluation runs a network."""
+"""Features of a frozen backbone: the only place where an evaluation runs a network."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from clever.randomness import make_generator
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 _READ_ROWS = 64
-"""Images that a thread decodes at a time."""
+"""Number of images that a thread decodes at a time."""
 
 
 class FeatureExtractor:
     """Runs a frozen backbone over the splits of a store.
 
-    The backbone is put on the subject's device and, while features are computed, into evaluation mode without
-    gradients. ``blocks`` is how many last blocks give their class token, concatenated with the final block last; 1
-    takes the output vector. The subject's seed draws crops and perturbations, each a function of the seed and the image
-    alone. Features of perturbed images are shared between the protocols of a job (``subject.features``).
-    ``labelled`` is False where classes play no part. With ``options.averaging`` a feature is the mean over that many
-    random transformations of the image, which is first rounded to whole grey levels, as stored images are.
+    The backbone is moved to the subject's device and, while features are computed, put into evaluation mode without
+    gradients. ``blocks`` is the number of last blocks whose class tokens are concatenated, with the final block last; 1
+    uses the output vector. The subject's seed draws crops and perturbations, each a function of only the seed and the
+    image. Features of perturbed images are shared between the protocols of a job (``subject.features``). ``labelled``
+    is False if classes play no role. With ``options.averaging``, a feature is the mean over that many random
+    transformations of the image, which is first rounded to whole grey levels, like stored images.
 
-    Raises UserError when the image size is unknown or differs from that of the rendered images, when a split is
-    empty, or, where ``labelled``, when there are fewer than two classes or a class has no training image.
+    Raises UserError if the image size is unknown or differs from the size of rendered images, if a split is empty, or,
+    with ``labelled``, if there are fewer than two classes or a class has no training image.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class FeatureExtractor:
 
     @property
     def width(self) -> int:
-        """Features an image."""
+        """Number of features per image."""
         return self._blocks * self._backbone.feature_dim
 
     @property
     def image_size(self) -> int:
-        """Side of the images that the backbone sees."""
+        """Side of the backbone's input images."""
         return self._image_size
 
     def split(self, split: SplitName) -> Split:
-        """The stored images of that name; row i of their features is image i."""
+        """The stored images of this split; row i of their features belongs to image i."""
         return self._splits[split]
 
     def labels(self, split: SplitName) -> Tensor:
@@ -131,7 +131,7 @@ class FeatureExtractor:
         return self._shared.get(self._backbone, key, compute)
 
     def _extraction_key(self) -> str:
-        """All options that decide features. Workers only decode; the batch size changes how sums are rounded."""
+        """All options that affect features. Workers only decode; the batch size affects the rounding of sums."""
         fields = set(ExtractionOptions.model_fields) - set(ProtocolOptions.model_fields) - {"workers"}
         return self._options.canonical(exclude=set(type(self._options).model_fields) - fields)
 
@@ -140,7 +140,7 @@ class FeatureExtractor:
 
         Shape, type and errors as `perturbed`. ``version`` is a number; each version has different crops.
         """
-        # Drawn image by image in stored order, so the batch size does not matter.
+        # Crops are drawn image by image in stored order, so the batch size does not matter.
         generator = make_generator(self._seed, "probe views", split, version)
 
         def view(batch: ImageBatch) -> Tensor:
@@ -190,7 +190,7 @@ class FeatureExtractor:
         return features
 
     def stored_images(self, split: SplitName, rows: Tensor) -> Tensor:
-        """Some images of a split, resized and cropped as unchanged test images are, on the device.
+        """Some images of a split, resized and cropped like unchanged test images, on the device.
 
         Args:
             rows: int64 [N] on the CPU.
@@ -227,16 +227,16 @@ class FeatureExtractor:
         *,
         exact: bool = False,
     ) -> Tensor:
-        """Features of changed images, float32 [N, width] on the device. Nothing is averaged.
+        """Features of transformed images, float32 [N, width] on the device. Nothing is averaged.
 
         Args:
             images: uint8 [N, 3, image_size, image_size] on the device, from `stored_images`.
-            what: describes the changed images in messages.
+            what: describes the transformed images in messages.
             change: takes some of the images, float32 in [0, 1], and their rows of every tensor of ``per_image``;
-                returns as many images of the same kind, which may leave [0, 1]. None: no change.
+                returns equally many images of the same kind, whose values may leave [0, 1]. None: no change.
             per_image: tensors of N rows on the device.
-            exact: compute in float32 whatever the options say, without the shorter products that a GPU's convolutions
-                use by default; for differences of almost equal features.
+            exact: compute in float32 whatever the options say, without TF32, which a GPU's convolutions use by default;
+                for differences of almost equal features.
 
         Raises:
             UserError: a feature is not finite.
@@ -252,9 +252,9 @@ class FeatureExtractor:
         return self.features_of_batches(batches(), what, exact=exact)
 
     def features_of_batches(self, batches: Iterable[Tensor], what: str, *, exact: bool = False) -> Tensor:
-        """Features of normalised images, which come in batches float32 [n, 3, image_size, image_size].
+        """Features of normalised images, given as batches float32 [n, 3, image_size, image_size].
 
-        Result, ``exact`` and error as `features_of`; ``what`` describes the images.
+        Result, ``exact`` and errors as for `features_of`; ``what`` describes the images.
         """
         found = []
         was_training = self._backbone.training
@@ -323,7 +323,7 @@ class FeatureExtractor:
         )
 
     def _features(self, images: Tensor, batch: ImageBatch, split: SplitName, name: str) -> Tensor:
-        """The feature of each image or, if the options say so, its mean over fresh views: float32 [N, width]."""
+        """Each image's feature or, if the options say so, its mean over fresh views: float32 [N, width]."""
         if self._fresh_views is None or self._averaging is None:
             return self._forward(images).float()
         count = self._averaging.count
@@ -379,7 +379,7 @@ class FeatureExtractor:
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """Convolutions of a GPU in float32 instead of TF32."""
+    """Use float32 instead of TF32 for a GPU's convolutions."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

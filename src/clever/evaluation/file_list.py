@@ -11,7 +11,7 @@ def read_list(path: Path) -> list[str]:
     """The non-empty lines of a file list.
 
     Raises:
-        UserError: the file is missing, is not text or holds no line.
+        UserError: the file is missing, is not text or contains no line.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

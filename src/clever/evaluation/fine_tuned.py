@@ -1,4 +1,4 @@
-"""Backbone and classifier fine-tuned on labelled training images, then tested: what `semi` and `transfer` share."""
+"""Fine-tunes backbone and classifier on labelled training images, then tests them; shared by `semi` and `transfer`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class FineTuning:
     A killed training resumes from its last epoch if the subject has a ``state_folder``.
 
     Args:
-        name: of the records' protocol and of the state's file.
-        part, columns: name of the part, and which columns of the features it is.
+        name: name of the records' protocol and of the state's file.
+        part, columns: the part's name, and its columns of the features.
         rows: the training images that keep their labels, int64 [M].
         mean_class: also record the mean over classes of each class's accuracy.
     """
@@ -51,7 +51,7 @@ class FineTuning:
         self._name = name if options.core_tuning is None else f"{name}_core_tuning"
         self._subject, self._options, self._part = subject, options, part
         blocks = options.last_blocks if subject.backbone.has_blocks else 1
-        # The same seed for every part and share: each starts as if it were trained alone.
+        # The seed is the same for every part and share, so each starts as if it were trained alone.
         backbone = copy.deepcopy(subject.backbone)
         classes = len(subject.store.classes)
         self._model = Classifier(backbone, columns, blocks, classes, subject.seed, options.core_tuning)

@@ -26,7 +26,8 @@ from clever.randomness import derive_seed, make_generator
 
 @dataclass(frozen=True)
 class FineTuningSettings:
-    """Length and rates of fine-tuning. Rates are for a batch of 256; they are multiplied by ``batch_size`` / 256."""
+    """Length and learning rates of fine-tuning. Rates are given for a batch of 256 and multiplied by ``batch_size`` /
+    256."""
 
     epochs: int = 200
     batch_size: int = 256
@@ -43,11 +44,11 @@ class Classifier(nn.Module):
 
     Args:
         backbone: trained in place.
-        columns: which of the ``blocks * feature_dim`` columns the layer sees (:func:`part_selections`).
+        columns: the columns, of ``blocks * feature_dim``, that the layer sees (:func:`part_selections`).
         blocks: number of a transformer's last blocks whose class tokens are used; 1 means the output vector.
-        classes: outputs.
-        seed: draws the layer's weights from N(0, 0.01); the bias is 0.
-        core_tuning: trained with its loss instead of the cross-entropy.
+        classes: number of outputs.
+        seed: seed of the layer's weights, drawn from N(0, 0.01); the bias is 0.
+        core_tuning: options of Core-tuning, to train with its loss instead of the cross-entropy.
     """
 
     def __init__(
@@ -84,7 +85,8 @@ class Classifier(nn.Module):
         return features[:, self.get_buffer("columns")]
 
     def loss(self, images: Tensor, labels: Tensor, autocast: torch.autocast) -> Tensor:
-        """What is minimised: the cross-entropy, or Core-tuning's loss in float32 on features of ``autocast``."""
+        """The objective: the cross-entropy, or Core-tuning's loss in float32 on features computed under
+        ``autocast``."""
         if self.core_tuning is None:
             with autocast:
                 logits = self(images)
@@ -118,8 +120,8 @@ def fine_tune(
     """Train ``model`` in place and return its progress.
 
     A killed training resumes from its last saved epoch and ends with the same bits on the same machine, if
-    ``batches(epoch)`` depends only on the epoch. A batch of a single image is skipped if the epoch has
-    others, since batch normalisation cannot be trained on it.
+    ``batches(epoch)`` depends only on the epoch. A batch of a single image is skipped if the epoch has others, because
+    batch normalisation cannot be trained on it.
 
     Args:
         model: on its device; left in evaluation mode.
@@ -127,7 +129,8 @@ def fine_tune(
         settings: its ``batch_size`` scales the learning rates; the batches themselves come from ``batches``.
         seed: seeds the network's random draws (stochastic depth) of each epoch.
         run: names the run in messages.
-        measure: called in evaluation mode, without gradients, after each epoch; numbers to keep (test accuracy).
+        measure: called in evaluation mode, without gradients, after each epoch; returns numbers to keep (test
+            accuracy).
         state: where to save; None does not save.
         save_every: epochs between two saved states; the last epoch is always saved.
         report: called after each epoch.
@@ -138,7 +141,8 @@ def fine_tune(
     device = next(model.head.parameters()).device
     scale = settings.batch_size / 256
     parameters = list(model.backbone.parameters())
-    # A rate of 0 freezes the backbone: neither weight decay nor batch normalisation's running statistics change it.
+    # A learning rate of 0 freezes the backbone, including its weight decay and batch normalisation's running
+    # statistics.
     frozen = settings.backbone_rate == 0.0 or not parameters
     for parameter in parameters:
         parameter.requires_grad_(not frozen)

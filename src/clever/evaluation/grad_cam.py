@@ -1,8 +1,8 @@
 """Attention of a convolutional network: Grad-CAM (Selvaraju et al. 2017) on its last map, for a part of its output.
 
-A backbone has no classes to explain. Instead, the map explains the representation, or its invariant representation or
-equivariant factor alone: the target is the inner product of that part with its own value, held constant. For a pooled
-map, this weighs each place by its agreement with the whole part. captum computes the gradients.
+A backbone has no classes to explain. Instead, the map explains the whole representation, or IR or EF alone: the target
+is the inner product of that part with its detached value. For a pooled map, this weights each position by its agreement
+with the whole part. captum computes the gradients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clever.evaluation.parts import Selection
 
 
 def grad_cam(backbone: Backbone, images: Tensor, columns: Selection | None = None) -> Tensor:
-    """Grad-CAM of each image: float32 [N, rows, columns] of the last map, not negative.
+    """Grad-CAM of each image: non-negative float32 [N, rows, columns] on the grid of the last map.
 
     Args:
         backbone: in evaluation mode, on the images' device; its representation is its last map, pooled.

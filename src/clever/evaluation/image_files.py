@@ -15,7 +15,7 @@ _FAULT, _ADVICE = "cannot be read as an image", "unpack the data set again"
 
 
 class Images(Protocol):
-    """Images uint8 [H, W, 3] by place."""
+    """Images uint8 [H, W, 3] by index."""
 
     def __len__(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""One evaluation job: a finished run's folder and a store in, one file of records for each protocol out."""
+"""One evaluation job: reads a finished run's folder and a store, and writes one file of records per protocol."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ class Evaluation:
 
     @property
     def variant(self) -> str:
-        """What follows the protocol's name in its records: empty, or ``+`` and the variant's name."""
+        """The suffix of the protocol's name in its records: empty, or ``+`` and the variant's name."""
         return self.name.removeprefix(self.name.partition("+")[0])
 
     @property
     def code(self) -> str:
-        """Digest of the source files that decide the records."""
+        """Digest of the source files on which the records depend."""
         return digest(evaluation_code(self.name.partition("+")[0]))
 
 
 def parse_evaluations(content: object, source: str) -> list[Evaluation]:
-    """The evaluations that a mapping from protocol to options names, in its order.
+    """The evaluations named by a mapping from protocol to options, in its order.
 
     Args:
         content: ``{"linear": {"epochs": 100}, "knn+few": {"neighbours": [5]}}``.
-        source: the file or flag that it comes from, for messages.
+        source: the file or flag from which it comes, for messages.
 
     Raises:
-        UserError: it is no mapping or empty, a protocol is unknown, or its options are wrong.
+        UserError: the content is empty or not a mapping, a protocol is unknown, or its options are wrong.
     """
     if not isinstance(content, dict) or not content:
         raise UserError(f'{source}: options by protocol are expected, as in {{"knn": {{}}}}, got {content!r:.100}')
@@ -92,25 +92,25 @@ def evaluate_run(
 
     The backbone is loaded, and the store verified, once. Features of the same view are computed once for all protocols
     (`SharedFeatures`). Each protocol's file ``<protocol>.json`` is written as soon as it is measured, and a copy is
-    kept in ``state/``: Snakemake deletes a job's outputs when the job fails and before it runs again. So are pictures,
-    ``<protocol>.npz``, of the protocols that keep some. A protocol whose
-    file or kept copy fits the run, the options and the code is not measured again.
+    kept in ``state/``, because Snakemake deletes a job's outputs when the job fails and before it runs again. Pictures,
+    ``<protocol>.npz``, are handled in the same way. A protocol is not measured again if its file or kept copy matches
+    the run, the options and the code.
 
     Args:
-        evaluations: options by protocol, as :func:`parse_evaluations` takes them.
-        run_folder: holds run.json and backbone.safetensors, and predictor.safetensors where the run has a predictor.
+        evaluations: options by protocol, in the form for :func:`parse_evaluations`.
+        run_folder: contains run.json and backbone.safetensors, and predictor.safetensors if the run has a predictor.
         store_folder: the prepared store of the run's data set.
         other_stores: the prepared stores of other data sets that evaluations name (``transfer``), by name.
-        output_folder: where the JSON files go, and ``state/``.
-        device: as ``held_device`` takes it; a GPU that ``auto`` chose is held until the records are written.
+        output_folder: folder for the JSON files and ``state/``.
+        device: as for ``held_device``; a GPU that ``auto`` chose is held until the records are written.
         threads: CPU threads of torch; None leaves torch's choice.
-        again: also measure what is up to date.
+        again: measure everything, including up-to-date evaluations.
 
     Raises:
-        UserError: before anything is measured, where a protocol is unknown, its options are wrong, the run is
-            unfinished, the store is not the one that the run was trained on, another data set's store is not given, or
-            a file is not the one that was written (see ``Store.verify``). A protocol that fails is reported at once;
-            the others are still measured, and the failure is raised at the end.
+        UserError: before anything is measured, if a protocol is unknown, its options are wrong, the run is unfinished,
+            the run was trained on another store, another data set's store is not given, or a file has changed since it
+            was written (see ``Store.verify``). A protocol that fails is reported at once; the others are still
+            measured, and the failure is raised at the end.
     """
     chosen = parse_evaluations(evaluations, "evaluations")
     if threads:
@@ -149,7 +149,7 @@ def evaluate_run(
 
 
 def _subject(run: Mapping[str, Any], run_folder: Path, store_folder: Path) -> Subject:
-    """The run's backbone, checked, with its store, verified; on no device yet."""
+    """The run's checked backbone and its verified store, not moved to a device yet."""
     store = Store.open(store_folder)
     if store.checksum != run["data_checksum"]:
         raise UserError(
@@ -181,7 +181,7 @@ def _subject(run: Mapping[str, Any], run_folder: Path, store_folder: Path) -> Su
 
 
 def earlier_backbones(run: Mapping[str, Any]) -> tuple[Backbone, ...]:
-    """The backbones of the earlier runs of a run's chain, checked; none for any other run."""
+    """The checked backbones of the earlier runs of a run's chain; empty for any other run."""
     return tuple(
         open_earlier(entry["folder"], run["data_checksum"], entry["backbone_sha256"]).backbone
         for entry in run.get("stage", {}).get("runs", [])
@@ -189,7 +189,7 @@ def earlier_backbones(run: Mapping[str, Any]) -> tuple[Backbone, ...]:
 
 
 def _other_stores(evaluations: Sequence[Evaluation], folders: Mapping[str, Path]) -> dict[str, Store]:
-    """The stores, not verified yet, of the data sets that evaluations name."""
+    """The stores of the data sets that evaluations name, not verified yet."""
     found: dict[str, Store] = {}
     for evaluation in evaluations:
         name = evaluation.options.evaluation_data()
@@ -207,8 +207,8 @@ def _other_stores(evaluations: Sequence[Evaluation], folders: Mapping[str, Path]
 
 
 def _evaluated(evaluation: Evaluation, others: Mapping[str, Store]) -> dict[str, Any]:
-    """What an evaluation file says of the data set that it was measured on, if that is not the run's, and of the
-    content of files that its options name."""
+    """An evaluation file's entries about its data set, if it differs from the run's, and about the content of files
+    that its options name."""
     name = evaluation.options.evaluation_data()
     found: dict[str, Any] = {}
     if name is not None:
@@ -240,7 +240,7 @@ def _evaluate(
     output_folder: Path,
     evaluated: Mapping[str, Any],
 ) -> None:
-    """Measure one protocol and write its file, kept copy first."""
+    """Measure one protocol and write its file; the kept copy is written first."""
     known, options = evaluation.protocol, evaluation.options
     with _state_folder(output_folder / "state" / evaluation.name) as states, collected_notes() as said:
         subject = replace(
@@ -304,7 +304,7 @@ def _copy(kept: Path, output: Path, pictures: bool) -> None:
 
 
 def _restored(evaluation: Evaluation, run: Mapping[str, Any], output_folder: Path, others: Mapping[str, Store]) -> bool:
-    """Whether the output is up to date, after it was put back from its kept copy if need be."""
+    """Whether the output is up to date, after restoring it from its kept copy if necessary."""
     kept, output = _files(evaluation, output_folder)
     if _fits(output, evaluation, run, others):
         return True
@@ -315,8 +315,8 @@ def _restored(evaluation: Evaluation, run: Mapping[str, Any], output_folder: Pat
 
 
 def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any], others: Mapping[str, Store]) -> bool:
-    """Whether there is an undamaged file of this run and data set as they are now, these options and this code, with
-    its pictures."""
+    """Whether there is an undamaged file, with its pictures, for the current run and data set, these options and this
+    code."""
     try:
         found = read_evaluation(path).provenance
     except UserError:
@@ -338,9 +338,9 @@ def _fits(path: Path, evaluation: Evaluation, run: Mapping[str, Any], others: Ma
 
 @contextmanager
 def _state_folder(folder: Path) -> Iterator[Path]:
-    """Where a protocol may keep its state; removed afterwards if it is empty."""
+    """The folder in which a protocol may keep its state; it is removed afterwards if it is empty."""
     yield folder
-    with suppress(OSError):  # it was never made
+    with suppress(OSError):  # it was never created
         folder.rmdir()
 
 
@@ -354,8 +354,8 @@ def _raise(failures: Mapping[str, Exception]) -> None:
 
 
 def _predictor(run_folder: Path, device: torch.device) -> RunPredictor | None:
-    """The predictor that the run was trained with, None where it has none."""
-    from clever.equivariance import load_predictor  # only few protocols need one
+    """The run's predictor; None if it has none."""
+    from clever.equivariance import load_predictor  # few protocols need one
 
     predictor = load_predictor(run_folder)
     if predictor is None:

@@ -1,8 +1,8 @@
 """Protocol ``knn``: weighted nearest neighbours on frozen features, tested under every perturbation.
 
-Without training or a learning rate, it is a quick and fair check of the linear probe. The authors do not use it; the
-voting is the usual one of instance discrimination (Wu et al. 2018), as in DINO: neighbours by cosine, each voting
-for its class with weight exp(cosine / temperature).
+It needs neither training nor a learning rate, so it is a quick and fair check of the linear probe. The authors do not
+use it. The vote follows instance discrimination (Wu et al. 2018), as in DINO: neighbours are found by cosine, and each
+votes for its class with weight exp(cosine / temperature).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from clever.voting import vote
 def evaluate(subject: Subject, options: KnnOptions) -> list[Record]:
     """Classify the test images under each perturbation by their neighbours among the unchanged training images.
 
-    Works on the backbone's output vector (no concatenated blocks). Records: ``top1`` in percent, selection ``last``,
-    epoch 0. The subject's seed draws the perturbations alone.
+    Uses the backbone's output vector (no concatenated blocks). Records: ``top1`` in percent, selection ``last``, epoch
+    0. The subject's seed draws only the perturbations.
 
-    Raises UserError when classes are missing from the training images or features are not finite.
+    Raises UserError if classes are missing from the training images or features are not finite.
     """
     extractor = FeatureExtractor(subject, options, blocks=1)
     parts = part_selections(subject.backbone.feature_dim, subject.ir_dim)

@@ -14,7 +14,7 @@ from clever.errors import UserError
 
 
 def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
-    """Rows of a seeded share of every class, ascending: int64 [M].
+    """Rows of a random share of every class, ascending: int64 [M].
 
     Each class of n images keeps n * share of them, rounded to the nearest whole number (halves up), and at least one.
     A larger share contains all rows of a smaller one with the same seed.
@@ -22,7 +22,7 @@ def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDA
     Args:
         labels: int64 [N].
         share: in (0, 1].
-        seed: names the draw.
+        seed: seed of the draw.
 
     Raises:
         UserError: ``share`` is not in (0, 1].
@@ -38,14 +38,14 @@ def stratified_subset(labels: NDArray[np.int64], share: float, seed: int) -> NDA
 def listed_subset(names: Sequence[str], listed: Iterable[str], source: str) -> NDArray[np.int64]:
     """Rows of the listed images, ascending: int64 [M].
 
-    SimCLR's lists hold one file name per line (``n04235860_14959.JPEG``), without folders, for all 1,000 classes of
-    ImageNet: listed images that the data set lacks are skipped, so that the lists also suit ImageNet-100. Names
-    are compared without their folders and upper or lower case of the suffix.
+    SimCLR's lists contain one file name per line (``n04235860_14959.JPEG``), without folders, for all 1,000 classes of
+    ImageNet. Listed images that the data set lacks are skipped, so the lists also suit ImageNet-100. Names are compared
+    without folders, and ignoring the case of the suffix.
 
     Args:
         names: the file name of each of N images, with or without folders.
         listed: file names; empty lines are skipped.
-        source: of the list, for messages.
+        source: source of the list, for messages.
 
     Raises:
         UserError: no listed image exists, or a listed name matches several images.
@@ -67,7 +67,7 @@ def missing_names(names: Sequence[str], listed: Iterable[str], classes: Sequence
     """The listed images that a data set lacks although it has their class, in the order of the list.
 
     ImageNet's file names begin with their class (``n04235860_14959.JPEG``). If no listed name begins with a class of
-    the data set, all that it lacks count.
+    the data set, all missing images count.
 
     Args:
         names: the file name of each image of the data set, with or without folders.

@@ -1,11 +1,10 @@
 """Protocol ``latents``: linear regression of each image's latents from frozen features.
 
-For data sets generated from known parameters. On Spirograph, Foster et al. 2021 (invclr,
+It applies to data sets generated from known parameters. On Spirograph, Foster et al. 2021 (invclr,
 ``evaluate/lbfgs.py``) regress the four parameters of interest (m, b, sigma, rfore, in their own units) from features
-averaged over 30 renderings with fresh nuisances, for training and test images alike:
-``averaging: {count: 30, augmentation: {name: spirograph}}``. A count of 1 is their evaluation on transformed images.
-Stored images already hold nuisances that were drawn at random once, so omitting ``averaging`` measures the same thing
-on one fixed draw.
+averaged over 30 renderings with fresh nuisances, for training and test images alike: ``averaging: {count: 30,
+augmentation: {name: spirograph}}``. A count of 1 is their evaluation on transformed images. Stored images already
+contain nuisances that were drawn at random once, so omitting ``averaging`` measures the same on one fixed draw.
 
 They minimise the mean squared error over all targets plus 1e-8 ||W||^2, without a penalty on the bias, by full-batch
 LBFGS. That minimum has a closed form, which is computed here.
@@ -32,7 +31,7 @@ def evaluate(subject: Subject, options: LatentsOptions) -> list[Record]:
     ``mse_<target>`` (in the square of the target's unit), ``r2_<target>`` (1 is perfect), and ``mean_mse`` over the
     targets.
 
-    Raises UserError when the store has no such latents, a target does not vary, or features are not finite.
+    Raises UserError if the store has no such latents, a target does not vary, or features are not finite.
     """
     names = _targets(subject.store, options, subject.identity.run)
     columns = [subject.store.latent_names.index(name) for name in names]
@@ -50,7 +49,7 @@ def evaluate(subject: Subject, options: LatentsOptions) -> list[Record]:
                 f"{subject.identity.run}: the latent {name} is the same in all test images: leave it out of targets"
             )
     train = extractor.perturbed("train", "orig").to(subject.device)
-    # ridge() sums squared errors; the loss takes their mean over images and targets.
+    # ridge() sums squared errors; the loss averages them over images and targets.
     penalty = options.penalty * train_targets.numel()
     maps = {
         part: ridge(train[:, where], train_targets, [penalty])[0]

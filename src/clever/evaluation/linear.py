@@ -1,12 +1,12 @@
 """Protocol ``linear``: a linear classifier on frozen features, tested under every perturbation.
 
-The authors' settings (eval_linear.py; run.sh) is the default: softmax regression by SGD with momentum, a learning rate
-of 0.001 for a batch of 256, a cosine by epoch to zero over 100 epochs, each epoch on freshly augmented images. Their
-accuracy on clean images is the highest of all epochs, measured on the test images; under perturbations it is the last
-epoch's. Here both are recorded separately.
+The defaults are the authors' settings (eval_linear.py; run.sh): softmax regression by SGD with momentum, a learning
+rate of 0.001 for a batch of 256, a cosine by epoch to zero over 100 epochs, and freshly augmented images in each epoch.
+The authors report the highest accuracy of all epochs on clean images, measured on the test images, and the last epoch's
+accuracy under perturbations. Here, both are recorded separately.
 
-As the backbone is frozen, an epoch's features are computed first and the classifiers of all parts are trained on them
-at the same time, each as if alone.
+Because the backbone is frozen, an epoch's features are computed first. The classifiers of all parts are then trained on
+them at the same time, independently of each other.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SoftmaxRegression:
 
     @classmethod
     def initial(cls, width: int, classes: int, generator: torch.Generator, device: torch.device) -> SoftmaxRegression:
-        """Weights from N(0, 0.01) (deviation 0.01), zero bias, no momentum."""
+        """Weights from a normal distribution with standard deviation 0.01, zero bias, no momentum."""
         weight = torch.empty(classes, width).normal_(0.0, 0.01, generator=generator).to(device)
         bias = torch.zeros(classes, device=device)
         return cls(weight, bias, torch.zeros_like(weight), torch.zeros_like(bias))
@@ -49,7 +49,7 @@ class SoftmaxRegression:
     def step(self, features: Tensor, labels: Tensor, rate: float, momentum: float, weight_decay: float) -> None:
         """One step of SGD on the mean cross-entropy of features [N, width] and labels [N].
 
-        The gradient is written out: autograd and an optimiser would cost several times the arithmetic.
+        The gradient is written out, because autograd and an optimiser would cost several times the arithmetic.
         """
         residual = torch.addmm(self.bias, features, self.weight.t()).softmax(dim=1)
         residual.scatter_add_(1, labels[:, None], residual.new_full((len(labels), 1), -1.0))
@@ -64,7 +64,7 @@ class SoftmaxRegression:
             parameter.sub_(velocity, alpha=rate)
 
     def ranks(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Number of classes ranked before the right one, int64 [N]. Of equal logits the lower class comes first."""
+        """Number of classes ranked before the right one, int64 [N]. For equal logits, the lower class comes first."""
         return right_ranks(torch.addmm(self.bias, features, self.weight.t()), labels)
 
 
@@ -85,7 +85,7 @@ def train_epoch(
 ) -> None:
     """Train every part's classifier for one epoch (from 0) on features [N, width] and labels [N].
 
-    All see the same batches: the order depends only on the seed and the epoch. The last batch may be short.
+    All classifiers see the same batches: the order depends only on the seed and the epoch. The last batch may be short.
     """
     rate = cosine_rate(options.learning_rate * options.batch_size / 256, epoch, options.epochs)
     order = torch.randperm(len(features), generator=make_generator(seed, "linear", "order", epoch))
@@ -99,12 +99,12 @@ def evaluate(subject: Subject, options: LinearOptions, *, mean_class: bool = Fal
     """Train a classifier for each part and test it under each perturbation.
 
     A backbone that was trained without a split (``subject.ir_dim`` None) has only the part ALL. Records: ``top1`` and,
-    with five classes or more, ``top5``, in percent of the test images; ``last`` for every perturbation, ``best`` for
-    ``orig`` alone (the epoch with the highest top1, the earliest of equals; its top5 is that epoch's); with
-    ``mean_class`` also the mean over classes of each class's accuracy. The same seed gives the same bits on the same
+    with five classes or more, ``top5``, in percent of the test images; ``last`` for every perturbation, ``best`` only
+    for ``orig`` (the epoch with the highest top1, the earliest if equal; top5 is from the same epoch); with
+    ``mean_class``, also the mean over classes of each class's accuracy. The same seed gives the same bits on the same
     machine.
 
-    Raises UserError when classes are missing from the training images, features are not finite or training diverges.
+    Raises UserError if classes are missing from the training images, features are not finite or training diverges.
     """
     blocks = options.last_blocks if subject.backbone.has_blocks else 1
     extractor = FeatureExtractor(subject, options, blocks=blocks)
@@ -115,7 +115,7 @@ def evaluate(subject: Subject, options: LinearOptions, *, mean_class: bool = Fal
     probes: dict[str, SoftmaxRegression] = {}
     for part, where in parts.items():
         width = len(torch.arange(extractor.width)[where])
-        # The same generator for every part: each starts as if it were trained alone.
+        # The generator is the same for every part, so each starts as if it were trained alone.
         generator = make_generator(subject.seed, "linear", "weights")
         probes[part] = SoftmaxRegression.initial(width, len(subject.store.classes), generator, subject.device)
         if isinstance(where, Tensor):

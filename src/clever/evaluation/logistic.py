@@ -1,7 +1,7 @@
-"""Protocol ``logistic``: L-BFGS logistic regression on frozen features, with its penalty chosen on validation images.
+"""Protocol ``logistic``: L-BFGS logistic regression on frozen features, with the penalty chosen on validation images.
 
-The linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021): 45 penalties, no
-augmentation, no learning rate. `clever.evaluation.logistic_regression` holds the objective.
+This is the linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021): 45 penalties, no
+augmentation, no learning rate. `clever.evaluation.logistic_regression` defines the objective.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Multinomial logistic regression by L-BFGS in float64, its penalty chosen on validation images.
+"""Multinomial logistic regression by L-BFGS in float64, with the penalty chosen on validation images.
 
-The linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021, ssl-transfer's linear.py):
-45 penalties w from 1e-6 to 1e5, each minimising
+This is the linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021, ssl-transfer's
+linear.py). For each of 45 penalties w from 1e-6 to 1e5, a fit minimises
 
     sum over images of the cross-entropy + (w / 2) |W|^2,
 
-the choice by accuracy on validation images, and one refit on training and validation images together. The bias is not
-penalised. This is scikit-learn's ``LogisticRegression(C=1 / w)``; here torch computes the objective, on a GPU
-if there is one.
+The penalty is chosen by accuracy on validation images, and the classifier is refitted on training and validation images
+together. The bias is not penalised. This is scikit-learn's ``LogisticRegression(C=1 / w)``; here, torch computes the
+objective, on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PENALTIES: tuple[float, ...] = tuple(float(w) for w in np.logspace(-6, 5, 45))
 """The 45 penalties of Kornblith et al. (2019), ascending."""
 
 _CHUNK_ELEMENTS = 2**24
-"""Logits held at once (128 MB of float64)."""
+"""Maximum number of logits in memory at once (128 MB of float64)."""
 
 
 @dataclass(frozen=True)
 class LogisticRegression:
     """A fitted classifier: ``weight`` float64 [classes, width], ``bias`` float64 [classes], on the features' device.
 
-    ``converged`` is False when L-BFGS stopped at its largest number of iterations; ``iterations`` counts them.
+    ``converged`` is False if L-BFGS stopped at its largest number of iterations; ``iterations`` is their number.
     """
 
     weight: Tensor
@@ -48,7 +48,7 @@ class LogisticRegression:
         return torch.addmm(self.bias, features.to(self.weight), self.weight.t())
 
     def predict(self, features: Tensor) -> Tensor:
-        """The class of each row of features [N, width], int64 [N]; of equal logits the lower class."""
+        """The class of each row of features [N, width], int64 [N]; the lower class if logits are equal."""
         rows = max(1, _CHUNK_ELEMENTS // max(1, len(self.bias)))
         return torch.cat([self.logits(chunk).argmax(dim=1) for chunk in torch.split(features, rows)])
 
@@ -58,7 +58,7 @@ class PenaltySearch:
     """A classifier refitted on all images, and the search for its penalty.
 
     ``scores`` holds the accuracy on the validation images, in percent, of each penalty in ``penalties`` (ascending);
-    ``unconverged`` counts the fits that stopped at the largest number of iterations, the refit among them.
+    ``unconverged`` counts the fits, including the refit, that stopped at the largest number of iterations.
     """
 
     classifier: LogisticRegression
@@ -82,8 +82,8 @@ def fit(
     Args:
         classes: number of classes, including any without an image.
         penalty: w, positive.
-        start: where to start (the objective is convex, so this only saves time); None starts at zero.
-        max_iterations: of L-BFGS.
+        start: the starting point (the objective is convex, so this only saves time); None starts at zero.
+        max_iterations: largest number of L-BFGS iterations.
         tolerance: largest entry of the gradient of objective / N at which the search ends.
 
     Raises:
@@ -110,7 +110,7 @@ def fit(
             gradient[:, width] += residual.sum(dim=0)
         loss += penalty / 2 * weight.square().sum()
         gradient[:, :width] += penalty * weight
-        # The mean instead of the sum: the same minimum, and one tolerance for any number of images.
+        # Use the mean instead of the sum: the minimum is the same, and one tolerance suits any number of images.
         return float(loss / n), (gradient / n).flatten().cpu().numpy()
 
     first = np.zeros(classes * (width + 1))
@@ -138,15 +138,15 @@ def search_penalty(
 ) -> PenaltySearch:
     """Choose the penalty on held-out rows, then refit on all rows.
 
-    From the largest penalty to the smallest, each fit starts from the previous one. Of equal scores the larger penalty
-    is chosen. The refit starts from the chosen fit.
+    Fits go from the largest penalty to the smallest, and each starts from the previous one. If scores are equal, the
+    larger penalty is chosen. The refit starts from the chosen fit.
 
     Args:
         features: [N, width], training and validation rows; labels: int64 [N].
         validation: bool [N], True for the rows that choose the penalty.
         penalties: positive numbers, in any order.
-        score: of (predictions, labels), larger is better, in percent; None takes :func:`accuracy`.
-        max_iterations: of each fit.
+        score: function of (predictions, labels), in percent, larger is better; None uses :func:`accuracy`.
+        max_iterations: largest number of iterations of each fit.
         progress: called after each fit with the number of finished fits and of all fits.
 
     Raises:
@@ -168,7 +168,7 @@ def search_penalty(
         fits[penalty] = last, judge(last.predict(held_features), held_labels)
         if progress is not None:
             progress(done, len(ascending) + 1)
-    # max keeps the first of equals, and the fits go from the largest penalty down.
+    # max returns the first of equal values, and the fits go from the largest penalty down.
     best = max(fits.values(), key=lambda pair: pair[1])[0]
     final = fit(features, labels, classes, best.penalty, start=best, max_iterations=max_iterations)
     if progress is not None:

@@ -18,7 +18,8 @@ def note(text: str) -> None:
 
 @contextmanager
 def collected_notes() -> Iterator[list[str]]:
-    """Collect the notes of the block, each text once; they are complete when the block ends. Other warnings pass."""
+    """Collect the notes of the block, each text once; they are complete when the block ends. Other warnings are passed
+    on."""
     found: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RecordNote)

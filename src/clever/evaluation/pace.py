@@ -6,14 +6,14 @@ import sys
 import time
 
 SECONDS = 30.0
-"""Least time between two lines; the first and the last are always written."""
+"""Smallest time in seconds between two lines; the first and the last line are always written."""
 
 
 class Pace:
     """Reports finished steps, as in ``saliency: 50 of 300 photographs, 12.5 s``.
 
     Args:
-        what: the protocol, and the part if there are several.
+        what: the protocol, with the part if there are several.
         total: number of steps.
         unit: the name of a step, in the plural.
     """
@@ -23,11 +23,12 @@ class Pace:
         self._start = self._reported = time.monotonic()
 
     def step(self, done: int, _total: int) -> None:
-        """As :meth:`reached`, for callers that also pass the number of steps."""
+        """Like :meth:`reached`, for callers that also pass the number of steps."""
         self.reached(done)
 
     def reached(self, done: int, more: str = "") -> None:
-        """Report that ``done`` steps are done, with the text ``more``, unless the last line is too recent."""
+        """Report that ``done`` steps are finished, followed by the text ``more``, unless the last line is too
+        recent."""
         now = time.monotonic()
         if done not in (1, self._total) and now - self._reported < SECONDS:
             return

@@ -1,16 +1,17 @@
-"""Protocol ``parameters``: how well ALL, IR and EF predict a view's augmentation parameters from its feature.
+"""Protocol ``parameters``: predict a view's augmentation parameters from its feature, for ALL, IR and EF.
 
-The paper speaks of rotational sensitivity, but its protocol is not in the sources that we have; this one is ours. Every
-image is augmented, and its parameters are regressed linearly from the frozen feature of the view:
-a representation that is sensitive to rotation predicts the angle, one that is invariant does not. Training and test
-views are drawn alike, from the training and test images.
+The paper reports rotational sensitivity, but our sources do not contain its protocol; this one is ours. Every image is
+augmented, and its parameters are regressed linearly from the frozen feature of the view. A representation that is
+sensitive to rotation predicts the angle; an invariant one does not. Views of training and test images are drawn from
+the same distribution.
 
-Continuous targets: ridge regression on standardised features, in closed form, each target with the penalty that
-predicts a held-out fifth of the training images best. The flip: logistic regression, scored by balanced accuracy.
+Continuous targets use ridge regression on standardised features, in closed form; the penalty of each target is the one
+that predicts a held-out fifth of the training images best. The flip uses logistic regression, scored by balanced
+accuracy.
 
-A part with more dimensions has more to regress from, and IR has four times as many as EF in the paper's split. So that
-a difference between IR and EF is not due to a difference in width, a further part has as many columns of the wider
-one as the narrower one has, drawn at random (``equal_width``).
+A part with more dimensions provides more regressors, and the IR has four times as many as the EF in the paper's split.
+To separate this effect from a real difference between IR and EF, an additional part contains randomly drawn columns of
+the wider part, as many as the narrower part has (``equal_width``).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def evaluate(subject: Subject, options: ParametersOptions) -> list[Record]:
     The subject's seed draws the views. Records, with perturbation ``views``: ``r2_<target>``
     (1 is perfect, 0 as good as the mean) and ``balanced_accuracy_flip`` (percent; 50 is chance), over all test views.
 
-    Raises UserError when a target does not vary under the augmentation or features are not finite.
+    Raises UserError if a target does not vary under the augmentation or features are not finite.
     """
     extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
     views = _Views(extractor, subject, options)
@@ -87,7 +88,7 @@ def parameter_targets(table: Table, sizes: Tensor) -> Mapping[Target, Tensor]:
 
     Args:
         table: the parameters of :mod:`clever.augmentation.sample`.
-        sizes: int64 [N, 2], height and width of the images that the crops were taken from.
+        sizes: int64 [N, 2], height and width of the images from which the crops were taken.
     """
     height, width = sizes.double().unbind(1)
     crop_height, crop_width = table["crop_height"].double(), table["crop_width"].double()
@@ -110,10 +111,10 @@ def flip_accuracy(train: Tensor, test: Tensor, truth: list[Tensor], penalty: flo
 
     Args:
         train, test: [N, D] and [M, D].
-        truth: [N] and [M], 1 where mirrored and 0 elsewhere.
-        penalty: its half times the squared weights is added to the mean cross-entropy.
+        truth: [N] and [M], 1 if mirrored, otherwise 0.
+        penalty: half of it, times the squared weights, is added to the mean cross-entropy.
     """
-    from sklearn.linear_model import LogisticRegression  # takes a second to import
+    from sklearn.linear_model import LogisticRegression  # importing it takes a second
     from sklearn.metrics import balanced_accuracy_score
 
     train_truth, test_truth = (flips.long().cpu().numpy() for flips in truth)
@@ -160,7 +161,8 @@ class _Views:
         return torch.stack([self._targets[split][name] for name in names], 1)
 
     def features(self, split: SplitName) -> Tensor:
-        """Features [views * N, D], in the order of the targets; with those of the unchanged image if requested."""
+        """Features [views * N, D], in the order of the targets; concatenated with the original image's features if
+        requested."""
         versions = []
         for number, table in enumerate(self._tables[split]):
 

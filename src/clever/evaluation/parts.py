@@ -1,4 +1,4 @@
-"""Which entries of a feature vector belong to the invariant representation and which to the equivariant factor."""
+"""The entries of a feature vector that belong to the invariant representation and to the equivariant factor."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Selection = slice | Tensor
 
 
 def part_selections(feature_dim: int, ir_dim: int | None, blocks: int = 1) -> dict[str, Selection]:
-    """Columns of every part of a feature matrix [N, blocks * feature_dim].
+    """The columns of every part of a feature matrix [N, blocks * feature_dim].
 
-    ``blocks`` is the number of concatenated class tokens, the final block's last; 1 means the plain output
-    vector, [IR | EF]. The parts, after the authors' eval_linear.py:57-88:
+    ``blocks`` is the number of concatenated class tokens, with the final block last; 1 means the plain output vector,
+    [IR | EF]. The parts follow the authors' eval_linear.py:57-88:
 
     - ``ALL``: every column;
-    - ``EF``: the last ``feature_dim - ir_dim`` columns, which is the factor of the final block alone;
-    - ``IR``: all the others. For one vector that is the invariant representation. For several blocks it is what
-      the authors call ``main_part``: it also holds the last columns of the earlier blocks;
+    - ``EF``: the last ``feature_dim - ir_dim`` columns, which are the EF of the final block alone;
+    - ``IR``: all other columns. For one vector, this is the invariant representation. For several blocks, it is the
+      authors' ``main_part``, which also contains the last columns of the earlier blocks;
     - ``IR_strict`` (several blocks only): the first ``ir_dim`` columns of each block.
 
-    ``ir_dim`` None means that the vector was never split: then there is only ``ALL``.
+    ``ir_dim`` None means that the vector was not split: then there is only ``ALL``.
 
-    Raises UserError when ``ir_dim`` does not leave at least one dimension to each part.
+    Raises UserError if ``ir_dim`` does not leave at least one dimension for each part.
     """
     width = blocks * feature_dim
     parts: dict[str, Selection] = {"ALL": slice(0, width)}
@@ -45,10 +45,10 @@ def part_selections(feature_dim: int, ir_dim: int | None, blocks: int = 1) -> di
 def with_equal_width(
     parts: dict[str, Selection], feature_dim: int, ir_dim: int | None, generator: torch.Generator
 ) -> dict[str, Selection]:
-    """The parts of one output vector, and the wider of IR and EF cut to the width of the narrower.
+    """The parts of one output vector, and the wider of IR and EF reduced to the width of the narrower one.
 
-    The cut part, ``IR_cut`` or ``EF_cut``, has columns of the wider part drawn by ``generator``, in their order. There
-    is none where the vector was never split or both are equally wide.
+    The cut part, ``IR_cut`` or ``EF_cut``, has columns of the wider part drawn by ``generator``, in their order. It is
+    omitted if the vector was not split or both parts are equally wide.
     """
     if ir_dim is None or 2 * ir_dim == feature_dim:
         return parts

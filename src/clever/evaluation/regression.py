@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _CHUNK_ROWS = 4096
-"""Rows of features that are held in float64 at once."""
+"""Maximum number of rows of features in float64 at once."""
 
 HELD_OUT_SHARE = 0.2
 """Share of the training images on which a penalty is chosen."""
@@ -30,13 +30,13 @@ class LinearMap:
 def ridge(features: Tensor, targets: Tensor, penalties: Sequence[float]) -> list[LinearMap]:
     """Minimise ``||Y - X W - b||^2 + penalty ||W||^2`` over W and b, for each penalty.
 
-    The bias is not penalised. Works from the smaller of the two Gram matrices, N x N or D x D, decomposed once for all
+    The bias is not penalised. Uses the smaller of the two Gram matrices, N x N or D x D, decomposed once for all
     penalties.
 
     Args:
         features: X [N, D].
         targets: Y [N, T].
-        penalties: above 0.
+        penalties: positive numbers.
     """
     mean, target_mean = _mean(features), _mean(targets)
     centred = targets.double() - target_mean
@@ -53,7 +53,7 @@ def ridge(features: Tensor, targets: Tensor, penalties: Sequence[float]) -> list
             cross.addmm_(rows.t(), part)
         values, vectors = torch.linalg.eigh(gram)
         left, right = vectors, vectors.t() @ cross
-    # Rounding makes an eigenvalue that is zero slightly negative.
+    # Rounding errors can make a zero eigenvalue slightly negative.
     values = values.clamp_min(0.0).unsqueeze(1)
     maps = []
     for penalty in penalties:
@@ -67,13 +67,13 @@ def ridge_selected(
 ) -> LinearMap:
     """Ridge regression with the penalty that predicts held-out images best, chosen separately for each target.
 
-    A fifth of the images is held out to choose; the returned weights are fitted on all rows.
+    A fifth of the images is held out to choose the penalty; the returned weights are fitted on all rows.
 
     Args:
         features: [N, D], standardised.
         targets: [N, T].
-        images: int64 [N], which image each row is a view of: either all views of an image are held out or none.
-        penalties: in units of the number of rows, so that their meaning does not depend on it.
+        images: int64 [N], each row's image; either all views of an image are held out or none.
+        penalties: candidates, in units of the number of rows, so that their meaning does not depend on it.
         generator: draws the images to hold out.
     """
     held_out = _held_out(images, generator).to(features.device)
@@ -95,7 +95,7 @@ def mean_squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
 def r2(predictions: Tensor, targets: Tensor) -> Tensor:
     """The coefficient of determination of each target, float64 [T]: 1 is perfect, 0 as good as the targets' mean.
 
-    Of predictions [N, T]; a target must vary.
+    The predictions are [N, T]; each target must vary.
     """
     truth = targets.double()
     return 1.0 - mean_squared_error(predictions, targets) / ((truth - truth.mean(0)) ** 2).mean(0)

@@ -1,8 +1,8 @@
 """Predict the change between two photographs of an object: a head on their concatenated frozen features.
 
-Garrido et al. 2023 (SIE, ``eval_*.py``): the input is [r(x); r(x')], the head an MLP 2d - 1024 - 1024 - targets with
-ReLU, trained by Adam on the mean squared error. Their scripts put the backbone into training mode with the head, which
-moves the running statistics of its normalisation; here it stays in evaluation mode.
+Garrido et al. 2023 (SIE, ``eval_*.py``): the input is [r(x); r(x')], and the head is an MLP 2d - 1024 - 1024 - targets
+with ReLU, trained with Adam on the mean squared error. Their scripts put the backbone into training mode together with
+the head, which changes the running statistics of its normalisation; here, it stays in evaluation mode.
 
 The protocols ``relative_rotation`` and ``relative_colour`` differ in the targets of the regression.
 """
@@ -33,7 +33,7 @@ Scores = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
 def require_threediebench(store: Store, run: str, protocol: str) -> None:
-    """Reject a store whose images have latents other than 3DIEBench's, or no object ids.
+    """Reject a store without 3DIEBench's latents or without object ids.
 
     Raises:
         UserError: the store does not suit; the message names the protocol and the source that it needs.
@@ -43,9 +43,9 @@ def require_threediebench(store: Store, run: str, protocol: str) -> None:
 
 
 def pooled_r2(predictions: Tensor, targets: Tensor) -> float:
-    """1 - sum (t - o)^2 / sum (t - mean t)^2 over all entries of [N, T], with one scalar mean of all of them.
+    """1 - sum (t - o)^2 / sum (t - mean t)^2 over all entries of [N, T], with a single scalar mean of all entries.
 
-    As SIE computes it. Entries whose own means differ, as a quaternion's do, make it larger than the mean of R2.
+    This is SIE's definition. If the means of the columns differ, as for a quaternion, it is larger than the mean of R2.
     """
     truth = targets.double()
     return 1.0 - float(((predictions.double() - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
@@ -61,10 +61,10 @@ def evaluate_relative(
 ) -> list[Record]:
     """Train a head for each part on pairs of training photographs and test it on pairs of test photographs.
 
-    The subject's seed draws the pairs, their order and the head's start, the same for every
-    part. Records: what ``scores`` gives, for each perturbation, over all test pairs.
+    The subject's seed draws the pairs, their order and the head's initial weights, which are the same for every part.
+    Records: the results of ``scores`` for each perturbation, over all test pairs.
 
-    Raises UserError when the store is not 3DIEBench, features are not finite, or training diverges.
+    Raises UserError if the store is not 3DIEBench, features are not finite, or training diverges.
     """
     require_threediebench(subject.store, subject.identity.run, protocol)
     extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
@@ -117,7 +117,7 @@ def evaluate_relative(
 
 
 def make_head(input_dim: int, output_dim: int, options: RelativeOptions) -> nn.Module:
-    """From the features of a pair [N, input_dim] to [N, output_dim], with torch's initialisation."""
+    """Create a head from the features of a pair [N, input_dim] to [N, output_dim], with torch's initialisation."""
     if options.head == "linear":
         return nn.Linear(input_dim, output_dim)
     hidden = options.hidden_dim
@@ -129,7 +129,7 @@ def make_head(input_dim: int, output_dim: int, options: RelativeOptions) -> nn.M
 
 
 class _Pairs:
-    """Pairs of photographs of the objects of a split, and the change from the first to the second."""
+    """Pairs of photographs of a split's objects, and the change from the first to the second."""
 
     def __init__(self, extractor: FeatureExtractor, split: SplitName, targets: Targets, device: torch.device) -> None:
         photographs = extractor.split(split)

@@ -1,6 +1,6 @@
 """Protocol ``relative_colour``: the change of colours between two photographs of an object, on 3DIEBench (SIE).
 
-The targets are the differences, second less first, of the floor's hue and of the light's hue.
+The targets are the differences (second minus first) of the floor's hue and of the light's hue.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clever.results.records import Record
 def evaluate(subject: Subject, options: RelativeColourOptions) -> list[Record]:
     """Records ``r2_colour`` (1 is perfect; over both differences at once), ``r2_floor_hue`` and ``r2_light_hue``.
 
-    Arguments and errors as in `clever.evaluation.relative.evaluate_relative`.
+    Arguments and errors as for `clever.evaluation.relative.evaluate_relative`.
     """
     return evaluate_relative(
         subject,

@@ -18,7 +18,7 @@ from clever.results.records import Record
 def evaluate(subject: Subject, options: RelativeRotationOptions) -> list[Record]:
     """Records ``r2_rotation`` (1 is perfect; over all four components at once, see `pooled_r2`) for each part.
 
-    Arguments and errors as in `clever.evaluation.relative.evaluate_relative`.
+    Arguments and errors as for `clever.evaluation.relative.evaluate_relative`.
     """
     return evaluate_relative(
         subject,

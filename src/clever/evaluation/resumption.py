@@ -1,4 +1,4 @@
-"""The state of an evaluation that trains for long: one file, complete or absent, valid for one evaluation only."""
+"""The state of a long-running evaluation: one file, complete or absent, valid only for one evaluation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ResumableState:
 
     Args:
         path: the file; a missing folder is created.
-        identity: what the state belongs to (run, protocol, options, data). A state with another identity is ignored,
-            because its options have changed since: the evaluation then starts again.
+        identity: identifies the evaluation (run, protocol, options, data). A state with another identity is ignored,
+            because the options have changed, and the evaluation starts again.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
@@ -41,7 +41,7 @@ class ResumableState:
             torch.save(content, file)
 
     def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """The payload with its tensors on ``device``; None when there is none for this identity.
+        """The payload with its tensors on ``device``; None if there is no state with this identity.
 
         Raises:
             UserError: the file is damaged or is not a state.
@@ -51,7 +51,7 @@ class ResumableState:
         try:
             content = torch.load(self.path, map_location=device, weights_only=True)
             identity, payload, form = content["identity"], content["payload"], content["format"]
-        except Exception as error:  # an unpickler raises many types of error; all mean the same
+        except Exception as error:  # an unpickler raises many types of errors, which all mean the same
             raise UserError(
                 f"{self.path}: damaged, or not an evaluation's state ({type(error).__name__}); delete it to begin again"
             ) from error

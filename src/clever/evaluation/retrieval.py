@@ -1,16 +1,17 @@
 """Protocol ``retrieval``: does a run's predictor find the photograph of an object after a given rotation? (3DIEBench)
 
-For runs with a predictor (SIE): from the first photograph of an object, the predictor says what the embedding of every
-photograph of that object should be, given the rotation that leads to it (Garrido et al. 2023, SIE, ``eval_*.py``).
+For runs with a predictor (SIE): from the first photograph of an object, the predictor predicts the embedding of every
+photograph of that object, given the relative rotation (Garrido et al. 2023, SIE, ``eval_*.py``).
 
-- PRE, prediction retrieval error: the prediction's nearest neighbour among all photographs of a split has rotation
-  q_nn, the right one has q; PRE is the mean of 1 - <q, q_nn>^2, absolute rotations as unit quaternions. ``val_val``
-  predicts test photographs and retrieves from the test split, ``train_train`` the same for training photographs;
-  ``val_all`` retrieves test photographs from both splits.
-- MRR and H@k: the prediction ranks the photographs of its own object, the first one included; the mean of one over the
-  right one's rank, and how often it is among the first k. On the test split.
+- PRE, prediction retrieval error: let q_nn be the rotation of the prediction's nearest neighbour among all photographs
+  of a split, and q the rotation of the right photograph, both absolute rotations as unit quaternions. PRE is the mean
+  of 1 - <q, q_nn>^2. ``val_val`` predicts test photographs and retrieves from the test split; ``train_train`` does the
+  same for training photographs; ``val_all`` retrieves test photographs from both splits.
+- MRR and H@k: the prediction ranks all photographs of its object, including the first one. MRR is the mean of 1 / rank
+  of the right photograph, and H@k is the share of predictions for which it is among the first k. Both are measured on
+  the test split.
 
-Neighbours are by cosine.
+Neighbours are found by cosine.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ROTATION_AND_COLOUR = PairParameterSpace("rotation_and_colour").relative_names
 """The relative rotation, then the changes of floor and light hue, R = 6."""
 
 _TILE = 4096
-"""Predictions, and photographs that they are compared with, at once: 64 MB of float32."""
+"""Maximum number of predictions, and of photographs to compare them with, at once: 64 MB of float32."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,15 @@ class Photographs:
 
 
 def evaluate(subject: Subject, options: RetrievalOptions) -> list[Record]:
-    """Measure the predictor that a run was trained with.
+    """Measure the predictor of a run.
 
     Records, in fractions from 0 to 1: ``pre_train_train``, ``pre_val_val``, ``pre_val_all``, ``mrr``, ``hit_at_<k>``;
-    the part is EF, or ALL of a run without a split (``subject.ir_dim`` None). Objects with a single photograph are
-    no queries. A run without a predictor has no records, which one line reports: the runs of a study share their
+    the part is EF, or ALL for a run without a split (``subject.ir_dim`` None). Objects with a single photograph provide
+    no queries. A run without a predictor has no records, and a line reports this: the runs of a study share their
     protocols, but only some have a predictor.
 
-    Raises UserError when the store is not 3DIEBench, the predictor was trained with inputs other than
-    `ROTATION` or `ROTATION_AND_COLOUR`, or features or embeddings are not finite.
+    Raises UserError if the store is not 3DIEBench, the predictor was trained with inputs other than `ROTATION` or
+    `ROTATION_AND_COLOUR`, or features or embeddings are not finite.
     """
     if subject.predictor is None:
         print(f"retrieval: {subject.identity.run} has no predictor: no records", file=sys.stderr, flush=True)
@@ -132,7 +133,7 @@ def photographs(
 
 
 def query_rows(views: Photographs) -> Tensor:
-    """The queries, int64 [M]: those of objects with at least two photographs."""
+    """The queries, int64 [M]: photographs of objects with at least two photographs."""
     return (views.views > 1).nonzero()[:, 0]
 
 
@@ -146,7 +147,7 @@ def predict(views: Photographs, rows: Tensor, predictor: PredictorFunction) -> T
 
 
 def retrieval_error(views: Photographs, among: list[Photographs], predictor: PredictorFunction) -> float:
-    """PRE of the photographs of one split, retrieved from those of some splits."""
+    """PRE of one split's photographs, retrieved from the photographs of some splits."""
     gallery = torch.cat([split.embeddings for split in among])
     rotations = torch.cat([split.rotations for split in among]).double()
     rows = query_rows(views)
@@ -173,7 +174,8 @@ def nearest_rows(queries: Tensor, gallery: Tensor) -> Tensor:
 def view_ranks(views: Photographs, predictor: PredictorFunction) -> Tensor:
     """The rank, from 1, that each prediction gives to the right photograph of its object: int64 [M].
 
-    In the order of :func:`query_rows`, grouped by object. Of equally similar photographs the earlier row comes first.
+    In the order of :func:`query_rows`, grouped by object. If photographs are equally similar, the earlier row comes
+    first.
     """
     ranks: list[Tensor] = []
     rows = query_rows(views)

@@ -1,4 +1,4 @@
-"""Protocol ``semi``: backbone and classifier fine-tuned on the labels of a small share of the training images.
+"""Protocol ``semi``: fine-tune backbone and classifier on the labels of a small share of the training images.
 
 The paper's settings (clever's eval_linear_ds.py) are the defaults: 1 % and 10 % of the labels, 200 epochs of SGD at
 0.001 for a batch of 256 with a cosine by epoch, weight decay 1e-4, random resized crops and flips. A share of 1
@@ -28,7 +28,7 @@ def evaluate(subject: Subject, options: SemiOptions) -> list[Record]:
     """Fine-tune a copy of the backbone for each share and part, and test it under each perturbation.
 
     Records: ``top1`` and, with five classes or more, ``top5``, in percent of the test images; ``last`` for every
-    perturbation, ``best`` for ``orig`` (the epoch with the highest top1, the earliest of equals). A killed evaluation
+    perturbation, ``best`` for ``orig`` (the epoch with the highest top1, the earliest if equal). A killed evaluation
     resumes from its last epoch.
 
     Raises:
@@ -51,10 +51,10 @@ def evaluate(subject: Subject, options: SemiOptions) -> list[Record]:
 
 
 def _listed_rows(subject: Subject, path: Path) -> NDArray[np.int64]:
-    """The rows of the training images in a list; says how many of its images the store lacks.
+    """The rows of the listed training images; a note reports the number of images that the store lacks.
 
     Raises:
-        UserError: see ``listed_subset``; or the list has no image of a class.
+        UserError: as for ``listed_subset``, or the list has no image of a class.
     """
     store = subject.store
     names, listed = store.names("train"), read_list(path)

@@ -1,4 +1,4 @@
-"""Features that several protocols of one job use, computed once."""
+"""Features shared by the protocols of one job and computed once."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor
 from clever.backbones import Backbone
 
 LIMIT = 2**32
-"""Bytes of features that a job keeps: 4 GiB, the training images of ImageNet-100 at width 2048 four times over."""
+"""Limit in bytes of the features that a job keeps: 4 GiB, four times the training features of ImageNet-100 at width
+2048."""
 
 
 class SharedFeatures:
-    """Keeps what one frozen backbone gave for a split of a store under one view.
+    """Keeps the features that a frozen backbone computed for a split of a store under one view.
 
-    A key names everything that decides the features but the backbone and the store: split, view, blocks, seed,
-    extraction options. Each caller gets a copy, so that no protocol can change what another one reads.
+    A key contains everything that affects the features except for the backbone and the store: split, view, blocks, seed
+    and extraction options. Each caller gets a copy, so that no protocol can change what another one reads.
 
     Args:
-        backbone: whose features these are. Those of another backbone, such as a copy that is fine-tuned, are never
-            kept.
-        limit: bytes to keep; features that do not fit are computed whenever they are needed.
+        backbone: the backbone of the features. Features of another backbone, such as a fine-tuned copy, are never kept.
+        limit: number of bytes to keep; features that do not fit are computed whenever they are needed.
     """
 
     def __init__(self, backbone: Backbone, limit: int = LIMIT) -> None:
@@ -30,7 +30,7 @@ class SharedFeatures:
         self._kept: dict[Hashable, Tensor] = {}
 
     def get(self, backbone: Backbone, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
-        """The features of ``key``, [N, width] on the CPU; ``compute`` makes them where they are not kept."""
+        """The features of ``key``, [N, width] on the CPU; if they are not kept, ``compute`` computes them."""
         if backbone is not self._backbone:
             return compute()
         if key in self._kept:

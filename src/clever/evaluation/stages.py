@@ -1,8 +1,8 @@
-"""Protocol ``stages``: the linear probe on the features of a run and of all earlier runs of its chain, concatenated.
+"""Protocol ``stages``: the linear probe on the concatenated features of a run and all earlier runs of its chain.
 
-MCL (arXiv 2402.11816) trains a chain of networks, of which each learns what the earlier ones have left out, and
-represents an image by all of them. A run without earlier ones is probed alone, so the records show what each further
-stage adds.
+MCL (arXiv 2402.11816) trains a chain of networks, each of which learns features that the earlier ones have not learned,
+and represents an image by all of them. A run without earlier runs is probed alone, so the records show what each stage
+adds.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from clever.results.records import Record
 
 
 class Concatenated(Backbone):
-    """Several backbones whose representations [N, D_i] are concatenated, [N, sum of D_i], each of length 1.
+    """Several backbones whose representations [N, D_i] are normalised to length 1 and concatenated, [N, sum of D_i].
 
-    The length is a choice of ours, so that no stage outweighs another by its scale.
+    The normalisation is our choice, so that no stage outweighs another by its scale.
     """
 
     def __init__(self, backbones: Sequence[Backbone]) -> None:
@@ -37,10 +37,10 @@ class Concatenated(Backbone):
 def evaluate(subject: Subject, options: StagesOptions) -> list[Record]:
     """Probe the concatenated representations, as protocol ``linear`` does.
 
-    Records: those of ``linear`` for part ALL, under the name ``stages``.
+    Records: the same as for ``linear``, for part ALL, under the name ``stages``.
 
     Raises:
-        UserError: as ``linear``.
+        UserError: as for ``linear``.
     """
     backbones = [*(backbone.to(subject.device) for backbone in subject.earlier), subject.backbone]
     whole = replace(subject, backbone=Concatenated(backbones), ir_dim=None, features=None)

@@ -1,4 +1,4 @@
-"""Features shifted and scaled to mean 0 and deviation 1, as measured on training features."""
+"""Shift and scale features to mean 0 and standard deviation 1, as measured on training features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Standardisation:
 
     @classmethod
     def of(cls, views: list[Tensor]) -> Standardisation:
-        """From training features, each [N, width]. A feature that is constant up to rounding is only shifted."""
+        """Measure shift and scale on training features, each [N, width]. A feature that is constant up to rounding is
+        only shifted."""
         n = sum(len(view) for view in views)
         mean = sum((_sum64(view, 0.0) for view in views), start=torch.zeros(())) / n
         deviation = (sum((_sum64(view, mean, power=2) for view in views), start=torch.zeros(())) / n).sqrt()
@@ -30,7 +31,7 @@ class Standardisation:
 
 
 def _sum64(features: Tensor, centre: Tensor | float, power: int = 1) -> Tensor:
-    """Sum over rows of (features - centre)^power in float64, in chunks so that no float64 copy of all is made."""
+    """Sum over rows of (features - centre)^power in float64, in chunks to avoid a float64 copy of all features."""
     total = features.new_zeros(features.shape[1], dtype=torch.float64)
     for chunk in torch.split(features, 4096):
         total += ((chunk.double() - centre) ** power).sum(dim=0)

@@ -17,12 +17,13 @@ from clever.evaluation.shared_features import SharedFeatures
 from clever.results.records import Measured, Record, RunIdentity
 
 PredictorFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Features [N, D] and relative parameters [N, R] to the features' embeddings and the predicted ones, [N, E] each."""
+"""Maps features [N, D] and relative parameters [N, R] to the features' embeddings and the predicted embeddings, [N, E]
+each."""
 
 
 @dataclass(frozen=True)
 class RunPredictor:
-    """The predictor that a run was trained with.
+    """The predictor of a run.
 
     ``relative_names`` names the columns of the relative parameters that ``predict`` takes.
     """
@@ -33,16 +34,16 @@ class RunPredictor:
 
 @dataclass(frozen=True)
 class Subject:
-    """A finished run's backbone with the data and the device that it is evaluated on.
+    """A finished run's backbone, with the data and the device on which it is evaluated.
 
-    ``ir_dim`` is the width of the invariant representation within the backbone's output, None where the backbone was
-    trained without a split. ``seed`` draws views, perturbations and initial weights. ``state_folder`` is where an
-    evaluation that trains for long keeps its state, None where nothing is kept. ``predictor`` is loaded only for a
-    protocol that needs one, and None where the run has none. ``variant`` follows the protocol's name in records, and
-    begins with ``+`` unless it is empty. ``earlier`` are the backbones of the earlier runs of a chain, in order.
-    ``features`` are those that the protocols of one job share; None where nothing is shared. ``notes`` go into the
-    evaluation's provenance. ``pictures``, with JSON facts about them, are for
-    figures (``clever.results.pictures``); only protocols that are registered with ``pictures`` fill them.
+    ``ir_dim`` is the width of the invariant representation within the backbone's output; None if the backbone was
+    trained without a split. ``seed`` draws views, perturbations and initial weights. ``state_folder`` is the folder in
+    which a long evaluation keeps its state; None keeps nothing. ``predictor`` is loaded only for a protocol that needs
+    one; None if the run has none. ``variant`` follows the protocol's name in records, and begins with ``+`` unless it
+    is empty. ``earlier`` are the backbones of the earlier runs of a chain, in order. ``features`` are shared by the
+    protocols of one job; None if nothing is shared. ``notes`` are stored in the evaluation's provenance. ``pictures``,
+    with JSON facts about them, are for figures (``clever.results.pictures``); only protocols that are registered with
+    ``pictures`` fill them.
     """
 
     backbone: Backbone

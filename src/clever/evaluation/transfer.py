@@ -1,8 +1,8 @@
-"""Protocol ``transfer``: the backbone on another labelled data set of the study than the one it was trained on.
+"""Protocol ``transfer``: evaluate the backbone on another labelled data set of the study.
 
 Three modes: ``linear`` is the paper's linear probe (clever's eval_linear_ds.py: 200 epochs of SGD at 0.001 for a batch
-of 256), ``logistic`` the linear protocol of the transfer literature (Kornblith et al. 2019), and ``finetune`` the
-paper's fine-tuning of backbone and classifier. Each is the protocol ``linear``, ``logistic`` or ``semi`` with all
+of 256), ``logistic`` is the linear protocol of the transfer literature (Kornblith et al. 2019), and ``finetune`` is the
+paper's fine-tuning of backbone and classifier. They run the protocols ``linear``, ``logistic``, and ``semi`` with all
 labels, on the other data set's training and test images.
 """
 
@@ -30,12 +30,12 @@ from clever.results.run_id import PIXELS
 def evaluate(subject: Subject, options: TransferOptions) -> list[Record]:
     """Train and test on the data set in ``subject.store``, in each mode.
 
-    Records: those of the mode's own protocol, and ``mean_class`` in every mode, under ``transfer_linear+<data>``,
-    ``transfer_logistic+<data>`` and ``transfer_finetune+<data>``. The control ``pixels`` takes the pixels of the
-    evaluated size, whatever size the runs were trained with.
+    Records: the same as for the mode's protocol, plus ``mean_class`` in every mode, under ``transfer_linear+<data>``,
+    ``transfer_logistic+<data>`` and ``transfer_finetune+<data>``. The control ``pixels`` uses pixels at the evaluated
+    size, whatever the runs' training size is.
 
     Raises:
-        UserError: as the modes' own protocols.
+        UserError: as for the modes' protocols.
     """
     data = options.evaluation_data()
     source = subject.store.info["options"]["source"]

@@ -21,8 +21,8 @@ BlurFilter = Literal["pillow", "gaussian"]
 class AugmentationOptions(ViewOptions):
     """A training augmentation: two global views and some local ones, each cropped and distorted independently.
 
-    The defaults are those of the authors' ``main_dino.py:607-751`` for 224 px ImageNet crops. Studies of small
-    images change the sizes, the crop scales, the elastic coefficients and the blur radius.
+    The defaults follow the authors' ``main_dino.py:607-751`` for 224 px ImageNet crops. Studies of small images change
+    the sizes, the crop scales, the elastic coefficients and the blur radius.
     """
 
     name: Literal["baug", "caug", "caug_plus"] = "caug"
@@ -85,8 +85,8 @@ class AugmentationOptions(ViewOptions):
     """The blur's standard deviation in pixels is drawn from this range. Lower it for small images."""
     blur_filter: BlurFilter = "pillow"
     """pillow: three extended box blurs, as Pillow's GaussianBlur, which the authors and solo-learn use; below a
-    deviation of 1 it is far from a Gaussian. gaussian: a sampled Gaussian, for baselines whose code blurs with
-    torchvision or kornia."""
+    standard deviation of 1, it is far from a Gaussian. gaussian: a sampled Gaussian, for baselines whose code blurs
+    with torchvision or kornia."""
 
     solarise_probability: Probability = 0.2
     """Probability of solarisation (inverting bright pixels) in the second global view."""

@@ -20,8 +20,8 @@ class PairViewOptions(ViewOptions):
     """Photographs instead of augmentations; only for data of source threediebench."""
 
     relative: Literal["rotation", "rotation_and_colour"] = "rotation"
-    """The transformation between the two photographs that add-ons get: the relative rotation alone, or also the changes
-    of hue. The latter is the paper's second setting."""
+    """The transformation between the two photographs that add-ons receive: the relative rotation alone, or also the
+    changes of hue, which is the paper's second setting."""
 
     global_size: PositiveInt = 256
     """Side of the views in pixels. The paper's photographs are 256; smaller views train faster."""

@@ -50,12 +50,12 @@ a rotation by any angle without colour jitter."""
 
 
 def scaled_to(name: str, image_size: int, reference_size: int | None) -> PerturbationOptions:
-    """A perturbation whose elastic distortion moves as large a share of the image as it does at ``reference_size``.
+    """A perturbation whose elastic distortion shifts pixels by the same share of the image as at ``reference_size``.
 
     Args:
         name: a key of :data:`PERTURBATIONS`.
         image_size: side of the images in pixels.
-        reference_size: side of the images that the strengths are meant for; None keeps them.
+        reference_size: side of the images for which the strengths are defined; None keeps the strengths.
 
     Raises:
         UserError: the name is unknown.
@@ -63,8 +63,8 @@ def scaled_to(name: str, image_size: int, reference_size: int | None) -> Perturb
     definition = definition_of(name)
     if reference_size is None:
         return definition
-    # The field is noise smoothed over sigma: its height falls as 1 / sigma, so a shift that shrinks with the image
-    # needs an alpha that shrinks with its square.
+    # The field is noise smoothed over sigma: its height falls as 1 / sigma, so for a shift proportional to the image
+    # size, alpha must be proportional to its square.
     share = image_size / reference_size
     return definition.model_copy(
         update={

@@ -11,7 +11,7 @@ from clever.augmentation.options.views import ViewOptions
 
 
 class SpirographViewOptions(ViewOptions):
-    """Two views of a spirograph, drawn from its own data parameters and fresh nuisances."""
+    """Two views of a spirograph, drawn from its data parameters and fresh nuisances."""
 
     source: ClassVar[str | None] = "spirograph"
     augments: ClassVar[bool] = False
@@ -20,8 +20,8 @@ class SpirographViewOptions(ViewOptions):
     """Views drawn by formula; only for data of source spirograph."""
 
     nuisances: tuple[spirograph.Name, ...] = Field(default=spirograph.NUISANCES, min_length=1)
-    """The latents that are redrawn for every view and that features should not depend on. The views of an image share
-    the others. Change it to study a partition of the ten latents other than the paper's."""
+    """The latents that are redrawn for every view, on which features should not depend. The views of an image share all
+    other latents. Change it to study another partition of the ten latents than the paper's."""
 
     global_size: Literal[32] = 32
     """Side of the views in pixels. The formula supports no other."""

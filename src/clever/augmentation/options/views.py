@@ -1,4 +1,4 @@
-"""What all view makers' options have in common, and the additional views that add-ons request."""
+"""The base class of all view makers' options, and the additional views that add-ons request."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class ExtraView:
     size: int | None = None
     """Side in pixels; None: the augmentation's global size."""
     scale: tuple[float, float] | None = None
-    """Share of the image's area that the crop covers; all other parameters are those of the augmentation's local
+    """Share of the image's area that the crop covers; all other parameters are drawn as for the augmentation's local
     views. None: the un-augmented image, that is, its central square, resized."""
     shared_draws: int = 1
-    """How many consecutive images of a batch share the parameters of this view; 1: no sharing. Crops are shared as
-    fractions of an image's height and width, so that images of one size get the same box."""
+    """Number of consecutive images of a batch that share the parameters of this view; 1: no sharing. Crops are shared
+    as fractions of an image's height and width, so images of equal size get the same box."""
     colours_only: bool = False
-    """Neither flip, rotate nor distort elastically."""
+    """Omit flips, rotations and elastic distortions."""
     crop_of: str | None = None
-    """Name of an earlier extra view whose crop this one has; None: a separate crop."""
+    """Name of an earlier extra view whose crop this view shares; None: a separate crop."""
 
 
 class ViewOptions(Options):

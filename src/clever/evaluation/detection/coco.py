@@ -16,15 +16,15 @@ from clever.evaluation.image_files import read_image
 from clever.parsing import decode_json, foreign, read_text
 
 _LARGEST = 4_000_000_000
-"""Bytes of the largest file of annotations that is read; COCO's own for training has 450 million."""
+"""Size limit in bytes of an annotation file; COCO's training annotations have 450 million bytes."""
 
 
 @dataclass(frozen=True)
 class CocoSet:
     """The annotated images of one split.
 
-    ``images`` are the file's own entries, sorted by id; ``annotations`` those of each image; ``categories`` maps the
-    file's category ids, ascending, to the detector's labels 1, 2 ... (0 is the background).
+    ``images`` are the file's entries, sorted by id; ``annotations`` are the annotations of each image; ``categories``
+    maps the file's category ids, ascending, to the detector's labels 1, 2 ... (0 is the background).
     """
 
     folder: Path
@@ -88,7 +88,7 @@ def rasterise(segmentation: Any, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def read_coco(annotations: Path, images: Path) -> CocoSet:
-    """Read a data set and check that it has everything that the metrics and a detector need.
+    """Read a data set, and check that it has everything that the metrics and a detector need.
 
     Args:
         annotations: such as ``annotations/instances_train2017.json``.
@@ -125,7 +125,7 @@ def read_coco(annotations: Path, images: Path) -> CocoSet:
 def _by_image(
     source: Path, annotations: list[dict[str, Any]], images: set[int], categories: dict[int, int]
 ) -> dict[int, list[dict[str, Any]]]:
-    """The annotations of each image, once each is known to name an image and a category and to have a shape."""
+    """The annotations of each image, after checking that each one names an image and a category and has a shape."""
     found: dict[int, list[dict[str, Any]]] = {}
     for annotation in annotations:
         number = annotation["id"]

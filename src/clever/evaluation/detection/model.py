@@ -25,13 +25,13 @@ _RESCALES = (4.0, 2.0, 1.0, 0.5)
 class PyramidBackbone(nn.Module):
     """A backbone's maps as the pyramid that torchvision's detectors expect.
 
-    A network of timm's with stages passes its last four maps to a feature pyramid network (Lin et al. 2017). Any other
-    backbone passes its last map at four scales, 4, 2, 1 and 1/2 times its own (Li et al. 2022, ViTDet, with bilinear
-    rescaling in place of transposed convolutions).
+    A timm network with stages passes its last four maps to a feature pyramid network (Lin et al. 2017). Any other
+    backbone passes its last map at four scales: 4, 2, 1 and 1/2 times the map's size (Li et al. 2022, ViTDet, with
+    bilinear rescaling in place of transposed convolutions).
 
     Args:
-        backbone: its parameters are frozen where ``frozen``; its batch normalisation always uses the running
-            statistics, since two images per device are too few to measure them.
+        backbone: its parameters are frozen if ``frozen``. Its batch normalisation always uses the running statistics,
+            because two images per device are too few to measure statistics.
     """
 
     def __init__(self, backbone: Backbone, frozen: bool) -> None:
@@ -71,7 +71,7 @@ class PyramidBackbone(nn.Module):
 
 
 def _has_stages(backbone: Backbone) -> bool:
-    """Whether the backbone is a convolutional network of timm's, whose maps shrink from stage to stage."""
+    """Whether the backbone is a convolutional timm network, whose maps shrink from stage to stage."""
     network = dict(backbone.named_children()).get("network")
     return not backbone.has_blocks and hasattr(network, "forward_intermediates")
 
@@ -93,13 +93,13 @@ def mask_rcnn(
     short_sides: Sequence[int] = (800,),
     longest_side: int = 1333,
 ) -> MaskRCNN:
-    """A Mask R-CNN with new heads, torchvision's settings otherwise.
+    """A Mask R-CNN with new heads; all other settings are torchvision's.
 
     Args:
         backbone: used in place, not copied.
-        categories: without the background.
+        categories: number of categories, without the background.
         frozen: whether the backbone keeps its weights.
-        mean, std: of the three channels, for pixels in [0, 1].
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
         short_sides: a training image's shorter side is resized to one of these, drawn from torch's global generator;
             at test time to the last.
         longest_side: upper limit of the longer side.

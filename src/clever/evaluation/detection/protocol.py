@@ -21,8 +21,8 @@ from clever.results.records import Record
 def evaluate(subject: Subject, options: DetectionOptions) -> list[Record]:
     """Train a detector and score it on the test images.
 
-    Records: COCO's average precision in percent, ``box_ap``, ``box_ap50``, ``box_ap75`` and by size, and the same of
-    masks. A detector uses the whole backbone: the part is ALL. A killed training resumes from its last epoch.
+    Records: COCO's average precision in percent, ``box_ap``, ``box_ap50``, ``box_ap75`` and by size, and the same for
+    masks. A detector uses the whole backbone, so the part is ALL. A killed training resumes from its last epoch.
 
     Raises:
         UserError: data are missing, the backbone has no map, training diverges, or faster-coco-eval

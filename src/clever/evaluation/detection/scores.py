@@ -1,4 +1,4 @@
-"""COCO's metrics of boxes and masks, by faster-coco-eval."""
+"""COCO's metrics for boxes and masks, computed by faster-coco-eval."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clever.errors import UserError
 from clever.evaluation.detection.coco import CocoSet
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-"""In the order of COCO's summary: mean over IoU .50 to .95, at .50, at .75, and by the area of the object."""
+"""In the order of COCO's summary: the mean over IoU .50 to .95, at .50, at .75, and by the object's area."""
 
 
 @torch.no_grad()
@@ -55,8 +55,8 @@ def detect(model: MaskRCNN, data: CocoSet, report: Callable[[int, int], None] | 
 def coco_scores(data: CocoSet, results: list[dict[str, Any]]) -> dict[str, float]:
     """COCO's average precision in percent: ``box_ap`` ... ``mask_ap_large``.
 
-    A metric without any object of its size is omitted, whatever was detected: runs on the same images have the same
-    metrics. Without a single detection they are 0.
+    A metric is omitted if there is no object of its size, whatever was detected, so that runs on the same images have
+    the same metrics. Without any detection, all metrics are 0.
 
     Raises:
         UserError: faster-coco-eval is not installed.
@@ -69,7 +69,7 @@ def coco_scores(data: CocoSet, results: list[dict[str, Any]]) -> dict[str, float
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its tables
         truth = COCO(data.content)
         for prefix, kind in (("box", "bbox"), ("mask", "segm")):
-            # Both kinds read the same results; loading adds to them, so each gets its own.
+            # Both kinds read the same results; loading modifies them, so each kind gets a copy.
             evaluation = COCOeval_faster(truth, truth.loadRes([dict(result) for result in results]), kind)
             evaluation.params.imgIds = [entry["id"] for entry in data.images]
             evaluation.evaluate()

@@ -1,4 +1,4 @@
-"""Train a detector by epochs, so that a killed training resumes with the same bits on a CPU."""
+"""Train a detector epoch by epoch, so that a killed training resumes with the same bits on a CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clever.randomness import derive_seed, make_generator
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """torchvision's reference (references/detection): 26 epochs of COCO with 16 images per step."""
+    """Settings of torchvision's reference (references/detection): 26 epochs of COCO with 16 images per step."""
 
     epochs: int = 26
     batch_size: int = 16
@@ -28,7 +28,7 @@ class DetectionSettings:
     milestones: tuple[int, ...] = (16, 22)
     """Epochs after which the learning rate falls to a tenth."""
     warmup_steps: int = 1000
-    """Steps over which the learning rate rises from a thousandth, at most the first epoch."""
+    """Number of steps over which the learning rate rises from a thousandth of its value; at most the first epoch."""
 
 
 def train_detector(
@@ -125,7 +125,7 @@ def _epoch(
 
 
 def _sample(data: CocoSet, row: int, flip: bool) -> tuple[Tensor, dict[str, Tensor]]:
-    """An image float32 [3, H, W] in [0, 1] and its target, mirrored left to right where ``flip``."""
+    """An image float32 [3, H, W] in [0, 1] and its target, mirrored left to right if ``flip``."""
     image = torch.from_numpy(data.pixels(row).copy()).permute(2, 0, 1).float() / 255
     target = data.target(row)
     if flip:

@@ -1,1 +1,2 @@
-"""Protocol ``equivariance``: how a representation changes when its image is transformed, measured without training."""
+"""Protocol ``equivariance``: the change of a representation when its image is transformed, measured without
+training."""

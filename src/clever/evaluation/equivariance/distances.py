@@ -1,4 +1,4 @@
-"""How far apart the features of two images are, by their angle."""
+"""Distances between the features of two images, by their angle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 def mean_distance(one: Tensor, other: Tensor) -> Tensor:
     """Mean of 1 - cosine over the rows of features [N, D] and [N, D], float64 [].
 
-    Two vectors of zeros have distance 0, a vector of zeros and any other have distance 1.
+    Two zero vectors have distance 0; a zero vector and any other vector have distance 1.
     """
     one, other = one.double(), other.double()
     cosines = (F.normalize(one, dim=1) * F.normalize(other, dim=1)).sum(1)
@@ -21,7 +21,7 @@ def mean_distance(one: Tensor, other: Tensor) -> Tensor:
 def distance_between_images(features: Tensor) -> Tensor:
     """Mean of 1 - cosine over all pairs of different rows of features [N, D], N at least 2: float64 [].
 
-    Rows of zeros count as at distance 1 from every other row.
+    Rows of zeros have distance 1 from every other row.
     """
     count, units = len(features), F.normalize(features.double(), dim=1)
     squares = units.square().sum()

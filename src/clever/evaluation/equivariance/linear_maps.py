@@ -1,4 +1,4 @@
-"""Linear maps from the features of images to those of changed images, by ridge regression in closed form."""
+"""Linear maps from the features of images to the features of transformed images, by ridge regression in closed form."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _RANK_TOLERANCE = 1e-12
 
 
 class RidgeMaps:
-    """Ridge regression from the same features to any targets, for which the features are decomposed only once.
+    """Ridge regression from fixed features to any targets; the features are decomposed only once.
 
-    The penalty is the one with the smallest error of generalised cross-validation (Golub, Heath and Wahba 1979). All
-    arithmetic is in float64.
+    The penalty minimises the error of generalised cross-validation (Golub, Heath and Wahba 1979). All arithmetic is in
+    float64.
 
     Args:
         features: [N, D].
@@ -30,7 +30,7 @@ class RidgeMaps:
         else:
             values, right = torch.linalg.eigh(rows.t() @ rows)
         values = values.clamp_min(0.0)
-        # Directions that are zero up to rounding have no singular vector.
+        # Directions that are zero up to rounding have no well-defined singular vector.
         inverse = torch.where(values > _RANK_TOLERANCE * values[-1], values.rsqrt(), 0.0)
         if self._count < rows.shape[1]:
             self._right = rows.t() @ (self._left * inverse)
@@ -54,21 +54,21 @@ class RidgeMaps:
         freedom = self._count - 1.0 - self._kept.sum(1)
         best = (residuals.clamp_min(0.0) / freedom.clamp_min(1e-9).square()).argmin()
         weights = self._kept.index_select(0, best.view(1))[0] * self._inverse
-        # Features without any variance have kept undefined shares of it.
+        # Without any variance, the kept shares of the variance are undefined.
         moved = ((features.double() - self._mean) @ self._right) * weights.nan_to_num(0.0)
         predictions: Tensor = moved @ coordinates + mean
         return predictions
 
 
 def relative_error(predictions: Tensor, truth: Tensor, mean: Tensor) -> Tensor:
-    """Squared error of predictions [N, D] over that of predicting ``mean`` [D] for every row: float64 [].
+    """Squared error of predictions [N, D], divided by the error of predicting ``mean`` [D] for every row: float64 [].
 
-    0 is perfect, 1 as good as the mean; NaN where the truth equals the mean.
+    0 is perfect, and 1 is as good as the mean; NaN if the truth equals the mean.
     """
     truth = truth.double()
     return (predictions.double() - truth).square().sum() / (truth - mean.double()).square().sum()
 
 
 def mean_cosine(one: Tensor, other: Tensor) -> Tensor:
-    """Mean cosine of the rows of [N, D] and [N, D], float64 []."""
+    """Mean cosine between the rows of [N, D] and [N, D], float64 []."""
     return torch.nn.functional.cosine_similarity(one.double(), other.double(), dim=1).mean()

@@ -1,4 +1,4 @@
-"""Changes of images: random ones of a given strength, and fixed ones that are the same for every image."""
+"""Transformations of images: random ones of a given strength, and fixed ones that are the same for every image."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from clever.augmentation.tables import upload
 from clever.evaluation.equivariance.warps import inscribed, warp
 
 ELASTIC_ALPHA, ELASTIC_SIGMA, ELASTIC_SIDE = 100.0, 5.0, 224
-"""The paper's elastic distortion, and the side in pixels of the images that it is meant for."""
+"""The paper's elastic distortion, and the side in pixels of the images for which it is defined."""
 JITTER = (0.4, 0.4, 0.4, 0.1)
 """The test-time ranges of the paper's brightness, contrast, saturation and hue."""
 
 
 class Draws(NamedTuple):
-    """What is random in the changes of N images, on their device.
+    """The random numbers for the transformations of N images, on their device.
 
     ``uniform`` float32 [N, 4] in [0, 1); ``seed`` int64 [N] in [0, 2**31).
     """
@@ -32,14 +32,14 @@ class Draws(NamedTuple):
 
     @classmethod
     def make(cls, count: int, generator: torch.Generator, device: torch.device) -> Draws:
-        """Draw for ``count`` images."""
+        """Draw random numbers for ``count`` images."""
         uniform = torch.rand(count, 4, generator=generator)
         seed = torch.randint(2**31, (count,), generator=generator)
         return cls(upload(uniform, device), upload(seed, device))
 
 
 def crop(images: Tensor, strength: float, draws: Draws) -> Tensor:
-    """A random square of the image, resized; its side is 1 - ``strength`` of the image's."""
+    """A random square of the image, resized; its side is 1 - ``strength`` times the image's."""
     side, free = 1.0 - strength, strength * (2.0 * draws.uniform[:, :2] - 1.0)
     matrix = images.new_zeros(len(images), 2, 3)
     matrix[:, 0, 0] = side
@@ -67,7 +67,7 @@ def blur(images: Tensor, strength: float, _: Draws | None = None) -> Tensor:
 
 
 def distort(images: Tensor, strength: float, draws: Draws) -> Tensor:
-    """An elastic distortion of ``strength`` times the paper's, of which it moves an equal share of the image."""
+    """An elastic distortion with ``strength`` times the paper's strength, scaled to the size of the image."""
     share = images.shape[-1] / ELASTIC_SIDE
     # The field is noise smoothed over sigma: its height falls as 1 / sigma.
     return elastic(images, draws.seed, strength * ELASTIC_ALPHA * share**2, ELASTIC_SIGMA * share)
@@ -75,7 +75,7 @@ def distort(images: Tensor, strength: float, draws: Draws) -> Tensor:
 
 @dataclass(frozen=True)
 class Operation:
-    """A random change, and the strengths at which it is measured; strength 0 is no change."""
+    """A random transformation, and the strengths at which it is measured; strength 0 is the identity."""
 
     strengths: tuple[float, ...]
     apply: Callable[[Tensor, float, Draws], Tensor]
@@ -87,12 +87,12 @@ OPERATIONS: dict[str, Operation] = {
     "blur": Operation((0.01, 0.02, 0.04, 0.08), blur),
     "elastic": Operation((0.5, 1.0, 1.5, 2.0), distort),
 }
-"""Every random change but the rotation, by name."""
+"""All random transformations except for the rotation, by name."""
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """A change that is the same for every image, and the unchanged image that it is compared with."""
+    """A transformation that is the same for every image, and the unchanged image with which it is compared."""
 
     apply: Callable[[Tensor], Tensor]
     inscribed: bool = False
@@ -123,5 +123,5 @@ FIXED: dict[str, Fixed] = {
     "fixed_blur": Fixed(lambda images: blur(images, 0.04)),
     "fixed_elastic": Fixed(_one_field),
 }
-"""Fixed changes by name: one linear map should express each of them for all images."""
+"""Fixed transformations by name; a single linear map should express each of them for all images."""
 ROTATIONS = ("rotation_30", "rotation_90", "rotation_180")

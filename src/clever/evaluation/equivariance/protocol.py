@@ -1,18 +1,21 @@
-"""Protocol ``equivariance``: how each part of a representation changes when its image is transformed.
+"""Protocol ``equivariance``: the change of each part of a representation when its image is transformed.
 
-Nothing is trained. On the run's test images, for ALL, IR and EF, and for an equally wide slice of the wider of the two:
+Nothing is trained. Measured on the run's test images, for ALL, IR and EF, and for an equally wide slice of the wider of
+IR and EF:
 
 - **Distance** (1 - cosine) between the features of an image and of the image after a rotation by up to 360 degrees, or
   after a crop, jitter, blur or elastic distortion of some strength; also relative to the distance between different
-  images. Of a turned image only the inscribed square is shown, so that no network sees corners. A full turn in two
+  images. Only the inscribed square of a rotated image is shown, so that no network sees corners. A full turn in two
   steps shows how much of a rotation's distance is caused by interpolation.
 - **Relative equivariance error**: for each fixed transformation, one linear map is fitted on training images. It
   predicts the features of transformed test images from those of the unchanged ones. Predicting the mean has error 1;
-  predicting no change is reported too. EquiMod's equivariance gain (Devillers and Lefort 2023) is that of this map.
+  predicting no change is reported too. EquiMod's equivariance gain (Devillers and Lefort 2023) is computed for this
+  map.
 - **Lie derivative** for seven transformations (`clever.evaluation.equivariance.lie`).
-- **Shift consistency**: how often a linear classifier's prediction survives a random shift of a few pixels, which wraps
-  around the edges.
-- **CKA and canonical correlation** of IR and EF, and of two random groups of as many columns of the same vector.
+- **Shift consistency**: the share of a linear classifier's predictions that do not change under a random shift of a few
+  pixels, which wraps around the edges.
+- **CKA and canonical correlation** between IR and EF, and between two random groups of columns of the same vector with
+  the same widths.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class _Value:
     perturbation: str
     metric: str
     value: Tensor
-    """float64 [] on the device, NaN where it is undefined."""
+    """float64 [] on the device; NaN if it is undefined."""
 
 
 def evaluate(subject: Subject, options: EquivarianceOptions) -> list[Record]:
@@ -59,15 +62,15 @@ def evaluate(subject: Subject, options: EquivarianceOptions) -> list[Record]:
     The subject's seed draws images, crops, jitters, distortions, shifts and random groups. Records, by perturbation:
 
     - ``rotation_<degrees>`` and ``crop_``, ``jitter_``, ``blur_``, ``elastic_<strength>``: ``distance`` and
-      ``relative_distance``; a rotation's ``floor``; under the operation's plain name the mean over the curve (rotations
-      below 360 degrees);
+      ``relative_distance``, and ``floor`` for rotations; under the operation's plain name, the mean over the curve
+      (rotations below 360 degrees);
     - ``rotation_30`` and the other names of ``FIXED``: ``equivariance_error``, ``no_change_error`` and
-      ``equivariance_gain``; under ``rotation`` their mean over the three rotations;
+      ``equivariance_gain``; under ``rotation``, their means over the three rotations;
     - the names of ``GENERATORS``: ``lie``;
     - ``shift`` and ``orig``, if there are labels: ``shift_consistency`` and ``probe_top1`` in percent;
-    - ``orig``, of ALL: ``cka_random``, ``cca_random``, and ``cka_ir_ef``, ``cca_ir_ef`` of a run with a split.
+    - ``orig``, for ALL: ``cka_random`` and ``cca_random``, and for a run with a split ``cka_ir_ef`` and ``cca_ir_ef``.
 
-    What is undefined, as for a part that does not vary, has no record; a note says so.
+    Undefined values, for example of a part that does not vary, have no record; a note says so.
 
     Raises UserError when features are not finite.
     """
@@ -101,7 +104,7 @@ def evaluate(subject: Subject, options: EquivarianceOptions) -> list[Record]:
 
 
 class _Measurement:
-    """The images of one evaluation, and each group of measures on them."""
+    """The images of one evaluation, and the groups of measures on them."""
 
     def __init__(self, subject: Subject, options: EquivarianceOptions) -> None:
         self._options, self._seed, self._device = options, subject.seed, subject.device
@@ -137,7 +140,7 @@ class _Measurement:
             f"rotation_{angle}": self._test(f"turned by {angle}", partial(inscribed, degrees=angle)) for angle in angles
         }
         yield from self._distances("rotation", turned, self._upright["test"], whole=("rotation_360",))
-        # The pixel grid repeats every quarter of a turn, and so does the floor.
+        # The pixel grid repeats every quarter turn, and so does the floor.
         for angle in angles:
             if angle < 90:
                 there_and_on = self._test(f"turned by {angle} and on", partial(full_turn, degrees=angle))
@@ -245,7 +248,8 @@ class _Measurement:
         return {"cka": linear_cka(one, other), "cca": mean_canonical_correlation(one, other, most=most)}
 
     def _ridge(self, part: str, upright: bool = False) -> RidgeMaps:
-        """Ridge regression from a part of the unchanged, or upright, training images' features, decomposed once."""
+        """Ridge regression from a part of the features of the unchanged (or upright) training images, decomposed
+        once."""
         if (part, upright) not in self._decomposed:
             features = (self._upright if upright else self._unchanged)["train"][:, self._parts[part]]
             self._decomposed[part, upright] = RidgeMaps(features, self._options.penalties)
@@ -277,7 +281,7 @@ def _drawn(change: Callable[[Tensor, float, Draws], Tensor], strength: float, im
 
 
 def _shifts(count: int, reach: int, generator: torch.Generator) -> Tensor:
-    """Down and right in pixels, int64 [N, 2], from -reach to reach, never both 0."""
+    """Shifts down and right in pixels, int64 [N, 2], from -reach to reach, never both 0."""
     side = 2 * reach + 1
     place = torch.randint(side * side - 1, (count,), generator=generator)
     place += place >= (side * side - 1) // 2
@@ -285,7 +289,7 @@ def _shifts(count: int, reach: int, generator: torch.Generator) -> Tensor:
 
 
 def _rolled(images: Tensor, by: Tensor) -> Tensor:
-    """Each image rolled by its own shift, as torch.roll does."""
+    """Roll each image by a separate shift, like torch.roll."""
     ramp = torch.arange(images.shape[-1], device=images.device)
     down, right = ((ramp - shift.unsqueeze(1)) % len(ramp) for shift in by.unbind(1))
     number = torch.arange(len(images), device=images.device).view(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""Sample images at the points of a transformed grid, smoothly and without showing what is beyond their edges."""
+"""Sample images at the points of a transformed grid, smoothly and without showing areas beyond their edges."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Maps (x, y, 1) of a pixel of the result to the point it is sampled at. Both are in units of half the side, from the
-centre, x to the right and y downwards."""
+"""Maps (x, y, 1) of a pixel of the result to the point at which it is sampled. Both are in units of half the side, from
+the centre, x to the right and y downwards."""
 
 INSCRIBED = 1 / math.sqrt(2)
-"""Side of the largest centred square that stays within a unit square when that is turned by any angle."""
+"""Side of the largest centred square that stays within a unit square rotated by any angle."""
 
 
 def warp(images: Tensor, matrix: Matrix | Tensor, interpolation: Literal["bilinear", "bicubic"]) -> Tensor:
@@ -22,7 +22,7 @@ def warp(images: Tensor, matrix: Matrix | Tensor, interpolation: Literal["biline
     Points beyond an edge are reflected.
     """
     if not isinstance(matrix, Tensor):
-        # Numbers that are written one by one, because copying a small tensor to a GPU would make the host wait.
+        # The numbers are written one by one, because copying a small tensor to a GPU would make the host wait.
         filled = images.new_empty(2, 3)
         for row, numbers in enumerate(matrix):
             for column, number in enumerate(numbers):
@@ -33,13 +33,13 @@ def warp(images: Tensor, matrix: Matrix | Tensor, interpolation: Literal["biline
 
 
 def turned(degrees: float, zoom: float = 1.0) -> Matrix:
-    """Turns the image counter-clockwise and shows its centred square of ``zoom`` times its side."""
+    """A matrix that rotates the image counter-clockwise and shows its centred square of ``zoom`` times its side."""
     cosine, sine = math.cos(math.radians(degrees)) * zoom, math.sin(math.radians(degrees)) * zoom
     return ((cosine, -sine, 0.0), (sine, cosine, 0.0))
 
 
 def inscribed(images: Tensor, degrees: float) -> Tensor:
-    """The inscribed square of the image turned by ``degrees``, at the size of the image.
+    """The inscribed square of the image rotated by ``degrees``, at the size of the image.
 
     It shows the same disc of the image at every angle, and never the corners that a rotation uncovers.
     """
@@ -47,8 +47,8 @@ def inscribed(images: Tensor, degrees: float) -> Tensor:
 
 
 def full_turn(images: Tensor, degrees: float) -> Tensor:
-    """The inscribed square of the image turned by ``degrees`` and then by the rest of a full turn.
+    """The inscribed square of the image rotated by ``degrees`` and then by the rest of a full turn.
 
-    Its difference from ``inscribed(images, 0)`` is caused by interpolation alone.
+    Only interpolation makes it differ from ``inscribed(images, 0)``.
     """
     return inscribed(warp(images, turned(degrees), "bicubic"), 360.0 - degrees)

@@ -11,12 +11,12 @@ from clever.evaluation.options.external import PicturedOptions
 
 
 class AttentionOptions(PicturedOptions):
-    """Which photographs to use, and the size at which the backbone sees them."""
+    """The photographs, and the size at which the backbone sees them."""
 
     layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
     """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps."""
     image_size: PositiveInt = 480
-    """Photographs are resized to a square of this side (the paper: 480); a multiple of the ViT's patch."""
+    """Photographs are resized to a square of this side (the paper: 480), a multiple of the ViT's patch size."""
     mass: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
     """Share of a map's sum that its mask contains (DINO: 0.6)."""
 

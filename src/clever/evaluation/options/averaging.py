@@ -12,7 +12,7 @@ from clever.options import Options
 if TYPE_CHECKING:
     AugmentationChoice = ViewOptions
 else:
-    # Augmentations of pairs of photographs have no transformation of a single image.
+    # Pairs of photographs have no transformation of a single image.
     _KINDS = tuple(kind for kind in VIEW_MAKERS if not kind.pairs)
     AugmentationChoice = Annotated[Union[_KINDS], Field(discriminator="name")]  # noqa: UP007
 
@@ -24,8 +24,8 @@ class AveragingOptions(Options):
     """Transformations per image: 100 for CIFAR and 30 for Spirograph in Foster et al.; 1 evaluates one random
     transformation of every image. An evaluation takes about this many times as long."""
     augmentation: AugmentationChoice = AugmentationOptions(name="caug", local_views=0)
-    """The training augmentation whose first global view is drawn, usually that of the runs. The view has the size of
-    the evaluation; ``global_size`` and everything about local views and the second global view is ignored.
+    """The training augmentation whose first global view is drawn, usually the runs' augmentation. The view has the size
+    of the evaluation; ``global_size`` and all settings of local views and the second global view are ignored.
     ``spirograph`` renders the image again from its latents instead of transforming it, so perturbations cannot be
     applied."""
 

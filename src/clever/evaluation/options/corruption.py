@@ -16,9 +16,9 @@ class CorruptionOptions(ExtractionOptions):
     """The corruptions, their severities, and the classifier."""
 
     corruptions: list[str] = Field(default=list(CORRUPTIONS), min_length=1)
-    """Names as in ImageNet-C; fewer for a quick look."""
+    """Names of the corruptions, as in ImageNet-C; use fewer for a quick look."""
     severities: list[Literal[1, 2, 3, 4, 5]] = Field(default=[1, 2, 3, 4, 5], min_length=1)
-    """Strengths from 1 to 5; the relative accuracy is a mean over them."""
+    """Severities from 1 to 5; the relative accuracy is a mean over them."""
     root: str | None = None
     """Folder of CIFAR-10-C or CIFAR-100-C (<corruption>.npy, labels.npy) or of ImageNet-C
     (<corruption>/<severity>/<class>/*.JPEG), relative to data_root, to test on its images. Omit it to corrupt the test
@@ -26,7 +26,7 @@ class CorruptionOptions(ExtractionOptions):
     penalty: PositiveFloat = 1.0
     """L2 penalty of the classifier, added to the sum of the cross-entropy over the training images."""
     max_iterations: PositiveInt = 1000
-    """Of the classifier's L-BFGS."""
+    """Largest number of iterations of the classifier's L-BFGS."""
     last_blocks: PositiveInt = 1
     """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
 

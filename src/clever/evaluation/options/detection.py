@@ -14,11 +14,11 @@ class DetectionOptions(ExternalOptions):
     """The images, and the training of the detector. The defaults are torchvision's reference schedule for COCO."""
 
     train_annotations: str = "annotations/instances_train2017.json"
-    """Annotations to train on, below root."""
+    """File of training annotations, relative to root."""
     train_images: str = "train2017"
     """Folder of their images, below root."""
     test_annotations: str = "annotations/instances_val2017.json"
-    """Annotations to score on, below root."""
+    """File of test annotations, relative to root."""
     test_images: str = "val2017"
     """Folder of their images, below root."""
     frozen: bool = False
@@ -32,11 +32,11 @@ class DetectionOptions(ExternalOptions):
     momentum: NonNegativeFloat = 0.9
     """Momentum of the SGD."""
     weight_decay: NonNegativeFloat = 1e-4
-    """L2 penalty on all trained weights."""
+    """Weight decay on all trained weights."""
     milestones: list[PositiveInt] = Field(default=[16, 22])
     """Epochs after which the learning rate falls to a tenth."""
     warmup_steps: PositiveInt = 1000
-    """Steps of the first epoch over which the learning rate rises from a thousandth."""
+    """Number of steps in the first epoch over which the learning rate rises from a thousandth of its value."""
     short_sides: list[PositiveInt] = Field(default=[800], min_length=1)
     """A training image's shorter side is resized to one of these, at test time to the last; 640 to 800 for COCO's
     multi-scale training, small ones for CPU studies."""

@@ -1,4 +1,4 @@
-"""Options of protocols that read their own data set from disk."""
+"""Options of protocols that read a separate data set from disk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _Item = TypeVar("_Item")
 
 
 class ExternalOptions(ProtocolOptions):
-    """The folder of the data set, and how much of it is used."""
+    """The folder of the data set, and the number of items used."""
 
     root: str
-    """Folder of the data set as distributed by its authors; a relative one is relative to data_root."""
+    """Folder of the data set as distributed by its authors; a relative path is relative to data_root."""
     limit: PositiveInt | None = None
-    """Use only this many photographs or sequences, the first by name, for CPU studies; omit for all."""
+    """Use only this many photographs or sequences, the first ones by name, for CPU studies; omit to use all."""
 
     def at(self, data_root: str) -> Self:
         """The same block with ``root`` joined to ``data_root``."""
@@ -32,10 +32,10 @@ class ExternalOptions(ProtocolOptions):
         return list(items[: self.limit])
 
     def check_folder(self) -> None:
-        """Check that the data set is there, as ``require``, and say how to name another folder if nothing is.
+        """Check that the data set exists, as ``require`` does; if nothing is there, explain how to name another folder.
 
         Raises:
-            UserError: as ``require``, or ``root`` does not exist.
+            UserError: as for ``require``, or ``root`` does not exist.
         """
         if not Path(self.root).is_dir():
             raise UserError(f"there is no folder {self.root}; {GIVE_PARENT}")
@@ -51,14 +51,14 @@ class ExternalOptions(ProtocolOptions):
 
 
 class PicturedOptions(ExternalOptions):
-    """Also how many photographs a figure shows."""
+    """The same options, and the number of photographs for figures."""
 
     pictures: NonNegativeInt = 4
-    """How many photographs are kept for figures, spread evenly over those that are used. They stay among the study's
-    results. 0 keeps none."""
+    """Number of photographs that are kept for figures, spread evenly over the used photographs. They are stored with
+    the study's results. 0 keeps none."""
 
     def pictured(self, count: int) -> list[int]:
-        """Which of ``count`` photographs are kept, ascending."""
+        """Indices of the kept photographs among ``count``, ascending."""
         import numpy as np  # reading a study needs no arrays
 
         spread = np.linspace(0, count - 1, min(self.pictures, count)).round()

@@ -16,14 +16,14 @@ class ImageOptions(ProtocolOptions):
     """Options shared by all protocols that pass the run's images through the backbone."""
 
     image_size: PositiveInt | None = None
-    """Side of the square that the backbone sees (the paper: 224); omit to use the stored size."""
+    """Side of the backbone's square input (the paper: 224); omit to use the stored size."""
     resize_size: PositiveInt | None = None
     """Length of the shorter side before the centre crop (the paper: 256); omit if nothing is cropped, as
     for small images."""
     extraction_batch: PositiveInt = 256
-    """Images per pass of the backbone; lower it when memory runs out. Results depend on it only by rounding."""
+    """Images per pass through the backbone; lower it if memory runs out. It affects results only by rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the backbone; bf16 is about twice as fast on a recent GPU."""
+    """Precision of the backbone; bf16 is about twice as fast on a recent GPU."""
     workers: NonNegativeInt = 0
     """Threads that decode a store of encoded images; 0 uses all cores available to the process."""
 
@@ -38,18 +38,19 @@ class ExtractionOptions(ImageOptions):
     """Options shared by all protocols that work on features of whole splits."""
 
     averaging: AveragingOptions | None = None
-    """Average the feature of every training and test image, after the protocol's own change, over random
-    transformations (Foster et al.); omit for the feature of the image itself."""
+    """Average the feature of every training and test image over random transformations (Foster et al.), applied after
+    the protocol's perturbation; omit to use the feature of the image itself."""
 
 
 class FeatureOptions(ExtractionOptions):
     """Options shared by all protocols that test under perturbations."""
 
     perturbations: list[str] = Field(default=["orig", "cj", "cj_flip", "cj_rot", "cj_rot_et"], min_length=1)
-    """The test-time changes to report, orig among them for clean images. The default is the paper's set."""
+    """The perturbations to report, including orig for clean images. The default is the paper's set."""
     elastic_reference_size: PositiveInt | None = None
-    """Side of the images that the strengths of the elastic perturbations are meant for. Omit to take them in
-    pixels at any size (the paper, at 224); give 224 for small images, to distort as large a share of them as at 224."""
+    """Side of the images for which the strengths of the elastic perturbations are defined. Omit to use the strengths in
+    pixels at any size (the paper, at 224). Set 224 for small images, to distort them by the same share of their size as
+    at 224."""
 
     @field_validator("perturbations")
     @classmethod

@@ -11,14 +11,14 @@ from clever.evaluation.options.features import FeatureOptions
 
 
 class FineTuningOptions(FeatureOptions):
-    """How backbone and classifier are trained. The defaults are the paper's."""
+    """The training of backbone and classifier. The defaults are the paper's."""
 
     parts: list[Literal["ALL", "IR", "EF"]] = Field(default=["ALL", "IR"], min_length=1)
-    """The parts that the classifier sees; each part is fine-tuned separately. The paper has ALL and IR."""
+    """The parts that the classifier sees; each part is fine-tuned separately. The paper uses ALL and IR."""
     epochs: PositiveInt = 200
-    """Passes over the labelled images; fewer for a quick look."""
+    """Passes over the labelled images; use fewer for a quick look."""
     batch_size: PositiveInt = 256
-    """Images per step; lower it when memory runs out, and the learning rates are scaled with it."""
+    """Images per step; the learning rates are scaled with it. Lower it if memory runs out."""
     learning_rate: PositiveFloat = 0.001
     """Learning rate of the classifier for a batch of 256; it is multiplied by batch_size / 256."""
     backbone_learning_rate: NonNegativeFloat = 0.001
@@ -26,7 +26,7 @@ class FineTuningOptions(FeatureOptions):
     momentum: NonNegativeFloat = 0.9
     """Momentum of the SGD."""
     weight_decay: NonNegativeFloat = 1e-4
-    """L2 penalty on all weights, those of normalisations and biases too."""
+    """Weight decay on all parameters, including normalisations and biases."""
     nesterov: bool = False
     """Nesterov's form of the momentum, as in Core-tuning's recipe; needs a momentum above 0."""
     core_tuning: CoreTuningOptions | None = None
@@ -36,7 +36,7 @@ class FineTuningOptions(FeatureOptions):
     last_blocks: PositiveInt = 4
     """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
     best_epoch: bool = True
-    """Test after every epoch and record the highest accuracy, which the authors print; false saves that time."""
+    """Test after every epoch and record the highest accuracy, which the authors print; false saves this time."""
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:

@@ -8,11 +8,11 @@ from clever.evaluation.options.features import FeatureOptions
 
 
 class KnnOptions(FeatureOptions):
-    """How neighbours vote."""
+    """The vote of the neighbours."""
 
     neighbours: list[PositiveInt] = Field(default=[20, 200], min_length=1)
-    """Numbers of neighbours, one protocol each (knn20, knn200; a single number is called knn). With fewer training
-    images than that, all of them vote."""
+    """Numbers of neighbours; each gives one protocol (knn20, knn200; a single number is called knn). If there are fewer
+    training images, all of them vote."""
     temperature: PositiveFloat = 0.07
     """Softmax temperature of the votes; a smaller one gives the nearest neighbours more weight."""
 

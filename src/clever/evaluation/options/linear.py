@@ -10,25 +10,26 @@ from clever.evaluation.options.features import FeatureOptions
 
 
 class LinearOptions(FeatureOptions):
-    """How the linear classifier is trained. The defaults are the paper's."""
+    """The training of the linear classifier. The defaults are the paper's."""
 
     epochs: PositiveInt = 100
-    """Passes over the training images; fewer for a quick look."""
+    """Passes over the training images; use fewer for a quick look."""
     learning_rate: PositiveFloat = 0.001
-    """Learning rate for a batch of 256; it is multiplied by batch_size / 256. Larger for standardised features."""
+    """Learning rate for a batch of 256; it is multiplied by batch_size / 256. Use a larger one for standardised
+    features."""
     batch_size: PositiveInt = 256
     """Images per step of the classifier."""
     momentum: NonNegativeFloat = 0.9
     """Momentum of the SGD."""
     weight_decay: NonNegativeFloat = 0.0
-    """L2 penalty on weights and bias; raise it when a small training set is overfitted."""
+    """Weight decay on weights and bias; raise it if a small training set is overfitted."""
     training_views: Literal["fresh", "plain"] | PositiveInt = "fresh"
-    """fresh: crops and flips are drawn again every epoch (the paper; one pass of the backbone per epoch). A number k:
-    k augmented versions are computed once and epoch e sees version e mod k. plain: the unchanged training images,
+    """fresh: crops and flips are drawn again every epoch (the paper; one pass of the backbone per epoch). A number k: k
+    augmented versions are computed once, and epoch e uses version e mod k. plain: the unaugmented training images,
     computed once (CPU studies)."""
     standardise: bool = False
-    """Shift and scale every feature to mean 0 and deviation 1 over the training views; for comparing backbones and
-    controls whose features differ in scale under one learning rate. Not in the paper."""
+    """Shift and scale every feature to mean 0 and standard deviation 1 over the training views; for comparing backbones
+    and controls whose features differ in scale under one learning rate. Not in the paper."""
     last_blocks: PositiveInt = 4
     """Number of a transformer's last blocks whose class tokens are used; other backbones use their output vector."""
 

@@ -31,42 +31,43 @@ _ALL_TARGETS: list[Target] = [
 
 
 class ParameterViewOptions(AugmentationOptions):
-    """The augmentation whose views' parameters are predicted: the paper's caug, without what hides a parameter.
+    """The augmentation whose views' parameters are predicted: the paper's caug, without operations that hide a
+    parameter.
 
     Every view is jittered, none loses its colours, and nothing is blurred or solarised. Only the first global view is
-    drawn: its size is that of the evaluation, and settings of other views are ignored.
+    drawn, at the size of the evaluation; settings of other views are ignored.
     """
 
     jitter_probability: Probability = 1.0
-    """Chance of a colour jitter; below 1 its factors are those of no change in the other views."""
+    """Probability of a colour jitter; below 1, the factors of unjittered views are those of no change."""
     grayscale_probability: Probability = 0.0
-    """Chance of dropping all colour, which leaves hue and saturation unknown."""
+    """Probability of grayscale, which hides hue and saturation."""
     blur_probability_global_1: Probability = 0.0
-    """Chance of a Gaussian blur."""
+    """Probability of a Gaussian blur."""
 
 
 class ParametersOptions(ExtractionOptions):
     """The views, the parameters to predict, and the regression."""
 
     augmentation: ParameterViewOptions = ParameterViewOptions()
-    """Augmentation of the views, the same for all runs of a study, whatever they were trained with. Set
-    rotation_degrees to the range of interest; at 180 the two ends are the same image, which no linear map can
-    express."""
+    """Augmentation of the views, the same for all runs of a study, independent of their training. Set rotation_degrees
+    to the range of interest; at 180, both ends give the same image, which no linear map can express."""
     targets: list[Target] = Field(default=_ALL_TARGETS, min_length=1)
     """Targets. ``angle`` in degrees; ``crop_x`` and ``crop_y``, the centre of the crop, and ``crop_area`` as
     shares of the image; ``crop_aspect``, the logarithm of width over height in pixels; the four factors of the jitter;
     and ``flip``. Omit parameters that the augmentation does not change."""
     views: PositiveInt = 1
-    """Views of each training and test image; more if images are few."""
+    """Views per training and test image; use more if there are few images."""
     with_original: bool = False
-    """Regress from the concatenated features of view and unchanged image, to see what the pair reveals."""
+    """Regress from the concatenated features of the view and the original image, to measure what the pair reveals."""
     equal_width: bool = True
-    """Also report the wider of IR and EF cut to the width of the narrower one (IR_cut or EF_cut)."""
+    """Also report the wider of IR and EF, reduced to the width of the narrower one (IR_cut or EF_cut)."""
     penalties: list[PositiveFloat] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
-    """Penalties of the ridge regression to choose from, for features of deviation 1 and an error that is a mean over
-    views."""
+    """Penalties from which the ridge regression's is chosen, for features of standard deviation 1 and an error averaged
+    over views."""
     flip_penalty: PositiveFloat = 1e-3
-    """Penalty of the logistic regression: half of it times the squared weights is added to the mean cross-entropy."""
+    """Penalty of the logistic regression: half the penalty times the squared weights is added to the mean
+    cross-entropy."""
 
     @field_validator("targets")
     @classmethod

@@ -14,11 +14,12 @@ class ProtocolOptions(Options):
     """The seed of an evaluation, and variants of the protocol with other settings."""
 
     seed: NonNegativeInt = 0
-    """Seed of the perturbations, training views and classifier's start. The same for all runs of a study, whatever
-    their own seeds, so that runs are compared on the same images."""
+    """Seed of the perturbations, the training views and the classifier's initial weights. It is the same for all runs
+    of a study, whatever their seeds, so that runs are compared on the same images."""
     variants: dict[Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_]+$")], dict[str, Any]] = Field(default={})
-    """The protocol again with some settings replaced, as in ``{averaged: {averaging: {count: 30}}}``. The records
-    of that variant are named <protocol>+averaged. Use it to compare two ways of evaluating the same runs."""
+    """Variants of the protocol with some settings replaced, for example ``{averaged: {averaging: {count: 30}}}``. The
+    records of this variant are named <protocol>+averaged. Use variants to compare different evaluations of the same
+    runs."""
 
     @model_validator(mode="after")
     def _variants_fit(self) -> Self:
@@ -29,7 +30,7 @@ class ProtocolOptions(Options):
         return self
 
     def named(self, protocol: str) -> dict[str, ProtocolOptions]:
-        """The evaluations that this block asks for, by name: ``<protocol>`` and ``<protocol>+<variant>``."""
+        """The evaluations that this block defines, by name: ``<protocol>`` and ``<protocol>+<variant>``."""
         found: dict[str, ProtocolOptions] = {}
         for variant, settings in self.expanded().items():
             found[protocol if variant is None else f"{protocol}+{variant}"] = settings
@@ -47,19 +48,20 @@ class ProtocolOptions(Options):
         """
 
     def check_folder(self) -> None:
-        """As ``require``, with advice on how to name another folder."""
+        """Like ``require``, with advice on how to name another folder."""
         self.require()
 
     def listed_files(self) -> tuple[str, ...]:
-        """Paths of the small files whose content decides the records."""
+        """Paths of small files whose content affects the records."""
         return ()
 
     def evaluation_data(self) -> str | None:
-        """Name of the study's data set to evaluate on; None: the run's own, or one that the protocol reads itself."""
+        """Name of the study's data set on which to evaluate; None: the run's data set, or one that the protocol reads
+        itself."""
         return None
 
     def most_last_blocks(self) -> int | None:
-        """The largest number of a transformer's last blocks that is used; None where there is no such setting."""
+        """The largest number of a transformer's last blocks that is used; None if there is no such setting."""
         last: int | None = getattr(self, "last_blocks", None)
         return last
 

@@ -11,22 +11,22 @@ from clever.evaluation.options.features import ImageOptions
 
 
 class QualityOptions(ImageOptions):
-    """How many images and views are measured, and the constants of the measures."""
+    """The numbers of images and views, and the constants of the measures."""
 
     images: Annotated[int, Field(ge=8)] = 2000
-    """Test images, drawn at random; all of them if there are fewer. RankMe's authors use 25,600; above the width of the
-    representation, more change little."""
+    """Number of test images, drawn at random; all of them if there are fewer. RankMe's authors use 25,600; above the
+    width of the representation, more images change little."""
     lidar_images: Annotated[int, Field(ge=8)] = 500
-    """How many of these images are augmented, at most ``images`` (LiDAR's authors: 1,000 and more)."""
+    """Number of these images that are augmented, at most ``images`` (LiDAR's authors: 1,000 and more)."""
     views: Annotated[int, Field(ge=2)] = 10
-    """Augmented views of each (LiDAR's authors: 10 to 50)."""
+    """Augmented views per image (LiDAR's authors: 10 to 50)."""
     augmentation: AugmentationOptions = AugmentationOptions(name="baug", blur_probability_global_1=0.0)
     """Augmentation of these views. Only the first global view is drawn, at the size of the evaluation; settings of
     other views are ignored."""
     alpha_first: PositiveInt = 5
-    """First eigenvalue of the line that alpha-ReQ fits."""
+    """Index of the first eigenvalue of the line that alpha-ReQ fits."""
     alpha_last: PositiveInt = 50
-    """Last eigenvalue of that line; a part with fewer ends it earlier."""
+    """Index of the last eigenvalue of that line; it ends earlier for a part with fewer eigenvalues."""
     temperature: PositiveFloat = 0.2
     """Temperature of the penalties whose entropy is measured."""
 

@@ -11,7 +11,7 @@ from clever.evaluation.options.external import PicturedOptions
 
 
 class SaliencyOptions(PicturedOptions):
-    """The photographs, and the method to find their objects. The defaults are TokenCut's."""
+    """The photographs, and the method that finds their objects. The defaults are TokenCut's."""
 
     layout: Literal["ecssd", "duts", "dut_omron", "pets"] = "ecssd"
     """The data set at root: ECSSD, the test images of DUTS, DUT-OMRON, or the Oxford-IIIT pets with their trimaps. Add
@@ -20,14 +20,14 @@ class SaliencyOptions(PicturedOptions):
     """keys: a ViT's keys of its last block (TokenCut); other backbones use their last map. map: the last map, a ViT's
     patch tokens, which can be split into IR and EF."""
     threshold: Annotated[float, Field(gt=-1.0, lt=1.0)] = 0.2
-    """Cosine above which TokenCut considers two patches alike."""
+    """Cosine above which TokenCut considers two patches similar."""
     bilateral_solver: bool = True
-    """Report TokenCut's masks also after the bilateral solver has aligned them with the photograph's edges."""
+    """Also report TokenCut's masks after the bilateral solver has aligned them with the photograph's edges."""
     lost: bool = True
     """Report LOST as well."""
     stride: PositiveInt | None = None
-    """The photographs' sides are resized to multiples of it; omit for that of the backbone's
-    last map, a ViT's patch."""
+    """The photographs' sides are resized to multiples of this number; omit to use the stride of the backbone's last
+    map, which is a ViT's patch size."""
 
     def require(self) -> None:
         from clever.evaluation.saliency.datasets import require_layout  # reading a study needs no images

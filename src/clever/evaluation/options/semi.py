@@ -18,12 +18,12 @@ class SemiOptions(FineTuningOptions):
     """The share of labels, and the fine-tuning on them. The defaults are the paper's."""
 
     shares: list[Share] = Field(default=[0.01, 0.1])
-    """Shares of each class's training images that keep their labels, one protocol each (semi1, semi10); at least one
-    image per class. 1 fine-tunes on all of them (semi100). Empty if lists alone are used."""
+    """Shares of each class's training images that keep their labels, at least one image per class; each share gives one
+    protocol (semi1, semi10). 1 fine-tunes on all labels (semi100). Leave it empty to use only lists."""
     lists: dict[ListName, str] = Field(default={})
     """Text files with the names of the images that keep their labels, one per line, by the name of the protocol:
     {simclr1: 1percent.txt} is semi_simclr1. A relative path is relative to data_root. SimCLR's lists for ImageNet suit
-    ImageNet-100 too: images of other classes are passed over. Needs a source of image files."""
+    ImageNet-100 too: images of other classes are skipped. Lists need a data source of image files."""
 
     @model_validator(mode="after")
     def _something_is_labelled(self) -> Self:
@@ -37,7 +37,7 @@ class SemiOptions(FineTuningOptions):
         return self.model_copy(update={"lists": paths})
 
     def require(self) -> None:
-        """Check that the lists exist and are text. Raises UserError naming the first that is not."""
+        """Check that the lists exist and are text. Raises UserError naming the first one that is not."""
         for path in self.listed_files():
             read_list(Path(path))
 

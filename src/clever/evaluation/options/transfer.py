@@ -24,7 +24,7 @@ _OPTIONS: dict[Mode, type[FeatureOptions]] = {
     "finetune": FineTuningOptions,
 }
 _PAPER: dict[Mode, dict[str, Any]] = {"linear": {"epochs": 200}, "logistic": {}, "finetune": {}}
-"""The paper's settings for downstream data where they differ from those of the mode's own protocol."""
+"""The paper's settings for downstream data that differ from the defaults of the mode's protocol."""
 
 
 class TransferOptions(FeatureOptions):
@@ -32,19 +32,19 @@ class TransferOptions(FeatureOptions):
 
     data: list[Name] = Field(min_length=1)
     """Names from the study's ``data``: labelled data sets with training and test images, such as pets or flowers102.
-    Each has its own records, transfer_linear+pets, and its own file."""
+    Each data set has separate records, such as transfer_linear+pets, and a separate file."""
     modes: list[Mode] = Field(default=["linear", "finetune"], min_length=1)
     """linear: the paper's probe. finetune: backbone and classifier trained together. logistic: L-BFGS on frozen
     features with a chosen penalty, as in the transfer literature."""
     perturbations: list[str] = Field(default=["orig"], min_length=1)
-    """The test-time changes to report, orig among them for clean images. The paper reports clean images only."""
+    """The perturbations to report, including orig for clean images. The paper reports only clean images."""
     linear: dict[str, Any] = Field(default={})
-    """Settings of the mode linear, those of the protocol linear, for example {epochs: 50}; 200 epochs if omitted."""
+    """Settings of the mode linear: options of the protocol linear, for example {epochs: 50}; 200 epochs if omitted."""
     logistic: dict[str, Any] = Field(default={})
-    """Settings of the mode logistic, those of the protocol logistic. The penalty is chosen by mean_class where the
-    literature reports that (pets, flowers102, caltech101, aircraft), else by top1."""
+    """Settings of the mode logistic: options of the protocol logistic. The penalty is chosen by mean_class if the
+    literature reports it (pets, flowers102, caltech101, aircraft), otherwise by top1."""
     finetune: dict[str, Any] = Field(default={})
-    """Settings of the mode finetune, those of the protocol semi without its shares, for example {epochs: 50}."""
+    """Settings of the mode finetune: options of the protocol semi without its shares, for example {epochs: 50}."""
 
     @field_validator("data", "modes")
     @classmethod
@@ -79,7 +79,7 @@ class TransferOptions(FeatureOptions):
         return self
 
     def of_mode(self, mode: Mode, mean_class: bool = False) -> Any:
-        """The options of one mode's own protocol.
+        """The options of the protocol that a mode uses.
 
         Args:
             mode: a name of ``modes``.
@@ -103,7 +103,7 @@ class TransferOptions(FeatureOptions):
         }
 
     def evaluation_data(self) -> str | None:
-        """The data set, of options for a single one."""
+        """The data set, for options with a single one."""
         if len(self.data) > 1:
             raise UserError(f"transfer: {', '.join(self.data)}: an evaluation file is for one data set; name one")
         return self.data[0]

@@ -11,7 +11,7 @@ from clever.evaluation.options.external import ExternalOptions
 
 
 class VideoOptions(ExternalOptions):
-    """The sequences, and the propagation of labels. The defaults are the paper's, which are DINO's."""
+    """The sequences, and the propagation of labels. The defaults are the paper's and DINO's."""
 
     split: Literal["val", "train"] = "val"
     """The list of sequences, ImageSets/2017/<split>.txt; without the list, all sequences are used."""
@@ -22,7 +22,7 @@ class VideoOptions(ExternalOptions):
     window: NonNegativeInt = 12
     """Patches are compared if they are at most this many rows and columns apart; 0 compares all."""
     neighbours: PositiveInt = 5
-    """Number of the most similar patches in these frames that count."""
+    """Number of most similar patches in these frames that contribute labels."""
     temperature: PositiveFloat = 0.1
     """Temperature of the affinity exp(cosine / temperature)."""
     short_side: PositiveInt = 480
@@ -30,7 +30,7 @@ class VideoOptions(ExternalOptions):
     multiple: PositiveInt = 64
     """The longer side is reduced to a multiple of this many pixels."""
     longest: PositiveInt | None = None
-    """Use only this many first frames of each sequence, for CPU studies; omit for whole sequences."""
+    """Use only the first frames of each sequence, this many, for CPU studies; omit to use whole sequences."""
 
     def require(self) -> None:
         from clever.evaluation.video.davis import require_layout  # reading a study needs no images

@@ -1,1 +1,1 @@
-"""Protocol ``quality``: measures of a representation that are meant to predict its use without a classifier."""
+"""Protocol ``quality``: measures of a representation that are meant to predict its usefulness without a classifier."""

@@ -10,21 +10,21 @@ from torch import Tensor
 
 
 def alignment(views: Tensor) -> Tensor:
-    """Mean squared distance of two views of an image (Wang and Isola 2020), float64 [], over all pairs of views.
+    """Mean squared distance between two views of an image (Wang and Isola 2020), over all pairs of views: float64 [].
 
     Args:
-        views: features [C, Q, D] of Q views of C images, which are normalised here.
+        views: features [C, Q, D] of Q views of C images; they are normalised here.
     """
     units = F.normalize(views.double(), dim=2)
     times = units.shape[1]
-    # The mean over pairs of |a - b|^2 is twice the unbiased variance.
+    # |a - b|^2, averaged over pairs, is twice the unbiased variance.
     return 2.0 * (units - units.mean(1, keepdim=True)).square().sum(2).sum(1).mean() / (times - 1)
 
 
 def uniformity(features: Tensor, t: float = 2.0) -> Tensor:
     """log mean exp(-t d^2) over all pairs of different images (Wang and Isola 2020), float64 []; lower is more uniform.
 
-    Of features [N, D], which are normalised here.
+    The features [N, D] are normalised here.
     """
     squared = (2.0 - 2.0 * _cosines(features)).clamp_min(0.0)
     similar = (-t * squared).exp().fill_diagonal_(0.0)
@@ -43,10 +43,10 @@ def tolerance(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def penalty_entropy(features: Tensor, temperature: float) -> Tensor:
-    """How evenly a contrastive loss penalises negatives (Wang and Liu 2021): float64 [], in (0, 1].
+    """The evenness of a contrastive loss's penalties on negatives (Wang and Liu 2021): float64 [], in (0, 1].
 
-    The penalty of image j to image i is exp(s_ij / temperature) over its sum over all j but i; its entropy is divided
-    by that of equal penalties, log(N - 1). Of features [N, D], N at least 3.
+    The penalty of image j on image i is exp(s_ij / temperature), divided by its sum over all j except i. Its entropy is
+    divided by the entropy of equal penalties, log(N - 1). The features are [N, D], N at least 3.
     """
     logits = (_cosines(features) / temperature).fill_diagonal_(-torch.inf)
     shares = logits.softmax(1)

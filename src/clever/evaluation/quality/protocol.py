@@ -1,12 +1,12 @@
 """Protocol ``quality``: measures of each part of a representation that need no classifier.
 
-On the run's test images, in evaluation mode, on the backbone's output vector (RankMe's authors report the projector or
-the backbone; this is the backbone):
+Measured on the run's test images, in evaluation mode, on the backbone's output vector (RankMe's authors report the
+projector or the backbone; this is the backbone):
 
-- ``rankme``, ``alpha_req``, ``uniformity``, ``tolerance`` (needs labels) and ``penalty_entropy`` of unchanged images;
-- ``lidar`` and ``alignment`` of several augmented views of each of some images.
+- ``rankme``, ``alpha_req``, ``uniformity``, ``tolerance`` (needs labels) and ``penalty_entropy`` for unchanged images;
+- ``lidar`` and ``alignment`` for several augmented views of some images.
 
-The views are the same for all runs of a study, whatever they were trained with.
+The views are the same for all runs of a study, independent of their training.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ NAME = "quality"
 
 
 def evaluate(subject: Subject, options: QualityOptions) -> list[Record]:
-    """Measure ALL, IR and EF, and the wider of the two cut to the width of the other.
+    """Measure ALL, IR and EF, and the wider of IR and EF reduced to the width of the other.
 
     The subject's seed draws images and views. Records, perturbation ``orig``: ``rankme``, ``alpha_req``,
     ``uniformity``, ``penalty_entropy``, and ``tolerance`` if there are labels; perturbation ``views``: ``lidar`` and
-    ``alignment``. What is undefined, as for a part that does not vary, has no record; a note says so.
+    ``alignment``. Undefined values, for example of a part that does not vary, have no record; a note says so.
 
-    Raises UserError when features are not finite.
+    Raises UserError if features are not finite.
     """
     extractor = FeatureExtractor(subject, options, blocks=1, labelled=False)
     generator = make_generator(subject.seed, NAME, "images")

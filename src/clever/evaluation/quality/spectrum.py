@@ -14,8 +14,8 @@ _RANK_TOLERANCE = 1e-12
 def rankme(features: Tensor) -> Tensor:
     """RankMe (Garrido et al. 2023): the exponential of the entropy of the normalised singular values, float64 [].
 
-    Of features [N, D], which are not centred. From 1 (one direction) to the smaller of N and D (all alike). The
-    diagnostic ``effective_rank`` of a training run centres and squares, and is another number.
+    The features [N, D] are not centred. The value ranges from 1 (a single direction) to the smaller of N and D (all
+    directions equal). The training diagnostic ``effective_rank`` centres and squares, so it is a different number.
     """
     rows = features.double()
     gram = rows @ rows.t() if len(rows) < rows.shape[1] else rows.t() @ rows
@@ -31,16 +31,16 @@ def entropy_rank(values: Tensor, offset: float) -> Tensor:
 
 
 def alpha_req(features: Tensor, first: int, last: int) -> Tensor:
-    """alpha-ReQ (Agrawal et al. 2022): how fast the eigenvalues of the covariance fall, float64 [].
+    """alpha-ReQ (Agrawal et al. 2022): the decay rate of the covariance's eigenvalues, float64 [].
 
-    Minus the slope of a least-squares line through log eigenvalue over log index, from the ``first`` to the ``last``
-    eigenvalue (from 1, largest first), without those that are 0 up to rounding. Of features [N, D]. NaN if fewer than
-    two are left.
+    It is the negative slope of a least-squares line through log eigenvalue over log index, from the ``first`` to the
+    ``last`` eigenvalue (counted from 1, largest first), without eigenvalues that are 0 up to rounding. The features are
+    [N, D]. NaN if fewer than two eigenvalues are left.
     """
     rows = features.double() - features.double().mean(0)
     values = torch.linalg.eigvalsh(rows @ rows.t() if len(rows) < rows.shape[1] else rows.t() @ rows).flip(0)
     values = values[first - 1 : last] / values[:1]
-    # Rounding leaves an eigenvalue that is zero at about 1e-16 of the largest.
+    # Rounding errors make a zero eigenvalue about 1e-16 of the largest one.
     used = (values > _RANK_TOLERANCE).double()
     logs = values.clamp_min(_RANK_TOLERANCE).log()
     index = torch.arange(first, first + len(values), device=values.device, dtype=torch.float64).log()
@@ -52,8 +52,9 @@ def alpha_req(features: Tensor, first: int, last: int) -> Tensor:
 def lidar(views: Tensor) -> Tensor:
     """LiDAR (Thilak et al. 2024): the effective rank of linear discriminant analysis among images, float64 [].
 
-    Each image is a class, its augmented views are the samples: RankMe's measure, of the eigenvalues of
-    Sw^-1/2 Sb Sw^-1/2, with Sb the covariance of the classes' means and Sw that within classes plus 1e-4 I.
+    Each image is a class, and its augmented views are the samples. LiDAR is RankMe's measure for the eigenvalues of
+    Sw^-1/2 Sb Sw^-1/2, where Sb is the covariance of the class means, and Sw is the covariance within classes plus 1e-4
+    I.
 
     Args:
         views: features [C, Q, D] of Q views of C images, at least two each.
@@ -65,7 +66,7 @@ def lidar(views: Tensor) -> Tensor:
     between = means - means.mean(0)
     within = spread.t() @ spread / (count * (times - 1))
     within.diagonal().add_(LIDAR_RIDGE)
-    # Sb has a rank below C, and the eigenvalues of Sw^-1/2 Sb Sw^-1/2 that are not 0 are those of M Sw^-1 M'.
+    # Sb has a rank below C, and the nonzero eigenvalues of Sw^-1/2 Sb Sw^-1/2 equal those of M Sw^-1 M'.
     if width > count:
         whitened = between @ torch.linalg.solve(within, between.t()) / (count - 1)
     else:

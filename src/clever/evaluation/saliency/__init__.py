@@ -1,1 +1,1 @@
-"""Unsupervised saliency: which patches of an image are the object, from a frozen backbone's features alone."""
+"""Unsupervised saliency: finds the patches of an image's object from a frozen backbone's features alone."""

@@ -1,11 +1,11 @@
 """The fast bilateral solver (Barron & Poole 2016), which aligns a coarse mask with the edges of its image.
 
-Pixels that are alike in place and colour share a vertex of a five-dimensional grid. The solution is smooth over
-neighbouring vertices and near the target:
+Pixels with similar position and colour share a vertex of a five-dimensional grid. The solution is smooth over
+neighbouring vertices and close to the target:
 
     minimise  lambda * y' (Dm - Dn B Dn) y + sum over pixels of c (y - t)^2
 
-with B the blur [1 2 1] along each of the five axes, and Dn, Dm what makes it bistochastic. TokenCut's settings are the
+where B is the blur [1 2 1] along each of the five axes, and Dn and Dm make it bistochastic. TokenCut's settings are the
 defaults (its bilateral_solver.py): 16 px, luma 16, chroma 8, lambda 256, confidence 0.999.
 """
 
@@ -21,7 +21,7 @@ from scipy.sparse.linalg import cg
 Array = NDArray[np.float64]
 
 _YUV = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-"""JPEG's luma and chroma of RGB, both in [0, 255] once the chroma is shifted by 128."""
+"""The matrix from RGB to JPEG's luma and chroma; all are in [0, 255] after shifting the chroma by 128."""
 _BISTOCHASTIC_STEPS = 10
 _SMALLEST_DIAGONAL = 1e-5
 
@@ -31,7 +31,7 @@ class BilateralGrid:
 
     Args:
         image: uint8 [H, W, 3], RGB.
-        spatial, luma, chroma: width of a cell in pixels, in grey levels of Y, and of U and V.
+        spatial, luma, chroma: width of a cell in pixels, in levels of Y, and in levels of U and V.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class BilateralGrid:
         y, x = np.mgrid[:height, :width]
         axes = [x / spatial, y / spatial, yuv[..., 0] / luma, yuv[..., 1] / chroma, yuv[..., 2] / chroma]
         cells = np.stack([axis.astype(np.int64).ravel() for axis in axes], axis=1)
-        # One number a cell, with a free cell on either side of each axis so that neighbours never wrap round.
+        # One number per cell, with an empty cell at both ends of each axis, so that neighbours never wrap around.
         strides = np.cumprod([1, *(cells.max(axis=0)[:-1] + 3)])
         numbers, where = np.unique((cells + 1) @ strides, return_inverse=True)
         self.vertices = len(numbers)
@@ -60,12 +60,12 @@ class BilateralGrid:
         """[vertices, vertices], symmetric: 2 a vertex and axis, and 1 for each neighbour."""
 
     def smoothness(self) -> sparse.csr_matrix:
-        """Dm - Dn B Dn [vertices, vertices]: rows sum to 0, so that a constant is smooth."""
+        """Dm - Dn B Dn [vertices, vertices]: rows sum to 0, so a constant has no cost."""
         mass = np.asarray(self.splat.sum(axis=1)).ravel()
         scale = np.ones(self.vertices)
         for _ in range(_BISTOCHASTIC_STEPS):
             scale = np.sqrt(scale * mass / (self.blur @ scale))
-        # Whatever the number of steps, the mass is corrected to fit the scale.
+        # For any number of steps, the mass is corrected to match the scale.
         mass = scale * (self.blur @ scale)
         scaled = sparse.diags(scale)
         return (sparse.diags(mass) - scaled @ self.blur @ scaled).tocsr()
@@ -90,12 +90,12 @@ def solve(
         target: float [H, W], for a mask in [0, 1].
         confidence: c of every pixel, or [H, W].
         smoothing: lambda.
-        spatial, luma, chroma: as :class:`BilateralGrid` takes them.
-        iterations, tolerance: of conjugate gradients with the diagonal as preconditioner. As in TokenCut, a solution
-            that is cut off after ``iterations`` is taken as it is.
+        spatial, luma, chroma: as for :class:`BilateralGrid`.
+        iterations, tolerance: limits of conjugate gradients with the diagonal as preconditioner. As in TokenCut, an
+            unconverged solution after ``iterations`` is accepted.
 
     Returns:
-        float64 [H, W], soft: about in the range of the target.
+        float64 [H, W], a soft mask approximately in the range of the target.
     """
     grid = BilateralGrid(image, spatial, luma, chroma)
     weights = np.broadcast_to(np.asarray(confidence, dtype=np.float64), target.shape).ravel()
@@ -104,7 +104,7 @@ def solve(
     matrix = (smoothing * grid.smoothness() + sparse.diags(weight)).tocsr()
     preconditioner = sparse.diags(1.0 / np.maximum(matrix.diagonal(), _SMALLEST_DIAGONAL))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # 0 / 0 of a target that is solved exactly at once
+        warnings.simplefilter("ignore", RuntimeWarning)  # 0 / 0 if the target is an exact solution at the start
         start = np.divide(right, weight, out=np.zeros_like(right), where=weight > 0)
         solution, _ = cg(matrix, right, x0=start, rtol=tolerance, maxiter=iterations, M=preconditioner)
     return np.asarray(grid.splat.T @ solution).reshape(target.shape)

@@ -32,7 +32,7 @@ class Photograph:
     image: Path
     mask: Path
     trimap: bool = False
-    """The mask is one of the Oxford pets': 1 animal, 2 background, 3 border, which does not count."""
+    """Whether the mask is an Oxford pets trimap: 1 animal, 2 background, 3 border, which is ignored."""
 
     def pixels(self) -> NDArray[np.uint8]:
         """uint8 [H, W, 3], RGB.
@@ -57,11 +57,11 @@ class Photograph:
 def find_photographs(root: Path, layout: str) -> list[Photograph]:
     """The photographs of a data set that have a mask, sorted by name.
 
-    The folders are searched for in ``root`` and in each of its folders, so that ``root`` may hold the unpacked archive.
-    Of the pets, those in ``annotations/test.txt`` are used, or all if that file is missing.
+    The folders are searched for in ``root`` and in each of its folders, so ``root`` may contain the unpacked archive.
+    For the pets, the photographs in ``annotations/test.txt`` are used, or all if that file is missing.
 
     Args:
-        root: where the data set was unpacked.
+        root: folder into which the data set was unpacked.
         layout: a key of ``LAYOUTS``.
 
     Raises:

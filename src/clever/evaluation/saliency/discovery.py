@@ -1,7 +1,7 @@
-"""TokenCut and LOST: from the features of an image's patches to the mask of its one salient object.
+"""TokenCut and LOST: compute the mask of an image's single salient object from the features of its patches.
 
-Features float [rows, columns, D] are keys of a ViT's last block or the vectors of a last map; masks are bool
-[rows, columns]. Connected components have 4 neighbours.
+Features float [rows, columns, D] are the keys of a ViT's last block or the vectors of a last map; masks are bool [rows,
+columns]. Connected components use 4 neighbours.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor
 Method = Literal["tokencut", "lost"]
 
 WEAK_EDGE = 1e-5
-"""TokenCut's weight of an edge between patches that are not alike: it keeps the graph connected."""
+"""TokenCut's weight of an edge between dissimilar patches, which keeps the graph connected."""
 
 
 def token_cut(features: Tensor, threshold: float = 0.2) -> NDArray[np.bool_]:
-    """The object by a normalised cut (Wang et al. 2022, TokenCut's object_discovery.py).
+    """Find the object by a normalised cut (Wang et al. 2022, TokenCut's object_discovery.py).
 
-    Two patches share an edge of 1 where their cosine exceeds ``threshold``, else of 1e-5. The eigenvector of the second
-    smallest eigenvalue of (D - A) x = l D x is cut at its mean; the side of its largest absolute entry, the seed, is
-    the foreground, of which the component that holds the seed is kept.
+    The edge between two patches has weight 1 if their cosine exceeds ``threshold``, otherwise 1e-5. The eigenvector of
+    the second smallest eigenvalue of (D - A) x = l D x is cut at its mean. Its largest absolute entry is the seed, and
+    the seed's side is the foreground. Only the connected component that contains the seed is kept.
 
     Args:
         features: [rows, columns, D], not normalised.
@@ -42,12 +42,12 @@ def token_cut(features: Tensor, threshold: float = 0.2) -> NDArray[np.bool_]:
 
 
 def lost(features: Tensor, candidates: int = 100) -> NDArray[np.bool_]:
-    """The object by similarity to the patch that is like the fewest others (Siméoni et al. 2021, LOST).
+    """Find the object by similarity to the patch that resembles the fewest others (Siméoni et al. 2021, LOST).
 
-    A patch's degree is the number of patches with which its inner product is positive. The patch of the lowest degree
-    is the seed; those of the ``candidates`` lowest degrees that have a positive product with it join it. The mask is
-    where the products with all of them sum to a positive number, and of it the component that holds the seed. Of
-    equal degrees the patch that comes first is taken.
+    A patch's degree is the number of patches with which its inner product is positive. The patch with the lowest degree
+    is the seed. Among the patches with the ``candidates`` lowest degrees, those with a positive product with the seed
+    join it. The mask contains the patches whose products with all of these sum to a positive number; only the connected
+    component that contains the seed is kept. For equal degrees, the first patch is taken.
 
     Args:
         features: [rows, columns, D], not normalised.
@@ -61,7 +61,7 @@ def lost(features: Tensor, candidates: int = 100) -> NDArray[np.bool_]:
     seed = int(order[0])
     joined = [patch for patch in order[:candidates] if patch == seed or products[seed, patch] > 0]
     mask = products[joined].sum(axis=0) > 0
-    mask[seed] = True  # a feature of zeros has no positive product even with itself
+    mask[seed] = True  # a zero feature has no positive product, not even with itself
     return component_of(mask.reshape(features.shape[:2]), seed)
 
 
@@ -75,7 +75,7 @@ def binary_affinity(features: Tensor, threshold: float) -> NDArray[np.float64]:
 def second_eigenvector(affinity: NDArray[np.float64]) -> NDArray[np.float64]:
     """The eigenvector [T] of the second smallest eigenvalue of (D - A) x = l D x; its sign is arbitrary."""
     degrees = affinity.sum(axis=1)
-    # D - A and D as one symmetric matrix, D^-1/2 (D - A) D^-1/2, whose eigenvectors are D^1/2 x.
+    # Combine D - A and D into one symmetric matrix, D^-1/2 (D - A) D^-1/2, whose eigenvectors are D^1/2 x.
     root = 1.0 / np.sqrt(degrees)
     laplacian = -(root[:, None] * affinity * root[None, :])
     laplacian[np.diag_indices(len(laplacian))] += 1.0

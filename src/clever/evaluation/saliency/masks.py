@@ -1,4 +1,4 @@
-"""From a photograph and a backbone to a mask in the photograph's own pixels."""
+"""Compute a mask in a photograph's pixels with a backbone."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def patch_features(
     Args:
         backbone: in evaluation mode, on the images' device.
         images: sides are multiples of the backbone's patch or stride.
-        source: ``keys``: a ViT's keys of its last block, as TokenCut uses them; a backbone without gives its map.
-            ``map``: the last map (a ViT's patch tokens). Each image's mean is subtracted from its map: after a ReLU all
-            vectors have positive cosines, and all patches would seem alike.
-        columns: which of the map's channels to compare (:func:`part_selections` of one block); None: all. Keys are not
-            part of the representation and cannot be split.
+        source: ``keys``: the keys of a ViT's last block, as in TokenCut; a backbone without keys gives its map.
+            ``map``: the last map (a ViT's patch tokens). Each image's mean is subtracted from its map, because after a
+            ReLU all vectors have positive cosines, and all patches would seem similar.
+        columns: the map's channels to compare (:func:`part_selections` of one block); None: all. Keys are not part of
+            the representation and cannot be split.
 
     Raises:
-        UserError: the backbone has neither keys nor a map, or columns are asked for and its map is not what it pools.
-        ValueError: columns of keys are asked for.
+        UserError: the backbone has neither keys nor a map, or columns are given and the backbone does not pool its map.
+        ValueError: columns of keys are requested.
     """
     if source == "keys" and backbone.has_blocks:
         if columns is not None:
@@ -57,12 +57,12 @@ def patch_features(
 
 @torch.no_grad()
 def map_stride(backbone: Backbone) -> int:
-    """Number of pixels per place of the backbone's last map, along each side: a ViT's patch.
+    """Number of pixels per position of the backbone's last map, along each side: a ViT's patch size.
 
     Raises:
         UserError: the backbone has no map.
     """
-    side = 224  # a multiple of the usual strides and patches, 14 among them
+    side = 224  # a multiple of the usual strides and patch sizes, including 14
     device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
     return side // backbone.last_map(torch.zeros(1, 3, side, side, device=device)).shape[2]
 
@@ -86,10 +86,10 @@ def coarse_mask(
     Args:
         backbone: in evaluation mode, on ``device``.
         patch: the photograph's sides are resized to multiples of it: a ViT's patch, a convolutional network's stride.
-        mean, std: of the three channels, for pixels in [0, 1].
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
         method: ``tokencut`` or ``lost``.
-        threshold: TokenCut's.
-        source, columns: as :func:`patch_features` takes them.
+        threshold: TokenCut's threshold.
+        source, columns: as for :func:`patch_features`.
     """
     resized = torch.from_numpy(resize_to_patches(pixels, patch).copy()).to(device)
     images = resized.permute(2, 0, 1)[None].float() / 255
@@ -100,6 +100,6 @@ def coarse_mask(
 
 
 def enlarge(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
-    """A mask of patches as pixels [height, width], each pixel that of the nearest patch."""
+    """Enlarge a mask of patches to pixels [height, width]; each pixel takes the value of the nearest patch."""
     large = Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(large) > 127

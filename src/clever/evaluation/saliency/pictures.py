@@ -14,16 +14,16 @@ from clever.evaluation.saliency.scores import intersection_over_union
 from clever.evaluation.subject import Subject
 
 LONGEST = 144
-"""Longer side in pixels of what is kept."""
+"""Longer side in pixels of kept pictures."""
 
 
 def keep(subject: Subject, photograph: Photograph, made: Mapping[tuple[str, str], NDArray[Any]]) -> None:
-    """Keep a photograph, its truth and its masks, and the IoU of each mask at full size in percent.
+    """Keep a photograph, its ground truth and its masks, and each mask's IoU at full size in percent.
 
     Args:
-        subject: keeps the pictures.
+        subject: stores the pictures.
         photograph: one with a mask.
-        made: masks by part and method, bool or about in [0, 1], of the photograph's size.
+        made: masks by part and method, bool or approximately in [0, 1], of the photograph's size.
     """
     facts = subject.picture_facts
     names = facts.setdefault("photographs", [])

@@ -1,6 +1,6 @@
 """Protocol ``saliency``: unsupervised segmentation of photographs that have masks, by TokenCut and LOST.
 
-Nothing is trained and no label is used. The paper's table has TokenCut with and without the bilateral solver on
+Nothing is trained and no label is used. The paper's table reports TokenCut with and without the bilateral solver on
 ECSSD, DUTS and DUT-OMRON.
 """
 
@@ -30,7 +30,7 @@ def evaluate(subject: Subject, options: SaliencyOptions) -> list[Record]:
     """Segment every photograph and score the masks.
 
     Records in percent: ``<method>_max_f``, ``<method>_iou`` and ``<method>_accuracy`` of ``tokencut``, ``tokencut_bs``,
-    ``lost`` and ``random``, for which each patch is drawn with probability 1/2. Keys are not split: with them there is
+    ``lost`` and ``random``; a random mask contains each patch with probability 1/2. Keys are not split, so they have
     only the part ALL.
 
     The pictures of photograph number i are ``i/image``, ``i/truth`` and ``i/<part>/<method>`` for every mask.

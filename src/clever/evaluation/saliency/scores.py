@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 BETA_SQUARED = 0.3
 """Weight of precision over recall in the F-measure of saliency detection."""
 THRESHOLDS = np.arange(255) / 255
-"""Where the F-measure binarises a prediction: 0, 1/255 ... 254/255, "greater than"."""
+"""Thresholds at which the F-measure binarises a prediction ("greater than"): 0, 1/255 ... 254/255."""
 
 
 class SaliencyScores:
     """Accumulates images and computes the scores of TokenCut's metric.py.
 
-    Pixels that are not counted (a trimap's border) are ignored. An image whose prediction and truth
-    are both empty has an IoU of 1.
+    Uncounted pixels (a trimap's border) are ignored. An image whose prediction and truth are both empty has an IoU of
+    1.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class SaliencyScores:
         """Score one image.
 
         Args:
-            prediction: [H, W], bool or about in [0, 1]; IoU and accuracy take it as foreground above 0.5.
+            prediction: [H, W], bool or approximately in [0, 1]; for IoU and accuracy, values above 0.5 are foreground.
             truth: bool [H, W].
             counted: bool [H, W], the pixels that count; None: all.
 
@@ -71,7 +71,7 @@ class SaliencyScores:
 
 
 def intersection_over_union(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """IoU of two masks of the same shape, in [0, 1]; 1 where both are empty."""
+    """IoU of two masks of the same shape, in [0, 1]; 1 if both are empty."""
     union = int((prediction | truth).sum())
     return int((prediction & truth).sum()) / union if union else 1.0
 
@@ -79,9 +79,9 @@ def intersection_over_union(prediction: NDArray[np.bool_], truth: NDArray[np.boo
 def f_curve(prediction: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
     """F-measure of one image's pixels [P] at each of the 255 thresholds: float64 [255].
 
-    Precision is 1 where nothing is predicted, recall 1 where nothing is true; F is 0 where both are 0.
+    Precision is 1 if nothing is predicted, and recall is 1 if nothing is true; F is 0 if both are 0.
     """
-    # How many thresholds a pixel exceeds; what exceeds threshold k are the pixels that exceed more than k of them.
+    # The number of thresholds that a pixel exceeds; a pixel exceeds threshold k if it exceeds more than k thresholds.
     exceeded = np.searchsorted(THRESHOLDS, prediction, side="left")
     bins = len(THRESHOLDS) + 1
     predicted = np.bincount(exceeded, minlength=bins)[::-1].cumsum()[::-1][1:].astype(np.float64)

@@ -1,1 +1,2 @@
-"""Video object segmentation: the first frame's labels carried through a sequence by a frozen backbone's features."""
+"""Video object segmentation: propagates the first frame's labels through a sequence with a frozen backbone's
+features."""

@@ -33,9 +33,9 @@ class Sequence:
         return images
 
     def objects(self) -> list[NDArray[np.uint8]]:
-        """The number of each pixel's object, uint8 [H, W] per frame, 0 for the background.
+        """The object number of each pixel, uint8 [H, W] per frame; 0 is the background.
 
-        If the first annotation holds only 0 and 255, 255 is its one object; else 255 is void and becomes 0.
+        If the first annotation contains only 0 and 255, 255 is its only object; otherwise, 255 is void and becomes 0.
 
         Raises:
             UserError: a file cannot be read, the annotations differ in size, or the first one labels no object.
@@ -55,7 +55,7 @@ class Sequence:
 
 
 def find_sequences(root: Path, split: str = "val", resolution: str = "480p") -> list[Sequence]:
-    """The sequences of a split: those of ``ImageSets/2017/<split>.txt``, or all if there is no such list.
+    """The sequences of a split: the ones listed in ``ImageSets/2017/<split>.txt``, or all if there is no such list.
 
     Args:
         root: the folder DAVIS, or its parent.

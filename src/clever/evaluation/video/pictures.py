@@ -12,11 +12,11 @@ from clever.evaluation.subject import Subject
 from clever.evaluation.video.scores import ObjectScore, summary
 
 SEQUENCES = 2
-"""The first sequences are kept."""
+"""Number of sequences that are kept, the first ones."""
 FRAMES = 4
-"""Frames of each, from the second to the last but one: those that are scored."""
+"""Number of kept frames per sequence, from the scored frames: the second to the last but one."""
 LONGEST = 144
-"""Longer side in pixels of what is kept."""
+"""Longer side in pixels of kept pictures."""
 
 
 def keep(
@@ -26,11 +26,11 @@ def keep(
     objects: Sequence[NDArray[np.uint8]],
     made: Mapping[str, tuple[Sequence[NDArray[np.uint8]], Sequence[ObjectScore]]],
 ) -> None:
-    """Keep frames of a sequence, their truth and predictions, and J&F over the whole sequence in percent.
+    """Keep frames of a sequence, their ground truth and predictions, and J&F over the whole sequence in percent.
 
     Args:
-        subject: keeps the pictures; nothing after ``SEQUENCES`` sequences.
-        name: of the sequence.
+        subject: stores the pictures; nothing is added after ``SEQUENCES`` sequences.
+        name: name of the sequence.
         images: the frames, uint8 [H, W, 3], at least three.
         objects: the true object numbers of each frame, uint8 [H, W].
         made: by part, the predicted object numbers of each frame and the scores of the objects.

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 _CHUNK_ELEMENTS = 2**25
-"""Affinities held at once (128 MB of float32)."""
+"""Maximum number of affinities in memory at once (128 MB of float32)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PropagationSettings:
     window: int = 12
     """Patches are compared if they are at most this many rows and columns apart; 0 compares all."""
     neighbours: int = 5
-    """Number of the most similar patches of all these frames that count."""
+    """Number of most similar patches in all these frames that contribute labels."""
     temperature: float = 0.1
     """The affinity is exp(cosine / temperature)."""
     short_side: int = 480
@@ -39,7 +39,7 @@ class PropagationSettings:
 
 
 def frame_size(height: int, width: int, settings: PropagationSettings) -> tuple[int, int]:
-    """Height and width at which the backbone sees a frame of this height and width."""
+    """The backbone's input size (height, width) for a frame of this height and width."""
     short, long_ = sorted((height, width))
     longer = max(settings.multiple, settings.short_side * long_ // short // settings.multiple * settings.multiple)
     return (longer, settings.short_side) if height > width else (settings.short_side, longer)
@@ -48,7 +48,7 @@ def frame_size(height: int, width: int, settings: PropagationSettings) -> tuple[
 def propagate(
     target: Tensor, sources: Sequence[Tensor], labels: Sequence[Tensor], settings: PropagationSettings
 ) -> Tensor:
-    """Compute the labels of one frame from those of others.
+    """Compute the labels of one frame from the labels of other frames.
 
     Args:
         target: features of the frame [rows, columns, D].
@@ -56,7 +56,7 @@ def propagate(
         labels: their labels, each float [K, rows, columns], soft or one-hot.
 
     Returns:
-        float32 [K, rows, columns]; where all labels sum to 1 over K, so do these.
+        float32 [K, rows, columns]; if all labels sum to 1 over K, so does the result.
     """
     rows, columns = target.shape[:2]
     device = target.device
@@ -94,12 +94,12 @@ def segment(
         frames: uint8 [H, W, 3] each, RGB, all of one size.
         first: the object numbers of the first frame [H, W], 0 for the background.
         features: normalised images [1, 3, h, w] to features [rows, columns, D] of the patches.
-        settings: of the propagation.
-        mean, std: of the three channels, for pixels in [0, 1].
-        device: where features are compared.
+        settings: settings of the propagation.
+        mean, std: normalisation of the three channels, for pixels in [0, 1].
+        device: the device on which features are compared.
 
     Yields:
-        The object numbers of each frame, uint8 [H, W]; the first as given.
+        The object numbers of each frame, uint8 [H, W]; the first frame's are returned as given.
     """
     height, width = frames[0].shape[:2]
     size = frame_size(height, width, settings)
@@ -124,7 +124,8 @@ def segment(
 
 
 def one_hot(objects: NDArray[np.integer], rows: int, columns: int) -> Tensor:
-    """Object numbers [H, W] as labels of patches, float32 [1 + objects, rows, columns]: each that of one pixel."""
+    """Object numbers [H, W] as labels of patches, float32 [1 + objects, rows, columns]; each patch takes one pixel's
+    label."""
     small = Image.fromarray(objects.astype(np.uint8)).resize((columns, rows), Image.Resampling.NEAREST)
     numbers = torch.from_numpy(np.asarray(small).astype(np.int64))
     return F.one_hot(numbers, int(objects.max()) + 1).permute(2, 0, 1).float()
@@ -133,8 +134,8 @@ def one_hot(objects: NDArray[np.integer], rows: int, columns: int) -> Tensor:
 def harden(labels: Tensor, size: tuple[int, int], height: int, width: int) -> NDArray[np.uint8]:
     """Soft labels of patches [K, rows, columns] as object numbers of pixels, uint8 [height, width].
 
-    They are enlarged to ``size`` bilinearly, each label is stretched to [0, 1] where it occurs at all, and the largest
-    wins; the nearest of these pixels is taken.
+    They are enlarged to ``size`` bilinearly, each label that occurs is stretched to [0, 1], and the largest wins. The
+    result is resized by nearest neighbour.
     """
     large = F.interpolate(labels[None], size=size, mode="bilinear", align_corners=False)[0]
     least, most = large.amin(dim=(1, 2), keepdim=True), large.amax(dim=(1, 2), keepdim=True)

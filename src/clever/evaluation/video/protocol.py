@@ -1,4 +1,4 @@
-"""Protocol ``video``: objects of DAVIS-2017 followed from their first frame on, by label propagation."""
+"""Protocol ``video``: follow the objects of DAVIS-2017 from the first frame by label propagation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from clever.results.records import Record
 
 
 def evaluate(subject: Subject, options: VideoOptions) -> list[Record]:
-    """Follow the objects of every sequence by the patches of the last map, whole and for either part of it.
+    """Follow the objects of every sequence by the patches of the last map, for the whole map and for IR and EF.
 
-    Records in percent, means over objects: ``j_and_f``, and mean, recall and decay of J and F. The pictures of
+    Records in percent, averaged over objects: ``j_and_f``, and mean, recall and decay of J and F. The pictures of
     sequence number i are ``i/<frame>/image``, ``i/<frame>/truth`` and ``i/<frame>/<part>``.
 
     Raises:

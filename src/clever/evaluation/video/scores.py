@@ -1,8 +1,8 @@
 """J and F of DAVIS-2017, as davis2017-evaluation computes them for semi-supervised segmentation.
 
-J is the intersection over union of an object's masks in one frame, F the F-measure of their boundaries within a
-tolerance of 0.8 % of the image's diagonal. The first frame, whose labels are given, and the last are not scored. Each
-object is averaged over its frames, and the result is the mean over objects, not over sequences.
+J is the intersection over union of an object's masks in one frame. F is the F-measure of their boundaries, within a
+tolerance of 0.8 % of the image's diagonal. The first frame, whose labels are given, and the last frame are not scored.
+Each object is averaged over its frames, and the result is the mean over objects, not over sequences.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class ObjectScore:
 
 
 def region_similarity(prediction: Mask, truth: Mask) -> float:
-    """J of two masks [H, W]: intersection over union, 1 where both are empty."""
+    """J of two masks [H, W]: intersection over union; 1 if both are empty."""
     union = int((prediction | truth).sum())
     return int((prediction & truth).sum()) / union if union else 1.0
 
 
 def boundary_accuracy(prediction: Mask, truth: Mask) -> float:
-    """F of two masks [H, W]: 1 where both are empty, 0 where one of them is."""
+    """F of two masks [H, W]; 1 if both are empty, and 0 if only one is empty."""
     radius = math.ceil(TOLERANCE * math.hypot(*truth.shape))
     predicted, true = boundary(prediction), boundary(truth)
     if not predicted.any() or not true.any():
-        # One alone has precision and recall of 0 and 1, and F = 0.
+        # If only one is empty, precision and recall are 0 and 1, so F = 0.
         return float(predicted.any() == true.any())
     precision = float(_near(true, radius)[predicted].mean())
     recall = float(_near(predicted, radius)[true].mean())
@@ -61,8 +61,8 @@ def boundary(mask: Mask) -> Mask:
 
 
 def _near(marked: Mask, radius: int) -> Mask:
-    """Where a marked pixel is at most ``radius`` away: dilation by a disc."""
-    # Nothing changes further out, and the distance transform of a small box is much faster.
+    """Mark pixels that have a marked pixel at most ``radius`` away: dilation by a disc."""
+    # Nothing changes outside this box, and the distance transform of a small box is much faster.
     rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
     top, left = max(0, rows[0] - radius), max(0, columns[0] - radius)
     box = np.s_[top : rows[-1] + radius + 1, left : columns[-1] + radius + 1]
@@ -77,7 +77,7 @@ def score_sequence(
     """The scores of a sequence's objects, in the order of their numbers.
 
     Args:
-        name: of the sequence.
+        name: name of the sequence.
         predictions, truths: one map of object numbers [H, W] per frame, 0 for the background. The objects are those up
             to the largest number in the first frame's truth.
 
@@ -105,9 +105,10 @@ def score_sequence(
 
 
 def summary(scores: Sequence[ObjectScore]) -> dict[str, float]:
-    """``j_and_f``, and mean, recall and decay of J and F, in percent, each a mean over objects.
+    """``j_and_f``, and mean, recall and decay of J and F, in percent, each averaged over objects.
 
-    Recall is the share of frames above 0.5; decay the mean of the first quarter of the frames less that of the last.
+    Recall is the share of frames above 0.5. Decay is the mean over the first quarter of the frames minus the mean over
+    the last quarter.
 
     Raises:
         ValueError: there are no objects.
@@ -124,6 +125,7 @@ def summary(scores: Sequence[ObjectScore]) -> dict[str, float]:
 
 
 def _decay(values: NDArray[np.float64]) -> float:
-    # The official edges, both ends inclusive; its unsigned bytes, which wrap beyond 255 frames, are not repeated.
+    # The official edges, both ends inclusive; the official code's unsigned bytes, which wrap beyond 255 frames, are not
+    # reproduced.
     edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     return float(values[edges[0] : edges[1] + 1].mean() - values[edges[3] : edges[4] + 1].mean())
