@@ -207,7 +207,7 @@ Damage = Callable[[dict[str, Path]], None]
         ),
     ],
 )
-def test_a_broken_link_is_one_line_with_both_sides(
+def test_a_broken_link_gives_one_line_with_both_sides(
     results: Path, capsys: pytest.CaptureFixture[str], damage: Damage, start: str, sides: list[str]
 ) -> None:
     files = _files(results)

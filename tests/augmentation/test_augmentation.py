@@ -6,7 +6,7 @@ Tolerances in 1/255, given the same table of parameters:
 operation                      tolerance (repeated in the test of each one)
 =============================  ==========================================================================
 crop                           matrix 0.01 (float, no overshoot), 1.5 (uint8); native 1 (uint8)
-rotation                       the same pixels, but for 0.02 % where rounding decides between neighbours
+rotation                       equal pixels, except for 0.02 % where rounding chooses another neighbour
 elastic distortion             0.02
 brightness, contrast,          0.01
 saturation, grayscale

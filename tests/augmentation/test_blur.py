@@ -63,7 +63,7 @@ def test_the_finest_stripes_keep_pillows_contrast(sigma: float, gain: float) -> 
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.4, 1.0, 1.7, 2.0])
-def test_three_boxes_have_the_deviation_and_the_mass(sigma: float) -> None:
+def test_three_boxes_have_the_given_deviation_and_mass(sigma: float) -> None:
     reach = box_reach(2.0)
     kernel = box_kernel(torch.tensor([sigma]), reach)[0]
     tap = torch.arange(-reach, reach + 1)
@@ -71,7 +71,7 @@ def test_three_boxes_have_the_deviation_and_the_mass(sigma: float) -> None:
     assert (3 * (kernel * tap.square()).sum()).item() == pytest.approx(float(torch.tensor(sigma)) ** 2)
 
 
-def test_a_matrix_of_rows_that_are_copied_is_the_whole_product() -> None:
+def test_copied_rows_give_the_whole_product() -> None:
     sigma, reach, size = torch.tensor([0.3, 1.2, 2.0]), box_reach(2.0), 40
     kernel = box_kernel(sigma, reach)
     once = torch.zeros(3, size, size, dtype=torch.float64)

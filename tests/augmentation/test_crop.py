@@ -90,7 +90,7 @@ def test_nothing_outside_the_box_leaks_in(images: Callable[..., Tensor], way: Wa
 
 
 @pytest.mark.parametrize("way", ["matrix", "native"])
-def test_rows_choose_their_image(images: Callable[..., Tensor], way: Way) -> None:
+def test_each_row_selects_its_image(images: Callable[..., Tensor], way: Way) -> None:
     pixels = images(3, 20, 20)
     column = torch.tensor([0, 0, 0, 0])
     table = {"crop_top": column, "crop_left": column, "crop_height": column + 20, "crop_width": column + 20}

@@ -55,7 +55,7 @@ def test_jitter_equals_the_formula_pixel_by_pixel(images: Tensor) -> None:
         torch.testing.assert_close(result, by_pixels(image, factors), rtol=0, atol=1e-12)
 
 
-def test_neutral_factors_leave_an_image(images: Tensor) -> None:
+def test_neutral_factors_do_not_change_an_image(images: Tensor) -> None:
     neutral = torch.tensor([[1.0, 1.0, 1.0, 0.0]], dtype=torch.float64).expand(4, 4)
     found = differentiable_jitter(images, neutral, torch.ones(4, dtype=torch.bool))
     # The published matrices are inverse to each other to three digits only.

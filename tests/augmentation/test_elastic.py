@@ -37,7 +37,7 @@ def test_field_equals_torchvision_given_the_noise(size: int, sigma: float) -> No
     torch.testing.assert_close(displacement(seed, size, 100.0, sigma).double(), expected, rtol=0, atol=1e-6)
 
 
-def test_fields_are_distributed_as_torchvisions() -> None:
+def test_fields_are_distributed_like_torchvision() -> None:
     torch.manual_seed(0)
     transform = ElasticTransform(100.0, 5.0)
     theirs = torch.cat([transform.get_params([100.0] * 2, [5.0] * 2, [48, 48]) for _ in range(60)])

@@ -20,7 +20,7 @@ def table() -> str:
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_parameters_and_macs_are_the_papers(name: str) -> None:
+def test_parameters_and_macs_match_the_paper(name: str) -> None:
     found = describe(name, 224)
     parameters, macs = PUBLISHED_COSTS[name]
     assert f"{found['parameters'] / 1e6:.1f}" == parameters

@@ -76,7 +76,7 @@ def test_ss2d_values_and_gradients(height: int, width: int) -> None:
         assert (a - b).abs().max() < 1e-9 * b.abs().max(), name
 
 
-def test_parameter_count_is_the_papers() -> None:
+def test_parameter_count_matches_the_paper() -> None:
     assert sum(p.numel() for p in build().parameters()) == 29_480_064
 
 

@@ -47,7 +47,7 @@ def test_loss_and_gradient(shape: tuple[int, int], weight: float, draw: Any, agr
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_loss_and_gradient_are_lightly_s(shape: tuple[int, int], draw: Any, agree: Any) -> None:
+def test_loss_and_gradient_equal_lightly(shape: tuple[int, int], draw: Any, agree: Any) -> None:
     lightly = BarlowTwinsLoss(lambda_param=0.0051)
     agree(lambda t: loss(t, scale=0.1), lambda t: 0.1 * lightly(*t), draw(2, *shape))
 

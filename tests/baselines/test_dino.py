@@ -86,7 +86,7 @@ def test_row_norms_are_one_and_frozen() -> None:
     assert directions.requires_grad
 
 
-def test_initialisation_is_the_authors() -> None:
+def test_initialisation_matches_the_authors() -> None:
     head = seeded_head(300, DinoOptions(out_dim=2000, hidden_dim=400, bottleneck_dim=64))
     for layer in head.mlp:
         if isinstance(layer, nn.Linear):
@@ -206,7 +206,7 @@ def test_frozen_parameters_are_the_last_layer_s_in_the_first_epochs() -> None:
     assert Dino(small(freeze_last_layer_epochs=0)).frozen_parameters(head, 0) == []
 
 
-def test_teacher_momentum_is_the_authors_cosine() -> None:
+def test_teacher_momentum_follows_the_authors_cosine() -> None:
     dino, total = Dino(small(momentum=0.99)), 37
     authors = 1.0 + 0.5 * (0.99 - 1.0) * (1 + np.cos(np.pi * np.arange(total) / total))
     got = [dino.options.teacher_momentum(iteration / total) for iteration in range(total)]

@@ -192,7 +192,7 @@ def test_a_second_backward_pass_is_refused(loss: Loss) -> None:
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, cosine])
-def test_teacher_and_centre_get_no_gradient_and_inputs_are_left_alone(loss: Loss) -> None:
+def test_teacher_and_centre_get_no_gradient_and_inputs_are_unchanged(loss: Loss) -> None:
     student = [view.requires_grad_() for view in views(3, 4, 9, seed=1)]
     teacher = [view.requires_grad_() for view in views(2, 4, 9, seed=2)]
     centre = centre_of(9).requires_grad_()
@@ -213,7 +213,7 @@ def test_a_student_view_without_gradient_is_left_out_of_the_backward_pass(loss: 
     assert student[0].grad is None
 
 
-def test_cross_entropy_is_lightly_s() -> None:
+def test_cross_entropy_equals_lightly() -> None:
     lightly = DINOLoss(
         output_dim=80,
         warmup_teacher_temp=TEACHER,

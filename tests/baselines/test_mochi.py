@@ -61,7 +61,7 @@ def test_loss_and_gradient(draw: Any, agree: Any) -> None:
     agree(mine, reference, draw(1, ROWS, WIDTH))
 
 
-def test_nothing_is_mixed_before_the_start(draw: Any) -> None:
+def test_no_negatives_are_mixed_before_the_start(draw: Any) -> None:
     t = [HeadOutput(tensor.float()) for tensor in draw(2, ROWS, WIDTH)]
     losses = [mochi(epoch).attract(t, t) for epoch in (0, 1, 2)]
     assert torch.equal(losses[0], losses[1])

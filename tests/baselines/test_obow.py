@@ -185,7 +185,7 @@ def test_the_last_layers_make_the_weights() -> None:
     assert {names[id(p)] for p in head.last_layer_parameters()} == expected
 
 
-def test_maps_are_needed(draw: Any) -> None:
+def test_feature_maps_are_required(draw: Any) -> None:
     views = [HeadOutput(tensor.float()) for tensor in draw(2, ROWS, WIDTH)]
     with pytest.raises(TypeError, match="attract_samples"):
         obow().attract(views, views, make_head(obow()))

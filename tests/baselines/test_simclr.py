@@ -46,7 +46,7 @@ def test_loss_and_gradient(negatives: Negatives, temperature: float, draw: Any, 
     )
 
 
-def test_loss_and_gradient_are_lightly_s(draw: Any, agree: Any) -> None:
+def test_loss_and_gradient_equal_lightly(draw: Any, agree: Any) -> None:
     agree(lambda t: loss(t, temperature=0.2), lambda t: NTXentLoss(temperature=0.2)(*t), draw(2, 7, 5))
 
 

@@ -97,7 +97,7 @@ def test_similarity_is_one_on_the_same_prototypes_and_zero_on_others() -> None:
 
 
 @pytest.mark.parametrize("views", [2, 5])
-def test_loss_and_gradient_are_lightly_s(views: int, agree: Any) -> None:
+def test_loss_and_gradient_equal_lightly(views: int, agree: Any) -> None:
     agree(
         lambda t: swav().attract(outputs(t), outputs(t)[:2], HEAD),
         lambda t: SwaVLoss()(t[:2], t[2:]),

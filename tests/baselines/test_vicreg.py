@@ -49,7 +49,7 @@ def test_loss_and_gradient(shape: tuple[int, int], halve: bool, draw: Any, agree
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_loss_and_gradient_are_lightly_s(shape: tuple[int, int], draw: Any, agree: Any) -> None:
+def test_loss_and_gradient_equal_lightly(shape: tuple[int, int], draw: Any, agree: Any) -> None:
     agree(lambda t: loss(t), lambda t: VICRegLoss()(*t), [0.6 * view for view in draw(2, *shape)])
 
 
@@ -59,7 +59,7 @@ def test_solo_learn_s_variance_term_is_twice_the_authors(draw: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [3, 9])
-def test_the_identity_covariance_costs_nothing(width: int) -> None:
+def test_loss_of_the_identity_covariance_is_zero(width: int) -> None:
     rows = 10
     centred = torch.randn(rows, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     centred = centred - centred.mean(0)

@@ -218,7 +218,7 @@ def test_full_disk_leaves_nothing_behind(
     assert names_in(parent) == {"store"}
 
 
-def test_interruption_leaves_the_old_store_whole(
+def test_an_interruption_keeps_the_old_store(
     make_arrays: ArraysMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_arrays()

@@ -18,7 +18,7 @@ def test_cifar10_has_its_known_moments(real_data: Path, tmp_path: Path) -> None:
     assert store.info["splits"]["test"]["per_class"] == [1000] * 10
 
 
-def test_photographs_equal_torchvisions(real_data: Path, tmp_path: Path) -> None:
+def test_photographs_equal_torchvision(real_data: Path, tmp_path: Path) -> None:
     root = real_data / "caltech20"
     transform = Compose([Resize(64, InterpolationMode.BICUBIC), CenterCrop(64), PILToTensor()])
     expected = ImageFolder(str(root / "val"), transform)
@@ -29,7 +29,7 @@ def test_photographs_equal_torchvisions(real_data: Path, tmp_path: Path) -> None
     assert batch.labels.tolist() == expected.targets
 
 
-def test_encoded_photographs_equal_torchvisions(real_data: Path, tmp_path: Path) -> None:
+def test_encoded_photographs_equal_torchvision(real_data: Path, tmp_path: Path) -> None:
     root = real_data / "caltech20"
     expected = ImageFolder(str(root / "val"), PILToTensor())
     options = DataOptions(source="image_folder", root=str(root), format="encoded")

@@ -36,7 +36,7 @@ def test_repeats_are_counted_and_named() -> None:
     assert two.startswith("2 images occur with two labels, pixel by pixel (val/2 = val/3, ")
 
 
-def test_without_repeats_there_is_nothing_to_say() -> None:
+def test_without_repeats_there_is_no_note() -> None:
     empty = known([], [], "val")
     for test in (known([3, 4], [0, 1], "val"), empty):
         found = find_repeats({"train": known([1, 2], [0, 1], "train"), "test": test})

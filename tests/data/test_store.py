@@ -33,7 +33,7 @@ def test_reopened_store_is_the_same(store: Store) -> None:
     assert recorded == hashlib.sha256((store.folder / "test_images.npy").read_bytes()).hexdigest()
 
 
-def test_images_come_in_the_order_asked_for(store: Store) -> None:
+def test_images_come_in_the_requested_order(store: Store) -> None:
     split = store.split("train")
     stored = np.load(store.folder / "train_images.npy")
     batch = split.images(torch.tensor([7, 2, 7, 19]))

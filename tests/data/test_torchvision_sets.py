@@ -166,7 +166,7 @@ def prepared(source: str, root: Path, folder: Path, **options: Any) -> Store:
 
 
 @pytest.mark.parametrize("source", list(LAYOUTS))
-def test_splits_classes_and_pixels_are_the_layout_s(source: str, root: Path, tmp_path: Path) -> None:
+def test_splits_classes_and_pixels_match_the_layout(source: str, root: Path, tmp_path: Path) -> None:
     _, classes, counts = LAYOUTS[source]
     store = prepared(source, root, tmp_path / "store")
     assert store.classes == classes
@@ -191,7 +191,7 @@ def test_a_store_is_the_same_whatever_the_order_on_disk_and_may_keep_the_files(
 
 
 @pytest.mark.parametrize("source", [name for name, kind in SOURCES.items() if kind.missing is not None])
-def test_a_mislaid_folder_gives_one_line(source: str, root: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_gives_one_line(source: str, root: Path, tmp_path: Path) -> None:
     [folder] = [entry for entry in root.iterdir() if entry.is_dir()]
     empty = tmp_path / "empty"
     empty.mkdir()

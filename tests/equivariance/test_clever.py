@@ -343,7 +343,7 @@ def test_the_baseline_alone_equals_clever_without_the_ef() -> None:
         assert not whole[:, 8:].any()
 
 
-def test_the_baseline_alone_is_its_own_loss_on_the_whole_representation() -> None:
+def test_the_baseline_alone_has_its_loss_on_the_whole_representation() -> None:
     none = objective("none")
     batch = batch_for(none)
     student = encode(none, batch.student, batch.heads)

@@ -196,7 +196,7 @@ def test_a_prediction_of_no_change_has_no_gain() -> None:
     assert math.isfinite(found["equimod_ratio"].item())
 
 
-def test_equal_predictions_of_equal_views_cost_the_logarithm_of_all_others() -> None:
+def test_loss_of_equal_embeddings_in_closed_form() -> None:
     """If all embeddings are equal, the positive is one of 4 N - 1 candidates."""
     built = objective()
     batch = Batch(built)
@@ -290,7 +290,7 @@ def test_views_without_an_unaugmented_image_need_the_other_view() -> None:
     assert parse_study(study, "study.yaml").methods["equimod"].equivariance.extra_views() == ()
 
 
-def test_a_space_is_needed() -> None:
+def test_a_parameter_space_is_required() -> None:
     method = MethodOptions.model_validate({"baseline": {"name": "simclr"}, "equivariance": TINY})
     with pytest.raises(UserError, match="equimod needs augmentation parameters, but this augmentation draws none"):
         build_objective(method, WIDTH)

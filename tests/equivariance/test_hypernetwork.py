@@ -35,7 +35,7 @@ def test_its_gradients_equal_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda e, q, _: network(e, q), (e, q, network.weight))
 
 
-def test_the_identity_quaternion_with_a_unit_matrix_leaves_embeddings_alone() -> None:
+def test_the_identity_quaternion_with_a_unit_matrix_does_not_change_embeddings() -> None:
     network, draw = double_network(), make_generator(2, "hypernetwork")
     with torch.no_grad():
         network.weight[3] = torch.eye(WIDTH)  # x, y, z, w
@@ -75,8 +75,7 @@ def test_bf16_autocast_rounds_the_products_only() -> None:
 
 
 def test_the_linear_start_equals_a_linear_layer_s() -> None:
-    """The distribution equals that of torch's layer from R to width^2 numbers, and predictions have the documented
-    length."""
+    """The distribution matches torch's layer from R to width^2 numbers, and predictions have the documented length."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         mine = Hypernetwork(4, 256, 1.0, start="linear").weight.detach()

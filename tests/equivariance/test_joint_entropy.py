@@ -53,7 +53,7 @@ def test_value_and_gradient(add_on: str) -> None:
         torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-6)
 
 
-def test_independent_parts_have_less() -> None:
+def test_independent_parts_have_a_smaller_term() -> None:
     draw = torch.Generator().manual_seed(0)
     first, second = (torch.nn.functional.normalize(torch.randn(400, 3, generator=draw), dim=1) for _ in range(2))
     assert mean_log_density(first, second, 0.1) < mean_log_density(first, first, 0.1) - 0.5

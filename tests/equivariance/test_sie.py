@@ -126,7 +126,7 @@ def sie64(leaves: dict[str, Tensor], ir_dim: int, q: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("ratio", "ir_head", "whole"), [(0.5, 5, 10), (2 / 3, 10, 15)])
-def test_on_vicreg_it_is_the_authors_loss_and_gradient(ratio: float, ir_head: int, whole: int) -> None:
+def test_on_vicreg_loss_and_gradient_equal_the_authors(ratio: float, ir_head: int, whole: int) -> None:
     """The EF projector's widths are the EF's share of ``whole``: 5 in both cases."""
     settings: dict[str, Any] = {"separation_ratio": ratio, "hidden_dim": whole, "out_dim": whole, "moments_of": "whole"}
     built = objective({**VICREG, "hidden_dim": ir_head, "out_dim": ir_head}, **settings)

@@ -77,6 +77,6 @@ def test_the_mean_over_heads_is_of_stretched_maps() -> None:
     torch.testing.assert_close(mean_over_heads(maps)[0], torch.tensor([[0.0, 0.125], [0.25, 0.5]]))
 
 
-def test_a_resnet_has_none() -> None:
+def test_a_resnet_has_no_attention() -> None:
     with pytest.raises(UserError, match="resnet18 has no attention maps"):
         class_attention(build_backbone(BackboneOptions(name="resnet18", image_size=32), seed=0), images())

@@ -106,7 +106,7 @@ def test_loss_and_gradients() -> None:
         torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-3, atol=2e-5 * scale)
 
 
-def test_labels_of_mixtures_are_those_of_the_loops() -> None:
+def test_labels_of_mixtures_equal_the_loops() -> None:
     features, partners, negative, positive = drawn(1)
     found = mix(features, torch.tensor(LABELS), CLASSES, partners, negative, positive)
     vectors, labels = by_loops(features, partners.tolist(), negative.tolist(), positive.tolist())

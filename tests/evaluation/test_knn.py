@@ -60,7 +60,7 @@ def test_votes_equal_lightly() -> None:
     assert torch.equal(vote(train, labels, queries, [20], 0.07, classes=7)[0], expected[:, 0])
 
 
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     train, labels = cloud(300, 10, 7, seed=0)
     queries, _ = cloud(200, 10, 7, seed=1)
     whole = vote(train, labels, queries, [20], 0.07, classes=7)[0]
@@ -75,7 +75,7 @@ def test_more_neighbours_than_images_means_all_of_them() -> None:
     assert torch.equal(all_of_them, more)
 
 
-def test_a_tiny_temperature_is_the_nearest_neighbour() -> None:
+def test_a_tiny_temperature_gives_the_nearest_neighbour() -> None:
     train, labels = cloud(300, 10, 7, seed=0)
     queries, _ = cloud(200, 10, 7, seed=1)
     nearest, cold = vote(train, labels, queries, [1], 1.0, 7)[0], vote(train, labels, queries, [50], 1e-6, 7)[0]

@@ -109,7 +109,7 @@ def test_one_step_is_the_derivative_of_the_cross_entropy() -> None:
     np.testing.assert_allclose(probe.bias.numpy(), bias - 0.5 * excess.mean(axis=0), rtol=0, atol=1e-6)
 
 
-def test_weights_start_with_deviation_one_hundredth_and_no_bias() -> None:
+def test_initial_weights_have_standard_deviation_0_01_and_no_bias() -> None:
     probe = SoftmaxRegression.initial(2000, 50, make_generator(1), CPU)
     assert float(probe.weight.std()) == pytest.approx(0.01, rel=0.02)
     assert abs(float(probe.weight.mean())) < 2e-4
@@ -350,7 +350,7 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
         LinearOptions.model_validate(wrong)
 
 
-def test_the_defaults_are_the_papers() -> None:
+def test_the_defaults_match_the_paper() -> None:
     options = LinearOptions()
     assert (options.epochs, options.batch_size, options.learning_rate) == (100, 256, 0.001)
     assert (options.momentum, options.weight_decay, options.last_blocks) == (0.9, 0.0, 4)

@@ -275,7 +275,7 @@ def test_an_augmentation_with_one_changed_option_keeps_the_other_defaults() -> N
     )
 
 
-def test_photographs_of_several_sizes_are_cropped_each_in_its_own(tmp_path: Path) -> None:
+def test_photographs_of_several_sizes_are_cropped_separately(tmp_path: Path) -> None:
     """The ramp spans every photograph, whatever its width, so a crop's mean red is its position as a share of the
     width."""
     draw = np.random.default_rng(0)

@@ -51,6 +51,6 @@ def test_controls_use_the_same_code(digits: Store, backbone: str, tmp_path: Path
     assert len(read_records(tmp_path / "records.csv")) == len(linear) + len(knn)
 
 
-def test_the_whole_path_repeats_to_the_bit(digits: Store) -> None:
+def test_the_whole_path_is_reproducible_bit_for_bit(digits: Store) -> None:
     for protocol, options in (("linear", LINEAR | {"training_views": 1, "epochs": 4}), ("knn", {})):
         assert run(digits, "resnet10t_half", protocol, **options) == run(digits, "resnet10t_half", protocol, **options)

@@ -200,7 +200,7 @@ def test_wandb_gets_the_same_run_id_after_a_resume_and_another_for_a_new_start(
     assert wandb.runs[2]["id"] != first["id"]
 
 
-def test_a_logger_that_fails_is_reported_once_and_the_run_goes_on(
+def test_a_logger_that_fails_is_reported_once_and_the_run_continues(
     wandb: Double,
     recipe: RunRecipe,
     digits_store: Store,
@@ -227,7 +227,7 @@ def test_a_logger_that_cannot_start_ends_the_run_before_its_first_step(
 
 
 @pytest.mark.parametrize("by", ["--log-to", LOG_TO])
-def test_a_missing_package_is_one_line_before_anything_else(
+def test_a_missing_package_gives_one_line_before_anything_else(
     by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

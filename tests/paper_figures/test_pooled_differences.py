@@ -75,7 +75,7 @@ def test_seeds_without_spread(value: float, p: float) -> None:
         (-5.0, 5.0, UNDECIDED),
     ],
 )
-def test_the_rule(low: float, high: float, verdict: str) -> None:
+def test_the_verdict_rule(low: float, high: float, verdict: str) -> None:
     assert judge(Difference((low + high) / 2, low, high, 3), margin=0.5) == verdict
 
 

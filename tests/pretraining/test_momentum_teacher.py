@@ -30,7 +30,7 @@ def method(baseline: str, **options: Any) -> MethodOptions:
 
 
 @pytest.mark.parametrize(("momentum", "steps"), [(0.9, 10), (0.996, 1), (1.0, 50), (0.5, 0)])
-def test_a_constant_momentum_leaves_its_power(momentum: float, steps: int) -> None:
+def test_a_constant_momentum_leaves_the_power_of_the_momentum(momentum: float, steps: int) -> None:
     assert initial_share(lambda _: momentum, steps) == pytest.approx(momentum**steps, rel=1e-12)
 
 

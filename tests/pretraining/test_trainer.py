@@ -67,7 +67,9 @@ def test_an_accumulated_batch_gives_the_gradients_and_centres_of_the_whole(
     ],
     ids=lambda backbone: backbone["name"],
 )
-def test_recomputed_activations_change_nothing(make_recipe: Any, digits_store: Store, backbone: dict[str, Any]) -> None:
+def test_recomputed_activations_do_not_change_the_step(
+    make_recipe: Any, digits_store: Store, backbone: dict[str, Any]
+) -> None:
     views = {"global_size": 8, "local_views": 0} if backbone["name"] == "pixels" else {}
     trainers = [
         trainer_for(

@@ -163,7 +163,7 @@ def test_every_record_belongs_to_an_evaluation(entities: dict[str, dict[str, Any
     assert f"{len(records)} records" in whole["description"]
 
 
-def test_a_zip_holds_the_same_files_and_repeats_to_the_byte(contents: Contents, original: Path, tmp_path: Path) -> None:
+def test_a_zip_contains_the_same_files_and_is_reproducible(contents: Contents, original: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one.zip", tmp_path / "two.zip"
     paths = write_crate(contents, one)
     write_crate(contents, two)

@@ -48,7 +48,7 @@ def edited(path: Path, before: str, after: str) -> Iterator[None]:
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def test_everything_is_made(finished: Path) -> None:
+def test_all_results_are_made(finished: Path) -> None:
     for run in (RUN, CONTROL):
         for name in ("backbone.safetensors", "run.json", "metrics.csv"):
             assert (finished / "runs" / run / name).stat().st_size > 0

@@ -99,7 +99,7 @@ def perturbation_parameters(
 ) -> Table:
     """The random parameters of the images with these indices: a CPU table of :mod:`clever.augmentation.sample`.
 
-    The crop's columns are those of a whole image of one pixel and have no meaning here.
+    The crop's columns describe a whole image of one pixel and have no meaning here.
     """
     definition = options or definition_of(name)
     steps = definition.steps

@@ -68,8 +68,8 @@ def render(pixels: Tensor, table: Table, coefficients: Coefficients, out: Tensor
 def render_differentiably(pixels: Tensor, table: Table, coefficients: Coefficients) -> tuple[Tensor, Tensor]:
     """Make one view of N images from a leaf tensor with the factors of its colour jitter.
 
-    The jitter is that of :mod:`clever.augmentation.differentiable` and ignores ``jitter_order``; all other operations
-    are the augmentation's.
+    The jitter is computed by :mod:`clever.augmentation.differentiable`, which ignores ``jitter_order``; all other
+    operations are the augmentation's.
 
     Args:
         pixels: uint8 [N, 3, H, W].

@@ -120,7 +120,7 @@ class Baseline(nn.Module, ABC, Generic[HeadKind]):
     def similarity(self, student: Sequence[HeadOutput], teacher: Sequence[HeadOutput], head: HeadKind) -> Tensor:
         """The similarity of an image's views: a scalar >= 0 that is 0 when they are orthogonal.
 
-        The arguments are those of :meth:`attract`.
+        The arguments are the same as for :meth:`attract`.
         """
 
     def observe(self, teacher: Sequence[HeadOutput]) -> None:

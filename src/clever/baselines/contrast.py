@@ -17,7 +17,7 @@ from clever.errors import UserError
 
 
 class Projected(Baseline[ProjectionHead]):
-    """A projector without a predictor; projections are compared with those of other images.
+    """A projector without a predictor; the loss compares projections of different images.
 
     The similarity for the orthogonality term is the absolute value of the batch mean of the cosine between the
     projections of two views of an image, averaged over the pairs of views; both projections receive gradients.

@@ -31,7 +31,7 @@ def whole(feature_dim: int) -> dict[str, Part]:
 
 
 class Equivariance(ABC):
-    """Defines which parts of the representation get a head, which further layers are trained, and what is optimised.
+    """Defines the parts of the representation with a head, additional trainable layers, and the terms of the objective.
 
     A subclass is built from ``(options, feature_dim, space)``: its options, the width of the representation, and the
     space of the views' parameters (None if unknown). It has no state and no parameters: the baselines belong to the

@@ -24,7 +24,7 @@ from clever.equivariance.options.stl import StlOptions
 
 
 class Stl(Equivariance):
-    """The baseline on the whole representation, plus ``stl`` and ``transformation``; no gradient is stopped.
+    """The baseline on the whole representation, plus ``stl`` and ``transformation``; gradients flow through all terms.
 
     The authors share crop, colour jitter and grayscale between two images, and draw flip and blur for each image; here,
     the two images share all parameters of a view. The authors' first term, the contrast, is the baseline's loss.

@@ -3,7 +3,7 @@
 This is the linear protocol of the transfer literature (Kornblith et al. 2019; Ericsson et al. 2021, ssl-transfer's
 linear.py). For each of 45 penalties w from 1e-6 to 1e5, a fit minimises
 
-    sum over images of the cross-entropy + (w / 2) |W|^2,
+    sum over images of the cross-entropy + (w / 2) |W|^2.
 
 The penalty is chosen by accuracy on validation images, and the classifier is refitted on training and validation images
 together. The bias is not penalised. This is scikit-learn's ``LogisticRegression(C=1 / w)``; here, torch computes the

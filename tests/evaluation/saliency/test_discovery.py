@@ -28,7 +28,7 @@ def square(rows: int = 9, columns: int = 12) -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_eigenvector_is_scipys_of_the_generalised_problem(seed: int) -> None:
+def test_the_eigenvector_equals_scipy_s_of_the_generalised_problem(seed: int) -> None:
     features = torch.randn(5, 6, 4, generator=torch.Generator().manual_seed(seed))
     affinity = binary_affinity(features, 0.2)
     degrees = np.diag(affinity.sum(axis=1))

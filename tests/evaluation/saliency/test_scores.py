@@ -77,7 +77,7 @@ def test_the_border_is_ignored() -> None:
         scores.add(prediction[:, :3], truth)
 
 
-def test_the_f_curve_is_pysodmetrics() -> None:
+def test_the_f_curve_equals_pysodmetrics() -> None:
     metrics = pytest.importorskip("py_sod_metrics", reason="pysodmetrics needs an older numpy than the lock has")
     measure = metrics.FmeasureV2(
         metric_handlers={"fm": metrics.FmeasureHandler(beta=0.3, with_dynamic=True, with_adaptive=False)}

@@ -27,8 +27,7 @@ class EquivarianceOptions(ImageOptions):
     largest_shift: Annotated[float, Field(gt=0.0, le=0.5)] = 0.125
     """Largest shift to either side, as a share of the image's side; at least one pixel."""
     penalties: list[PositiveFloat] = Field(default=[1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0], min_length=1)
-    """Penalties from which those of the linear maps and the classifier are chosen, in units of the features' mean
-    variance."""
+    """Candidate penalties for the linear maps and the classifier, in units of the features' mean variance."""
     reference_ir_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
     """For a run without a split: the share of columns in the first of two random groups (the paper's IR: 0.8)."""
     random_groups: PositiveInt = 4

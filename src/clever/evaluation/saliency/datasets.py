@@ -19,7 +19,7 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "dut_omron": (("DUT-OMRON-image", "pixelwiseGT-new-PNG"), ("img", "gt")),
     "pets": (("images", "annotations/trimaps"),),
 }
-"""Folders of photographs and of masks, by data set: the official names first, then those of TokenCut and of samples."""
+"""Folders of photographs and of masks, by data set: first the official names, then TokenCut's and those of samples."""
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".bmp")
 _TRIMAP_ANIMAL, _TRIMAP_BORDER = 1, 3
