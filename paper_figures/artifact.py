@@ -128,6 +128,16 @@ STUDIES = (
         ),
     ),
     Committed(
+        "interclr_obow",
+        "2",
+        "8 minutes on 2 cores",
+        "0.3 GB",
+        (
+            Claim("InterCLR on digits, unchanged images", "interclr", "orig"),
+            Claim("OBoW on digits, unchanged images", "obow", "orig"),
+        ),
+    ),
+    Committed(
         "spirograph",
         "2",
         "14 minutes on 2 cores",

@@ -64,3 +64,16 @@ def test_a_difference_of_errors_equals_the_one_stated_in_its_study_file() -> Non
 
 def test_every_committed_study_has_claims() -> None:
     assert {path.parent.name for path in MEASURED.glob("*/runs.json")} == {study.name for study in STUDIES}
+
+
+def test_runs_of_the_same_recipe_have_the_same_values_in_two_studies() -> None:
+    """``interclr_obow`` repeats runs of ``matrix_cpu`` that were trained by an earlier commit."""
+    keys = ["recipe_digest", "data_checksum", "protocol", "part", "perturbation", "metric", "selection"]
+    first, second = (pd.read_csv(records_file(name)) for name in ("matrix_cpu", "interclr_obow"))
+    both = first.merge(second, on=keys, validate="one_to_one")
+    trained = {
+        f"digits/resnet10t_half/{method}/caug/seed{seed}" for method in ("simclr", "moco_v2") for seed in range(3)
+    }
+    assert trained < set(both["run_x"])
+    assert set(both["commit_x"]).isdisjoint(both["commit_y"])
+    assert (both["value_x"] == both["value_y"]).all()
