@@ -22,7 +22,7 @@ from picture_files import (
 
 VIEWS = {"orig": "unchanged", "rotation": "rotated by 45°", "elastic": "elastic"}
 CELL = 0.88
-"""Side of one picture in inches."""
+"""Width of one picture in inches."""
 LABELS = 1.75
 """Width of the names at the left, in inches."""
 
