@@ -180,6 +180,16 @@ STUDIES = (
         ),
     ),
     Committed(
+        "temperature",
+        "2",
+        "8 minutes on 2 cores",
+        "0.2 GB",
+        (
+            Claim("SimCLR at temperature 0.07, unchanged images", "simclr@temperature=0.07", "orig"),
+            Claim("SimCLR at temperature 1, unchanged images", "simclr@temperature=1", "orig"),
+        ),
+    ),
+    Committed(
         "paper_cpu",
         "2",
         "35 minutes on 2 cores that other work shared",

@@ -16,17 +16,17 @@ Entry = Mapping[str, Any]
 
 
 def training_sources(method: MethodOptions | None) -> str:
-    """A digest of the files that train a run of this method (``clever.job_code.training_code``)."""
+    """Return a digest of the source files that train a run of this method (``clever.job_code.training_code``)."""
     names = (None, None) if method is None else (method.baseline.name, method.equivariance.name)
     return digest(training_code(*names))
 
 
 def execution(device: torch.device, processes: int) -> dict[str, Any]:
-    """How this process trains, as far as the last bits of a run depend on it.
+    """Return the execution settings of this process that can change the last bits of a run.
 
     Returns:
-        ``device`` (cpu, cuda), ``processes``, and ``threads`` of each process; None on a GPU, where no bit of the
-        result depends on them.
+        ``device`` (cpu, cuda), ``processes``, and ``threads`` of each process, which is None on a GPU because the
+        result does not depend on it there.
     """
     threads = torch.get_num_threads() if device.type == "cpu" else None
     return {"device": device.type, "threads": threads, "processes": processes}
@@ -35,7 +35,7 @@ def execution(device: torch.device, processes: int) -> dict[str, Any]:
 def extended(
     history: Sequence[Entry], step: int, epoch: int, executed: Mapping[str, Any], method: MethodOptions | None
 ) -> list[Entry]:
-    """The history with an entry for this process, unless the last entry is equal.
+    """Append an entry for this process to the history, unless the last entry is equal.
 
     An entry holds ``git_commit``, ``git_dirty``, ``sources`` (:func:`training_sources`), ``device``, ``threads`` and
     ``processes`` (:func:`execution`), ``from_step``, and ``from_epoch``, the epoch of that step; both count from 0.
@@ -55,15 +55,15 @@ def extended(
 
 
 def refuse_other_threads(history: Sequence[Entry], executed: Mapping[str, Any], where: object) -> None:
-    """Whether the last bits of a run on a CPU would change because it is resumed with other threads.
+    """Refuse to resume a CPU run with a different number of threads if that would change its last bits.
 
     Raises:
-        UserError: they would; the message names both numbers.
+        UserError: the last bits would change; the message names both numbers.
     """
     before = history[-1] if history else {}
     if before.get("device") != "cpu" or executed["device"] != "cpu":
         return
-    # The command line counts the threads of all processes of a machine together.
+    # The command line counts the threads of all processes on a machine together.
     wanted = {"threads": f"--threads {before['threads'] * before['processes']}"}
     wanted["processes"] = f"torchrun --nproc-per-node {before['processes']}"
     for key, option in wanted.items():

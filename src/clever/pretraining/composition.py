@@ -29,10 +29,11 @@ class Composition:
 
 
 def initial_backbone(recipe: RunRecipe) -> tuple[Backbone, InitialWeights | None]:
-    """The backbone that a run starts from, and a control consists of, with what was loaded into it.
+    """Build the backbone that a run starts from, with its initial weights; a control run consists of this backbone
+    alone.
 
     Raises:
-        UserError: the initial weights cannot be loaded, or more layers are to be frozen than there are.
+        UserError: the initial weights cannot be loaded, or more layers are to be frozen than the backbone has.
     """
     backbone = build_backbone(recipe.backbone, seed=recipe.seed)
     loaded = None if recipe.backbone.init is None else load_initial_weights(backbone, recipe.backbone.init)
@@ -46,7 +47,7 @@ def compose(recipe: RunRecipe, training_images: int | None = None) -> Compositio
 
     A momentum teacher starts as a copy of the student. Its backbone has its own drop path (the paper's teacher has
     none), and it stays in training mode, so that its BatchNorm normalises with its own batches (main_dino.py:262-269).
-    A baseline that remembers images needs ``training_images``, the number of them.
+    A baseline that keeps state for each image needs ``training_images``, their number.
     """
     assert recipe.method is not None
     assert recipe.optimisation is not None
@@ -66,14 +67,14 @@ def compose(recipe: RunRecipe, training_images: int | None = None) -> Compositio
 
 
 def feature_maps(objective: Objective) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Numbers of the feature maps that the student and the targets' network return."""
+    """Return the indices of the feature maps that the student and the network that provides the targets return."""
     of_add_on = objective.add_on.feature_maps
     everything = tuple(sorted({*of_add_on, *objective.feature_maps}))
     return of_add_on if objective.has_momentum_teacher else everything, everything
 
 
 def build_objective(method: MethodOptions, feature_dim: int, space: ParameterSpace | None = None) -> Objective:
-    """The equivariance add-on of a method with its baselines, for a representation of ``feature_dim`` numbers.
+    """Build a method's equivariance add-on and its baselines, for a representation with ``feature_dim`` entries.
 
     ``space`` holds the parameters of the views; an add-on that reads none can be built without it.
     """

@@ -10,16 +10,17 @@ from torch import Tensor
 from clever.results.run_description import HEALTHY
 
 UNIFORM_ENTROPY_RATIO = 0.98
-"""Above this share of its maximal entropy a teacher hardly distinguishes anything."""
+"""Above this share of its maximal entropy, a teacher hardly distinguishes any images."""
 CONSTANT_ENTROPY_RATIO = 0.02
-"""Below this share a teacher gives nearly every image the same output."""
+"""Below this share, a teacher gives nearly every image the same output."""
 COLLAPSED_DIVERGENCE_RATIO = 0.01
 """Teacher-student divergence over the teacher's maximal entropy. Below it, and at an extreme entropy, the student has
 nothing left to learn; healthy runs stay above 0.05."""
 SMALLEST_RANK = 1.5
 """Effective rank below which all features lie on a line."""
 SMALLEST_INFORMATION_RATIO = 0.01
-"""Information between image and prototype over its maximum, below which prototypes distinguish nothing (SwAV)."""
+"""Mutual information between image and prototype over its maximum. Below it, prototypes do not distinguish images
+(SwAV)."""
 SMALLEST_STD = 0.01
 """Spread of unit features below which all images look the same (1 is isotropic)."""
 
@@ -32,7 +33,7 @@ def effective_rank(features: Tensor) -> Tensor:
         features: [N, D]; at most N - 1 and D.
 
     Returns:
-        A scalar >= 1; 1 also when all rows are equal, NaN where a feature is not finite (a step that is skipped).
+        A scalar >= 1. It is 1 if all rows are equal, and NaN if a feature is not finite (in a step that is skipped).
     """
     centred = features.double() - features.double().mean(dim=0)
     if not centred.isfinite().all():
@@ -77,11 +78,11 @@ def diagnose_features(parts: Mapping[str, slice], views: Sequence[Tensor]) -> di
 
 
 def assess(values: Mapping[str, float], unmoved: str | None = None) -> str:
-    """``ok``, or the way in which a run with these metrics has collapsed.
+    """Return ``ok``, or the way in which a run with these metrics has collapsed.
 
     Args:
         values: metrics of the last epoch by name.
-        unmoved: at the end of a run, what is wrong with its teacher (``pretraining.momentum_teacher``), if anything.
+        unmoved: at the end of a run, the problem with its teacher (``pretraining.momentum_teacher``), if there is one.
     """
     reasons = []
     entropy, divergence = values.get("teacher_entropy_ratio"), values.get("teacher_student_divergence_ratio")

@@ -73,8 +73,9 @@ def pretrain(recipe: RunRecipe, store: Store, folder: Path, execution: Execution
         execution: how to run it; none of it changes the result on one machine with one number of threads.
 
     Raises:
-        UserError: another trainer holds the run, a state does not belong to it, a loss is not finite, the disk is full.
-        Interrupted: SIGTERM, SIGUSR1 or Ctrl-C came; the state is saved.
+        UserError: another trainer holds the run, a state does not belong to it, a loss is not finite, or the disk is
+            full.
+        Interrupted: SIGTERM, SIGUSR1 or Ctrl-C was received; the state is saved.
     """
     if execution.threads:
         torch.set_num_threads(execution.threads)
@@ -225,12 +226,12 @@ def _train(
                 epoch_ends = iteration == (epoch + 1) * steps
                 stop = interruption.requested is not None
                 save_due = time.monotonic() - last_saved > execution.state_every_seconds
-                # A single process reacts to signals and the clock at once; several agree at the next check.
+                # A single process reacts to signals and the clock at once; several processes agree at the next check.
                 due = process_count() == 1 and (stop or save_due)
                 if not (epoch_ends or due or iteration % execution.log_every == 0):
                     continue
 
-                # The only place where the loop waits for the device; nothing is saved before it has passed.
+                # The only place where the loop waits for the device; nothing is saved until this check has passed.
                 stop, save_due = any_process([stop, save_due], device)
                 rows, faults = _check(trainer, iteration - 1, states)
                 totals.add(rows, skipped=len(faults))

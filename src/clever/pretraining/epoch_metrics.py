@@ -7,7 +7,7 @@ from typing import Any
 
 
 class EpochTotals:
-    """Sums each scalar over the steps of an epoch that the guard found finite, and counts the steps it left out."""
+    """Sums each scalar over the steps of an epoch that the guard found finite, and counts the steps that it skipped."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
@@ -19,7 +19,7 @@ class EpochTotals:
 
         Args:
             rows: the scalars of each finite step, in the order of the steps.
-            skipped: steps that were left out since the last call.
+            skipped: number of steps skipped since the last call.
         """
         for row in rows:
             for name, value in row.items():
@@ -32,7 +32,7 @@ class EpochTotals:
         return {name: total / self.count for name, total in self.sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training state must keep."""
+        """The values that a training state must keep."""
         return {"sums": dict(self.sums), "count": self.count, "skipped": self.skipped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 REQUEUE_STATUS = 75
-"""Exit status that means: the state is saved, start me again (EX_TEMPFAIL of sysexits.h)."""
+"""Exit status of a run that has saved its state and should be started again (EX_TEMPFAIL of sysexits.h)."""
 
 STOPPED_STATUS = 130
 """Exit status of a program that was stopped with Ctrl-C."""
 
 SECOND_PRESS_SECONDS = 0.5
-"""Seconds until another Ctrl-C counts as a second one. A launcher passes the first one on to its processes again."""
+"""Seconds until another Ctrl-C counts as a second one, because a launcher sends the first one to its processes
+again."""
 
 
 class Interrupted(Exception):  # noqa: N818 (it is not an error)
@@ -54,7 +55,7 @@ class Interruption:
 def watch_signals() -> Iterator[Interruption]:
     """Record SIGTERM, SIGUSR1 and SIGINT instead of ending; the previous handlers are restored at the end.
 
-    A second Ctrl-C raises KeyboardInterrupt, as without this.
+    A second Ctrl-C raises KeyboardInterrupt as usual.
     """
     interruption = Interruption()
     watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)

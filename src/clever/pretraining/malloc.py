@@ -1,4 +1,4 @@
-"""Tune the C library for memory that CPU training frees and allocates again in every step."""
+"""Tune the C library's allocator for CPU training, which frees and allocates the same memory in every step."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How much of a momentum teacher is still its initialisation, from the recipe alone.
+"""Compute, from the recipe alone, how much of a momentum teacher is still its initialisation.
 
-After T steps the teacher is the share m_0 m_1 ... m_{T-1} of its initial parameters plus a mixture of the student's,
-where m_i is the momentum of step i. With 0.996 and few steps this share is nearly 1: the evaluated network is then
-still the untrained one, whatever the student has learnt.
+After T steps, the teacher is m_0 m_1 ... m_{T-1} times its initial parameters plus a mixture of the student's, where
+m_i is the momentum of step i. With a momentum of 0.996 and few steps, this factor is nearly 1: the evaluated network is
+then still the untrained one, whatever the student has learnt.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from clever.baselines import BaselineOptions
 from clever.pretraining.recipe import MethodOptions
 
 LARGEST_SHARE = 0.5
-"""Share of the initialisation above which a teacher counts as one that has not moved."""
+"""Share of the initialisation above which a teacher counts as unmoved."""
 ENOUGH = 0.05
-"""Share that the advice aims at."""
+"""Share of the initialisation that the suggested values aim at."""
 _NODES = 10_000
-"""Longer schedules are sampled at so many steps."""
+"""Number of steps at which longer schedules are sampled."""
 
 
 def initial_share(momentum: Callable[[float], float], steps: int) -> float:
-    """The share of its initialisation in a teacher after ``steps`` steps, in [0, 1].
+    """The share of its initialisation that a teacher keeps after ``steps`` steps, in [0, 1].
 
-    The product of the momenta of all steps; their geometric mean over 10,000 evenly spaced steps where there are more.
+    This is the product of the momenta of all steps. Beyond 10,000 steps it is computed from the geometric mean of the
+    momenta at 10,000 evenly spaced steps.
 
     Args:
-        momentum: of a step, by the fraction of all steps before it, as ``BaselineOptions.teacher_momentum``.
+        momentum: maps the fraction of all steps that precede a step to its momentum, like
+            ``BaselineOptions.teacher_momentum``.
         steps: optimiser steps of the whole run.
     """
     nodes = min(steps, _NODES)
@@ -38,12 +40,14 @@ def initial_share(momentum: Callable[[float], float], steps: int) -> float:
 
 
 def teacher_share(options: BaselineOptions, steps: int) -> float | None:
-    """The share of the initialisation in the teacher of a run of ``steps`` steps; None without a momentum teacher."""
+    """The share of the initialisation that the teacher keeps in a run of ``steps`` steps; None without a momentum
+    teacher."""
     return initial_share(options.teacher_momentum, steps) if options.has_momentum_teacher else None
 
 
 def unmoved_teacher(method: MethodOptions, steps: int) -> str | None:
-    """A warning if more than half of the teacher is its initialisation, with values that would avoid it; else None.
+    """Return a warning, with values that would avoid it, if more than half of the teacher is its initialisation; else
+    None.
 
     Args:
         method: of the run.
@@ -86,5 +90,5 @@ def _enough_steps(options: BaselineOptions, too_few: int) -> int:
 
 
 def _percent(share: float) -> str:
-    # Not rounded up to 100 %: something has moved.
+    # Not rounded up to 100 %, because the teacher has moved.
     return f"{min(100 * share, 99.9):.3g} %" if share < 1 else "100 %"

@@ -16,7 +16,7 @@ from clever.buffers import unchanged_buffers
 from clever.equivariance import Encoded, Heads
 
 Maps = dict[int, Tensor]
-"""Feature maps [N, C, H, W] by their numbers (``Backbone.forward_with_maps``)."""
+"""Feature maps [N, C, H, W] by their indices (``Backbone.forward_with_maps``)."""
 
 
 class Network(nn.Module):
@@ -26,12 +26,12 @@ class Network(nn.Module):
     once and all local views at once (the multi-crop wrapper of DINO).
 
     Args:
-        heads: one for each part.
+        heads: one head for each part.
         parts: columns of the representation by the part's name.
         layers: extra layers of the student, which the objective applies.
-        feature_maps: numbers of the backbone's intermediate maps to return.
-        views_apart: every view goes through backbone and heads in a separate pass instead, and BatchNorm sees one
-            view at a time (``BaselineOptions.views_apart``).
+        feature_maps: indices of the backbone's intermediate maps to return.
+        views_apart: pass every view through backbone and heads separately, so that BatchNorm sees one view at a time
+            (``BaselineOptions.views_apart``).
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Network(nn.Module):
         self._recomputes: Literal["nothing", "blocks", "backbone"] = "nothing"
 
     def forward(self, views: Sequence[Tensor], extra: Mapping[str, Tensor] | None = None) -> Encoded:
-        """Views, each [N, 3, H, W] with its own size, to features and head outputs of each view.
+        """Map views, each [N, 3, H, W] with its own size, to the features and head outputs of each view.
 
-        ``extra`` images [M, 3, H, W] go only through the backbone, each name in a separate pass.
+        ``extra`` images [M, 3, H, W] go through the backbone only, in a separate pass for each name.
         """
         features, maps, outputs = self._encode_views(views)
         further = {name: self._encode(images) for name, images in (extra or {}).items()}
@@ -87,10 +87,10 @@ class Network(nn.Module):
         return list(torch.split(stacked, rows)), maps, outputs
 
     def recompute_activations(self) -> None:
-        """Keep few of the backbone's activations for the backward pass, and recompute the others.
+        """Keep only some of the backbone's activations for the backward pass, and recompute the others.
 
-        Block by block where the backbone is timm's and can; else for the backbone as a whole, once for each size of
-        view, which saves less.
+        Recomputation works block by block if timm supports that for the backbone. Otherwise the backbone is recomputed
+        as a whole, once for each size of view, which saves less memory.
         """
         network = getattr(self.backbone, "network", None)
         try:
@@ -101,7 +101,7 @@ class Network(nn.Module):
 
     @contextmanager
     def recomputing(self) -> Iterator[None]:
-        """Hold BatchNorm's running statistics: a backward pass that recomputes would count its batch twice."""
+        """Freeze BatchNorm's running statistics during recomputation, which would otherwise count the batch twice."""
         with nullcontext() if self._recomputes == "nothing" else unchanged_buffers(self.backbone):
             yield
 
@@ -131,7 +131,7 @@ def _per_view(field: Tensor | None, rows: int, views: int) -> Sequence[Tensor | 
 
 
 def _maps_per_view(maps: Maps, rows: int, total: int) -> list[Maps]:
-    """The maps of ``total`` rows as those of views of ``rows`` each."""
+    """Split maps of ``total`` rows into those of the views, with ``rows`` rows each."""
     return [
         {number: stacked[start : start + rows] for number, stacked in maps.items()} for start in range(0, total, rows)
     ]

@@ -1,4 +1,4 @@
-"""Handles steps whose loss or gradient is not finite: leaves them out, names the cause, and stops the run."""
+"""Handle steps whose loss or gradient is not finite: skip them, name the cause, and stop the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clever.collectives import average_over_processes
 from clever.errors import UserError
 
 SKIPPED_IN_A_ROW = 10
-"""The most consecutive steps that may be skipped. A run does not recover from more of them."""
+"""Largest number of consecutive steps that may be skipped. A run does not recover from more."""
 
 
 class NotFiniteError(UserError):
@@ -26,7 +26,7 @@ class Checked(NamedTuple):
     rows: list[dict[str, float]]
     """The scalars of each finite step, as means over all processes."""
     faults: list[str]
-    """What was wrong with each skipped step: the terms or the parameter, and the step."""
+    """The fault of each skipped step: the terms or the parameter, and the step."""
 
 
 class Guard:
@@ -41,7 +41,7 @@ class Guard:
     (``skip``). The teacher's average is updated as usual, since the student that it follows has not changed.
 
     Args:
-        optimiser: of the student.
+        optimiser: the student's optimiser.
         student: its parameters are identified by their position in ``named_parameters``.
         modules: the modules whose buffers a step may change.
         skip: whether the run continues after such a step; if not, ``check`` raises.
@@ -83,7 +83,7 @@ class Guard:
         scalars = [value.detach().float() for value in values.values()]
         good = finite.all() & torch.stack(scalars).isfinite().all()
         if self._skip:
-            good = average_over_processes(good.float()) == 1  # all processes take the step, or none does
+            good = average_over_processes(good.float()) == 1  # either all processes take the step or none does
         self._take(good)
         for buffer, kept in self._kept:
             torch.where(good, buffer, kept, out=buffer)
@@ -98,7 +98,8 @@ class Guard:
             last_iteration: the iteration of the newest step.
 
         Raises:
-            NotFiniteError: a step was not finite and the run does not skip such steps, or it is one too many in a row.
+            NotFiniteError: a step was not finite and the run does not skip such steps, or too many consecutive steps
+                were not finite.
         """
         if not self._pending:
             return Checked([], [])
@@ -150,10 +151,10 @@ class Guard:
 
         Args:
             row: the step's scalars.
-            place: of the first parameter whose gradient is not finite; -1 if there is none.
+            place: position of the first parameter whose gradient is not finite; -1 if there is none.
         """
         broken = [name for name, value in row.items() if not math.isfinite(value)]
-        # The whole loss and the gradients only follow the terms.
+        # The total loss and the gradients are not finite either if a term is not.
         terms = [name for name in broken if name.startswith("loss_")]
         if terms:
             return ", ".join(f"{name} is {row[name]}" for name in terms)

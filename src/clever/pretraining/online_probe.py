@@ -1,10 +1,10 @@
 """The online probe: how well the features separate the classes while a run trains.
 
-After every few epochs the backbone that would be evaluated, frozen and in evaluation mode, encodes the same training
-and test images without augmentation. A linear classifier and nearest neighbours on these features give two accuracies
-for each part of the representation. The run does not depend on the probe: the probe has its own generators and layers,
-and it leaves the modes and buffers of the backbone as they were. Its classifiers keep learning from one measurement to
-the next, so they are part of the training state.
+Every few epochs, the backbone to be evaluated encodes the same training and test images without augmentation, frozen
+and in evaluation mode. A linear classifier and nearest neighbours on these features give two accuracies for each part
+of the representation. The run does not depend on the probe: the probe has its own generators and layers, and it leaves
+the modes and buffers of the backbone as they were. Its classifiers keep learning from one measurement to the next, so
+they are part of the training state.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from clever.randomness import make_generator
 from clever.voting import vote
 
 SEED = 0
-"""Of the chosen images and of the order of the passes; the same for all runs, so that runs are comparable."""
+"""Seed for choosing and ordering the images; the same for all runs, so that runs are comparable."""
 BATCH = 256
-"""Images in a pass of the backbone, and in a step of the classifier."""
+"""Number of images in a forward pass of the backbone, and in a step of the classifier."""
 CHANGE = "orig"
 """The test images are only resized, cropped and normalised."""
 
@@ -44,8 +44,8 @@ CHANGE = "orig"
 class OnlineProbe:
     """The probe of one run, with its state.
 
-    Of several processes each encodes its share of the images; all of them then have the same features and compute the
-    same accuracies.
+    With several processes, each process encodes its share of the images. Afterwards all of them have the same features
+    and compute the same accuracies.
 
     Args:
         options: how to measure.
@@ -100,14 +100,16 @@ class OnlineProbe:
         return (epoch + 1) % self.options.every == 0 or epoch + 1 == epochs
 
     def measure(self, backbone: Backbone, epoch: int) -> dict[str, float]:
-        """Learn on from the current features, and return the accuracies on the test images in percent.
+        """Train the classifier further on the current features, and return the accuracies on the test images in
+        percent.
 
         Args:
             backbone: on the device; its modes and buffers are unchanged afterwards.
             epoch: counted from 0; the order of the classifier's images depends on it.
 
         Returns:
-            A value for each of ``columns``; NaN, and nothing is learnt, if a feature is not finite.
+            A value for each of ``columns``. If a feature is not finite, all values are NaN and the classifier is not
+            trained.
         """
         train, test = (self._encode(backbone, self._images[name]) for name in _SPLITS)
         if not bool((train.isfinite().all() & test.isfinite().all()).item()):
@@ -129,7 +131,7 @@ class OnlineProbe:
         return {name: 100.0 * count / len(right) for name, count in zip(self.columns, hits, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """What later measurements depend on."""
+        """The state that later measurements depend on."""
         return {"classifiers": self._classifiers.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -166,7 +168,8 @@ class OnlineProbe:
                     indices=rows,
                     parameters=take(images.parameters, rows),
                 )
-                # Not the backbone itself, which may be compiled: each of its graphs would be made again for this mode.
+                # Not the backbone itself: if it is compiled, each of its graphs would be compiled again for evaluation
+                # mode.
                 found.append(backbone.forward(views).float())
         return gather_rows(torch.cat(found))[: len(images.labels)]
 
@@ -179,7 +182,7 @@ class _Images:
         rows = torch.from_numpy(balanced_subset(split.labels.numpy(), most, SEED, f"online probe {name}"))
         self.labels = split.labels[rows].to(device)
         share = math.ceil(len(rows) / process_count())
-        # Equal shares, as gathering needs them; the last one repeats the last image.
+        # Gathering needs equal shares, so the last share repeats the last image.
         mine = torch.arange(process_rank() * share, (process_rank() + 1) * share).clamp(max=len(rows) - 1)
         self.batches = Batches(
             split,
@@ -188,7 +191,7 @@ class _Images:
             device=device,
             shuffle=False,
             drop_last=False,
-            # A second copy of all pixels on the device would be too much for a few images.
+            # A second copy of all pixels on the device would be wasteful for a few images.
             placement="stream" if split.encoded else "host",
             workers=workers,
             rows=rows[mine],
@@ -201,7 +204,7 @@ _SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode; every part of it has its own mode back afterwards."""
+    """Put a module into evaluation mode, and restore the mode of each of its submodules afterwards."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -212,9 +215,10 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Both with the training features' mean 0 and deviation 1, and divided by the root of their number.
+    """Standardise both with the training features' mean and standard deviation, and divide by the root of the number of
+    features.
 
-    A step of one size then suits any width. A feature that is constant up to rounding is only shifted.
+    One learning rate then suits any width. A feature that is constant up to rounding is only shifted.
     """
     whole = train.double()
     mean, deviation = whole.mean(dim=0), whole.std(dim=0, correction=0)

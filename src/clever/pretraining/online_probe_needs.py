@@ -1,15 +1,15 @@
-"""What the online probe needs of the data; torch-free, so that checking a study stays fast."""
+"""The online probe's requirements on the data; torch-free, so that checking a study stays fast."""
 
 from __future__ import annotations
 
 
 def probe_refusal(labelled: bool, classes: int | None, test_images: int | None) -> str | None:
-    """Why data cannot be probed, or None if they can.
+    """Return the reason why the data cannot be probed, or None if they can.
 
     Args:
         labelled: whether the images have labels.
-        classes: their number; None if unknown.
-        test_images: their number; None if unknown.
+        classes: number of classes; None if unknown.
+        test_images: number of test images; None if unknown.
     """
     if not labelled:
         return "needs labels, but the data have none; leave it out"

@@ -16,13 +16,13 @@ from clever.pretraining.options import OptimisationOptions
 def weight_decay_groups(
     network: Network, rule: DecayRule, constant_rate: Iterable[nn.Parameter] = ()
 ) -> list[dict[str, object]]:
-    """The student's trainable parameters in groups: with weight decay and without, with a constant rate and without.
+    """Group the student's trainable parameters by weight decay (yes or no) and by constant learning rate (yes or no).
 
     Args:
         network: the student.
-        rule: ``authors``: biases by name and 1-D tensors are exempt (authors' utils.py:667-678). ``standard``: also
-            the parameters that the backbone names as not decayed. ``all``: every parameter is decayed.
-        constant_rate: those whose learning rate stays at its peak after the warm-up.
+        rule: ``authors``: biases by name and 1-D tensors are exempt (authors' utils.py:667-678). ``standard``: so are
+            the parameters that the backbone exempts from weight decay. ``all``: every parameter is decayed.
+        constant_rate: parameters whose learning rate stays at its peak after the warm-up.
     """
     exempt = {f"backbone.{name}" for name in network.backbone.no_weight_decay_names(rule)}
     constant = {id(parameter) for parameter in constant_rate}
@@ -50,7 +50,7 @@ def build_optimiser(
     """
     groups = weight_decay_groups(network, options.decay_rule, constant_rate)
     if options.optimiser == "lars":
-        # By group, for timm would also leave the others alone while their decay is 0.
+        # Set for each group, because timm would also exempt the other parameters while their decay is 0.
         adapted = [group | {"always_adapt": group["decayed"]} for group in groups]
         return Lars(
             adapted,
@@ -69,7 +69,7 @@ def build_optimiser(
 def set_schedules(
     optimiser: torch.optim.Optimizer, learning_rate: float, weight_decay: float, constant_rate: float | None = None
 ) -> None:
-    """Set this iteration's learning rate and, if there is any, weight decay.
+    """Set this iteration's learning rate and, where there is one, weight decay.
 
     Args:
         constant_rate: the learning rate of the groups with a constant rate; None means that of the others.
@@ -82,7 +82,7 @@ def set_schedules(
 
 
 def clip_each(parameters: Iterable[nn.Parameter], largest: float | None) -> Tensor:
-    """Scale each gradient tensor down separately to norm ``largest``, in place (authors' utils.py:151-160).
+    """Clip each gradient tensor separately to norm ``largest``, in place (authors' utils.py:151-160).
 
     Args:
         parameters: those without a gradient are skipped.
@@ -97,7 +97,7 @@ def clip_each(parameters: Iterable[nn.Parameter], largest: float | None) -> Tens
     if largest is not None:
         scales = (largest / (stacked + 1e-6)).clamp(max=1.0)
         if scales.device.type == "cpu":
-            # Reading the scales is free here, and most gradients need no scaling.
+            # Here, on a CPU, reading the scales costs nothing, and most gradients need no scaling.
             for gradient, scale in zip(gradients, scales.tolist(), strict=True):
                 if scale < 1.0:
                     gradient.mul_(scale)

@@ -14,10 +14,10 @@ class OptimisationOptions(Options):
 
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     """adamw: every backbone of the paper. sgd (momentum 0.9): SimSiam's and DDCL's recipe. lars (sgd with a rate for
-    each layer): solo-learn's recipes of most other baselines, and large batches."""
+    each layer): solo-learn's recipes for most other baselines, and large batches."""
     trust_coefficient: float = Field(default=0.001, gt=0)
-    """lars only. Share of a layer's norm by which a step of rate 1 moves it: 0.001 in the papers, 0.02 together with
-    ``clip_trust`` in solo-learn's recipes."""
+    """lars only. Share of a layer's norm by which a step at learning rate 1 moves the layer: 0.001 in the papers, 0.02
+    together with ``clip_trust`` in solo-learn's recipes."""
     clip_trust: bool = False
     """lars only. Never move a layer faster than sgd with the same learning rate would (LARC), as solo-learn's recipes
     do."""
@@ -26,16 +26,17 @@ class OptimisationOptions(Options):
     batch_size: PositiveInt = 512
     """Images in one optimiser step, over all processes and accumulated steps together."""
     accumulate: PositiveInt = 1
-    """Chunks that a batch is cut into if it does not fit in memory; BatchNorm and contrast see one chunk at a time."""
+    """Number of chunks into which a batch is split if it does not fit in memory; BatchNorm and contrastive losses see
+    one chunk at a time."""
     learning_rate: float = Field(default=0.0005, gt=0)
     """Peak learning rate for a batch of 256; scaled linearly with the batch size."""
     final_learning_rate: float = Field(default=1e-6, ge=0)
-    """Where the cosine ends; not scaled."""
+    """Learning rate at the end of the cosine; not scaled with the batch size."""
     warmup_epochs: float = Field(default=10, ge=0)
     """Epochs of linear warm-up from 0. About a tenth of the epochs; more for larger batches."""
     rate_changes: Literal["step", "epoch"] = "step"
-    """When the learning rate changes. epoch: it keeps the value of an epoch's first step, and the warm-up reaches the
-    peak with the first epoch after it, as in SimSiam's and DDCL's code. DDCL's 30 extra epochs of warm-up are
+    """How often the learning rate changes. epoch: it keeps the value of an epoch's first step, and reaches the peak in
+    the first epoch after the warm-up, as in SimSiam's and DDCL's code. DDCL's 30 extra epochs of warm-up are
     ``warmup_epochs: 30`` and 30 more ``epochs``."""
     weight_decay: float = Field(default=0.04, ge=0)
     """Weight decay at the start."""
@@ -55,7 +56,7 @@ class OptimisationOptions(Options):
     """bf16: matrix products and convolutions under autocast, with parameters, losses and statistics in fp32. Use it on
     a GPU; on most CPUs it is slower."""
     checkpoint_activations: bool = False
-    """Recompute activations in the backward pass: a third slower, for a batch that otherwise does not fit."""
+    """Recompute activations in the backward pass, so that a larger batch fits in memory; a step is a third slower."""
     teacher_drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Drop path of the momentum teacher's backbone. The authors' VMamba teacher keeps 0.2, by oversight."""
 
@@ -73,22 +74,23 @@ class OptimisationOptions(Options):
 class OnlineProbeOptions(Options):
     """A linear classifier and nearest neighbours on the frozen features while a run trains.
 
-    They watch the run and change none of its bits. Their accuracies, ``online_linear_<part>`` and
-    ``online_knn_<part>`` in metrics.csv, are not those of the protocols ``linear`` and ``knn``: fewer images, and a
-    classifier that keeps learning between measurements. Report those of the protocols.
+    They observe the run without changing any of its bits. Their accuracies, ``online_linear_<part>`` and
+    ``online_knn_<part>`` in metrics.csv, differ from those of the protocols ``linear`` and ``knn``, because the probe
+    uses fewer images and a classifier that keeps learning from one measurement to the next. Report the accuracies of
+    the protocols.
     """
 
     every: PositiveInt = 5
     """Epochs between two measurements; the last epoch is always measured. Raise it where epochs are short."""
     images: PositiveInt = 5000
-    """Training images that the probe learns from, and test images that it is measured on; the same in every epoch and
-    for every seed. Lower it where a measurement takes long."""
+    """Number of training images that the probe learns from, and of test images that it is measured on; the same images
+    in every epoch and for every seed. Lower it if a measurement takes long."""
     passes: PositiveInt = 10
     """Passes of the linear classifier over these images at each measurement."""
     learning_rate: float = Field(default=1.0, gt=0)
-    """Of the linear classifier, for standardised features divided by the root of their number."""
+    """Learning rate of the linear classifier, for standardised features divided by the root of their number."""
     neighbours: PositiveInt = 20
-    """Neighbours that vote."""
+    """Number of neighbours that vote."""
     temperature: float = Field(default=0.07, gt=0)
     """Softmax temperature of the votes."""
 
@@ -97,7 +99,7 @@ class StageOptions(Options):
     """A later stage of a chain of runs (MCL): batches of images that earlier runs find alike.
 
     Every batch has the images of one pseudo-label, the combination of their clusters in all earlier runs. Images that
-    do not fill a batch are left out of an epoch. Define the stage as a method of its own with the options of the first
+    do not fill a batch are left out of an epoch. Define the stage as a separate method with the options of the first
     one, so that its runs have other ids.
     """
 
@@ -105,8 +107,8 @@ class StageOptions(Options):
     """Folders of the finished runs of all earlier stages, in order; {seed} stands for the run's seed. Runs of the same
     study, results/<study>/runs/<run id>, are trained first."""
     clusters: int = Field(default=10, ge=1)
-    """Clusters of each earlier run's features. A pseudo-label with fewer images than batch_size has no batch. 1:
-    ordinary batches of all images; choose it, with other seeds, for an ensemble as a control."""
+    """Number of clusters of each earlier run's features. A pseudo-label with fewer images than batch_size has no batch.
+    1: ordinary batches of all images; choose it, with other seeds, for an ensemble as a control."""
 
     def of_seed(self, seed: int) -> StageOptions:
         """The options of the run with this seed."""
@@ -136,10 +138,10 @@ class ExecutionOptions(Options):
     log_every: PositiveInt = 20
     """Steps between two checks of the loss (each one waits for the device)."""
     state_every_seconds: float = Field(default=300.0, gt=0)
-    """Longest time between two saved states; the end of an epoch also saves one."""
+    """Longest time between two saved states; a state is also saved at the end of an epoch."""
     state_gap_seconds: float = Field(default=0.0, ge=0)
-    """Least time between the states of two epoch ends; raise it where an epoch takes a second or two, so that saving
-    does not take as long as training. The last epoch's end always saves one."""
+    """Shortest time between two states saved at the end of an epoch; raise it where an epoch takes a second or two, so
+    that saving does not take as long as training. A state is always saved after the last epoch."""
     keep_state: bool = False
     """Keep the last training state after the run has succeeded."""
     log_to: list[str] = Field(default=[])

@@ -57,7 +57,7 @@ class MethodOptions(Options):
             kind = BASELINES[self.baseline.name].options
             try:
                 parse(kind, self.baseline.model_dump() | self.equivariance.ef_baseline, "equivariance.ef_baseline")
-            except UserError as error:  # pydantic adds the place of this block to a ValueError only
+            except UserError as error:  # pydantic adds the location of this block only to a ValueError
                 raise ValueError(str(error)) from error
         return self
 
@@ -79,13 +79,14 @@ class RunRecipe(Options):
     optimisation: OptimisationOptions | None
     seed: int
     online_probe: OnlineProbeOptions | None = None
-    """It changes only columns of metrics.csv."""
+    """The online probe; it only adds columns to metrics.csv."""
     stage: StageOptions | None = None
-    """How batches follow from earlier runs; None for any run but the later ones of a chain."""
+    """How batches are formed from earlier runs; None except for the later runs of a chain."""
 
     @model_serializer(mode="wrap")
     def _without_absent_blocks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe without a probe or stage is written as before there were any, and keeps its digest."""
+        """Omit an absent probe or stage, so that the recipe keeps the digest that it had before these blocks
+        existed."""
         content: dict[str, Any] = dump(self)
         optional = ("online_probe", "stage")
         return {key: value for key, value in content.items() if key not in optional or value is not None}

@@ -15,7 +15,7 @@ from clever.pretraining.network import Network
 
 
 def encode_in_groups(network: Network, views: Sequence[Tensor], extra: Mapping[str, Tensor], groups: int) -> Encoded:
-    """What ``network(views, extra)`` returns, but each random group of images has its own BatchNorm statistics.
+    """Return ``network(views, extra)``, computed with separate BatchNorm statistics for each random group of images.
 
     He et al. 2020 (arXiv 1911.05722, section 3.3) shuffle the images among GPUs, so that a key is not normalised
     together with the same images as its query. All views use the same groups. Extra images are not divided.
@@ -26,7 +26,7 @@ def encode_in_groups(network: Network, views: Sequence[Tensor], extra: Mapping[s
         groups: number of groups, drawn from the global generator, which the trainer seeds for every step.
 
     Raises:
-        UserError: the images do not divide into such groups, or a group would be a single image.
+        UserError: the images do not divide evenly into the groups, or a group would be a single image.
     """
     rows = len(views[0])
     if rows % groups or rows == groups:

@@ -1,8 +1,8 @@
 """Later stages of a chain of runs: batches of images that earlier runs find alike (MCL, arXiv 2402.11816).
 
-A stage clusters what all earlier ones have learnt, and draws every batch from a single cluster, so that the features
-which tell clusters apart do not help to tell the images of a batch apart. The final representation is the concatenation
-of all stages' features (protocol ``stages``).
+A stage clusters the features of all earlier stages, and draws every batch from a single cluster. Features that
+distinguish clusters then do not help to distinguish the images of a batch. The final representation is the
+concatenation of all stages' features (protocol ``stages``).
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from clever.earlier_runs import EarlierRun, open_earlier
 from clever.pretraining.options import StageOptions
 
 BATCH = 256
-"""Images in a pass of the backbone."""
+"""Number of images in a forward pass of the backbone."""
 ITERATIONS = 100
-"""Of k-means, as in the authors' code."""
+"""Number of iterations of k-means, as in the authors' code."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The pseudo-labels of a stage, and where they come from."""
+    """The pseudo-labels of a stage, and the runs that they come from."""
 
     labels: Tensor
-    """int64 [images]: two training images have the same one if all earlier runs put them in the same cluster."""
+    """int64 [images]: two training images have the same pseudo-label if all earlier runs put them in the same
+    cluster."""
     runs: list[dict[str, str]]
     """``folder`` and ``backbone_sha256`` of every earlier run, in order."""
 
@@ -47,10 +48,10 @@ def make_stage(
 ) -> Stage:
     """Cluster the training images by the features of every earlier run.
 
-    Each run's features, of images that are only resized, cropped and normalised, have length 1 and are clustered
+    Images are only resized, cropped and normalised. Each run's features are scaled to length 1 and clustered
     separately; the pseudo-label is the combination of the clusters. Spherical k-means is a choice of ours (the authors
-    use scikit-learn's mini-batch k-means on the same unit vectors); the combination is the one that they describe, not
-    the one of their released code, which takes the last run's clusters for all.
+    use scikit-learn's mini-batch k-means on the same unit vectors); the combination is the one described in the paper,
+    not that of the authors' released code, which uses the last run's clusters for all runs.
 
     Args:
         known: the labels of an interrupted run, which are not computed again.

@@ -21,8 +21,8 @@ from clever.parsing import lacks_memory
 from clever.pretraining.recipe_changes import recipe_changes
 
 FORMAT = 3
-"""Format of the states. 1: without the version, the code and the count of skipped steps;
-2: with the number of steps skipped in a row among the epoch's totals, not among the trainer's state."""
+"""Format of the states. 1: has neither the version, the code nor the count of skipped steps; 2: keeps the number of
+consecutive skipped steps with the epoch's totals, not with the trainer's state."""
 
 _GENERATIONS = 2
 _NAME = re.compile(r"^state-(\d{9})-([0-9a-f]{16})\.pt$")
@@ -31,7 +31,7 @@ _REFUSED = "refused"
 _KEPT = "kept"
 _GATE_SECONDS = 60
 METRICS = "metrics.csv"
-"""The metrics of a run that has not ended, in its state folder."""
+"""Name of the metrics file of an unfinished run, in its state folder."""
 
 
 class StateFolder:
@@ -75,7 +75,7 @@ class StateFolder:
             yield
 
     def close_to_others(self) -> None:
-        """From here to the end of :meth:`locked` a new start waits for the lock instead of being rejected.
+        """From now until :meth:`locked` ends, a new start waits for the lock instead of being rejected.
 
         Afterwards :meth:`has_refused` can no longer change: a start that was rejected has left its note, and a later
         start gets the lock.
@@ -84,7 +84,7 @@ class StateFolder:
 
     @contextmanager
     def _gate(self) -> Iterator[None]:
-        """Held for the moment of taking the lock or being refused, and while a trainer ends."""
+        """A lock that is held briefly while a trainer takes the main lock or is rejected, and while a trainer ends."""
         begin = time.monotonic()
         with ExitStack() as passed:
             while True:
@@ -110,7 +110,7 @@ class StateFolder:
         """
         content = {"format": FORMAT, "identity": self.identity, "iteration": iteration, "payload": dict(payload)}
         content["recipe"] = json.dumps(self.recipe, sort_keys=True)
-        # The name needs the checksum, so the file is written under a neutral name first.
+        # The file's name contains its checksum, so it is written under a temporary name first.
         written = self.folder / _UNNAMED
         try:
             # Use a Python file, whose OSError says why a write fails; torch's writer only reports the failure.
@@ -129,7 +129,8 @@ class StateFolder:
                 f"make room and start again: the run then {then}"
             ) from error
         for old in self._newest_first():
-            # A state of the same or a later iteration was passed over as damaged: it must not count as a generation.
+            # A state of the same or a later iteration was skipped as damaged, so it must not count as one of the newest
+            # two.
             if old != target and (_iteration(old) >= iteration or old in self._newest_first()[_GENERATIONS:]):
                 old.unlink(missing_ok=True)
         return target
@@ -152,13 +153,13 @@ class StateFolder:
                 continue
             try:
                 content = torch.load(path, map_location=device, weights_only=True)
-            except Exception as error:  # an unpickler raises many types of error; all mean the same
+            except Exception as error:  # an unpickler raises many types of error; all mean damage
                 if lacks_memory(error):
                     raise
                 raise UserError(f"{path}: refused, it holds more than a training state ({_payload(error)})") from error
             if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
                 raise UserError(f"{path}: refused, it is not a training state; move {self.folder} away to start again")
-            # Format 1 kept its number with the identity.
+            # Format 1 kept its format number with the identity.
             found = content.get("format", content["identity"].get("format"))
             if found != FORMAT:
                 raise UserError(
@@ -171,7 +172,7 @@ class StateFolder:
         return None
 
     def _foreign(self, content: Mapping[str, Any]) -> str:
-        """Why a state does not belong to this run, and what to do."""
+        """Explain why a state does not belong to this run, and what to do."""
         found, saved = content["identity"], _parsed(content.get("recipe"))
         differs = recipe_changes(saved, self.recipe) if saved and self.recipe else ""
         if differs and {**found, "recipe": ""} == {**self.identity, "recipe": ""}:
@@ -197,11 +198,11 @@ class StateFolder:
             path.unlink(missing_ok=True)
 
     def has_refused(self) -> bool:
-        """Whether another trainer was rejected since this one took the lock: it will be started again."""
+        """Whether another trainer was rejected since this one took the lock; if so, it will be started again."""
         return (self.folder / _REFUSED).exists()
 
     def keep(self) -> None:
-        """Keep the states when an evaluation has read the finished run."""
+        """Keep the states after an evaluation has read the finished run."""
         (self.folder / _KEPT).touch()
 
     def _sweep(self) -> None:
@@ -217,8 +218,8 @@ class StateFolder:
 def drop_finished_state(run_folder: Path) -> None:
     """Delete the training state of a run that has ended, once an evaluation has read its files.
 
-    Do nothing if the run has not ended, its state is to be kept (``--keep-state``), a trainer is at work, or the
-    folder cannot be written.
+    Does nothing if the run has not ended, its state is to be kept (``--keep-state``), a trainer holds it, or the folder
+    cannot be written.
     """
     states = StateFolder(run_folder / "state", {})
     if not (run_folder / "run.json").exists() or states.newest_iteration() is None or (states.folder / _KEPT).exists():
@@ -250,7 +251,7 @@ def _shown(identity: Mapping[str, str]) -> str:
 
 
 def _parsed(recipe: object) -> dict[str, Any]:
-    """The recipe that a state was saved with; empty in states of older programs."""
+    """The recipe that a state was saved with; empty for states of older versions."""
     try:
         content = json.loads(recipe) if isinstance(recipe, str) else {}
     except (ValueError, RecursionError):
@@ -259,7 +260,7 @@ def _parsed(recipe: object) -> dict[str, Any]:
 
 
 def _was_stopped(error: BaseException) -> bool:
-    """Whether Ctrl-C caused an error: torch's zip writer, when interrupted, reports that it cannot finish."""
+    """Whether Ctrl-C caused an error. When interrupted, torch's zip writer only reports that it cannot finish."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, KeyboardInterrupt):
@@ -279,7 +280,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _payload(error: BaseException) -> str:
-    """The object that torch refused to unpickle; torch's own message advises to unpickle it anyway."""
+    """The object that torch refused to unpickle. Torch's own message is not shown, because it advises unpickling the
+    file anyway."""
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     return f"it would call {found[1]}" if found else type(error).__name__
 

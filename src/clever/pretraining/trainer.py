@@ -1,4 +1,4 @@
-"""One optimisation step of one run: views in, parameters moved, named scalars out."""
+"""One optimisation step of one run: takes a batch, updates the parameters and returns named scalars."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ from clever.randomness import derive_seed, make_generator
 
 
 class Schedule(NamedTuple):
-    """What is scheduled by iteration."""
+    """The scheduled values of one iteration."""
 
     learning_rate: float
     constant_rate: float
-    """The learning rate where it does not decay: the same in the warm-up, its peak afterwards."""
+    """The learning rate of parameters with a constant rate: the same during the warm-up, the peak afterwards."""
     weight_decay: float
     momentum: float | None
-    """Of the teacher; None without one."""
+    """Momentum of the teacher; None without a momentum teacher."""
 
 
 class Trainer:
-    """The networks, objective, optimiser and augmentation of a run, and how one step moves them.
+    """The networks, objective, optimiser and augmentation of a run, and the step that updates them.
 
     Several processes (torchrun) train as one: each is given its rows of the global batch, draws the crops that one
     process would draw for these rows, and shares gradients, centres and BatchNorm statistics with the others.
 
     Args:
         recipe: a run with a method.
-        mean, std: what the data set is normalised with.
+        mean, std: mean and standard deviation that normalise the data set.
         steps_per_epoch: optimiser steps in an epoch.
         device: where everything is computed.
         compile_backbone: torch.compile the backbones and, on a GPU, the augmentation.
-        training_images: number of images in the training split, for a baseline that remembers each.
+        training_images: number of images in the training split, for a baseline that keeps state for each image.
 
     Raises:
         UserError: the batch does not divide among processes and accumulated chunks, or BatchNorm cannot be shared.
@@ -149,14 +149,14 @@ class Trainer:
         )
 
     def step(self, batch: ImageBatch, iteration: int) -> dict[str, Tensor]:
-        """Move the parameters once.
+        """Update the parameters once.
 
         Args:
-            batch: ``batch_size`` images on the device; of several processes, this one's rows of the global batch.
+            batch: ``batch_size`` images on the device; with several processes, this process's rows of the global batch.
             iteration: from 0; every random number of the step is a function of it and the run's seed.
 
         Returns:
-            Scalars on the device: ``loss``, ``loss_<term>`` of every term before weighting, and ``gradient_norm``
+            Scalars on the device: ``loss``, ``loss_<term>`` for every term before weighting, and ``gradient_norm``
             before clipping. The losses cover this process's rows.
         """
         schedule = self.schedule(iteration)
@@ -174,7 +174,7 @@ class Trainer:
         return values
 
     def compute_gradients(self, batch: ImageBatch, iteration: int) -> dict[str, Tensor]:
-        """The part of a step before the optimiser: gradients of the whole batch, and the named losses."""
+        """Compute the gradients of the whole batch and the named losses: the part of a step before the optimiser."""
         self._last = None  # free the old logits first
         # Drop path draws from the global generator, and each process must drop different paths.
         torch.manual_seed(derive_seed(self.recipe.seed, "step", iteration, self.rank))
@@ -200,7 +200,7 @@ class Trainer:
         pairs = self.recipe.augmentation.pairs
 
         def of_views(values: Tensor) -> Tensor:
-            # Pairs: the first photographs of all objects, then the second ones.
+            # Pairs are ordered: the first photographs of all objects, then the second ones.
             return torch.stack(values.chunk(2) if pairs else (values, values))
 
         latents = None if batch.latents is None else of_views(batch.latents)
@@ -274,7 +274,7 @@ class Trainer:
     def diagnose(self) -> dict[str, float]:
         """The health of the representation on the last step's batch (see ``pretraining.diagnostics``).
 
-        Uses the rows of all processes, and only the last part of an accumulated batch.
+        Uses the rows of all processes, and only the last chunk of an accumulated batch.
         """
         assert self._last is not None, "diagnose follows a step"
         values = diagnose_features(self.parts, [gather_rows(view) for view in self._last.student.features[:2]])
@@ -283,13 +283,13 @@ class Trainer:
 
     @property
     def parts(self) -> dict[str, slice]:
-        """Columns of the whole representation (``all``) and, where it is split, of ``ir`` and ``ef``."""
+        """Columns of the whole representation (``all``) and, if it is split, of ``ir`` and ``ef``."""
         split, width = self.objective.split, self.student.backbone.feature_dim
         halves = {} if split is None else {"ir": slice(0, split.ir_dim), "ef": slice(split.ir_dim, split.feature_dim)}
         return {"all": slice(0, width), **halves}
 
     def trained_backbone(self) -> Backbone:
-        """The backbone to evaluate: the teacher's if it is the one evaluated (DINO), else the student's."""
+        """The backbone to evaluate: the teacher's if the method evaluates the teacher (DINO), else the student's."""
         if self.teacher is not None and self.objective.evaluates_teacher:
             return self.teacher.backbone
         return self.student.backbone
