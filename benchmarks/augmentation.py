@@ -5,12 +5,12 @@
     CLEVER_REAL_DATA=photos python benchmarks/augmentation.py    # JPEG photographs below this folder instead of noise
     python benchmarks/augmentation.py --device cuda   # ours and kornia on the GPU, the reference on the CPU
 
-Compared: the path from uint8 pixels in memory to normalised float batches in the main process.
+The benchmark measures the path from uint8 pixels in memory to normalised float batches in the main process.
 
 * ``pillow``: the authors' augmentation (``main_dino.py:607-751``) rebuilt from torchvision's transforms on Pillow
-  images in a DataLoader with two workers. Decoding, which it would also need, is excluded.
-* ``kornia``: the nearest transforms of kornia on the same device. An approximation: its crops are not antialiased,
-  its colours are drawn and ordered once per batch, its elastic field is smoothed differently.
+  images in a DataLoader with two workers. In practice it would also have to decode images; this is excluded.
+* ``kornia``: the nearest transforms of kornia on the same device. This is an approximation: its crops are not
+  antialiased, its colours are drawn and ordered once per batch, its elastic field is smoothed differently.
 
 Contenders alternate within a round; the ratio is the median over rounds of (ours / other) in images per second. Peak
 memory is the contender's increase of the resident set plus its workers' private memory at the end; on a GPU, the
@@ -241,7 +241,7 @@ def smooth_noise(seed: int, height: int, width: int) -> np.ndarray:
 
 
 def pad(images: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """uint8 [N, 3, H, W] padded with 0, laid out as stored (a pixel's channels side by side), and sizes [N, 2]."""
+    """uint8 [N, 3, H, W] padded with 0, in the memory layout of the store (channels last), and sizes [N, 2]."""
     sizes = torch.tensor([image.shape[:2] for image in images])
     height, width = sizes.amax(0).tolist()
     pixels = torch.zeros(len(images), height, width, 3, dtype=torch.uint8)
@@ -261,7 +261,7 @@ def memory(process: int | str, file: str, prefix: str) -> int:
 
 @contextmanager
 def peak_memory(contender: Contender, device: torch.device) -> Iterator[list[int]]:
-    """Append the bytes that the block added at its peak."""
+    """Append the peak memory, in bytes, that the block added."""
     found: list[int] = []
     if device.type == "cuda" and not isinstance(contender, Pillow):
         torch.cuda.reset_peak_memory_stats(device)
@@ -305,7 +305,7 @@ class Result:
 def run_case(
     name: str, rounds: int, device: torch.device, workers: int, photographs: Path | None, kornia: bool
 ) -> list[Result]:
-    """All contenders of a case, alternating."""
+    """Measure all contenders of a case in alternation."""
     case = CASES[name]
     images = make_images(case, photographs)
     contenders: list[Contender] = [Ours(case, images, device), Pillow(case, images, workers)]

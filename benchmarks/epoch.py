@@ -4,10 +4,10 @@
     CLEVER_REAL_DATA=FOLDER python benchmarks/epoch.py              # CIFAR-10 from FOLDER/cifar10 instead of noise
     python benchmarks/epoch.py --device cuda --images 50000 --batch 512 --precision bf16 --rounds 2
 
-Ours is the run's own trainer and batches, BAug in two views. The reference is lightly's DINO example on the same
+Ours uses the package's trainer and batches, with two views of BAug. The reference is lightly's DINO example on the same
 backbone, batch and head: its DINOTransform on Pillow images, a DataLoader with two persistent workers,
-DINOProjectionHead, DINOLoss, one forward pass per view, update_momentum, AdamW. Its strengths are set to BAug's.
-Both use the given precision and the same number of threads, each in a separate process.
+DINOProjectionHead, DINOLoss, one forward pass per view, update_momentum, AdamW. Its augmentation strengths are set to
+BAug's. Both use the given precision and the same number of threads, each in a separate process.
 """
 
 from __future__ import annotations

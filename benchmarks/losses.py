@@ -51,7 +51,7 @@ class Logits:
 
 
 def one_sweep(logits: Logits) -> Tensor:
-    """This package's."""
+    """This package's losses, in one sweep."""
     temperatures = {"student_temperature": STUDENT, "teacher_temperature": TEACHER}
     contrast = cross_entropy(logits.student["IR"], logits.teacher["IR"], logits.centre, **temperatures)
     return contrast + cosine(logits.student["EF"], logits.teacher["EF"], logits.centre, **temperatures)

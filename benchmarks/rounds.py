@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: alternating measurement of contenders, medians of ratios, a table or JSON.
+"""Helpers for all benchmarks: alternating measurement of contenders, medians of ratios, output as a table or JSON.
 
 Contenders alternate within a round, so that a slower machine slows all of them equally. A ratio is the median over
 rounds of the ratios within a round, which is steadier than the ratio of two medians.
@@ -73,10 +73,10 @@ def row(
     """One line of a report.
 
     Args:
-        what: the number in words.
-        value, unit: the number.
+        what: what the number is, in words.
+        value, unit: the number and its unit.
         reference: what it is compared with or how it is measured; may be empty.
-        goal: the value to reach, or with ``most`` not to exceed.
+        goal: the value to reach or, with ``most``, not to exceed.
     """
     met = None if goal is None else (value <= goal if most else value >= goal)
     return {

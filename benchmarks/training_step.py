@@ -7,9 +7,10 @@
 
 The step is the trainer's, from uint8 pixels on the device to the updated teacher, with the paper's heads (65,536
 outputs; 4,096 for two views of 32 px). The cost of CLeVER is the ratio of DINO+CLeVER's step to DINO's, in alternating
-rounds. The stages' shares come from further steps, with the device synchronised between stages. On a GPU the report
-adds images per second, peak memory, and the model's FLOP/s (convolutions and matrix products of student, teacher, heads
-and backward pass) over those of the fastest of a few plain matrix products of the same precision, measured here.
+rounds. The share of each stage comes from further steps in which the device is synchronised between stages. On a GPU
+the report adds images per second, peak memory, and the model's FLOP/s (convolutions and matrix products of student,
+teacher, heads and backward pass) over those of the fastest of a few plain matrix products of the same precision,
+measured here.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ VIEWS: dict[str, dict[str, Any]] = {
     "two": {"source": 32, "outputs": 4096, "sizes": {"global_size": 32, "local_views": 0}},
 }
 GOALS = {("vit_tiny", "ten"): 5000.0, ("resnet18", "two"): 20000.0}
-"""Images per second on one modern GPU."""
+"""Goals in images per second on one modern GPU."""
 
 
 def recipe_for(arguments: Namespace, equivariance: str) -> RunRecipe:
-    """The paper's recipe, at a step at which nothing is frozen any more."""
+    """The paper's recipe, at a step at which no layer is frozen any more."""
     views = VIEWS[arguments.views]
     image_size = views["sizes"]["global_size"]
     return RunRecipe.model_validate(

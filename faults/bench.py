@@ -1,4 +1,4 @@
-"""Shared by all tries: a tiny run on real digits, one finished and one half-trained, and the commands that run it."""
+"""A tiny run on real digits that all tries share, once finished and once half-trained, and the commands that run it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Bench:
         return self.folder / "halfway"
 
     def make(self) -> None:
-        """Prepare the digits, and train the run twice: to its end, and half of it."""
+        """Prepare the digits, then train the run twice: once to its end and once halfway."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.prepare(DATA, self.store, self.folder).must_end(0)
         self.pretrain(self.reference).must_end(0)
@@ -97,7 +97,7 @@ class Bench:
         store: Path | None = None,
         keep_state: bool = False,
     ) -> Job:
-        """Start ``clever pretrain`` of the run; its log is next to the output."""
+        """Start ``clever pretrain`` for the run; its log is next to the output."""
         content = (recipe or make_recipe()).canonical()
         words = ["pretrain", "--recipe", content, "--store", store or self.store, "--output", output]
         words += ["--device", "cpu", "--threads", "1", "--state-every", f"{every:.6f}"]
@@ -113,7 +113,7 @@ class Bench:
         return output
 
     def must_equal_reference(self, output: Path, reference: Path | None = None) -> None:
-        """The run's files must be there, with the undisturbed run's weights bit for bit and its metrics."""
+        """Check that the run's files exist, with the same weights (bit for bit) and metrics as the undisturbed run."""
         for name in OUTPUTS:
             expect((output / name).exists(), f"{name} is missing")
         right = reference or self.reference
@@ -123,7 +123,7 @@ class Bench:
         json.loads((output / "run.json").read_text(encoding="utf-8"))
 
     def must_go_on(self, output: Path, at: int | None = None) -> str:
-        """Start the run again: it must resume (at this step) and end with the undisturbed run's weights."""
+        """Start the run again: it must resume (at step ``at``, if given) and end with the undisturbed run's weights."""
         job = self.pretrain(output)
         line = job.must_end(0, *([f"resumes at step {at} of {TOTAL}"] if at else []))
         self.must_equal_reference(output)
@@ -131,7 +131,7 @@ class Bench:
 
 
 def newest(output: Path) -> int:
-    """The step of the newest state; 0 without one."""
+    """The step of the newest state; 0 if there is none."""
     return max((int(path.name.split("-")[1]) for path in (output / "state").glob("state-*.pt")), default=0)
 
 
@@ -141,11 +141,11 @@ def states(output: Path) -> list[Path]:
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv without the speed."""
+    """The rows of metrics.csv, without the training speed."""
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         return [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes."""
+    """The SHA-256 of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

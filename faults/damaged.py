@@ -1,4 +1,4 @@
-"""Training states that are damaged, foreign, old or malicious, and code that has changed since."""
+"""Training states that are damaged, foreign, old or malicious, and code that has changed since they were saved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Damage = Callable[[Path, random.Random], None]
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Damage, states of something else, code in a state."""
+    """Damaged states, states that belong to something else, and states that contain code."""
     damages: dict[str, Damage] = {
         "truncated": _truncate,
         "bits flipped": _flip,
@@ -188,7 +188,7 @@ def _other_code(bench: Bench, folder: Path) -> str:
 
 
 class _Trap:
-    """Unpickling it would leave a folder behind."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -216,7 +216,7 @@ def _planted(bench: Bench, bare: bool, folder: Path) -> str:
 
 
 def _named(output: Path, like: Path, content: object) -> Path:
-    """Save ``content`` under the step of ``like`` and the checksum that belongs to it."""
+    """Save ``content`` under a file name with the step of ``like`` and the checksum of ``content``."""
     written = output / "state" / "written"
     torch.save(content, written)
     digest = hashlib.sha256(written.read_bytes()).hexdigest()[:16]

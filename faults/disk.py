@@ -17,7 +17,7 @@ _NOBODY = 65534
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """A full disk: a small separate file system where mounting is possible, else a limit on the file size."""
+    """A full disk: a small separate file system where mounting is possible, otherwise a limit on the file size."""
     expected = "one line; the previous state is intact; continues to the same bits once there is space"
     few = 2 if bench.can_mount else 5
     # The disk has room for 0, 1 or 2 states, so that the first, second or third save fails.

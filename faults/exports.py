@@ -1,4 +1,4 @@
-"""Exports that must not be written: of an unfinished or damaged run, or over something that exists."""
+"""Exports that must be rejected: of an unfinished or damaged run, or to a path that already exists."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from faults.job import Job
 from faults.row import Row, Try, expect
 
 Spoil = Callable[[Bench, Path], str]
-"""Prepares ``run`` and perhaps ``exported`` in a folder; returns a text that the command must say."""
+"""Prepares ``run`` and perhaps ``exported`` in a folder; returns a text that the command must print."""
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Runs that are not whole, then targets that are taken."""
+    """Incomplete runs, then targets that already exist."""
     runs: list[Try] = [partial(_refused, bench, spoil) for spoil in (_unfinished, _flipped, _truncated, _edited)]
     targets: list[Try] = [partial(_refused, bench, spoil) for spoil in (_full_folder, _file)]
     return [

@@ -22,7 +22,7 @@ from faults.row import Row, expect
 
 FLIPS = 200
 PIECES = 2
-"""Number of tries that share the flips of one kind of file."""
+"""The flips of one kind of file are divided among this many tries."""
 
 EVALUATION = {"perturbations": ["orig"], "neighbours": [5]}
 
@@ -69,7 +69,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Results:
-    """A finished and evaluated run with its store, to damage."""
+    """A finished and evaluated run and its store, which the tries damage."""
 
     folder: Path
 
@@ -102,7 +102,7 @@ class _Results:
         return _clever(*words)
 
     def numbers(self, command: str) -> object:
-        """What a command has measured or collected, as bytes and values."""
+        """The numbers that a command has measured or collected, as bytes and values."""
         if command == "evaluate":
             return json.loads((self.folder / "again" / "knn.json").read_text())["records"]
         if command == "pretrain":
@@ -111,7 +111,7 @@ class _Results:
 
 
 def _clever(*words: object) -> tuple[int, str]:
-    """Run a command in this process, which serves this try only: its status and its standard error."""
+    """Run a command in this process, which serves this try only; return its exit status and standard error."""
     from clever.cli import main
 
     said = io.StringIO()
@@ -137,7 +137,7 @@ def _results(bench: Bench, folder: Path) -> _Results:
 def _flip_each(
     bench: Bench, piece: int, folder: Path, kind: str, files: Callable[[_Results], list[Path]], commands: list[str]
 ) -> str:
-    """Flip one bit, run the commands, flip it back: each must fail naming the file or give the same numbers."""
+    """Flip one bit, run the commands, flip it back: each must fail and name the file, or give the same numbers."""
     made = _results(bench, folder)
     if "pretrain" in commands:
         shutil.copytree(bench.reference, folder / "trained")
@@ -262,7 +262,7 @@ def _mean(bench: Bench, folder: Path) -> str:
     info["mean"] = [value + 0.1 for value in info["mean"]]
     path.write_text(json.dumps(info))
     _must_refuse(made, ["pretrain", "evaluate"], "store.json: does not match its checksum")
-    # If somebody makes the two agree, the store is a different data set from the one that the run was trained on.
+    # With a matching checksum, the store is valid, but it is not the data set that the run was trained on.
     info.pop("content_sha256")
     path.write_text(json.dumps(info | {"checksum": content_checksum(info)}))
     return _must_refuse(made, ["evaluate"], "is not that of the data of")

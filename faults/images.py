@@ -19,7 +19,7 @@ SIZE = 32
 
 
 def rows(bench: Bench, tries: int | None) -> list[Row]:
-    """Each kind in a folder of good images, stored as pixels and as files, rejected and tolerated."""
+    """One row for each kind of image, put among good images and stored both as pixels and as files."""
     unreadable: dict[str, tuple[Callable[[Path], None], str]] = {
         "truncated": (_truncated, "bad.jpg"),
         "no image at all": (_text, "bad.jpg (not an image in a known format)"),
@@ -51,7 +51,7 @@ def rows(bench: Bench, tries: int | None) -> list[Row]:
 
 
 def _folder(folder: Path) -> Path:
-    """Two classes of two good images each, in both splits; returns the class folder for the bad image."""
+    """Write two classes of two good images each, in both splits; return the class folder for the bad image."""
     draw = np.random.default_rng(0)
     for split in ("train", "val"):
         for name in ("cat", "dog"):

@@ -30,13 +30,13 @@ Preparation = Callable[[], object]
 class Job:
     """``clever <arguments>`` in a separate process.
 
-    A fork has torch imported already and starts at once; it runs ``clever.cli.main``, the function behind the command.
-    A fresh job is the command as a user starts it, including seconds of imports.
+    A forked job has torch imported already and starts at once; it runs ``clever.cli.main``, the function behind the
+    command. A fresh job is the command as a user starts it, which spends seconds on imports.
 
     Args:
-        arguments: of ``clever``.
-        log: where its output goes.
-        prepare: called first in the forked process: brings about what the fault needs.
+        arguments: the arguments of ``clever``.
+        log: the file for its output.
+        prepare: called first in the forked process, to set up the fault.
     """
 
     def __init__(self, arguments: Sequence[object], log: Path, prepare: Preparation | None = None, fresh: bool = False):
@@ -73,7 +73,7 @@ class Job:
         return self._status
 
     def wait(self, limit: float = LIMIT) -> int:
-        """Wait for its end; the exit status."""
+        """Wait for its end and return the exit status."""
         deadline = time.monotonic() + limit
         while (status := self.status()) is None:
             if time.monotonic() > deadline:
@@ -84,7 +84,7 @@ class Job:
         return status
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> bool:
-        """Wait until the condition holds, or until the process has ended (False)."""
+        """Wait until the condition holds (True), or until the process has ended (False)."""
         deadline = time.monotonic() + LIMIT
         while not condition():
             if self.status() is not None:
@@ -125,8 +125,8 @@ class Job:
 
 
 def import_what_jobs_import() -> None:
-    """Import what the forks need, so that they start without the seconds of importing: also what registries import on
-    first use, and what sources and backbones import when they are read and built."""
+    """Import everything that the forks need, so that each starts at once. This includes modules that registries import
+    on first use, and modules that data sources and backbones import when they are read and built."""
     for name in (
         *("clever.cli", "clever.config", "clever.pretraining.engine", "clever.evaluation.job"),
         *("clever.data.preparation", "clever.backbones.timm_backbone", "sklearn.datasets", "torchvision.datasets"),

@@ -56,7 +56,7 @@ def _struck(bench: Bench, seed: int, folder: Path) -> tuple[Path, Job]:
     for attempt in range(6):
         output = folder / f"run{attempt}"
         wanted, delay = draw.randrange(TOTAL + 1), draw.random() * 0.05
-        # The first try as a user starts it, the others from a process that has imported torch.
+        # The first try starts the command as a user does, the others fork a process that has imported torch.
         job = bench.pretrain(output, every=OFTEN, fresh=seed == 0)
         job.wait_until(lambda at=wanted, into=output: newest(into) >= at, f"step {wanted}")  # type: ignore[misc]
         time.sleep(delay)
@@ -96,7 +96,7 @@ def _second(bench: Bench, seed: int, folder: Path) -> str:
     with ended_at_last(bench.pretrain(output, every=OFTEN)) as first:
         expect(first.wait_until(lambda: newest(output) > seed, "a state"), f"the first ended: {first.said[-300:]}")
         first.signal(signal.SIGSTOP)
-        # Every other second start is the command as a user gives it.
+        # In every other try, the second trainer is the command as a user starts it.
         said = bench.pretrain(output, fresh=seed % 2 == 0).must_refuse(
             "another trainer is at work here", f"process {first.pid} on "
         )

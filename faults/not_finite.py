@@ -122,7 +122,7 @@ def _bad_batch(bench: Bench, step: int, folder: Path) -> str:
 def _endless(bench: Bench, folder: Path) -> str:
     output = folder / "run"
     text = _FAULTS["NaN in a loss term"]
-    recipe = make_recipe({"non_finite": "skip", "batch_size": 4})  # 16 steps an epoch
+    recipe = make_recipe({"non_finite": "skip", "batch_size": 4})  # 16 steps per epoch
     job = bench.pretrain(output, recipe, prepare=partial(_poison, text, set(range(3, 1000))))
     said = job.must_refuse(f"{text} at step {3 + SKIPPED_IN_A_ROW}, after {SKIPPED_IN_A_ROW} steps in a row")
     recipe = make_recipe({"non_finite": "skip"})

@@ -9,7 +9,7 @@ from pathlib import Path
 Try = Callable[[Path], str]
 """Given an empty folder, causes the fault and returns the line that a user reads (empty if there is none).
 
-Raises :class:`Unexpected`, or any other exception, if it does not end as expected.
+Raises :class:`Unexpected`, or any other exception, if the try does not end as expected.
 """
 
 

@@ -38,7 +38,7 @@ def _cell(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The text in one line, without the drill's folder and without details that differ between drills."""
+    """The text on one line, without the drill's folder and other details that differ between drills."""
     text = re.sub(r"(?:/[^/\s:;,()']+(?: [^/\s:;,()']+)*)*/row\d\d/try\d\d/files", "…", " ".join(text.split()))
     text = re.sub(r"process \d+ on [\w.-]+", "process 4711 on node1", text)
     text = text.replace("`", "'")

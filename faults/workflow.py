@@ -70,7 +70,7 @@ def _orphan(bench: Bench, name: str, folder: Path) -> str:
     first = _start(home)
     _wait(lambda: newest(output) > 0 or first.poll() is not None, "the first state")
     trainer = json.loads((output / "state" / "owner.json").read_text())["pid"]
-    os.kill(trainer, signal.SIGSTOP)  # holds it for as long as the second start takes
+    os.kill(trainer, signal.SIGSTOP)  # stops it while the second start runs
     try:
         first.kill()
         first.wait()

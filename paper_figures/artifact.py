@@ -34,8 +34,8 @@ PAIRED = ["data", "backbone", "augmentation", "seed"]
 class Claim:
     """One number to check: a mean, or a mean difference paired by seed, of the last epoch.
 
-    ``method`` may be ``*+clever``: every method that ends in it, minus its own baseline (``minus="*"``). ``part`` and
-    ``minus_part`` select the columns of the representation. ``unit`` is a key of ``UNITS``.
+    ``method`` may be ``*+clever``: every method that ends in ``+clever``, minus its own baseline (``minus="*"``).
+    ``part`` and ``minus_part`` select the columns of the representation. ``unit`` is a key of ``UNITS``.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Claim:
 
 
 UNITS = {"%": (1, "%", "points"), "error": (4, "", "")}
-"""Decimals, unit of a value, and unit of a difference: of a share in percent, and of a mean squared error."""
+"""Decimals, unit of a value and unit of a difference, for percentages and for mean squared errors."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ STUDIES = (
 
 
 def records_file(study: str) -> Path:
-    """``records.csv``, or ``records.csv.gz`` where the records are committed packed."""
+    """``records.csv``, or ``records.csv.gz`` if the records are committed compressed."""
     plain = MEASURED / study / "records.csv"
     return plain if plain.is_file() else plain.with_name("records.csv.gz")
 

@@ -1,4 +1,4 @@
-"""Whether the baselines of a study work: compared with their controls and with published accuracies."""
+"""Checks that the baselines of a study work: compares them with their controls and with published accuracies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ComparedBaseline:
 
 
 def schedules(runs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, str], Schedule]:
-    """(data, backbone, method, augmentation) to schedule, for the trained runs that record it."""
+    """Map (data, backbone, method, augmentation) to the schedule, for the trained runs that record it."""
     found = {}
     for run in runs:
         recipe, epochs, iterations = run.get("recipe") or {}, run.get("epochs"), run.get("iterations")
@@ -87,10 +87,10 @@ def pixels_accuracy(numbers: Numbers, data: str, protocol: str = "linear", metri
 def compare_with_references(
     records: pd.DataFrame, references: pd.DataFrame, known: Mapping[tuple[str, str, str, str], Schedule]
 ) -> list[ComparedBaseline]:
-    """Every baseline alone, by linear probe and by kNN, with the published accuracy whose schedule is nearest.
+    """Compare every baseline alone, by linear probe and by kNN, with the published accuracy of the nearest schedule.
 
-    References must have the same data set and baseline and a probe of the same kind. Among these, the same backbone is
-    preferred, then an offline probe over an online head, then the smallest ratio of epochs, then the source's order.
+    References must have the same data set and baseline, and a probe of the same kind. Among these, we prefer the same
+    backbone, then an offline probe to an online head, then the smallest ratio of epochs, then the first in the source.
     Runs trained with baug are preferred, because the references use no rotation either.
     """
     chosen = records[

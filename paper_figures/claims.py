@@ -17,8 +17,8 @@ from pooled_differences import Comparison
 from clever.results.run_id import UNTRAINED
 
 MARGIN_POINTS = 0.5
-"""Accuracy differences within this margin count as none: the smallest gain on unchanged images in the authors' README
-(0.5 points, ResNet-50 and VMamba with baug)."""
+"""Accuracy differences within this margin count as no difference: the smallest gain on unchanged images in the authors'
+README (0.5 points, ResNet-50 and VMamba with baug)."""
 MARGIN_R2 = 0.02
 """The same for R², for which nothing is published: a fiftieth of the variance."""
 MARGIN_SHARE = 0.05
@@ -52,7 +52,7 @@ class Statement:
 
     @property
     def margin(self) -> float:
-        """Differences within this margin count as none."""
+        """Differences within this margin count as no difference."""
         return {"R²": MARGIN_R2, SHARE: MARGIN_SHARE}.get(self.unit, MARGIN_POINTS)
 
     @property
@@ -86,7 +86,8 @@ class Numbers:
         self.metrics = sorted({(key[0], key[1]) for key in self._values})
 
     def values(self, where: tuple[str, str, str, str], what: tuple[str, str, str, str]) -> _Seeds:
-        """By seed; ``where`` is data, backbone, method, augmentation, ``what`` protocol, metric, part, perturbation."""
+        """Values by seed. ``where``: data, backbone, method, augmentation. ``what``: protocol, metric, part,
+        perturbation."""
         return self._values.get((*what, *where), {})
 
     def parts(self, where: tuple[str, str, str, str], protocol: str, metric: str) -> set[str]:
@@ -201,7 +202,7 @@ def whole_and_ir(parts: set[str]) -> tuple[str, str] | None:
 
 
 def ef_and_ir(parts: set[str]) -> tuple[str, str] | None:
-    """EF and IR, each as its cut version if recorded: the wider one is cut to the width of the other."""
+    """EF and IR, cut to the same width if that was recorded: the wider part then has a cut version."""
     if not {"IR", "EF"} <= parts:
         return None
     ef, ir = (f"{part}_cut" if f"{part}_cut" in parts else part for part in ("EF", "IR"))
@@ -289,7 +290,7 @@ def _of_equivariance(numbers: Numbers) -> list[Statement]:
 
 
 def _below_baseline(numbers: Numbers, ours: tuple[str, str, str], theirs: tuple[str, str, str]) -> list[Comparison]:
-    """A measure of the baseline alone minus a measure of the method; both are part, metric and perturbation."""
+    """A measure of the baseline alone minus a measure of the method; each is given by part, metric and perturbation."""
     found = []
     for where in numbers.trained:
         data, backbone, method, augmentation = where
@@ -309,13 +310,13 @@ def _below_baseline(numbers: Numbers, ours: tuple[str, str, str], theirs: tuple[
 
 
 def _label(measure: tuple[str, str, str]) -> str:
-    """The part, or the similarity of parts."""
+    """Name the part, or the parts whose similarity is measured."""
     part, metric, _ = measure
     return {"cka_ir_ef": "IR and EF", "cka_random": "random groups"}.get(metric, part)
 
 
 def other_parameters(numbers: Numbers) -> dict[tuple[str, str], list[Comparison]]:
-    """(protocol, metric) to EF minus IR, for the other regressed parameters, which have no verdict."""
+    """Map (protocol, metric) to EF minus IR, for the other regressed parameters, which have no verdict."""
     return {
         (protocol, metric): between_parts(numbers, protocol, metric, "views", ef_and_ir)
         for protocol, metric in numbers.metrics
@@ -324,7 +325,7 @@ def other_parameters(numbers: Numbers) -> dict[tuple[str, str], list[Comparison]
 
 
 def means_by_part(numbers: Numbers, protocol: str, metric: str) -> dict[tuple[str, str, str, str], dict[str, float]]:
-    """(data, backbone, method, augmentation) to the mean over seeds of each recorded part, controls last."""
+    """Map (data, backbone, method, augmentation) to the mean over seeds of each recorded part, controls last."""
     found = {}
     for where in [*numbers.trained, *numbers.controls]:
         parts = sorted(numbers.parts(where, protocol, metric), key=part_rank)
@@ -347,7 +348,7 @@ class PublishedDifference:
 
 
 def published_differences(published: pd.DataFrame) -> dict[str, list[PublishedDifference]]:
-    """Statement key to the same differences of published values, within each table, without repetitions.
+    """Map statement keys to the same differences between published values of one table, without repetitions.
 
     The authors' README comes first; other tables only add values that it does not print.
     """

@@ -1,4 +1,4 @@
-"""Images for a page: as small as they are shown, photographs as JPEG and drawings with few colours as PNG."""
+"""Images for a page: no larger than they are shown, photographs as JPEG and drawings with few colours as PNG."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from PIL import Image
 from clever.parsing import foreign
 
 LARGEST_SIDE = 128
-"""Pixels; larger images are reduced. A picture of a figure is about an inch wide."""
+"""Side in pixels; larger images are reduced. A picture in a figure is about an inch wide."""
 QUALITY = 80
-"""Of JPEG, where 95 is the best that is advised."""
+"""JPEG quality; Pillow advises 95 at most."""
 _COLOURS = 256
 _PNG = "data:image/png;base64,"
 
 
 def compact(address: str) -> str:
-    """A shorter data address of an image that looks the same on the page.
+    """A shorter data URI of an image that looks the same on the page.
 
     Args:
         address: a PNG, as ``data:image/png;base64,...``.
@@ -28,7 +28,7 @@ def compact(address: str) -> str:
         images with at most 256 colours keep their exact colours; images with transparent pixels stay PNG.
 
     Raises:
-        UserError: it is no image.
+        UserError: ``address`` does not hold an image.
     """
     with foreign("an image of a figure", "not a PNG"):
         image = Image.open(io.BytesIO(base64.b64decode(address.removeprefix(_PNG)))).convert("RGBA")
@@ -37,7 +37,7 @@ def compact(address: str) -> str:
         image = image.convert("RGB")
     exact = image.getcolors(_COLOURS) is not None
     if max(image.size) > LARGEST_SIDE:
-        # In an image of few colours no new ones are mixed.
+        # Nearest-neighbour resampling adds no colours to an image that has few.
         filter_ = Image.Resampling.NEAREST if exact else Image.Resampling.LANCZOS
         scale = LARGEST_SIDE / max(image.size)
         image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), filter_)

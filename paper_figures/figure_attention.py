@@ -22,9 +22,9 @@ from picture_files import (
 
 VIEWS = {"orig": "unchanged", "rotation": "rotated by 45°", "elastic": "elastic"}
 CELL = 0.88
-"""Inches of one picture."""
+"""Width of one picture in inches."""
 LABELS = 1.75
-"""Inches of the names at the left."""
+"""Width of the names at the left, in inches."""
 
 
 class Line(NamedTuple):
@@ -49,9 +49,9 @@ def draw(shown: Sequence[Shown], augmentation: str, photographs: int) -> Figure:
     """Columns are photographs under each view; below them, a row of maps for each backbone, method and part.
 
     Args:
-        shown: of one data set and one protocol, in the order of the rows.
-        augmentation: named in the title.
-        photographs: at most so many are shown.
+        shown: pictures of one data set and one protocol, in the order of the rows.
+        augmentation: the training augmentation, for the title.
+        photographs: the largest number of photographs to show.
     """
     facts = shown[0].pictures.facts
     names = list(facts["photographs"])[:photographs]

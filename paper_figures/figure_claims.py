@@ -28,7 +28,7 @@ AXIS_LABELS = {
     SHARE: "difference in relative distance (g1, g2), relative error (g3) or CKA (g4)",
 }
 MOST_NAMED = 10
-"""With more methods than this, all comparisons look the same: nobody distinguishes so many colours and markers."""
+"""With more methods than this, all comparisons look the same: nobody can distinguish so many colours and markers."""
 ANY_METHOD = style.Mark("#0072B2", "o")
 LABEL_WIDTH = 52
 """Characters per line of a statement."""
@@ -42,7 +42,7 @@ def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[Published
 
     Black: mean over comparisons and seeds, with its interval over seeds. Coloured, above it: the mean over seeds of
     every comparison of CLeVER. Hollow, below it: the same differences of published values, from other data, backbones
-    and schedules. Grey: differences that count as none.
+    and schedules. Grey: differences that count as no difference.
 
     Args:
         findings: every statement, measured or not, in this order.

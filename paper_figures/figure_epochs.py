@@ -39,7 +39,7 @@ class Place(NamedTuple):
     backbone: str
     augmentation: str
     published: bool
-    """Whether it shows published values on other data than the study's."""
+    """Whether the panel shows published values on other data than the study's."""
 
     def rank(self) -> tuple[object, ...]:
         """Sort key: ours first, then backbones in the paper's order."""
@@ -47,14 +47,14 @@ class Place(NamedTuple):
 
 
 Curve = dict[float, list[float]]
-"""Epochs to the values of all seeds."""
+"""Maps the number of epochs to the values of all seeds."""
 
 
 def measured_curves(numbers: Numbers, what: Measurement) -> dict[Place, dict[str, Curve]]:
-    """Accuracy by panel, method and epochs, where a method was trained for two numbers of epochs at least.
+    """Accuracy by panel, method and epochs, for methods trained for at least two different numbers of epochs.
 
     Raises:
-        UserError: there are none.
+        UserError: there is no such method.
     """
     found: dict[Place, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
     for (row, measurement), seeds in numbers.measured.items():

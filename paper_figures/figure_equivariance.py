@@ -29,7 +29,7 @@ OPERATIONS = {
     "blur": "blur (deviation, share of the side)",
     "elastic": "elastic distortion (1: the paper's)",
 }
-"""The operations and what their strengths are."""
+"""The operations and the meaning of their strengths."""
 PART_DASHES: dict[str, style.Dashes] = {"ALL": "solid", "IR": (0, (4, 1.6)), "EF": (0, (1, 1.2))}
 BAND_OPACITY = 0.16
 
@@ -42,17 +42,17 @@ class Line(NamedTuple):
 
 
 Curve = Mapping[float, Sequence[float]]
-"""Strength to the values of the seeds that have it."""
+"""Maps a strength to the values of the seeds that were measured at it."""
 
 
 def read_curves(records: pd.DataFrame, metric: str = METRIC) -> dict[str, dict[Line, Curve]]:
-    """Operation to line to curve; without change (strength 0) every distance is 0.
+    """Map operations to lines to curves; without change (strength 0), every distance is 0.
 
     Raises:
         UserError: there is no record of the protocol.
     """
     chosen = records[(records["protocol"] == PROTOCOL) & (records["metric"] == metric)]
-    # The runs of an ablation's axis have a separate figure, unless there is nothing else.
+    # Runs along an ablation's axis have a separate figure; they are shown here only if there are no others.
     varied = chosen[["method", "augmentation"]].map(lambda name: setting(str(name)) is not None).any(axis=1)
     chosen = chosen if chosen[~varied]["method"].eq(UNTRAINED).all() else chosen[~varied]
     if chosen.empty:
@@ -77,7 +77,7 @@ def draw(curves: Mapping[str, Mapping[Line, Curve]], floors: Mapping[Line, Curve
 
     Args:
         curves: from `read_curves`.
-        floors: the same for what interpolation causes of a rotation's distance, which is shown at its largest.
+        floors: the same for the part of a rotation's distance that interpolation causes; the largest is shown.
     """
     lines = {line for found in curves.values() for line in found}
     trained = sorted({line.configuration for line in lines if not line.configuration.is_control}, key=_rank)
@@ -130,7 +130,7 @@ def _line_rank(line: Line) -> tuple[object, ...]:
 
 
 def _belongs(line: Line, block: tuple[str, str, str], lines: set[Line]) -> bool:
-    """Whether a block shows a line: its runs and both controls; the whole vector only where there is no IR and EF."""
+    """Whether a block shows a line: its own runs and both controls do, the whole vector only without IR and EF."""
     row = line.configuration
     if row.is_control:
         return row.data == block[0] and row.backbone in (block[1], PIXELS) and line.part == "ALL"
@@ -156,13 +156,13 @@ def _draw_line(axes: Axes, curve: Curve, line: Line, looks: Mapping[str, style.M
 
 
 def _top(trained: Sequence[Curve]) -> float | None:
-    """Upper end of a panel's scale: somewhat above its trained networks; None if there is none."""
+    """Upper end of a panel's scale: somewhat above its trained networks; None without any."""
     highest = max((float(np.mean(values)) for curve in trained for values in curve.values()), default=0.0)
     return 1.15 * highest if highest > 0 else None
 
 
 def _draw_floor(axes: Axes, floors: Sequence[Curve]) -> Line2D:
-    """The largest floor of all lines at each angle, repeated every quarter turn, at which it is 0."""
+    """Draw the largest floor of all lines at each angle. It repeats every quarter turn, where it is 0."""
     largest: dict[float, float] = defaultdict(float)
     for curve in floors:
         for angle, values in curve.items():

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 SEED = 0
 MOST = {"global": 4, "local": 2}
-"""Views of each kind of a training augmentation that are shown at most, from two draws, a and b."""
+"""The largest number of views to show of each kind, from two draws of a training augmentation, a and b."""
 CELL = 0.92
-"""Inches of one picture."""
+"""Side of one picture in inches."""
 PICTURE = 128
 """Side in pixels to which larger pictures are reduced."""
 
@@ -36,17 +36,17 @@ class Panel:
     title: str
     heads: tuple[str, ...]
     pictures: tuple[tuple[NDArray[np.uint8], ...], ...]
-    """By column, then by row: uint8 [S, S, 3]."""
+    """Pictures by column, then by row: uint8 [S, S, 3]."""
 
 
 def panels(store: Store, views: dict[str, Any], images: int) -> list[Panel]:
-    """The training augmentations and the perturbations on test images that are spread evenly over the store.
+    """One panel per training augmentation and one for the perturbations, on test images spread evenly over the store.
 
     Args:
-        store: the study's.
+        store: the study's store.
         views: ``augmentations`` by name with all their options, and, where a protocol has perturbations,
             ``perturbations`` with ``image_size``, ``resize_size`` and ``elastic_reference_size``, which may be None.
-        images: how many are shown at most.
+        images: the largest number of images to show.
 
     Raises:
         UserError: the store has no test images.
@@ -64,7 +64,7 @@ def panels(store: Store, views: dict[str, Any], images: int) -> list[Panel]:
 
 
 def _training(store: Store, batch: ImageBatch, name: str, options: dict[str, Any], side: int) -> Panel:
-    """The views of one augmentation, of two draws. One that shows photographs as they are has none."""
+    """The stored images and the views of two draws of one augmentation, if it makes any."""
     import torch
 
     from clever.augmentation import VIEW_MAKERS, make_view_maker, perturb
@@ -141,7 +141,7 @@ def _bytes(images: Any, store: Store) -> tuple[NDArray[np.uint8], ...]:
 
 
 def draw(shown: Sequence[Panel], title: str) -> Figure:
-    """The panels below each other."""
+    """Draw the panels below each other."""
     across = max(len(panel.heads) for panel in shown)
     heights = [0.5 + len(panel.pictures[0]) * CELL for panel in shown]
     width, height = CELL * across + 0.1, 0.3 + sum(heights)

@@ -29,7 +29,7 @@ OPTIONS = {
     "head_norm_weight": "weight of head norm",
     "ef_baseline.out_dim": "outputs of the EF's head",
 }
-"""Words for the options of the paper's figure; other options have their own name."""
+"""Words for the options of the paper's figure; other options keep their own names."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "os^vDP"
 PANEL = (2.9, 2.3)
@@ -47,7 +47,7 @@ class Place(NamedTuple):
     option: str
 
     def rank(self) -> tuple[object, ...]:
-        """Sort key: the rows of the figure, in each the paper's options first."""
+        """Sort key: by row of the figure, and within a row the paper's options first."""
         known = list(OPTIONS)
         place = known.index(self.option) if self.option in known else len(known)
         return (self.data, configuration_rank(self.backbone, self.method, self.augmentation), place, self.option)
@@ -98,7 +98,7 @@ def own_value(numbers: Numbers, plain: Configuration, option: str) -> str | None
             return (
                 f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value).lower()
             )
-    if option.startswith("ef_baseline."):  # options that the EF's head does not set are the baseline's
+    if option.startswith("ef_baseline."):  # options that the EF's head does not set come from the baseline
         return own_value(numbers, plain, option.partition(".")[2])
     return None
 

@@ -39,13 +39,13 @@ class Panel:
 
 
 LOSS = "loss_"
-"""Prefix of the metrics of loss terms, whichever an add-on has."""
+"""Prefix of the metrics of loss terms, the same for every add-on."""
 TERMS = {
     "loss_contrast": Panel("loss_contrast", "Contrast", "loss"),
     "loss_orthogonality": Panel("loss_orthogonality", "Orthogonality", "similarity of EF"),
     "loss_head_norm": Panel("loss_head_norm", "Head norm", "gap of squared norms"),
 }
-"""The terms of CLeVER and DDCL; other add-ons' terms have the names of their metrics."""
+"""The terms of CLeVER and DDCL; other add-ons' terms are named after their metrics."""
 DIAGNOSTICS = (
     Panel("teacher_entropy_ratio", "Teacher entropy", "share of its maximum", (1.0, "1 = uniform: collapsed")),
     Panel(
@@ -69,7 +69,7 @@ COLUMNS = 3
 WIDTH = 9.2
 FEW_EPOCHS = 12
 MOST_LINES = 6
-"""Unhealthy runs that the legend names."""
+"""The largest number of unhealthy runs that the legend names."""
 SCALES_APART = 4.0
 """Baselines whose largest values differ by more than this factor, or in sign, do not share a panel."""
 
@@ -77,7 +77,7 @@ SCALES_APART = 4.0
 def draw(curves: pd.DataFrame, trouble: Mapping[str, tuple[int | None, str]], silent: Sequence[str] = ()) -> Figure:
     """Small multiples, one block for each data set and backbone, without panels that would be empty.
 
-    Lines are means over seeds, bands reach from the lowest to the highest seed. Runs of an ablation's axis are left
+    Lines are means over seeds, bands reach from the lowest to the highest seed. Runs along an ablation's axis are left
     out, unless there are no others.
 
     Args:
@@ -137,7 +137,8 @@ def draw(curves: pd.DataFrame, trouble: Mapping[str, tuple[int | None, str]], si
 
 
 def panels_of(curves: pd.DataFrame) -> list[Panel]:
-    """The panels of one backbone: every loss term, then the diagnostics, apart where baselines have other scales."""
+    """The panels of one backbone: every loss term, then the diagnostics, in separate panels where baselines have
+    different scales."""
     recorded = {str(name) for name in curves["metric"]}
     known = [name for name in TERMS if name in recorded]
     others = sorted(name for name in recorded if name.startswith(LOSS) and name not in TERMS)
@@ -155,7 +156,7 @@ def panels_of(curves: pd.DataFrame) -> list[Panel]:
 
 
 def scale_groups(curves: pd.DataFrame) -> list[frozenset[str]]:
-    """The baselines of one metric, grouped so that those of one group have values of similar size and equal sign."""
+    """The baselines of one metric, grouped so that the values within a group have similar size and equal sign."""
     by_baseline = curves["value"].groupby(curves["method"].map(reference_of))
     # The typical size of the curve, which one outlier does not change.
     sizes = {str(name): float(values.median()) for name, values in by_baseline}

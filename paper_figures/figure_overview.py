@@ -20,7 +20,7 @@ COLOURS = {"ALL": "#0072B2", "IR": "#0072B2", "EF": "#D55E00"}
 PALE = {"ALL": "#d9e9f4", "IR": "#d9e9f4", "EF": "#fbe3d3"}
 GREY, PALE_GREY = "#6b6b6b", "#efefef"
 WIDTH, HEIGHT = 10.4, 5.3
-"""Inches of the figure, which are also its coordinates."""
+"""Size of the figure in inches; its coordinates are in inches too."""
 LAYERS = "layers"
 BAR = 1.15
 """Height of the bar that shows the representation."""
@@ -29,7 +29,7 @@ STUDENT, TARGET = 4.0, 2.35
 
 
 def choose(methods: dict[str, Any], wanted: str | None = None) -> str:
-    """The method to draw: ``wanted``, else the first with CLeVER, with another add-on, or at all.
+    """The method to draw: ``wanted``, else the first with CLeVER, else the first with another add-on, else the first.
 
     Raises:
         UserError: there is no method of that name.
@@ -101,7 +101,7 @@ def _middle(centre: float, part: str, method: Description) -> float:
 
 
 def _heads(axes: Axes, method: Description) -> dict[str, list[tuple[float, float]]]:
-    """Draw heads and layers; where their outputs are, by part (``LAYERS`` for the add-on's layers)."""
+    """Draw heads and layers; return the places of their outputs by part (``LAYERS`` for the add-on's layers)."""
     rows = [(part, role) for part in method.heads for role in ("student", "target")]
     if any(not term.parts for term in method.terms):
         rows.append((LAYERS, "student"))

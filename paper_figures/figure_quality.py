@@ -29,10 +29,10 @@ MEASURES = {
     "tolerance": ("tolerance", ""),
     "penalty_entropy": ("penalty entropy", ""),
 }
-"""The words of each measure, and the sign of the correlation that its authors expect."""
+"""The name of each measure, and the sign of the correlation that its authors expect."""
 RESAMPLES = 2000
 FEWEST = 4
-"""Configurations below which there is no interval, and runs below which there is no correlation."""
+"""The fewest configurations for an interval, and the fewest runs for a correlation."""
 POOLED = "all backbones"
 
 
@@ -88,7 +88,7 @@ def correlate(table: pd.DataFrame, measure: str) -> Correlation | None:
             _spearman(np.concatenate([groups[number] for number in draw.integers(len(groups), size=len(groups))]))
             for _ in range(RESAMPLES)
         ]
-        # A sample of one configuration alone, whose runs may be equal, has no correlation.
+        # A sample may hold one configuration only, whose runs may be equal; it then has no correlation.
         defined = [one for one in drawn if not math.isnan(one)]
         low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Correlation(value, float(low), float(high), len(table))
@@ -102,7 +102,7 @@ def _spearman(columns: np.ndarray) -> float:
 
 
 def correlations(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Correlation]]]:
-    """Data set to group (all backbones, then each) to measure."""
+    """Map data sets to groups (all backbones, then each) to measures."""
     found: dict[str, dict[str, dict[str, Correlation]]] = {}
     for data, here in table.groupby("data", sort=True):
         backbones = sorted(set(here["backbone"]))

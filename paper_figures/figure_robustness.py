@@ -1,4 +1,4 @@
-"""The robustness figure (Fig. 1): accuracy under each test-time perturbation, and its difference to the baseline."""
+"""The robustness figure (Fig. 1): accuracy under each test-time perturbation, and its difference from the baseline."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draw(numbers: Numbers, *, protocol: str, part: str, metric: str) -> Figure:
     Values are means over seeds from the last epoch with their standard deviation; differences are paired by seed, with
     their 95 % confidence interval. Perturbations have no order, so no line joins them. Every panel shows the controls.
     Published values of the same configuration are hollow; those on other data sets are left out, because drawing them
-    next to ours would suggest that they are comparable. Runs of an ablation's axis have their own figures.
+    next to ours would suggest that they are comparable. Runs along an ablation's axis have separate figures.
 
     Raises:
         UserError: there is no such record.
@@ -116,7 +116,7 @@ class Panels:
         return sorted(names, key=lambda name: name.split("+"))
 
     def controls(self, block: tuple[str, str]) -> list[tuple[str, Configuration]]:
-        """The controls of a block that were measured, by the key of their look."""
+        """The controls of a block that were measured, each with the key of its mark."""
         data, backbone = block
         found = ((UNTRAINED, backbone), (PIXELS, PIXELS))
         rows = [(key, Configuration(data, name, UNTRAINED, NO_AUGMENTATION)) for key, name in found]

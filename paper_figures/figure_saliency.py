@@ -21,13 +21,13 @@ from picture_files import (
 )
 
 PREFERRED = ("tokencut_bs", "tokencut", "lost")
-"""Methods of segmentation, the first that a study has: the paper's figure shows TokenCut."""
+"""Segmentation methods in order of preference; the paper's figure shows TokenCut."""
 CELL = 1.05
-"""Inches of one picture's width."""
+"""Width of one picture in inches."""
 HIGHEST = 0.92
-"""Inches of the height of a row of pictures; higher photographs become narrower."""
+"""Height of a row of pictures in inches; taller photographs become narrower."""
 HEADS = 0.34
-"""Inches of a block's names."""
+"""Height of the names above a block, in inches."""
 
 
 class Column(NamedTuple):
@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
 
 def columns(shown: Sequence[Shown], segmenter: str) -> list[Column]:
-    """A column for each run and part that the segmenter served. A part is named where a run has several."""
+    """A column for each run and part on which the segmenter was run. A part is named where a run has several."""
     found = []
     for each in shown:
         parts = {key.split("/")[1] for key in each.pictures.arrays if key.endswith(f"/{segmenter}")}
@@ -53,7 +53,7 @@ def columns(shown: Sequence[Shown], segmenter: str) -> list[Column]:
 
 
 def segmenter_of(shown: Sequence[Shown], wanted: str | None) -> str:
-    """The method of segmentation to show: ``wanted``, else the first of ``PREFERRED`` that there is."""
+    """The segmentation method to show: ``wanted``, else the first of ``PREFERRED`` that was recorded."""
     there = {key.rsplit("/", 1)[-1] for each in shown for key in each.pictures.arrays}
     return wanted or next((name for name in PREFERRED if name in there), PREFERRED[0])
 
@@ -62,10 +62,10 @@ def draw(shown: Sequence[Shown], augmentation: str, segmenter: str, photographs:
     """One row of pictures for each photograph, one block of rows for each backbone.
 
     Args:
-        shown: of one data set and one protocol, in the order of the columns.
-        augmentation: named in the title.
+        shown: pictures of one data set and one protocol, in the order of the columns.
+        augmentation: the training augmentation, for the title.
         segmenter: one of ``PREFERRED``.
-        photographs: at most so many are shown.
+        photographs: the largest number of photographs to show.
     """
     names = list(shown[0].pictures.facts["photographs"])[:photographs]
     blocks = list(dict.fromkeys(each.run.backbone for each in shown))

@@ -1,4 +1,5 @@
-"""Objects of videos side by side: frames with the true objects, then those that each method's features carry on."""
+"""Objects of videos side by side: frames with the true objects, then with the objects that each method's features
+propagate."""
 
 from __future__ import annotations
 
@@ -23,15 +24,15 @@ from picture_files import (
 )
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of objects 1, 2, ...; further ones repeat them."""
+"""Colours of objects 1, 2, ...; further objects repeat them."""
 OPACITY = 0.6
-"""Of an object's colour over the frame."""
+"""Opacity of an object's colour over the frame."""
 CELL = 1.2
-"""Inches of one frame's width."""
+"""Width of one frame in inches."""
 LABELS = 1.75
-"""Inches of the names at the left."""
+"""Width of the names at the left, in inches."""
 TITLE, HEADS = 0.3, 0.24
-"""Inches of the title, and of the names of a sequence and of a backbone."""
+"""Height in inches of the title, and of the name of a sequence or a backbone."""
 TRUTH = "truth"
 
 
@@ -67,9 +68,9 @@ def draw(shown: Sequence[Shown], augmentation: str, sequences: int, frames: int)
     """One block of rows for each sequence, one row for the truth and for each backbone, method and part.
 
     Args:
-        shown: of one data set and one protocol, in the order of the rows.
-        augmentation: named in the title.
-        sequences, frames: at most so many are shown.
+        shown: pictures of one data set and one protocol, in the order of the rows.
+        augmentation: the training augmentation, for the title.
+        sequences, frames: the largest numbers of them to show.
     """
     facts = shown[0].pictures.facts
     rows = lines(shown)

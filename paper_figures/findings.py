@@ -55,7 +55,7 @@ SUFFIXES = (".md",)
 NOTHING = "–"
 TEMPLATE = "findings.md.jinja"
 PAPER_IMAGES = 25_000_000
-"""Images that one of the paper's runs trains on: 200 epochs of ImageNet-100's 126,700."""
+"""Images that one of the paper's runs trains on: 200 epochs of the 126,700 images of ImageNet-100."""
 
 
 def render(
@@ -232,7 +232,7 @@ def _subsets(shown: Sequence[Comparison]) -> list[tuple[tuple[str, str, str], li
 
 
 def _published_cell(one: Comparison, published: Sequence[PublishedDifference]) -> str:
-    """The value of the same cell, else the range of the same pair and augmentation elsewhere."""
+    """The published value of the same cell, else the range of the same pair and augmentation in other cells."""
     same = [other.value for other in published if other.comparison.labels == one.labels]
     if same:
         return "same cell: " + _range(same)
@@ -247,7 +247,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _printed(value: float) -> str:
-    """A difference of printed values: one decimal if that is exact, else two."""
+    """A difference between printed values, with one decimal if that is exact, else with two."""
     return f"{value:+.1f}" if math.isclose(value, round(value, 1), abs_tol=1e-6) else f"{value:+.2f}"
 
 
@@ -291,7 +291,7 @@ def _costs(runs: Sequence[Mapping[str, Any]], known: Mapping[tuple[str, str, str
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    """One value if all print alike, else the lowest to the highest."""
+    """One value if all of them print alike, else the range from the lowest to the highest."""
     if not values:
         return "not recorded"
     low, high = form.format(min(values)), form.format(max(values))

@@ -85,7 +85,7 @@ class Grid:
     notes: tuple[str, ...] = ()
     decimals: int = 1
     unit: str = "in points"
-    """Of the differences, in words."""
+    """The unit of the differences, in words."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Numbers:
         return str((recipe.get("augmentation") or {}).get("name", unvaried(configuration.augmentation)))
 
     def printed_for(self, key: Key) -> Printed | None:
-        """The published value of a cell; an augmentation under another name counts as what it is."""
+        """The published value of a cell; an augmentation to which the study gives another name is found by its kind."""
         if key in self.printed or setting(key[0].augmentation) is not None:
             return self.printed.get(key)
         return self.printed.get((key[0]._replace(augmentation=self.augmentation_of(key[0])), key[1]))
@@ -129,9 +129,9 @@ def read_numbers(records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[
     """The last-epoch records and the published values by key.
 
     Args:
-        records: as of ``read_records``.
-        published: as of ``read_published``; where several tables print the same cell, the READMEs come first.
-        runs: as of ``read_runs``.
+        records: from ``read_records``.
+        published: from ``read_published``; where several tables print the same cell, the READMEs come first.
+        runs: from ``read_runs``.
     """
     measured: dict[Key, dict[int, float]] = defaultdict(dict)
     last = records[records["selection"] == "last"]
@@ -153,7 +153,8 @@ def read_numbers(records: pd.DataFrame, published: pd.DataFrame, runs: Sequence[
 
 
 def published_measurement(row: pd.Series) -> Measurement:
-    """What a published value measures, named as in our records: another data set's is of the protocol transfer."""
+    """What a published value measures, named as in our records: a value on another data set belongs to the protocol
+    ``transfer``."""
     protocol, part, perturbation, metric = (str(row[name]) for name in ("protocol", "part", "perturbation", "metric"))
     if row["evaluation_data"] != row["data"]:
         protocol = f"transfer_{protocol}+{row['evaluation_data']}"
@@ -171,7 +172,7 @@ def found_configurations(numbers: Numbers, wanted: Callable[[Measurement], bool]
 
 
 def baseline_of(configuration: Configuration) -> Configuration:
-    """The same run with the baseline alone."""
+    """The same configuration with the baseline alone."""
     return configuration._replace(method=reference_of(configuration.method))
 
 
@@ -310,10 +311,10 @@ def elsewhere_table(title: str, note: str, values: pd.DataFrame, heads: Mapping[
     """Published values that have no row of ours, as one separate table; none if there are no such values.
 
     Args:
-        title: of the table.
-        note: its caption: why the values are not next to ours.
+        title: the table's title.
+        note: the table's caption, which says why the values are not next to ours.
         values: rows of ``read_published``.
-        heads: the columns to show, by what was measured; ``part`` is ignored, because each part has a row.
+        heads: the columns to show, by measurement; ``part`` is ignored, because each part has a row.
     """
     rows: list[Row] = []
     plain = {what._replace(part=""): head for what, head in heads.items()}

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from names import METRICS, PROTOCOLS
 
 MAIN_PROTOCOLS = ("linear", "knn", "logistic", "semi", "transfer", "latents")
-"""The protocols that a study's main table shows, the first that it has."""
+"""The protocols that can fill a study's main table, in order of preference."""
 MAIN_METRICS = ("top1", "mean_class", "mean_mse", "j_and_f", "box_ap", "r2_angle", "relative_distance")
-"""The main metric of a protocol: the first of these that it has."""
+"""The metrics that can be a protocol's main metric, in order of preference."""
 MAIN_PERTURBATIONS = ("orig", "views")
 
 
@@ -23,7 +23,7 @@ METRIC_NAMES = {
 
 
 def metric_name(metric: str) -> str:
-    """A metric in words, where it has a name in words."""
+    """A metric in words, or its own name if it has no words."""
     return METRIC_NAMES.get(metric, metric)
 
 
@@ -35,7 +35,7 @@ def decimals(metric: str) -> int:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a smaller value is a better one: squared errors, and the decay of a video's masks."""
+    """Whether a smaller value is better: squared errors, and the decay of a video's masks."""
     return "mse" in metric or metric.endswith("_decay")
 
 

@@ -1,4 +1,4 @@
-"""What a method consists of, read off its own objects: parts, heads, layers and the terms of its objective."""
+"""What a method consists of, read from its objects: parts, heads, layers and the terms of its objective."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from term_words import wordings
 
 WIDTH = 1000
-"""Width of the representation that shares are computed for."""
+"""Width of the representation for which shares are computed."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Description:
     baseline: str
     equivariance: str
     shares: dict[str, float]
-    """Share of the representation of each part, in order: ALL, or IR and EF."""
+    """Each part's share of the representation, in order: ALL, or IR and EF."""
     heads: tuple[str, ...]
     """The parts that have a head."""
     has_predictor: bool
@@ -43,7 +43,7 @@ class Description:
     layers: tuple[str, ...]
     """The add-on's own layers."""
     layers_read: str
-    """The part that these layers, or the add-on's terms on features, take."""
+    """The part that these layers, or the add-on's terms on features, take as input."""
     terms: tuple[Term, ...]
 
 

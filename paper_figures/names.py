@@ -59,7 +59,7 @@ def part_rank(name: str) -> tuple[int, str]:
 
 
 def configuration_rank(backbone: str, method: str, augmentation: str) -> tuple[object, ...]:
-    """Sort key of a row: backbones in the paper's order, in each the untrained control first, raw pixels at the end."""
+    """Sort key of a row: backbones in the paper's order, each with its untrained control first, raw pixels last."""
     return (
         backbone == PIXELS,
         BACKBONES.index(backbone) if backbone in BACKBONES else -1,

@@ -25,8 +25,8 @@ DEMO = "config.yaml"
 class Item:
     """A table or figure of the paper.
 
-    ``known`` is what our sources say of it, ``guessed`` whether its number or existence is inferred. ``draws`` are our
-    items; empty if there is none, and then ``study`` says why.
+    ``known`` is what our sources say about it, ``guessed`` whether its number or existence is inferred. ``draws`` are
+    our items; empty if there is none, and then ``study`` says why.
     """
 
     label: str
@@ -236,7 +236,7 @@ def _measured(item: Item, studies: Studies) -> str:
 
 
 def _file(item: Item) -> str:
-    """The output that the command is given, of the first of our items; the study's, where it has one."""
+    """The output to request for the first of our items; a dash if it is not drawn by one of the paper's studies."""
     if item.study not in (PAPER_STUDY, "imagenet100_ddcl"):
         return "–"
     return f"results/{item.study}/paper/{item.draws[0]}{DRAWINGS[item.draws[0]].suffixes[0]}"

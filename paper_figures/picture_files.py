@@ -71,7 +71,7 @@ def read_shown(paths: Iterable[Path]) -> list[Shown]:
 
 
 def of_first_data(shown: Sequence[Shown]) -> list[Shown]:
-    """Those of the first data set and protocol; none of none."""
+    """The pictures of the first data set and protocol; empty if there are none."""
     return [each for each in shown if (each.run.data, each.protocol) == (shown[0].run.data, shown[0].protocol)]
 
 

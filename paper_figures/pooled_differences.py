@@ -87,7 +87,7 @@ def pool(comparisons: Sequence[Comparison]) -> Pooled:
     """The mean over comparisons in each seed, with the same comparisons in every seed.
 
     A seed is left out if fewer than half of the comparisons have it; then every comparison that lacks one of the
-    remaining seeds is left out. Otherwise seeds could differ merely because they contain different comparisons.
+    remaining seeds is left out. Otherwise, seeds could differ merely because they contain different comparisons.
     """
     counts = Counter(seed for comparison in comparisons for seed in comparison.by_seed)
     seeds = sorted(seed for seed, count in counts.items() if 2 * count >= len(comparisons))
@@ -103,8 +103,8 @@ def pool(comparisons: Sequence[Comparison]) -> Pooled:
 def judge(difference: Difference | None, margin: float) -> str:
     """The verdict on "the difference is above 0".
 
-    supported: the interval is above 0. not supported: it is below 0, or entirely between -margin and +margin, which
-    excludes a difference of the claimed size. undecided: neither, or one seed, which has no interval.
+    Supported: the interval is above 0. Not supported: it is below 0, or entirely between -margin and +margin, which
+    excludes a difference of the claimed size. Undecided: neither, or there is only one seed and so no interval.
     """
     if difference is None:
         return NOT_MEASURED

@@ -1,6 +1,6 @@
-"""Tables of a protocol whose records have many metrics: a block of columns each, for every part of the representation.
+"""Tables of a protocol with many metrics: one table for each block of columns and each part of the representation.
 
-A row is a method, its numbers are the mean and spread over seeds, with the paired difference to its baseline alone.
+A row is a method; its numbers are the mean and spread over seeds, with the paired difference from its baseline alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Block:
 
     title: str
     columns: Mapping[str, str]
-    """Heads by key: a metric, or ``<perturbation> <metric>`` unless the perturbation is orig."""
+    """Column heads by key. A key is a metric, or ``<perturbation> <metric>`` if the perturbation is not orig."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Layout:
     published_title: str = ""
     """Title of the table of values that others have published."""
     published_note: str = ""
-    """How far they can be compared with ours."""
+    """How far the published values can be compared with ours."""
 
 
 def keyed(records: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -98,10 +98,10 @@ def build(table: pd.DataFrame, layout: Layout, unhealthy: Mapping[str, str], pub
     """One table for each variant of the protocol, data set, block and part, then the published values.
 
     Args:
-        table: as :func:`compared` returns it.
+        table: from :func:`compared`.
         layout: the blocks and their words.
         unhealthy: what was wrong with a run, by run id.
-        published: as ``read_published`` returns it; those of this protocol are shown.
+        published: from ``read_published``; the values of this protocol are shown.
     """
     tables = [found for group in _groups(table) for found in _blocks(group, layout, unhealthy)]
     elsewhere = published[published["protocol"].str.partition("+")[0] == layout.protocol]

@@ -47,7 +47,7 @@ def read_published(folder: Path) -> pd.DataFrame:
 
 
 def read_published_file(path: Path) -> pd.DataFrame:
-    """One file of published values, as ``read_published`` says; columns beyond ``PUBLISHED_COLUMNS`` stay text."""
+    """One file of published values, read as ``read_published`` does; columns beyond ``PUBLISHED_COLUMNS`` stay text."""
     table = read_table(path, PUBLISHED_COLUMNS)
     table["value"] = to_numbers(table, "value", path, whole=False)
     table["std"] = to_numbers(table, "std", path, whole=False, may_be_empty=True)

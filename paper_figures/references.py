@@ -51,11 +51,11 @@ def pair_with_references(records: pd.DataFrame, references: pd.DataFrame) -> pd.
     Augmentation, schedule and protocol may differ; the columns and ``note`` give them.
 
     Args:
-        records: as of ``clever.results.records.read_records``.
-        references: as of ``read_references``.
+        records: from ``clever.results.records.read_records``.
+        references: from ``read_references``.
 
     Returns:
-        The columns ``PAIR_COLUMNS``, sorted by the measured row; empty where nothing has a reference.
+        The columns ``PAIR_COLUMNS``, sorted by the measured row; empty if nothing has a reference.
     """
     chosen = records[
         (records["perturbation"] == "orig") & (records["part"] == "ALL") & (records["selection"] == "last")

@@ -50,14 +50,14 @@ def render(
     """The page.
 
     Args:
-        records: as of ``read_records``.
-        published: as of ``read_published``.
-        runs: as of ``read_runs``; empty if they are unknown.
-        curves: as of ``numeric_curves``, for the last diagnostics of each run.
-        trouble: as of ``health_of_curves``; counts where ``runs`` say that all was well.
+        records: from ``read_records``.
+        published: from ``read_published``.
+        runs: from ``read_runs``; empty if they are unknown.
+        curves: from ``numeric_curves``, for the last diagnostics of each run.
+        trouble: from ``health_of_curves``; used for runs that are healthy according to ``runs``.
         items: the study's other items, in its order.
         study: its name.
-        command: what made the page; may be empty.
+        command: the command that made the page; may be empty.
     """
     columns = main_columns(records)
     epochs = {str(run["run"]): int(run["epochs"]) for run in runs if run.get("epochs")}
@@ -115,7 +115,7 @@ def _contents(
 
 
 def _breakable(name: str) -> Markup:
-    """A name that a narrow page may break after its separators, not in the middle of a word."""
+    """A name that can be broken after its separators on a narrow page, not in the middle of a word."""
     return Markup(re.sub(r"([@+=_/])", r"\1<wbr>", str(escape(name))))
 
 
@@ -136,7 +136,8 @@ def _finding(finding: Finding) -> dict[str, str]:
 
 
 def _published(records: pd.DataFrame, published: pd.DataFrame, columns: Sequence[Column]) -> list[Any]:
-    """Published values of the main table's quantity, if it has one protocol and is what the paper prints."""
+    """Published values of the main table's quantity, if the table has one protocol and the paper prints this
+    quantity."""
     protocols = {column.protocol for column in columns}
     if len(protocols) != 1:
         return []

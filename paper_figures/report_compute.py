@@ -18,11 +18,11 @@ Facts = tuple[tuple[str, str], ...]
 
 
 def compute_facts(runs: Sequence[Mapping[str, Any]], parameters: Mapping[str, int]) -> Facts:
-    """(name, value) in order, for the trained runs; empty if none was described.
+    """(name, value) in order, for the trained runs; empty if no run was described.
 
     Args:
-        runs: as of ``read_runs``.
-        parameters: backbone to its number of parameters.
+        runs: from ``read_runs``.
+        parameters: maps each backbone to its number of parameters.
     """
     trained = [run for run in runs if run.get("epochs")]
     if not trained:
@@ -65,7 +65,7 @@ def _energy(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _watts(hardware: Mapping[str, Any]) -> tuple[float, str]:
-    """Power of the machine's part that a run used, and the assumption in words."""
+    """Power of the part of the machine that a run used, and the assumption in words."""
     if hardware.get("device") == "cuda":
         name, count = str(hardware.get("gpu", "a GPU")), int(hardware.get("processes") or 1)
         rated = next((watts for part, watts in GPU_WATTS.items() if part in name), OTHER_GPU_WATTS)

@@ -23,7 +23,7 @@ _SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "
 _GROUPS = ("g", "defs", "symbol", "use", "clipPath", "mask", "pattern", "marker")
 _SHADES = ("linearGradient", "radialGradient", "stop")
 _TAGS = frozenset(f"{{{SVG}}}{name}" for name in (*_SHAPES, *_GROUPS, *_SHADES))
-"""Elements that are kept; all of them only draw."""
+"""SVG elements that are kept; all of them only draw."""
 LARGEST_SCALE = 1.3
 """A figure is shown at most this many times as wide as it was drawn."""
 _REFERENCE = re.compile(r"^#(.+)$|url\(#([^()]+)\)")
@@ -51,7 +51,7 @@ def read_item(path: Path, present: Collection[str] = (), place: int = 0) -> Item
     Args:
         path: the file.
         present: names of the items on the page, to which images in Markdown become links.
-        place: its place on the page, which keeps the ids of graphics apart.
+        place: its place on the page, which keeps the ids of graphics distinct.
 
     Raises:
         UserError: the file is missing, is neither kind, or is a damaged SVG.
@@ -159,7 +159,7 @@ def _rewrite(element: ElementTree.Element, ids: Mapping[str, str], scope: str) -
             if len(references) == value.count("url(") and set(references) <= set(ids):
                 kept[name] = _REFERENCE.sub(lambda match: f"url(#{ids[match[1] or match[2]]})", value)
         elif name == "transform" and element.tag == f"{{{SVG}}}use" and (moved := _ALONG.fullmatch(value)):
-            # A letter of a line of text. Its units are a hundredth of the size of the text.
+            # A letter in a line of text. One unit is a hundredth of the font size.
             kept["x"] = f"{float(moved[1]):.1f}".removesuffix(".0")
         elif name in ("d", "x", "y", "points"):
             kept[name] = " ".join(_NUMBER.sub(_round, value).split())
@@ -206,7 +206,7 @@ def markdown_to_html(text: str, name: str, present: Collection[str] = ()) -> Mar
 
 
 def _defuse(tokens: list[Token]) -> None:
-    """Turn raw HTML into text, except for folds that are opened and closed in turn."""
+    """Turn raw HTML into text, except for ``<details>`` elements that are opened and closed in turn."""
     blocks = [token for token in tokens if token.type == "html_block"]
     folds = [token for token in blocks if _DETAILS.fullmatch(token.content) or token.content.strip() == "</details>"]
     opening = [token.content.strip() != "</details>" for token in folds]

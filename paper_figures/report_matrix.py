@@ -1,4 +1,5 @@
-"""The tables that the report makes of records: a row for each configuration, with its difference from the baseline."""
+"""The tables that the report makes from records: a row for each configuration, with its difference from the
+baseline."""
 
 from __future__ import annotations
 
@@ -84,10 +85,10 @@ class _Place:
 
 
 def main_columns(records: pd.DataFrame) -> list[Column]:
-    """The columns of the main table: the first main protocol on record, its main metric, its last epoch."""
+    """The columns of the main table: the first main protocol on record, with its main metric at the last epoch."""
     protocols = sorted(set(records["protocol"]), key=measures.protocol_rank)
     first = measures.family(protocols[0])
-    # The variants of these protocols measure one quantity in several ways, and belong side by side.
+    # The variants of these protocols measure one quantity in several ways, so they are shown side by side.
     wanted = [
         name for name in protocols if measures.family(name) == first and first in ("knn", "semi", "transfer", "latents")
     ]
@@ -114,13 +115,13 @@ def columns_of(records: pd.DataFrame) -> list[Column]:
 def main_matrices(
     records: pd.DataFrame, epochs: Mapping[str, int], unhealthy: Iterable[str], columns: Sequence[Column]
 ) -> list[Matrix]:
-    """The main table, one per data set; the representation is the whole one.
+    """The main table, one per data set, for the whole representation.
 
     Args:
-        records: as of ``read_records``.
-        epochs: run id to epochs of pre-training.
+        records: from ``read_records``.
+        epochs: maps run ids to epochs of pre-training.
         unhealthy: ids of the runs whose numbers say little.
-        columns: as of ``main_columns``.
+        columns: from ``main_columns``.
     """
     chosen = records[records["part"] == "ALL"]
     return [
@@ -221,14 +222,14 @@ def _matrix(
 
 
 def _small(heads: Sequence[str], axes: Sequence[str]) -> str:
-    """``vit_micro, caug, 13 epochs``: what is not obvious by itself has its name."""
+    """``vit_micro, caug, 13 epochs``: values that are not obvious by themselves are named."""
     named = {"epochs", "seeds"}
     pairs = zip(heads, axes, strict=True)
     return ", ".join(f"{axis} {head}" if head in named else axis for head, axis in pairs if axis and axis != "none")
 
 
 def _shared(trained: Sequence[Configuration]) -> dict[str, str]:
-    """Backbone and augmentation, each if every trained row has the same one."""
+    """Backbone and augmentation, each only if all trained rows share it."""
     found = {}
     for axis in ("backbone", "augmentation"):
         values = {getattr(where, axis) for where in trained}
@@ -280,7 +281,7 @@ def _cell(groups: Mapping[tuple[str, ...], pd.DataFrame], place: _Place, column:
 
 
 def _difference(groups: Mapping[tuple[str, ...], pd.DataFrame], place: _Place, column: Column) -> Difference | None:
-    """The method minus its baseline alone, the same part, paired by seed; None where there is no such pair."""
+    """The method minus its baseline alone, for the same part and paired by seed; None if there is no such pair."""
     alone = reference_of(place.configuration.method)
     if alone == place.configuration.method or not column.is_plain:
         return None

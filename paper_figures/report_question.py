@@ -28,7 +28,7 @@ MAIN_STATEMENT = "a"
 class Answer:
     """A question, its verdict, and the numbers behind the verdict.
 
-    ``tone`` is ``good``, ``bad`` or ``open``: how the verdict is coloured, besides its words.
+    ``tone`` is ``good``, ``bad`` or ``open``: it sets the colour of the verdict.
     """
 
     question: str
@@ -47,7 +47,7 @@ class Check:
 
 
 def claims_of(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """The verdict on every statement, as the findings and the claims figure have it; none without a trained run."""
+    """The verdict on every statement, as in the findings and the claims figure; empty without a trained run."""
     if records[records["method"] != UNTRAINED].empty:
         return []
     return find(statements(Numbers(records), parameters_to_compare(runs)), unhealthy_runs(runs))
@@ -56,8 +56,9 @@ def claims_of(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> list[
 def answer(records: pd.DataFrame, findings: Sequence[Finding]) -> Answer:
     """What the study says about its own question.
 
-    The question is whether CLeVER raises the accuracy of its baselines, if the study measured that. Otherwise it is the
-    same of whatever add-ons it has, by its main metric; otherwise whether pre-training improves on the initialisation.
+    The question is whether CLeVER raises the accuracy of its baselines, if the study measured that. Otherwise it is
+    whether the study's other add-ons improve on their baselines by its main metric, and without add-ons whether
+    pre-training improves on the initialisation.
     """
     main = next((one for one in findings if one.statement.key == MAIN_STATEMENT and one.pooled.comparisons), None)
     if main is not None:

@@ -1,4 +1,4 @@
-"""What the report says about runs: one table, the facts that they share, their recipes, and cards of unhealthy ones."""
+"""What the report says about runs: one table, the facts that they share, their recipes, and cards of unhealthy runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Facts = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run of the table; ``numbers`` are what its cells are sorted by."""
+    """One run of the table; its cells are sorted by ``numbers``."""
 
     run: str
     health: str
@@ -54,7 +54,7 @@ class Card:
 class RunsSection:
     """``shared`` facts hold for every trained run; ``heads`` name the columns in which runs differ.
 
-    ``prefix`` is what the ids of all runs begin with, whole axes only.
+    ``prefix`` is the common beginning of all run ids, in whole axes.
     """
 
     lines: tuple[RunLine, ...]
@@ -83,7 +83,7 @@ class Recipes:
 
 
 def health_of(run: Run, trouble: Mapping[str, tuple[int, str]]) -> str:
-    """A run's health: what ``runs.json`` says, or the first trouble on its curves if that says ok."""
+    """A run's health: what ``runs.json`` says, or, if that is ok, the first trouble on its curves."""
     health = str(run.get("health") or f"health {NOT_RECORDED}")
     name = str(run["run"])
     if health == HEALTHY and name in trouble:
@@ -124,7 +124,7 @@ def runs_section(
             shared.append((column[0], found.pop()))
         elif found:
             differing.append(column)
-    # Long texts make no column: the runs with each value are counted instead.
+    # Long texts get no column: the runs with each value are counted instead.
     long = [column for column in differing if column[0] in ("commit", "data checksum", "hardware", "versions")]
     shared += [(column[0], _counted([column[1](run) for run in trained.values()])) for column in long]
     differing = [column for column in differing if column not in long]
@@ -159,7 +159,7 @@ def _prefix(lines: Sequence[RunLine]) -> str:
 
 
 def recipes_of(runs: Sequence[Run]) -> Recipes:
-    """The settings of all trained runs, each said once: for all of them, or by the fewest axes that decide it."""
+    """The settings of all trained runs, each listed once: for all runs, or by the fewest axes that decide it."""
     trained = [run for run in runs if run.get("epochs") and run.get("recipe")]
     flattened = [(_axes(run), _flatten(run["recipe"])) for run in trained]
     shared, differing = [], []
@@ -214,7 +214,7 @@ def _flatten(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _finals(curves: pd.DataFrame | None) -> dict[str, dict[str, float]]:
-    """Run id to metric to the value of its last epoch."""
+    """Map run ids to metrics to the values of the last epoch."""
     if curves is None:
         return {}
     last = curves[curves["metric"].isin(FINAL_METRICS)].sort_values("epoch")

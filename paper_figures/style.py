@@ -56,7 +56,8 @@ AUGMENTATION_DASHES: dict[str, Dashes] = {
 
 
 def marks(methods: Iterable[str]) -> dict[str, Mark]:
-    """Marks for the methods of one figure. Named methods always look the same; others take spares in order of name."""
+    """Marks for the methods of one figure. Named methods always look the same; others take spare marks in order of
+    name."""
     wanted = sorted(set(methods))
     unnamed = [method for method in wanted if method not in METHOD_MARKS]
     spare = {method: SPARE_MARKS[index % len(SPARE_MARKS)] for index, method in enumerate(unnamed)}
@@ -107,7 +108,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def legend_columns(labels: Iterable[str], width: float) -> int:
-    """How many columns of a legend fit into ``width`` inches: a sample line, then about 0.075 inches a letter."""
+    """How many columns of a legend fit into ``width`` inches: a sample line, then about 0.075 inches per letter."""
     return max(1, min(5, int(width / (0.7 + 0.075 * max(len(label) for label in labels)))))
 
 

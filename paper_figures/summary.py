@@ -89,8 +89,8 @@ def summarise(records: pd.DataFrame, protocol: str, part: str, metric: str) -> d
 def configurations(cells: dict[Cell, Measured], data: str) -> list[Configuration]:
     """The rows of one data set in order.
 
-    A control that was measured on any data set has a row on every data set, measured there or not. A control without
-    any record (a study with ``controls: []``) has no row.
+    A control that was measured on any data set has a row on every data set, whether it was measured there or not. A
+    control without any record (a study with ``controls: []``) has no row.
     """
     found = {cell.configuration for cell in cells if cell.configuration.data == data}
     backbones = {row.backbone for row in found if row.backbone != PIXELS}
@@ -106,7 +106,7 @@ def configurations(cells: dict[Cell, Measured], data: str) -> list[Configuration
 def published_cells(
     published: pd.DataFrame, protocol: str, part: str, metric: str
 ) -> dict[tuple[Configuration, str], Published]:
-    """(Configuration, perturbation) to the value printed in the sources' main tables.
+    """Map (configuration, perturbation) to the value printed in the sources' main tables.
 
     The spread comes from Table 8, which repeats some cells of the README with a standard deviation. It is used only if
     both print the same value for the same schedule.

@@ -27,7 +27,7 @@ from clever.results.run_id import setting
 PROTOCOL = "linear"
 WANTED = (PROTOCOL, "ALL")
 SPLITTING = ("clever", "ddcl")
-"""The add-ons with an IR and an EF; their terms are what this table is about."""
+"""The add-ons with an IR and an EF; this table is about their terms."""
 ABSENT = "–"
 WEIGHTS = ("orthogonality_weight", "head_norm_weight")
 

@@ -138,7 +138,7 @@ def _table(data: str, rows: pd.DataFrame, unhealthy: dict[str, str], wording: Wo
 
 
 def difference_notes(compared: int, unit: str, what: str = "the method minus its baseline alone") -> list[str]:
-    """What a column of differences holds; ``compared``: the number of its intervals."""
+    """Explain a column of differences; ``compared`` is the number of its intervals."""
     notes = [
         f"Δ: {what}, {unit}, paired by seed: mean and 95 % confidence interval of "
         "Student's t over seeds. An asterisk marks intervals that exclude 0."

@@ -64,7 +64,7 @@ def _common(values: Sequence[object]) -> float:
 
 
 def build_tables(compared: pd.DataFrame, records: pd.DataFrame) -> list[Table]:
-    """One table per data set of the records; a table without references has a note that says so."""
+    """One table per data set of the records; a table without references says so in a note."""
     return [_table(str(data), compared[compared["data"] == data], records) for data in sorted(set(records["data"]))]
 
 

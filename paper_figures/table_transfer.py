@@ -26,7 +26,7 @@ from tables import Table
 from clever.errors import UserError
 
 PROTOCOL = re.compile(r"transfer_([a-z]+)\+(.+)")
-"""The protocol of a record: the mode, then the data set, with a variant's name behind it if there is one."""
+"""The protocol of a record: the mode, then the data set, then the variant's name if there is one."""
 MODES = {
     "linear": "linear probe",
     "logistic": "logistic regression (L-BFGS)",

@@ -1,4 +1,4 @@
-"""Video object segmentation: J and F of objects that are followed from their first frame on by label propagation."""
+"""Video object segmentation: J and F of objects tracked by label propagation from their first frame on."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The words for the terms of an add-on's objective, from ``paper_figures/terms/<add-on>.yaml``.
 
-They are not in the add-on's own file because that is training code: rewording a figure must not outdate a run. Without
-a file, an add-on has one term for each of its options ``<term>_weight``; a test compares names and weights with the
-terms that training computes.
+They are not in the add-on's own file because that is training code: rewording a figure must not make a run stale.
+Without a file, an add-on has one term for each of its options ``<term>_weight``; a test compares names and weights with
+the terms that training computes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SUFFIX = "_weight"
 
 
 class Wording(Options):
-    """How figures name a term of the objective: a key of the file, and these."""
+    """How figures name a term of the objective, which is a key of the file."""
 
     words: str
-    """A few words on the quantity that the term lowers; ``{baseline}`` is replaced by the baseline's name."""
+    """A few words for the quantity that the term lowers; ``{baseline}`` is replaced by the baseline's name."""
     weight: str | float
     """The option that holds the term's weight, or the weight itself; a file may leave out ``<term>_weight``, and 1 for
     ``contrast``."""
@@ -34,8 +34,8 @@ class Wording(Options):
     features."""
 
     def weight_in(self, options: EquivarianceOptions) -> float | None:
-        """The term's weight with these options; None if they leave the term out, as a weight of 0 does that is also the
-        option's default."""
+        """The term's weight with these options; None if they leave the term out, which a weight of 0 does if 0 is also
+        the option's default."""
         if not isinstance(self.weight, str):
             return self.weight
         weight = float(getattr(options, self.weight))
