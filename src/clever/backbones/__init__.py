@@ -1,6 +1,7 @@
 """Backbones by name behind one interface: features, last blocks, patch tokens, attention, keys.
 
-Options are imported at once. Everything that needs torch or timm, whose imports take seconds, is imported on first use.
+Options are imported immediately. Everything that needs torch or timm, whose imports take seconds, is imported on first
+use.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _DEFINED_IN = {
     "load_backbone": "registry",
     "read_description": "backbone",
 }
-"""Modules of the exported names that need torch."""
+"""The module of each exported name that needs torch."""
 
 __all__ = [
     "BACKBONES",

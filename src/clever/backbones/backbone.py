@@ -29,7 +29,7 @@ class Backbone(nn.Module):
     """
 
     name: str
-    """The name it was built with."""
+    """The name with which the backbone was built."""
     feature_dim: int
     """D, the width of the representation."""
     has_blocks: bool = False
@@ -42,11 +42,11 @@ class Backbone(nn.Module):
         self._frozen_norms: list[str] = []
 
     def freeze(self, depth: int) -> None:
-        """Never train the first ``depth`` layers: their parameters get no gradient and their BatchNorms stay in
-        evaluation mode.
+        """Freeze the first ``depth`` layers: their parameters get no gradient and their BatchNorms stay in evaluation
+        mode.
 
         Raises:
-            UserError: the order of the backbone's layers is unknown, or it has fewer.
+            UserError: the order of the backbone's layers is unknown, or it has fewer than ``depth`` layers.
         """
         layers = self._layer_numbers()
         deepest = max(layers.values(), default=0)
@@ -68,19 +68,19 @@ class Backbone(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``, except that frozen BatchNorms stay in evaluation mode."""
+        """Like ``nn.Module.train``, but frozen BatchNorms stay in evaluation mode."""
         super().train(mode)
-        for name in self._frozen_norms:  # by name: several processes replace BatchNorms by synchronised ones
+        for name in self._frozen_norms:  # by name, because several processes synchronise BatchNorms by replacing them
             self.get_submodule(name).eval()
         return self
 
     def _layer_numbers(self) -> dict[str, int]:
-        """The number of the layer of each parameter in ``named_parameters``, ascending from the input on."""
+        """Map each name in ``named_parameters`` to the number of its layer; layers are counted from the input on."""
         self._lacks("known order of layers (frozen_depth)")
 
     def forward(self, images: Tensor) -> Tensor:
-        """The representation [N, D]: a ViT's [CLS] token after the final norm, a convolutional network's pooled last
-        map."""
+        """The representation [N, D]: the [CLS] token of a ViT after the final norm, or the pooled last map of a
+        convolutional network."""
         raise NotImplementedError
 
     @property
@@ -116,7 +116,7 @@ class Backbone(nn.Module):
         D].
 
         Raises:
-            UserError: when the backbone has no such blocks, or fewer than ``n``.
+            UserError: the backbone has no such blocks, or fewer than ``n``.
         """
         self._lacks("transformer blocks with a [CLS] token (last_blocks)")
 
@@ -131,7 +131,8 @@ class Backbone(nn.Module):
     def attention(self, images: Tensor) -> Tensor:
         """The last block's attention [N, h, P + T, P + T]: softmax over the last axis; P prefix tokens, [CLS] first.
 
-        P is 1 for the paper's ViTs: ``attention(x)[:, :, 0, 1:]`` is the [CLS] token's map over the patches.
+        P is 1 for the paper's ViTs, so ``attention(x)[:, :, 0, 1:]`` is the [CLS] token's attention map over the
+        patches.
 
         Raises:
             UserError: when the backbone has none.
@@ -181,7 +182,8 @@ class Backbone(nn.Module):
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, value in self._network_state().items()
         }
-        # One entry, because the order of several in the header is not fixed and equal weights should give equal files.
+        # A single entry, because the order of several entries in the header is not fixed and equal weights should give
+        # equal files.
         header = json.dumps({"format": FORMAT, "backbone": self.name, **self._description()}, sort_keys=True)
         with replacing(path) as temporary:
             try:
@@ -193,7 +195,7 @@ class Backbone(nn.Module):
         """Load the network's weights from a file of ``save``.
 
         Raises:
-            UserError: when the file is missing or damaged, or was saved by another backbone, stem or patch.
+            UserError: the file is missing or damaged, or was saved with another backbone, stem or patch size.
         """
         path = Path(path)
         saved = read_description(path)
@@ -224,7 +226,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
     """The JSON header of a saved backbone: format, backbone, create_model, stem, loading.
 
     Raises:
-        UserError: when the file is missing, is not a safetensors file or was not written by ``Backbone.save``.
+        UserError: the file is missing, is not a safetensors file or was not written by ``Backbone.save``.
     """
     path = Path(path)
     if not path.is_file():

@@ -25,7 +25,7 @@ PUBLISHED_COSTS: dict[str, tuple[str, str]] = {
 README."""
 
 FLOAT_BYTES = 4
-BATCH = 2  # of the counted pass; batch normalisation on 1x1 maps fails with one image
+BATCH = 2  # images in the counted pass; batch normalisation on 1x1 maps fails with one image
 
 
 def describe(name: str, image_size: int, ratio: float = PAPER_RATIO, batch_size: int = 128) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def describe(name: str, image_size: int, ratio: float = PAPER_RATIO, batch_size:
     views, workspaces and the allocator's overhead.
 
     Raises:
-        UserError: for an unknown name, or an image size or ratio that the backbone does not support.
+        UserError: the name is unknown, or the backbone does not support the image size or ratio.
     """
     backbone = build_backbone(BackboneOptions(name=name, image_size=image_size), seed=0)
     split = Split(backbone.feature_dim, ratio)
@@ -71,7 +71,7 @@ def count_macs(backbone: Backbone, image_size: int) -> int:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         backbone.to("meta").eval()(torch.empty(1, 3, image_size, image_size, device="meta"))
-    # The counter counts two operations per multiply-accumulate, and does not count the scan's pointwise operations.
+    # torch's counter counts two operations per multiply-accumulate, and omits the scan's pointwise operations.
     return int(counter.get_total_flops()) // 2 + (scan_macs(image_size) if isinstance(backbone, VMamba) else 0)
 
 
@@ -79,7 +79,7 @@ def saved_bytes(network: nn.Module, image_size: int) -> int:
     """Bytes that autograd keeps for one image's backward pass; moves ``network`` to the meta device permanently."""
     network.to("meta").train()
     owned = {_storage(tensor) for tensor in (*network.parameters(), *network.buffers())}
-    kept: dict[int, Tensor] = {}  # the tensors themselves, so that no storage's identity is reused
+    kept: dict[int, Tensor] = {}  # keeps the tensors alive, so that the identity of a storage is not reused
 
     def keep(tensor: Tensor) -> Tensor:
         if _storage(tensor) not in owned:

@@ -1,7 +1,7 @@
-"""Facts about a backbone that follow from its options alone: which images it accepts, and its kinds of layers.
+"""Facts about a backbone that follow from its options alone: the images that it accepts and its kinds of layers.
 
 For the project's own names the facts are listed here, so that checking a study does not wait seconds for timm to load;
-a test compares them with the built networks. Any other timm model is built on the meta device and given an image.
+a test compares them with the built networks. Any other timm model is built on the meta device and tried with one image.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def facts(options: BackboneOptions) -> Facts:
 
 
 def refusal(options: BackboneOptions, size: int | None = None) -> str | None:
-    """Why a backbone cannot be built, or cannot accept images of ``size`` x ``size`` pixels; None if it can."""
+    """The reason why a backbone cannot be built, or cannot accept images of ``size`` x ``size`` pixels; None if it
+    can."""
     if options.name not in OWN_NAMES:
         return _refusal_by_trial(options, options.image_size if size is None else size)
     is_vit, is_resnet = options.name in _VIT_BLOCKS, options.name in _RESNETS

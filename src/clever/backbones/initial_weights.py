@@ -1,7 +1,7 @@
-"""Initial weights for a backbone: of timm, of the Hugging Face hub, of a checkpoint, or of a finished run.
+"""Initial weights for a backbone, from timm, the Hugging Face hub, a checkpoint or a finished run.
 
-timm converts what it knows (DINOv2, MAE, CLIP and others) and resizes positions and patch embeddings to the backbone's
-own grid. What fits by name and shape is loaded; everything else is listed and stays as it is initialised.
+timm converts the formats that it knows (DINOv2, MAE, CLIP and others) and resizes positions and patch embeddings to the
+backbone's grid. Tensors that match by name and shape are loaded; all others are listed and keep their initialisation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from clever.errors import UserError
 from clever.parsing import foreign, read_json_object
 
 LEAST_SHARE = 0.5
-"""Share of the backbone's parameters that must be found; with less the weights are probably of another network."""
+"""Share of the backbone's parameters that must be found; below it, the weights probably belong to another network."""
 _WRAPPED_IN = ("teacher", "student", "model")
 """Keys under which training checkpoints hold the network, the preferred one first."""
 _PREFIXES = ("module.", "backbone.", "network.")
@@ -33,17 +33,17 @@ _PREFIXES = ("module.", "backbone.", "network.")
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What was loaded into a backbone, by names of its tensors."""
+    """What was loaded into a backbone, by the names of the backbone's tensors."""
 
     source: str
     sha256: str
-    """Of the names, shapes and bits of the loaded tensors."""
+    """SHA-256 of the names, shapes and bits of the loaded tensors."""
     loaded_share: float
     """Share of the backbone's parameters that was loaded, in (0, 1]."""
     resized: list[str]
-    """Loaded after resizing: positions, patch embeddings, tables of relative positions."""
+    """Tensors loaded after resizing: positions, patch embeddings, tables of relative positions."""
     kept: list[str]
-    """Tensors of the backbone that stay as initialised, with the shape found if it is another one."""
+    """Tensors of the backbone that keep their initialisation, with the shape found in the source if it differs."""
     unused: list[str]
     """Tensors of the source without a counterpart, such as those of its classifier."""
     run: dict[str, Any] | None
@@ -62,12 +62,12 @@ def load_initial_weights(backbone: Backbone, source: str) -> InitialWeights:
     """Load what fits into a freshly built backbone on the CPU.
 
     Args:
-        backbone: keeps its initialisation where nothing fits.
+        backbone: keeps its initialisation where no tensor matches.
         source: ``timm:NAME`` (with a tag if wanted, ``vit_small_patch16_224.dino``), ``hf-hub:OWNER/NAME``, or a
             path: a checkpoint, a run's folder, or a folder in the hub's layout (config.json and weights).
 
     Raises:
-        UserError: the source does not exist, cannot be read, or less than half of the backbone's parameters are in it.
+        UserError: the source does not exist, cannot be read, or contains less than half of the backbone's parameters.
     """
     found = _read(source)
     own = backbone._network_state()
@@ -94,7 +94,7 @@ def load_initial_weights(backbone: Backbone, source: str) -> InitialWeights:
 
 
 def refusal(source: str) -> str | None:
-    """Why timm cannot have these weights, or None if it may, or if the source is not timm's."""
+    """The reason why timm cannot have these weights; None if it may have them, or if the source is not timm."""
     kind, _, name = source.partition(":")
     if kind != "timm":
         return None
@@ -143,7 +143,7 @@ def _read(source: str) -> dict[str, Tensor]:
 
 
 def _created(name: str, source: str, fault: str) -> dict[str, Tensor]:
-    with foreign(source, fault), torch.random.fork_rng(devices=[]):  # its own initialisation draws numbers
+    with foreign(source, fault), torch.random.fork_rng(devices=[]):  # initialising it draws random numbers
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
     return state
 
@@ -155,7 +155,8 @@ def _bare(name: str) -> str:
 
 
 def _converted(backbone: Backbone, found: dict[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The weights under the backbone's names, resized to its shapes where its family of timm models can."""
+    """The weights under the backbone's names, resized to its shapes where timm supports this for its family of
+    models."""
     network = getattr(backbone, "network", None)
     adapt: Callable[..., dict[str, Tensor]] | None = getattr(
         sys.modules.get(type(network).__module__), "checkpoint_filter_fn", None

@@ -13,7 +13,7 @@ OWN_NAMES = ("resnet18", "resnet50", "vit_tiny", "vit_small", "vmamba_tiny", "re
 """The keys of ``BACKBONES``, available without loading timm, which takes seconds; a test compares them."""
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
-"""Suffixes of files of weights."""
+"""Suffixes of weight files."""
 
 
 class BackboneOptions(Options):
@@ -41,9 +41,9 @@ class BackboneOptions(Options):
     plain 7×7 stem. Change it to keep the ImageNet stem on small images, which is faster."""
 
     position_interpolation: Literal["antialiased", "authors"] = "antialiased"
-    """How a ViT's positions are adapted to crops of another size than ``image_size``. antialiased: timm's bicubic
-    filter. authors: bicubic without antialiasing, with the authors' scale of (n + 0.1) / 14 for n patches along a side;
-    features of local crops then differ by up to 1.5 %. Only the paper's ViTs support it."""
+    """How a ViT's position embeddings are adapted to crops of a size other than ``image_size``. antialiased: timm's
+    bicubic filter. authors: bicubic without antialiasing, with the authors' scale of (n + 0.1) / 14 for n patches along
+    a side; features of local crops then differ by up to 1.5 %. Only the paper's ViTs support it."""
 
     init: str | None = Field(default=None, min_length=1)
     """Initial weights: ``timm:NAME``, ``hf-hub:OWNER/NAME``, or a path (a checkpoint, or the folder of a finished run,
@@ -51,15 +51,15 @@ class BackboneOptions(Options):
     these weights too."""
 
     frozen_depth: int = Field(default=0, ge=0)
-    """Number of layers that are not trained, from the input on: 1 is the stem or patch embedding, each further one a
+    """Number of frozen layers, counted from the input: the first is the stem or patch embedding, each further one is a
     block. Their BatchNorms use their running statistics. Raise it to adapt only the last blocks of initial weights."""
 
     @property
     def initial_files(self) -> list[str]:
-        """The files of the initial weights; none where there are none or timm or the hub has them.
+        """The files of the initial weights; empty if there are no initial weights or they come from timm or the hub.
 
-        A path without a suffix of weights is a folder: in the hub's layout if it has a config.json, else of a run,
-        which need not have been trained yet.
+        A path without the suffix of a weight file is a folder: in the hub's layout if it has a config.json, else the
+        folder of a run, which need not have been trained yet.
         """
         if self.init is None or self.init.startswith(("timm:", "hf-hub:")):
             return []

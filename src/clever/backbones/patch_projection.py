@@ -16,7 +16,7 @@ class PatchProjection(nn.Conv2d):
 
     @classmethod
     def of(cls, convolution: nn.Conv2d) -> PatchProjection:
-        """The same layer with the same parameters.
+        """Make a patch projection from a convolution, with the same parameters.
 
         Raises:
             ValueError: the patches overlap, are padded or are grouped.
@@ -31,13 +31,13 @@ class PatchProjection(nn.Conv2d):
         return layer
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W], a whole number of patches, to [N, D, H / p, W / p]."""
+        """Project images [N, C, H, W], with sides that are multiples of p, to [N, D, H / p, W / p]."""
         if images.device.type == "cpu":
             return super().forward(images)
         return self.by_product(images)
 
     def by_product(self, images: Tensor) -> Tensor:
-        """The matrix product, on any device."""
+        """Compute the projection as a matrix product, on any device."""
         count, channels, height, width = images.shape
         down, across = self.weight.shape[2:]
         patches = images.reshape(count, channels, height // down, down, width // across, across)

@@ -1,4 +1,4 @@
-"""The control without learning: the image itself is the representation."""
+"""A control without learning, whose representation is the image itself."""
 
 from __future__ import annotations
 

@@ -35,17 +35,18 @@ BACKBONES: dict[str, Callable[[BackboneOptions], Backbone]] = {
     ),
     "pixels": Pixels,
 }
-"""All backbones with project settings; any other name is looked up in timm."""
+"""All backbones with settings of this project; any other name is looked up in timm."""
 
 
 def build_backbone(options: BackboneOptions, *, seed: int | None) -> Backbone:
-    """A freshly initialised backbone on the CPU, in training mode.
+    """Build a freshly initialised backbone on the CPU, in training mode.
 
     Its parameters are a pure function of ``seed`` and the options; the global random state does not change. With
     ``seed`` None they are drawn from the global state, for callers that load weights afterwards.
 
     Raises:
-        UserError: for an unknown name (with the nearest known ones) or options that the backbone does not support.
+        UserError: the name is unknown (the message lists the nearest known ones), or the backbone does not support the
+            options.
     """
     check_name(options.name)
     build = BACKBONES.get(options.name, build_other)
@@ -57,12 +58,13 @@ def build_backbone(options: BackboneOptions, *, seed: int | None) -> Backbone:
 
 @functools.cache
 def map_refusal(options: BackboneOptions) -> str | None:
-    """Why a backbone has no last map, or None if it has one. It is built on the meta device: nothing is computed."""
+    """The reason why a backbone has no last map, or None if it has one. It is built on the meta device, so nothing is
+    computed."""
     try:
         with torch.device("meta"):
             backbone = build_backbone(options, seed=None).eval()
             backbone.last_map(torch.zeros(1, 3, options.image_size, options.image_size))
-    except NotImplementedError:  # a constructor that computes with values; the backbone reports it later
+    except NotImplementedError:  # the constructor computes with values; a fault is reported when the backbone is built
         return None
     except UserError as error:
         return str(error)
@@ -70,7 +72,7 @@ def map_refusal(options: BackboneOptions) -> str | None:
 
 
 def check_name(name: str) -> None:
-    """Whether a backbone of this name can be built.
+    """Check that a backbone of this name can be built.
 
     Raises:
         UserError: it cannot; the message lists the nearest names that can.
@@ -86,10 +88,10 @@ def check_name(name: str) -> None:
 
 
 def load_backbone(options: BackboneOptions, path: str | Path) -> Backbone:
-    """The backbone that ``Backbone.save`` wrote to ``path``, on the CPU, in evaluation mode.
+    """Load the backbone that ``Backbone.save`` wrote to ``path``, on the CPU, in evaluation mode.
 
     Raises:
-        UserError: when the file is missing, damaged or does not belong to these options.
+        UserError: the file is missing, is damaged or does not belong to these options.
     """
     backbone = build_backbone(options, seed=0)
     backbone.load(path)

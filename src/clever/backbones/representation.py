@@ -15,7 +15,7 @@ PAPER_RATIO = 0.8
 """The share of the invariant representation in the paper's output vector (authors' main_dino.py:133)."""
 
 Rounding = Literal["truncate", "nearest"]
-"""How a share of the features becomes a whole number of them."""
+"""How a share of the features is rounded to a whole number."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Split:
     DDCL's DRL_builder.py:26-27.
 
     Raises:
-        UserError: when ``ratio`` is not inside (0, 1) or leaves one of the two parts empty.
+        UserError: ``ratio`` is not inside (0, 1) or leaves one of the two parts empty.
     """
 
     feature_dim: int

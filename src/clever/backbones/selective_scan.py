@@ -4,9 +4,9 @@ Per channel, with step Δ = softplus(step + step_bias) > 0 and A < 0::
 
     h_l = exp(Δ_l·A)·h_{l-1} + Δ_l·B_l·u_l        y_l = C_l·h_l + D·u_l
 
-The official code needs compiled CUDA kernels for this (authors' csms6s.py, vmamba.py:376-698). Here the recurrence
-runs in chunks: all chunks are scanned in parallel from a zero state, then each adds the effect of its predecessor's
-last state. Only products of decays in (0, 1] are formed, never a quotient or the exponential of a sum over the
+The official code needs compiled CUDA kernels for this (authors' csms6s.py, vmamba.py:376-698). Here the recurrence runs
+in chunks: all chunks are scanned in parallel from a zero state, then the effect of the preceding chunk's last state is
+added to each. Only products of decays in (0, 1] are formed, never a quotient or the exponential of a sum over the
 sequence: nothing can overflow, and values that underflow are negligible. The arithmetic is float32, even under autocast
 (float64 for float64).
 """
@@ -81,13 +81,13 @@ def _softplus(x: Tensor) -> Tensor:
 
 
 def _scan_(decay: Tensor, h: Tensor, reverse: bool, chunk: int) -> Tensor:
-    """Replace x, given in ``h`` [..., L, D], by the states of the recurrence, in place; no autograd."""
+    """Replace x, given in ``h`` [..., L, D], by the states of the recurrence, in place and without autograd."""
     length = h.shape[-2]
     count = length // chunk
     if count <= 1:
         _scan_positions_(decay, h, reverse)
         return h
-    # An incomplete chunk comes last in the order of the scan.
+    # If one chunk is incomplete, it is the last in the order of the scan.
     rest = length - count * chunk
     whole = slice(rest, None) if reverse else slice(0, length - rest)
     decays, states = (tensor[..., whole, :].view(*h.shape[:-2], count, chunk, h.shape[-1]) for tensor in (decay, h))
@@ -144,8 +144,8 @@ def _exact(*tensors: Tensor) -> list[Tensor]:
 
 
 def _composed(arguments: tuple[Tensor, ...], reverse: bool, chunk: int) -> Tensor:
-    """The scan composed of differentiable operations: slower than ``_SelectiveScan``, but it can be differentiated
-    again."""
+    """The selective scan composed of differentiable operations: slower than ``_SelectiveScan``, but it can be
+    differentiated again."""
     u, step, a, b, c, d, step_bias = _exact(*arguments)
     delta = functional.softplus(step + step_bias[:, None, None])
     x = delta * u * b[..., None]
@@ -154,7 +154,7 @@ def _composed(arguments: tuple[Tensor, ...], reverse: bool, chunk: int) -> Tenso
 
 
 class _SelectiveScan(torch.autograd.Function):
-    """The scan that keeps only its arguments and states for the backward pass and recomputes the rest."""
+    """Selective scan that keeps only its arguments and states for the backward pass and recomputes the rest."""
 
     @staticmethod
     def forward(

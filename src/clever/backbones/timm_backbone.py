@@ -79,7 +79,7 @@ class TimmBackbone(Backbone):
 
     def _undecayed_by_design(self) -> set[str]:
         own = getattr(self.network, "no_weight_decay", set)
-        # timm's list includes parameters that this variant of the model does not have.
+        # timm's list may include parameters that this variant of the model does not have.
         return {f"network.{name}" for name in own()} & {name for name, _ in self.named_parameters()}
 
     def _layer_numbers(self) -> dict[str, int]:
@@ -129,7 +129,7 @@ class TimmTransformer(TimmBackbone):
 
     def attention(self, images: Tensor) -> Tensor:
         query, key = self._last_query_and_key(images)
-        # timm's fused attention never forms this matrix, so it is computed here from the same queries and keys.
+        # timm's fused attention does not form this matrix, so it is computed here from the same queries and keys.
         # float32: softmax over hundreds of tokens in bfloat16 would not sum to 1.
         scale = self.network.blocks[-1].attn.scale
         with torch.autocast(images.device.type, enabled=False):
@@ -152,7 +152,7 @@ class TimmTransformer(TimmBackbone):
         return images
 
     def _normed(self, images: Tensor, n: int) -> list[tuple[Tensor, Tensor]]:
-        """(patch tokens [N, T, D], prefix tokens [N, P, D]) of the last n blocks, through the final norm."""
+        """(patch tokens [N, T, D], prefix tokens [N, P, D]) of each of the last n blocks, after the final norm."""
         pairs: list[tuple[Tensor, Tensor]] = self.network.forward_intermediates(
             self._checked(images), n, return_prefix_tokens=True, norm=True, output_fmt="NLC", intermediates_only=True
         )
@@ -161,7 +161,7 @@ class TimmTransformer(TimmBackbone):
     def _last_query_and_key(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The last block's queries and keys, each [N, h, P + T, D / h]."""
         layer: Any = getattr(self.network.blocks[-1], "attn", None)
-        if not hasattr(layer, "qkv"):  # timm's parallel blocks and relatives
+        if not hasattr(layer, "qkv"):  # timm's parallel blocks and similar ones
             self._lacks("blocks with one projection to queries, keys and values (attention, keys)")
         seen: list[Tensor] = []
         handle = layer.qkv.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
@@ -175,7 +175,8 @@ class TimmTransformer(TimmBackbone):
 
 
 def build_resnet(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmBackbone:
-    """A timm ResNet; ``arguments`` are ``timm.create_model``'s, except for those that the options set.
+    """Build a timm ResNet; ``arguments`` are passed to ``timm.create_model``, in addition to those that the options
+    set.
 
     ``zero_init_last=False`` because the paper uses torchvision's ResNets unchanged (authors' main_dino.py:216-222).
     """
@@ -208,7 +209,7 @@ def build_vit(options: BackboneOptions, arguments: Mapping[str, Any]) -> TimmTra
 
 
 def _with_authors_positions(network: VisionTransformer, patches: Tensor) -> Tensor:
-    """Patches [N, H, W, D] to tokens [N, 1 + H W, D] with the [CLS] token and positions added, for images of any size.
+    """Map patches [N, H, W, D] to tokens [N, 1 + H W, D], adding the [CLS] token and positions, for images of any size.
 
     The grid of positions is interpolated as in the authors' vision_transformer.py:174-193, without antialiasing and
     with a scale that is 0.1 patches too large, a safeguard against rounding down.
@@ -228,10 +229,10 @@ def _with_authors_positions(network: VisionTransformer, patches: Tensor) -> Tens
 
 
 def build_other(options: BackboneOptions) -> TimmBackbone:
-    """Any other timm model by its own name, with timm's own initialisation.
+    """Build any other timm model by timm's name for it, with timm's initialisation.
 
     Raises:
-        UserError: when the model cannot be built for ``options.image_size``.
+        UserError: the model cannot be built for ``options.image_size``.
     """
     _refuse_position_interpolation(options)
     entry = timm.model_entrypoint(options.name)
@@ -252,7 +253,7 @@ def build_other(options: BackboneOptions) -> TimmBackbone:
         feature_dim = _measure_width(network, options.image_size)
     except UserError:
         raise
-    except Exception as error:  # timm asserts, raises TypeError or fails inside a convolution, according to the family
+    except Exception as error:  # depending on the family, timm asserts, raises TypeError or fails inside a convolution
         reason = " ".join(str(error).split())
         raise UserError(
             f"backbone {options.name} cannot be built for image_size {options.image_size}: {reason}"
@@ -284,8 +285,8 @@ def _measure_width(network: Any, image_size: int) -> int:
     return int(features.shape[1])
 
 
-# The stem that timm has no argument for. Parameter names stay timm's. These lines go into a saved file's header and
-# describe what _apply_stem does.
+# timm has no argument for this stem. Parameter names stay timm's. These lines are written into the header of a saved
+# file and describe what _apply_stem does.
 _SMALL_STEM_PLAIN = [
     "model.conv1 = torch.nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)",
     "model.maxpool = torch.nn.Identity()",

@@ -1,4 +1,4 @@
-"""Trial of a backbone on the meta device, with one image: whether it can be built, and which sizes it accepts."""
+"""Try a backbone on the meta device with one image: whether it can be built, and which sizes it accepts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Built:
 
 @functools.cache
 def built(options: BackboneOptions) -> Built:
-    """The network of these options.
+    """Build the network of these options.
 
     Raises:
         UserError: the options are not supported.
@@ -46,7 +46,8 @@ def built(options: BackboneOptions) -> Built:
 
 
 def try_image(options: BackboneOptions, size: int) -> str | None:
-    """Why the backbone fails on an image of ``size`` x ``size`` pixels; None if it does not, or if that is unknown.
+    """The reason why the backbone fails on an image of ``size`` x ``size`` pixels; None if it does not fail, or if that
+    is unknown.
 
     Raises:
         UserError: the options are not supported.
@@ -61,7 +62,7 @@ def try_image(options: BackboneOptions, size: int) -> str | None:
         return str(error)
     except NotImplementedError:  # an operation without a meta implementation
         return None
-    except Exception as error:  # each family fails in its own way
+    except Exception as error:  # each family of models raises different exceptions
         text = " ".join(str(error).split())[:150]
         return f"{options.name} cannot accept images of {size} px ({text or type(error).__name__})"
     return None

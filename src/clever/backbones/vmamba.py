@@ -72,8 +72,8 @@ class VMamba(Backbone):
         return normed
 
     def _undecayed_by_design(self) -> set[str]:
-        # Weight decay would pull decay rates to -1 and step sizes to softplus(0): it would choose a time scale, not
-        # shrink weights.
+        # Weight decay would pull decay rates to -1 and step sizes to softplus(0), which sets a time scale instead of
+        # shrinking weights.
         scales = ("A_logs", "Ds", "dt_projs_bias")
         return {name for name, _ in self.named_parameters() if name.endswith(scales)}
 

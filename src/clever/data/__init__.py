@@ -4,7 +4,7 @@
 its images; :class:`Batches` brings them to the device. A new source is one file with a function from
 :class:`DataOptions` to :class:`Source`, and one line in ``SOURCES``.
 
-Options and the registry are imported at once, everything that needs numpy or torch on first use.
+Options and the registry are imported immediately; everything that needs numpy or torch is imported on first use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DEFINED_IN = {
     "Store": "store",
     "prepare": "preparation",
 }
-"""Modules of the exported names that need numpy or torch."""
+"""The module of each exported name that needs numpy or torch."""
 
 __all__ = ["SOURCES", "Batches", "DataOptions", "ImageBatch", "Source", "Split", "Store", "prepare"]
 

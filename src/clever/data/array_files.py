@@ -1,4 +1,4 @@
-"""Reading ``.npy`` files of unknown origin."""
+"""Read ``.npy`` files of unknown origin."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from clever.parsing import foreign, lacks_memory, require_regular
 
 
 def load_array(path: Path, *, memory_mapped: bool, advice: str = "") -> NDArray[np.generic]:
-    """The array of a ``.npy`` file, without pickles.
+    """Load the array of a ``.npy`` file; pickles are rejected.
 
-    The file is mapped first, which compares its length with its header, so that a header that claims terabytes
-    allocates no memory.
+    The file is memory-mapped first. This compares its length with its header, so a header that claims terabytes does
+    not allocate memory.
 
     Args:
         path: the file.

@@ -52,8 +52,8 @@ def read_arrays_in(root: Path, classes: tuple[str, ...] | None, *, square: bool)
     splits = {name: _read_split(root, name, square) for name in SPLITS}
     train, test = splits["train"], splits["test"]
     if classes is None:
-        # Every class has a training image, so labels are smaller than the number of images. Names for all labels up to
-        # 10**9 would fill the memory.
+        # Every class has a training image, so labels are smaller than the number of images. Without this limit, a label
+        # of 10**9 would fill the memory with class names.
         classes = tuple(str(label) for label in range(min(int(train.labels.max()) + 1, len(train.labels))))
         beyond = "has no training image"
     else:

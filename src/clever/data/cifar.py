@@ -82,8 +82,8 @@ def _from_torchvision(options: DataOptions, root: Path) -> Source:
 
 
 def _check_files(folder: Path, family: type[CIFAR10]) -> None:
-    """Name the first file that is missing or differs from the published one; torchvision only reports that there is
-    one.
+    """Name the first file that is missing or differs from the published one; torchvision only reports that such a file
+    exists.
 
     The keys of ``meta`` in torchvision's classes are ``filename`` and ``md5``.
     """

@@ -17,7 +17,7 @@ def most_training_images(options: DataOptions) -> int | None:
 
 
 def in_groups(options: DataOptions, images: int, paired: bool) -> int:
-    """How many images, or objects if ``paired``, a number of images is."""
+    """Convert a number of images to the number of groups: objects if ``paired``, else images."""
     views = SOURCES[options.source].object_views
     return images // views if paired and views else images
 

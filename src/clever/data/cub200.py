@@ -55,7 +55,7 @@ def read_cub200(options: DataOptions) -> Source:
 
 
 def _numbered(path: Path) -> dict[str, str]:
-    """The lines of a list, from their number to the rest."""
+    """Map the number at the start of each line of a list to the rest of the line."""
     with foreign(path, "cannot be read", "unpack CUB_200_2011.tgz again"):
         found = dict(line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip())
         if not found or not all(number.isdecimal() for number in found):

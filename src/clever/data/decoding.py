@@ -11,8 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from clever.data.pixel_limit import PIXEL_LIMIT
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
-"""Pillow's decoders that are tried, whatever the file's extension. EPS and similar formats, which would start other
-programs, are excluded."""
+"""The decoders of Pillow that are tried, regardless of the file's extension. EPS and similar formats are excluded,
+because they would start other programs."""
 
 
 class UnreadableError(Exception):
@@ -24,7 +24,7 @@ def decode_rgb(data: bytes) -> NDArray[np.uint8]:
 
     Greyscale, palette and CMYK become RGB as Pillow converts them; an alpha channel is dropped; 16-bit greyscale is
     scaled to 8 bits (Pillow alone would clip it to white). The EXIF orientation is ignored and only the first frame is
-    read, both as in torchvision's ``ImageFolder``, which the published numbers were measured with.
+    read, as in torchvision's ``ImageFolder``, with which the published numbers were measured.
 
     Raises :class:`UnreadableError` for anything but a complete image of at most ``PIXEL_LIMIT`` pixels.
     """
@@ -47,7 +47,8 @@ def decode(data: bytes) -> tuple[NDArray[np.uint8], int | None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(f"a decompression bomb: more than {PIXEL_LIMIT} pixels") from error
     except Exception as error:
-        # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError, struct.error, IndexError).
+        # Damaged files make Pillow's decoders raise almost any exception (OSError, SyntaxError, struct.error,
+        # IndexError).
         raise UnreadableError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
@@ -72,7 +73,8 @@ def bound_shorter_side(pixels: NDArray[np.uint8], bound: int | None) -> NDArray[
 
 
 def _is_sixteen_bit(image: Image.Image) -> bool:
-    # Pillow opens some 16-bit PNG and PGM files in mode "I"; for other formats (TIFF) the range is unknown.
+    # Pillow opens some 16-bit PNG and PGM files in mode "I"; for other formats (TIFF), the range of mode "I" is
+    # unknown.
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 

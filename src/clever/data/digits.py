@@ -34,7 +34,7 @@ def read_digits(options: DataOptions) -> Source:
     images = np.stack([resize_square(np.repeat(image[..., None], 3, axis=-1), size) for image in grey])
     labels = bundle.target.astype(np.int64)
 
-    # Each class spreads its images evenly over [0, 1), so the lowest 360 hold all classes in proportion.
+    # The images of each class are spread evenly over [0, 1), so the lowest 360 contain all classes in proportion.
     share = (ranks_within_class(labels, 0, "digits", "split") + 0.5) / np.bincount(labels)[labels]
     order = np.lexsort((labels, share))
     test, train = np.sort(order[:TEST_IMAGES]), np.sort(order[TEST_IMAGES:])

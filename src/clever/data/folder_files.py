@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from clever.data.source import SplitName
 
 COUNTED_AT_MOST = 50_000
-"""Training images above which a folder is not counted: listing a million files on a network takes minutes."""
+"""Folders with more training images are not counted, because listing a million files on a network takes minutes."""
 
 
 def image_folders(root: Path, split: SplitName, place: Path | None, options: DataOptions) -> list[Path]:
-    """The folders with a split's images: its class folders, or the whole split if it has none.
+    """The folders with a split's images: its class folders, or the split's own folder if it has none.
 
     Args:
-        root: of the data set.
+        root: root folder of the data set.
         split: ``train`` or ``test``.
         place: the split's folder; None if there is none.
         options: of the data set, source ``image_folder``.

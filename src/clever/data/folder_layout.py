@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clever.data.source import SplitName
 
 TRAIN_NAMES = ("train",)
-"""Names of a folder of training images; upper and lower case are equal."""
+"""Names of a folder of training images, in any case."""
 
 TEST_NAMES = ("val", "valid", "validation", "test")
 """Names of the other split's folder, in any case; the first one found is read."""
@@ -105,7 +105,8 @@ def labels_file(folder: Path) -> Path | None:
 
 
 def read_labels(path: Path, known: Sequence[str]) -> dict[str, str]:
-    """Class by image, from a text file with an image and its class per line; the rest of a line is ignored.
+    """Map each image to its class, from a text file with an image and its class per line; the rest of a line is
+    ignored.
 
     A tab, a comma or spaces separate the two (Tiny-ImageNet's ``val_annotations.txt``, ImageNet's
     ``LOC_val_solution.csv``). Images are named with or without folder and extension; the key is :func:`image_key` of
@@ -150,7 +151,7 @@ def image_key(name: str) -> str:
 
 
 def _fields(line: str, known: frozenset[str]) -> list[str]:
-    """The image and its class, as far as present."""
+    """The image and its class of one line, as far as they are present."""
     for separator in "\t,":
         if separator in line:
             image, label = (field.strip() for field in line.split(separator)[:2])

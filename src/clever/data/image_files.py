@@ -1,4 +1,4 @@
-"""The image files of a folder, and what happens to other files."""
+"""List the image files of a folder, and count the files that are ignored."""
 
 from __future__ import annotations
 

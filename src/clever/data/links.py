@@ -11,13 +11,14 @@ from clever.errors import UserError
 from clever.parsing import decode_json, foreign, read_text
 
 LINKS = "{}_links.json"
-"""A list with the path below the source's root and the SHA-256 of each image file, in the order of the split's rows."""
+"""Name of the list with the path (below the source's root) and the SHA-256 of each image file, in the order of the
+split's rows."""
 
 
 class Links:
     """The image files of one split, each compared with its checksum whenever it is read.
 
-    That costs little next to decoding: about 0.1 ms for a JPEG of 100 kB.
+    The comparison costs little compared with decoding: about 0.1 ms for a JPEG of 100 kB.
 
     Args:
         root: the source's folder; the paths are relative to it.

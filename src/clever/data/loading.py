@@ -28,24 +28,25 @@ PREFETCH = 2
 
 
 class Batches:
-    """The batches of a split, epoch after epoch, from one of three placements that yield exactly the same batches.
+    """Yields the batches of a split for each epoch, from one of three placements, all of which give exactly the same
+    batches.
 
     * ``device``: all pixels are on the device; a batch is one gather there.
     * ``host``: pixels stay in the memory-mapped file; a background thread gathers each batch into pinned memory and
-      copies it to the device on a separate stream while the previous batch is in training.
+      copies it to the device on a separate stream while the model trains on the previous batch.
     * ``stream``: like ``host``, with ``workers`` threads that read or decode the images of a batch. Encoded stores
       support only this placement.
 
     ``auto`` chooses ``device`` for decoded pixels on an accelerator if they fit into half of its free memory (or into
     ``limit_bytes``), ``host`` for other decoded pixels, and ``stream`` for encoded ones. The attribute ``placement``
-    holds the choice, ``reason`` its reason.
+    holds the choice, and ``reason`` explains it.
 
     ``batch_size`` counts all processes: rank r of w gets rows [r*b/w, (r+1)*b/w) of each global batch, so that any
     number of processes sees the same global batches. ``workers`` 0 uses all cores available to this process.
 
-    ``pairs`` counts objects (``Split.groups``) instead of images: a batch of b objects holds 2 b images, the first one
-    of every object, then the second one of every object in the same order. The two are different images of the object,
-    redrawn in every epoch from (seed, epoch); both are on the same process.
+    ``pairs`` counts objects (``Split.groups``) instead of images. A batch of b objects holds 2 b images: the first
+    image of every object, then the second image of every object in the same order. The two images of an object differ,
+    are redrawn in every epoch from (seed, epoch), and are read by the same process.
 
     ``rows`` int64 [M] selects the images to read, each once; None: the whole split.
 
@@ -175,14 +176,14 @@ class Batches:
         # One copy of all indices, so that no step waits for the host.
         on_device = torch.cat(steps).to(self.device) if steps else torch.empty(0)
         for rows in torch.split(on_device, [len(rows) for rows in steps]):
-            # Crops are drawn on the host, which would otherwise wait for the device to return the sizes.
+            # Crops are drawn on the host, which would have to wait if the sizes were on the device.
             sizes = torch.tensor([self._pixels.shape[2:]]).repeat(len(rows), 1)
             latents = None if self._latents is None else self._latents[rows]
             yield ImageBatch(self._pixels.index_select(0, rows), sizes, self._labels[rows], rows, latents)
 
     def _from_host(self, steps: list[Tensor]) -> Iterator[ImageBatch]:
         readers = ThreadPoolExecutor(self.workers if self.placement == "stream" else 1, "clever-read")
-        # A single thread copies batches: they arrive in order, and copying does not wait until reading is polled.
+        # A single thread copies batches, so that they arrive in order and copying starts as soon as reading is done.
         sender = ThreadPoolExecutor(1, "clever-send")
         waiting: deque[Future[tuple[ImageBatch, torch.cuda.Event | None]]] = deque()
         ahead = iter(steps)
@@ -203,7 +204,7 @@ class Batches:
                     current = torch.cuda.current_stream(self.device)
                     current.wait_event(copied)
                     for tensor in (batch.pixels, batch.labels, batch.indices, batch.latents):
-                        # Allocated on the copying stream: keep it until the training stream has used it.
+                        # The memory belongs to the copying stream: keep it until the training stream has used it.
                         if tensor is not None:
                             tensor.record_stream(current)
                 yield batch

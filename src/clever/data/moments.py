@@ -45,7 +45,7 @@ class Moments:
 
 
 SLICE = 2**18
-"""Number of pixels converted to float64 at a time: 6 MB, while a whole photograph of 80 megapixels would take 1.9
+"""Number of pixels converted to float64 at a time. They take 6 MB; a whole photograph of 80 megapixels would take 1.9
 GB."""
 
 
@@ -59,8 +59,8 @@ def moments(pixels: NDArray[np.uint8]) -> Moments:
 
 
 def _moments_of_slice(pixels: NDArray[np.uint8]) -> Moments:
-    # float64 adds integers below 2**53 without rounding, in any order, and the sums of slices are added as Python
-    # integers: the result does not depend on the slices.
+    # float64 adds integers below 2**53 exactly, in any order, and the sums of slices are added as Python integers, so
+    # the result does not depend on the slices.
     values = pixels.astype(np.float64)
     red, green, blue = (int(value) for value in values.sum(axis=0))
     red2, green2, blue2 = (int(value) for value in np.einsum("nc,nc->c", values, values))

@@ -10,8 +10,8 @@ from clever.data.repeats import Repeats
 from clever.data.source import SPLITS, Source, SplitName
 
 HALF_OF_SIXTEEN_BITS = 2**15
-"""If all 16-bit images of a data set are darker than this, they use fewer bits, like those of 12-bit cameras and
-scanners."""
+"""If all 16-bit images of a data set are darker than this value, they use fewer bits, as images from 12-bit cameras and
+scanners do."""
 
 
 @dataclass(frozen=True)

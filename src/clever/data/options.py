@@ -45,7 +45,7 @@ class DataOptions(Options):
 
     linked: bool = False
     """With ``format: encoded``: true stores the path and the checksum of each image file instead of a copy of it. The
-    source must then neither move nor change; every file is compared with its checksum when it is read."""
+    source must then not be moved or changed; every file is compared with its checksum when it is read."""
 
     normalisation: Literal["data", "imagenet"] = "data"
     """Mean and standard deviation for normalisation: measured on this training split, or ImageNet's. Choose

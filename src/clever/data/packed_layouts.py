@@ -1,4 +1,4 @@
-"""Whether a folder contains a data set as its authors packed it, from names of folders and files alone."""
+"""Check from the names of folders and files alone whether a folder contains a data set as its authors packed it."""
 
 from __future__ import annotations
 

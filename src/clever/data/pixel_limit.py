@@ -1,4 +1,4 @@
-"""The largest image, apart from the decoders so that checking a study loads neither numpy nor Pillow."""
+"""The largest accepted image; in a separate file, so that checking a study loads neither numpy nor Pillow."""
 
 from __future__ import annotations
 

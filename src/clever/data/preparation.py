@@ -58,9 +58,9 @@ NAMED_AT_MOST = 20
 def prepare(options: DataOptions, folder: Path, progress: bool | None = None) -> Store:
     """Read the source of ``options`` and write a store to ``folder``; returns it opened.
 
-    The store is built in a temporary sibling and renamed at the end: after a failure nothing is half-written, and an
-    older store is still complete. The same source and options give the same bytes on every machine (with the same
-    Pillow). ``progress`` None shows a bar on a terminal and one line elsewhere; True forces the bar, False the line.
+    The store is built in a temporary sibling and renamed at the end: a failure leaves nothing half-written, and an
+    older store stays complete. The same source and options give the same bytes on every machine (with the same Pillow).
+    ``progress`` None shows a bar on a terminal and one line elsewhere; True forces the bar, False the line.
 
     Raises :class:`UserError` for errors of the source (see its reader), more unreadable images than
     ``unreadable_limit``, limits too small to keep every class, and a folder that cannot be written.
@@ -130,8 +130,8 @@ class _Report:
     sixteen_bit: SixteenBit
 
     def known(self, split: ArraySplit | FileSplit) -> Known:
-        """The kept images of ``split``."""
-        # Rows of arrays are named with their split; the path of a file already includes it.
+        """The facts about the images of ``split`` that were kept."""
+        # The names of array rows need their split; the path of a file already includes it.
         where = " of test" if self.is_test and isinstance(split, ArraySplit) else ""
         return Known(self.digests, self.labels, lambda place: split.name(int(self.rows[place])) + where)
 
@@ -149,7 +149,7 @@ class _Piece:
     moments: Moments
     unreadable: list[tuple[str, str]]
     brightest: list[int]
-    """About the 16-bit images among them."""
+    """Facts about the 16-bit images among them."""
 
 
 class _SplitWriter:
@@ -189,7 +189,8 @@ class _SplitWriter:
                     latents.append(np.stack(piece.latents))
                 unreadable += piece.unreadable
                 measured += piece.moments
-                # Above the limit, the rest is only read to list all unreadable images at once.
+                # Above the limit, the remaining images are only read so that all unreadable images can be listed at
+                # once.
                 if len(unreadable) <= may_fail and piece.rows:
                     if self.layout == "pixels":
                         images.append(np.stack(piece.pixels))
@@ -384,7 +385,7 @@ def _describe(
         "format": FORMAT,
         "version": VERSION,
         "origin": source.origin,
-        # Without the root, so that the same data set prepared elsewhere gets the same description.
+        # The root is left out, so that the same data set prepared elsewhere gets the same description.
         "options": options.model_dump(exclude={"root"}),
         "layout": options.format,
         "image_size": side,
@@ -419,7 +420,7 @@ def _describe(
     if isinstance(source.train, FileSplit):
         info["names"] = {name: _described_file(folder / name) for name in map(NAMES.format, SPLITS)}
     if options.linked:
-        # Not in the checksum: the same files elsewhere are the same content.
+        # Excluded from the checksum, because the same files in another place are the same content.
         assert isinstance(source.train, FileSplit)
         info["linked_root"] = str(source.train.root.absolute())
     if source.latent_names:

@@ -57,9 +57,9 @@ SOURCES: dict[str, SourceKind] = {
         missing=lacking_cub,
         words="reads ``CUB_200_2011`` as its authors packed it",
     ),
-    # The splits are the paper's where it uses the data set, else those of the transfer literature (Kornblith et al.
-    # 2019): training and validation images together, the first partition of DTD, 30 training images a class of
-    # Caltech-101, 50 and 50 of SUN397.
+    # The splits are the paper's if it uses the data set, else those of the transfer literature (Kornblith et al. 2019):
+    # training and validation images together, the first partition of DTD, 30 training images per class of Caltech-101,
+    # and 50 training and 50 test images per class of SUN397.
     "flowers102": torchvision_source(
         "Flowers102", "flowers-102", ("train",), ("test",), counts=(1020, 6149), mean_class=True
     ),

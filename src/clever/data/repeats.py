@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clever.data.source import SplitName
 
 EXAMPLES = 3
-"""Number of examples."""
+"""Number of examples to list."""
 
 
 def pixel_digest(pixels: NDArray[np.uint8]) -> int:

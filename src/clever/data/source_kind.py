@@ -1,4 +1,4 @@
-"""What the program knows of a source of images before it reads it."""
+"""What the program knows about a source of images before reading it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 class SourceKind:
     """The facts of one source.
 
-    ``reader`` names the function that turns options into a :class:`Source` (see :mod:`clever.implementation`), which
-    is given ``arguments`` before the options. ``rootless`` says why the source needs no folder; empty where it needs
-    one. ``files``: its images are files of any size, so that ``format: pixels`` needs an image size and ``format:
-    encoded`` is possible. ``downloads``: torchvision can fetch it. ``counts`` are its training and test images, and
-    ``side`` the side of its images in pixels, where they are fixed. ``missing`` takes ``root``, which exists, and
-    returns one line on what it lacks, or None, without reading images. ``mean_class``: the literature reports the
-    mean over classes of each class's accuracy, because the test classes differ in size. ``definition`` is everything
-    else that decides the content of a store; it is empty where the code of the reader says it all. ``latents`` are
-    the names of the parameters that its images were generated from, which a store keeps. ``object_views`` is the
-    number of photographs of each object, 0 if its images are not photographs of known objects. ``drawn`` are the
-    training and test images of a source that draws as many as its limits say, without limits. ``size_estimate`` names
-    the function that estimates the size of its store in bytes from its files, where its images cannot be counted from
-    these facts. ``words`` say in a sentence what it reads, for the schema and the documentation.
+    ``reader`` names the function that turns options into a :class:`Source` (see :mod:`clever.implementation`), which is
+    given ``arguments`` before the options. ``rootless`` says why the source needs no folder; it is empty if the source
+    needs one. ``files``: the images are files of any size, so ``format: pixels`` needs an image size and ``format:
+    encoded`` is possible. ``downloads``: torchvision can download the data set. ``counts`` are the numbers of training
+    and test images, and ``side`` is the side of the images in pixels, where these are fixed. ``missing`` takes an
+    existing ``root`` and returns one line on what it lacks, or None, without reading images. ``mean_class``: the
+    literature reports the mean of the accuracies of the classes, because the test classes differ in size.
+    ``definition`` is everything else that decides the content of a store; it is empty if the reader's code decides
+    everything. ``latents`` are the names of the parameters from which the images were generated; a store keeps their
+    values. ``object_views`` is the number of photographs of each object, or 0 if the images are not photographs of
+    known objects. ``drawn``: the default numbers of training and test images of a source that draws its images;
+    ``train_limit`` and ``test_limit`` replace them. ``size_estimate`` names the function that estimates the size of the
+    store in bytes from the source's files, if the images cannot be counted from these facts. ``words`` describe in a
+    sentence what the source reads, for the schema and the documentation.
     """
 
     reader: str
@@ -62,6 +63,6 @@ class SourceKind:
 
     @property
     def sentence(self) -> str:
-        """What the source reads and what its images come with."""
+        """A sentence on what the source reads and what its images come with."""
         latents = "; its images come with the latents that they were generated from" if self.latents else ""
         return (self.words or "is a source of images") + latents + "."

@@ -21,7 +21,7 @@ _CHUNK = 512
 def read_spirograph(options: DataOptions) -> Source:
     """``train_limit`` training and ``test_limit`` test images (default 5000 and 1000), one per row of parameters.
 
-    ``subset_seed`` seeds the rows; a larger number of rows starts with the same ones. An image is rendered in float64
+    ``subset_seed`` seeds the rows; a larger number of rows begins with the same rows. An image is rendered in float64
     from the float32 latents that are stored with it, then rounded to whole grey levels. There is a single class.
     """
     return Source(

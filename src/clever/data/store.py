@@ -36,14 +36,14 @@ LAYOUTS = {
 LATENTS = "{}_latents.npy"
 GROUPS = "{}_groups.npy"
 NAMES = "{}_names.json"
-"""The path of each image below the source's root, in the order of the split's rows; of sources of image files only.
-Not part of the content's checksum, because no training depends on it."""
+"""Name of the list with the path of each image below the source's root, in the order of the split's rows; only for
+sources of image files. The list is not part of the content's checksum, because training does not depend on it."""
 
 
 def file_names(layout: str, *, latents: bool = False, groups: bool = False, linked: bool = False) -> tuple[str, ...]:
     """Files of a store in addition to ``store.json``, by layout (``pixels`` or ``encoded``) and kind of latents.
 
-    A ``linked`` store has the paths and checksums of the image files instead of their bytes.
+    A ``linked`` store has the paths and checksums of the image files instead of the files' bytes.
     """
     images = [LINKS if linked and pattern == "{}_bytes.bin" else pattern for pattern in LAYOUTS[layout]]
     patterns = (*images, *([LATENTS] if latents else []), *([GROUPS] if groups else []))
@@ -314,7 +314,7 @@ class Store:
 def content_checksum(info: dict[str, Any]) -> str:
     """One sha256 over everything in a store that affects training: its files and how they are read and normalised."""
     seen = {key: info[key] for key in ("format", "version", "layout", "image_size", "classes", "mean", "std")}
-    # Only if there are latents, so that a store without them keeps its earlier checksum.
+    # Included only if there are latents, so that a store without latents keeps its earlier checksum.
     seen |= {key: info[key] for key in ("latent_names",) if key in info}
     seen["files"] = {name: recorded["sha256"] for name, recorded in info["files"].items()}
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
@@ -344,7 +344,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is incomplete; prepare the data set again")
     if computed != info["checksum"]:
         raise UserError(f"{path}: does not match its checksum; it was changed or damaged; prepare the data set again")
-    if KEY in info:  # seals what the content's checksum excludes: counts, notes; older stores lack it
+    if KEY in info:  # covers what the content's checksum excludes (counts, notes); older stores lack it
         check_seal(info, path, "prepare the data set again")
     return info
 

@@ -1,6 +1,6 @@
 """Estimates of the size of a store from the files of its source, before anything is prepared.
 
-They are for sources whose number of images is not a fact of ``SourceKind``.
+These estimates are for sources whose number of images is not recorded in ``SourceKind``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 LISTING_SECONDS = 2.0
 LABEL_BYTES = 8
 NAME_BYTES = 40
-"""About what the name of an image file takes in the list that a store keeps."""
+"""Approximate number of bytes of an image file's name in the list that a store keeps."""
 
 _LINK_BYTES = 200
-"""About what path and checksum of an image take in a linked store."""
+"""Approximate number of bytes of the path and checksum of an image in a linked store."""
 
 _PLACE_BYTES = 24
 _SIZED_FILES = 20
@@ -47,7 +47,7 @@ def arrays_bytes(options: DataOptions) -> int | None:
 
 
 def folder_bytes(options: DataOptions) -> int | None:
-    """Bytes of the store of an image folder, whose files are listed for at most two seconds; None if that is too short.
+    """Bytes of the store of an image folder. The files are listed for at most two seconds; None if that is too short.
 
     Encoded images are assumed to be as large as the average of the first twenty per class.
     """

@@ -1,4 +1,4 @@
-"""Work in several threads, with results in order and a bounded number of them in memory."""
+"""Process tasks in several threads, returning results in order and keeping a bounded number of them in memory."""
 
 from __future__ import annotations
 

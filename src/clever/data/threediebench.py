@@ -33,9 +33,9 @@ def read_threediebench(options: DataOptions) -> Source:
     """``root/SYNSET/OBJ/image_{0..49}.jpg`` with ``latent_{0..49}.npy``, seven numbers each, in the same folder.
 
     A class is a synset, a group an object: all views of an object are in the same split. If ``root`` holds the
-    release's lists ``train_images.npy`` and ``val_images.npy``, they define the splits. Otherwise a fifth of the
-    objects of every class, rounded, is the test split; its draw is fixed, so that it is the same in every study and for
-    every seed.
+    release's lists ``train_images.npy`` and ``val_images.npy``, they define the splits. Otherwise the test split is a
+    fifth of the objects of every class, rounded; they are drawn with a fixed seed, so that the split is the same in
+    every study and for every seed.
 
     A view without its image or its latents, a view beyond the fiftieth, an object without views, and an object that is
     repeated in a second synset (only without lists: it could be in both splits) count as unreadable. Files are not

@@ -36,11 +36,11 @@ def torchvision_source(
     Args:
         kind: name of the class in ``torchvision.datasets``.
         folder: its folder below ``root``, as the authors' archive or torchvision's download makes it.
-        train, test: values of the class's argument ``split``; the images of several are joined. For a data set
-            without official splits, ``train`` is the number of training images a class, drawn with a fixed seed, and
-            ``test`` is omitted.
-        counts: training and test images of the complete data set.
-        test_images: without official splits, the number of test images a class; None takes all that are left.
+        train, test: values of the class's argument ``split``; the images of several are joined. For a data set without
+            official splits, ``train`` is the number of training images per class, drawn with a fixed seed, and ``test``
+            is omitted.
+        counts: numbers of training and test images of the complete data set.
+        test_images: without official splits, the number of test images per class; None takes all remaining images.
         downloads: whether torchvision can still download it.
         mean_class: see :class:`SourceKind`.
     """

@@ -88,7 +88,7 @@ def _read(described: TorchvisionSet, split: str | None, root: Path, options: Dat
         files, labels = _listed(found)
         paths = [Path(file).relative_to(root).as_posix() for file in files]
         names = [str(name) for name in getattr(found, "classes", None) or found.categories]
-    except Exception as error:  # a damaged list makes torchvision and scipy raise almost anything
+    except Exception as error:  # a damaged list makes torchvision and scipy raise almost any exception
         what = "could not download" if options.download else "could not read"
         again = "unpack the data set again" if not options.download else "try again, or unpack the archive there"
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -98,12 +98,13 @@ def _read(described: TorchvisionSet, split: str | None, root: Path, options: Dat
         ) from error
     if not paths:
         raise UserError(f"{root / described.folder}: torchvision lists no image of {options.source}")
-    order = np.argsort(paths, kind="stable")  # some classes list files in the order of the disk
+    order = np.argsort(paths, kind="stable")  # some classes list files in the file system's order
     return _Part([paths[row] for row in order], np.asarray(labels, dtype=np.int64)[order], names)
 
 
 def _listed(found: Any) -> tuple[Sequence[str | Path], Sequence[int]]:
-    """Files and labels of a data set of torchvision. It has no public form of them that does not decode the images."""
+    """Files and labels of a torchvision data set. Its public interface gives them only together with the decoded
+    images."""
     if hasattr(found, "_samples"):
         files, labels = zip(*found._samples, strict=True)
         return files, labels

@@ -4,7 +4,8 @@ Every job reads all files smaller than ``ALWAYS_BELOW`` (SHA-256, about 1.3 GB/s
 larger file is read by the first job on a machine. Its identity (device, inode, size, times of the last change of
 content and of inode, in nanoseconds) is then remembered below ``$XDG_CACHE_HOME/clever/verified`` (``~/.cache``), and
 later jobs read the file again only if that identity has changed, as it does with every write, copy or restore. To
-detect bytes that changed without it (a failing disk), run ``clever doctor --verify``, which always reads everything.
+detect bytes that changed while the identity stayed the same (a failing disk), run ``clever doctor --verify``, which
+always reads everything.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ ALWAYS_BELOW = 1_000_000_000
 """File size in bytes from which the identity is remembered; such a file takes about a second to read."""
 
 _SETTLED_NANOSECONDS = 2_000_000_000
-"""A file changed more recently than this is not remembered: a further change could leave the same times."""
+"""A file changed more recently than this is not remembered: another change could leave its times the same."""
 
 
 def file_sha256(path: Path) -> str:
@@ -42,10 +43,10 @@ def verify_file(path: Path, sha256: str, *, remember: bool) -> None:
     Args:
         path: the file.
         sha256: the checksum recorded when it was written, in hexadecimal.
-        remember: rely on an earlier job's check of a large file that has not changed since.
+        remember: rely on an earlier job's check of a large file if the file has not changed since.
 
     Raises:
-        UserError: it is not the file that was written, or cannot be read.
+        UserError: the file is not the one that was written, or cannot be read.
     """
     try:
         before = _identity(path)
@@ -86,7 +87,7 @@ def _identity(path: Path) -> dict[str, Any]:
 
 
 def _memory(path: Path) -> Path:
-    """Where the identity of a file is remembered."""
+    """The file in which the identity of a store's file is remembered."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     name = hashlib.sha256(f"{socket.gethostname()}:{path.resolve()}".encode()).hexdigest()[:32]
     return Path(base).expanduser() / "clever" / "verified" / f"{name}.json"

@@ -1,4 +1,4 @@
-"""Writing a folder atomically."""
+"""Write a folder atomically."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def whole_folder(folder: Path, replaceable: frozenset[str], needed_bytes: int) -
 class ArrayFile:
     """A ``.npy`` file written in blocks; the number of rows is known only at the end.
 
-    Uses plain writes, not a memory map: on a full disk a write raises, but writing to a map kills the process.
+    Uses plain writes instead of a memory map: on a full disk, a write raises an exception, but writing to a map kills
+    the process.
     """
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic]) -> None:
@@ -137,7 +138,8 @@ def _remove_abandoned(folder: Path) -> None:
             if not is_alive(int(match[2])):
                 shutil.rmtree(path, ignore_errors=True)
         else:
-            # Its process number has no meaning here: it may be running in another container or on another machine.
+            # The process number in its name is meaningless here: the process may run in another container or on another
+            # machine.
             note = f"note: {path}: left by another machine; delete it unless a preparation is running there"
             print(one_line(note), file=sys.stderr)
 

@@ -1,1 +1,1 @@
-"""The results of jobs, written and read: run ids, run descriptions, records and curves. Does not import torch."""
+"""Write and read the results of jobs: run ids, run descriptions, records and curves. Does not import torch."""

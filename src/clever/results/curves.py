@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CURVE_COLUMNS = ("run", "data", "backbone", "method", "augmentation", "seed", "epoch", "metric", "value")
 CURVE_KEY = ("data", "backbone", "method", "augmentation", "seed", "metric", "epoch")
 HEALTH = "health"
-"""The metric that is text: ``HEALTHY``, or in which way the run had collapsed at the end of the epoch."""
+"""The only metric that is text: ``HEALTHY``, or the way in which the run had collapsed at the end of the epoch."""
 
 
 def collect_curves(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
@@ -89,14 +89,14 @@ def numeric_curves(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def health_of_curves(curves: pd.DataFrame) -> dict[str, tuple[int, str]]:
-    """For every run that reported a problem: the first epoch that has one, and its text."""
+    """For every run that reported a problem: the first epoch with a problem, and its text."""
     unhealthy = curves[(curves["metric"] == HEALTH) & ~curves["value"].isin(("", HEALTHY))].sort_values("epoch")
     first = unhealthy.drop_duplicates("run")
     return {str(run): (int(epoch), str(text)) for run, epoch, text in first[["run", "epoch", "value"]].to_numpy()}
 
 
 def _metrics(path: Path) -> Iterable[tuple[int, str, str]]:
-    """(epoch, metric, value) of every filled cell of a ``metrics.csv``."""
+    """Yield (epoch, metric, value) for every non-empty cell of a ``metrics.csv``."""
     with foreign(path, "is not a metrics.csv"):
         yield from _cells(path)
 

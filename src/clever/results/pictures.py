@@ -1,6 +1,6 @@
 """Pictures of an evaluation: the arrays that a figure shows, in one ``.npz`` next to the evaluation's records.
 
-They contain images of the data set, so they stay among a study's results and are never committed.
+They contain images of the data set, so they stay in the study's results folder and are never committed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _FACTS = "facts"
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one evaluation keeps for figures.
+    """The pictures that one evaluation keeps for figures.
 
-    ``facts`` is a JSON object: ``run`` and ``protocol``, and what the protocol adds. ``arrays`` holds the pictures by
-    names that the protocol chooses. Both are empty but for run and protocol if there was nothing to show.
+    ``facts`` is a JSON object with ``run``, ``protocol`` and the keys that the protocol adds. ``arrays`` holds the
+    pictures, under names that the protocol chooses. If there is nothing to show, ``facts`` has only run and protocol,
+    and ``arrays`` is empty.
     """
 
     facts: dict[str, Any]
@@ -51,7 +52,7 @@ def write_pictures(path: Path, pictures: Pictures) -> None:
         raise ValueError(f"an array cannot be named {_FACTS}")
     facts = np.array(json.dumps(pictures.facts, sort_keys=True, allow_nan=False))
     buffer = io.BytesIO()
-    # Zip entries of numpy have no date.
+    # numpy's zip entries have a fixed date, so the bytes do not depend on the time.
     arrays: Mapping[str, NDArray[Any]] = {_FACTS: facts, **dict(sorted(pictures.arrays.items()))}
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getvalue())
@@ -61,7 +62,7 @@ def read_pictures(path: Path) -> Pictures:
     """Read a file of :func:`write_pictures`.
 
     Raises:
-        UserError: it is missing, damaged, or holds something else.
+        UserError: the file is missing, damaged, or holds something else.
     """
     content = read_bytes(path)
     with foreign(path, "is not a file of pictures", "evaluate the run again"):

@@ -1,7 +1,7 @@
 """Records: every measured number with its full provenance, and the tidy table made of them.
 
 Each evaluation writes one JSON file (``evaluations/<run id>/<protocol>.json``). The files of a study are collected into
-``records.csv``. The same inputs give the same bytes, in whatever order they are listed.
+``records.csv``. The same inputs give the same bytes, regardless of the order in which they are listed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORMAT = 2
 
 
 class Measured(TypedDict):
-    """The fields of a :class:`Record` that a protocol gives; the others describe the run."""
+    """The fields of a :class:`Record` that a protocol provides; the others describe the run."""
 
     protocol: str
     part: str
@@ -55,7 +55,7 @@ class RunIdentity(RunId):
     data_checksum: str = ""
 
     def record(self, **measured: Unpack[Measured]) -> Record:
-        """A record of this run."""
+        """Make a record of this run."""
         return Record(
             run=self.run,
             data=self.data,
@@ -81,15 +81,15 @@ class RunIdentity(RunId):
 class Record:
     """One measured number. The fields, in this order, are the columns of ``records.csv``.
 
-    ``value`` is in the metric's unit over ``n`` test images, views or pairs: percent, 0 to 100, for ``top1``,
-    ``top5``, ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` unless another unit is stated there
-    (``penalty``, ``equivariance``, ``quality``); a fraction, at most 1, for ``r2_*``, ``mrr``,
-    ``hit_at_*`` and ``pre_*``; the square of a target's unit for ``mse_*``.
-    ``data`` is what the run was trained on, and ``data_checksum`` that of the store that the number was measured on:
-    another one than the run's for ``transfer``, whose ``protocol`` names it (:func:`evaluation_data`).
-    ``selection`` is ``last`` for the final classifier. ``best`` is the highest value over the epochs, measured on
-    the test images themselves, which is what the authors print (eval_linear.py:326,347). ``epoch`` is the number of
-    epochs for which the classifier was trained; 0 where nothing is trained.
+    ``value`` is in the metric's unit over ``n`` test images, views or pairs: percent, 0 to 100, for ``top1``, ``top5``,
+    ``balanced_accuracy_*`` and everything in ``docs/protocols.md`` unless another unit is stated there (``penalty``,
+    ``equivariance``, ``quality``); a fraction, at most 1, for ``r2_*``, ``mrr``, ``hit_at_*`` and ``pre_*``; the square
+    of a target's unit for ``mse_*``. ``data`` is the data set that the run was trained on. ``data_checksum`` is the
+    checksum of the store that the number was measured on. For ``transfer`` this is not the run's store; its
+    ``protocol`` names the data set (:func:`evaluation_data`). ``selection`` is ``last`` for the final classifier.
+    ``best`` is the highest value over the epochs, measured on the test images themselves, which is what the authors
+    print (eval_linear.py:326,347). ``epoch`` is the number of epochs for which the classifier was trained; 0 if nothing
+    is trained.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -174,13 +174,13 @@ def read_evaluation(path: Path, *, verify: bool = True) -> Evaluation:
 
 
 def collect(paths: Iterable[Path], runs: Sequence[Mapping[str, Any]] = ()) -> pd.DataFrame:
-    """All records of some evaluation files, one row each, sorted, in the columns of `Record`.
+    """Collect the records of some evaluation files, sorted, one row per record, with the columns of `Record`.
 
-    A record that two files hold identically counts once. ``runs`` are the descriptions of the runs
-    (``collect_runs``); each file's copy of its run's description is compared with them.
+    A record that is identical in two files counts once. ``runs`` are the descriptions of the runs (``collect_runs``);
+    each file's copy of its run's description is compared with them.
 
-    Raises UserError where two records with the same key differ, naming both files, and where an evaluation was made
-    on another run than the one described, naming the key and both values.
+    Raises UserError if two records with the same key differ (the message names both files), or if an evaluation was
+    made on a run other than the one described (the message names the key and both values).
     """
     import pandas as pd  # every job imports this module, and only tables need it
 
@@ -237,7 +237,7 @@ def _compare_with_run(path: Path, evaluation: Evaluation, described: Mapping[str
     run = evaluation.provenance.get("run")
     if not isinstance(run, dict):
         return
-    # transfer measures on another data set than the run's.
+    # transfer measures on a data set other than the run's.
     evaluated = evaluation.provenance.get("evaluated")
     expected = run | {"data_checksum": evaluated["checksum"]} if isinstance(evaluated, dict) else run
     for record in evaluation.records:

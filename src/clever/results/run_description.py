@@ -36,17 +36,17 @@ class TrainingSummary(TypedDict, total=False):
     peak_memory_bytes: int | None
     """Peak memory of the GPU, or of the process on a CPU."""
     health: str
-    """``HEALTHY``, or how the run has collapsed."""
+    """``HEALTHY``, or the way in which the run has collapsed."""
     backbone_sha256: str
     metrics_sha256: str
     predictor_sha256: str | None
-    """None if the run has no predictor."""
+    """SHA-256 of ``predictor.safetensors``; None if the run has no predictor."""
     initial_weights: Mapping[str, Any]
-    """What was loaded into the backbone before training (``clever.backbones.initial_weights``), only where the recipe
-    names initial weights."""
+    """What was loaded into the backbone before training (``clever.backbones.initial_weights``); present only if the
+    recipe names initial weights."""
     stage: Mapping[str, Any]
-    """The earlier runs of a chain and the number of images of each pseudo-label, only for its later runs; see
-    ``pretraining.stages``."""
+    """The earlier runs of a chain and the number of images of each pseudo-label; present only for the later runs of a
+    chain (see ``pretraining.stages``)."""
     trained_by: list[Mapping[str, Any]]
     """The code that trained the run, one entry per change; see ``pretraining.code_history``."""
 
@@ -72,7 +72,7 @@ class RunDescription(TrainingSummary):
     hardware: NotRequired[dict[str, str | int]]
     feature_dim: NotRequired[int]
     images: NotRequired[dict[str, Any]]
-    """What the network was given: ``size``, side in pixels of the prepared images (null if they keep their sizes), and
+    """The network's input: ``size``, side in pixels of the prepared images (null if they keep their sizes), and
     ``mean`` and ``std`` of the three channels, for pixels in [0, 1]."""
 
 
@@ -98,7 +98,7 @@ _RECIPE_KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 def write_run(path: Path, run: RunDescription) -> None:
-    """Write a ``run.json`` with a checksum of its content; raises as `clever.files.write_json`."""
+    """Write a ``run.json`` with a checksum of its content; raises the errors of `clever.files.write_json`."""
     write_json(path, sealed(run))
 
 
@@ -106,7 +106,7 @@ def read_run(path: Path) -> RunDescription:
     """Read the description of a finished run.
 
     Raises:
-        UserError: as :func:`check_run`; or the file is missing or not a JSON object.
+        UserError: the file is missing or not a JSON object, or :func:`check_run` fails.
     """
     run = read_json_object(path, absent="the run has not finished", advice=_REMEDY)
     check_run(run, path)
@@ -121,7 +121,7 @@ def check_run(run: dict[str, Any], path: Path) -> None:
         path: the file, for messages.
 
     Raises:
-        UserError: a key is missing or of another type, or two values disagree; the message names both.
+        UserError: a key is missing or of the wrong type, or two values disagree; the message names both.
     """
     require_kinds(run, _KINDS, path, _REMEDY)
     require_kinds(run["recipe"], _RECIPE_KINDS, path, _REMEDY)
@@ -141,10 +141,10 @@ _IDENTIFYING = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit")
 
 
 def require_run(content: object, where: str) -> RunDescription:
-    """Return ``content``, which must at least name the run it describes; see :func:`check_run` for a whole file.
+    """Return ``content`` after checking that it names the run it describes; see :func:`check_run` for a complete check.
 
     Raises:
-        UserError: naming ``where`` and the first key that is missing or of another type.
+        UserError: a key is missing or of the wrong type; the message names ``where`` and the first such key.
     """
     for key in _IDENTIFYING:
         kind = dict if key == "recipe" else str
@@ -159,9 +159,9 @@ def is_sealed(run: Mapping[str, Any]) -> bool:
 
 
 def collect_runs(paths: Iterable[Path]) -> list[RunDescription]:
-    """The contents of some ``run.json``, sorted by run id.
+    """The contents of some ``run.json`` files, sorted by run id.
 
-    Raises UserError, naming the file, where it is damaged (see ``check_run``), is in the folder of another run, or
+    Raises UserError, naming the file, if a file is damaged (see ``check_run``), is in the folder of another run, or
     describes the same run as another file.
     """
     runs: dict[str, tuple[RunDescription, Path]] = {}
@@ -196,7 +196,8 @@ def read_runs(path: Path) -> list[RunDescription]:
 
 
 def unhealthy_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Run id to reason, for every run whose health is not ``ok``; a run without a recorded health is unhealthy."""
+    """Map the id of every run whose health is not ``ok`` to the reason; a run without a recorded health is
+    unhealthy."""
     return {str(run["run"]): str(run.get("health") or "not recorded") for run in runs if run.get("health") != HEALTHY}
 
 
@@ -215,7 +216,7 @@ def _ir_dim(recipe: Mapping[str, Any], feature_dim: int) -> int | None:
     equivariance = method.get("equivariance") if isinstance(method, dict) else None
     if not isinstance(equivariance, dict) or not isinstance(ratio := equivariance.get("separation_ratio"), float | int):
         return None  # only methods that split the representation have such a ratio
-    # The same arithmetic as Split's.
+    # The same arithmetic as in ``Split``.
     share = feature_dim * ratio
     return round(share) if equivariance.get("split_rounding") == "nearest" else int(share)
 

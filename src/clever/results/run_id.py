@@ -1,4 +1,4 @@
-"""The id of a run: its five axes as a readable path."""
+"""The id of a run: a readable path made of its five axes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ VARIED_PATTERN = AXIS_PATTERN + r"(@[A-Za-z0-9_.]+=[A-Za-z0-9_.+-]+)?"
 """Pattern for a method or augmentation in a run id: its name, then the value of an ablation's axis if it has one."""
 
 UNTRAINED = "untrained"
-"""The method axis of a control run: the backbone as initialised."""
+"""Method axis of a control run, which evaluates the backbone as initialised."""
 PIXELS = "pixels"
-"""The backbone axis of a control run: the image itself."""
+"""Backbone axis of a control run whose representation is the image itself."""
 NO_AUGMENTATION = "none"
-"""The augmentation axis of a control run."""
+"""Augmentation axis of a control run."""
 
 Name = Annotated[str, StringConstraints(pattern=f"^{AXIS_PATTERN}$")]
 VariedName = Annotated[str, StringConstraints(pattern=f"^{VARIED_PATTERN}$")]
@@ -37,7 +37,7 @@ def unvaried(name: str) -> str:
 
 
 def setting(name: str) -> tuple[str, str] | None:
-    """Option and value of the axis that a method or augmentation is varied along; None if it is not varied."""
+    """Option and value that an ablation sets in a method or augmentation; None if it is not varied."""
     option, equals, value = name.partition("@")[2].partition("=")
     return (option, value) if equals else None
 

@@ -19,7 +19,8 @@ COLLECTED = ("curves.csv", "records.csv", "runs.json")
 
 
 def write_sums(folder: Path, names: Sequence[str]) -> None:
-    """Write the checksums of some files of a folder; a file that is there compressed (``.gz``) counts unpacked.
+    """Write the checksums of some files of a folder; for a compressed file (``.gz``), the checksum of the unpacked
+    content.
 
     Raises:
         UserError: a file cannot be read, or the checksums cannot be written.
@@ -32,7 +33,7 @@ def write_sums_of_committed(folder: Path) -> None:
     """Write the checksums of those of the ``COLLECTED`` files that a committed study has.
 
     Raises:
-        UserError: there is none, or as :func:`write_sums`.
+        UserError: the study has none of these files, or :func:`write_sums` fails.
     """
     present = [name for name in COLLECTED if (folder / name).is_file() or _compressed(folder / name).is_file()]
     if not present:

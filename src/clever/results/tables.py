@@ -24,7 +24,7 @@ _PATTERNS = {
     "method": VARIED_PATTERN,
     "augmentation": VARIED_PATTERN,
 }
-"""Patterns of the columns that hold more than a plain name."""
+"""Patterns of the columns that may hold more than a plain name."""
 _NUMBERS = {"seed": "int64", "n": "int64", "epoch": "int64", "value": "float64"}
 
 
@@ -61,7 +61,7 @@ def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd
         raise UserError(f"{path}: missing column(s) {', '.join(missing)}; found {', '.join(header)}")
     if not rows:
         raise UserError(f"{path}: the file has a header but no rows")
-    # pandas would pad a truncated line, as an interrupted copy leaves it.
+    # An interrupted copy leaves a truncated line, which pandas would pad.
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise UserError(f"{path}: line {number} has {len(row)} fields, but the header has {len(header)}")
@@ -69,7 +69,8 @@ def read_table(path: Path, columns: Sequence[str], *, verify: bool = True) -> pd
 
 
 def require_names(table: pd.DataFrame, path: Path) -> None:
-    """Reject names with unexpected characters: in a foreign file they may be markup, or forge lines of a page.
+    """Reject names with unexpected characters: in a file from elsewhere, they could contain markup or forge lines of a
+    page.
 
     Raises:
         UserError: a name has characters other than letters, digits and ``_ . + -`` (a run's id also ``/``; a method,
@@ -88,7 +89,8 @@ def require_names(table: pd.DataFrame, path: Path) -> None:
 
 
 def to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may_be_empty: bool = False) -> pd.Series:
-    """One column of a text table as int64 (``whole``) or float64; an empty cell is NaN if it ``may_be_empty``.
+    """Convert a column of a text table to int64 (``whole``) or float64; an empty cell becomes NaN if it
+    ``may_be_empty``.
 
     Raises:
         UserError: a value is not a number; the message names its line.
@@ -106,7 +108,7 @@ def to_numbers(table: pd.DataFrame, column: str, path: Path, *, whole: bool, may
         row = int(np.flatnonzero(wrong)[0])
         kind = "a whole number" if whole else "a finite number"
         raise UserError(f"{path}: line {row + 2}: {column} is '{table[column].iloc[row]}', which is not {kind}")
-    # Not the numbers of to_numeric, which does not read every decimal to the last bit.
+    # The values of to_numeric are not used, because it does not read every decimal to the last bit.
     return text.replace("", "nan").astype("float64").astype("int64" if whole and not may_be_empty else "float64")
 
 
