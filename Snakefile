@@ -20,7 +20,8 @@ as_module = not workflow.modifier.is_main_snakefile()
 source = source_folder(workflow.current_basedir)
 package = source / "src" / "clever"
 
-# A study given on the command line replaces the default one; merged, every study would contain the demo's methods.
+# A study given on the command line replaces the default one. If they were merged, every study would contain the demo's
+# methods.
 if not workflow.overwrite_configfiles:
 
     configfile: default_study(source, as_module)

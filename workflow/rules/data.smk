@@ -14,7 +14,7 @@ rule prepare:
         "<logs>/prepare/{data}.log",
     benchmark:
         "<benchmarks>/prepare/{data}.tsv"
-    # Higher priority than every run on another data set that is ready.
+    # Higher priority than every run on another data set that is ready to start.
     priority: 2 * len(urgency) + 1
     conda:
         "../../environment.yml"

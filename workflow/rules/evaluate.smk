@@ -1,9 +1,9 @@
-# One job a run, which measures all protocols: imports, store and backbone are loaded once, and features are shared.
+# One job per run, which measures all protocols: imports, store and backbone are loaded once, and features are shared.
 #
-# Each protocol's JSON is an output. Snakemake deletes a job's outputs before the job runs again and when it fails, so the
-# job keeps a copy of each in state/ next to them. It measures only those protocols whose copy does not fit the run, the
-# options and the code: a new protocol, or an edit of one, leaves the others' records as they are. Protocols that show
-# pictures keep some for figures, in an NPZ next to the JSON.
+# Each protocol's JSON is an output. Snakemake deletes a job's outputs before the job runs again and when it fails, so
+# the job keeps a copy of each in state/ next to them. It measures only those protocols whose copy does not match the
+# run, the options and the code, so adding or editing one protocol leaves the records of the others unchanged. Protocols
+# that show pictures keep some for figures, in an NPZ next to the JSON.
 import json
 
 from clever.job_code import evaluation_code
@@ -15,7 +15,7 @@ if protocols:
             backbone=f"<results>/runs/{run_id}/backbone.safetensors",
             description=f"<results>/runs/{run_id}/run.json",
             store="<results>/data/{data}/store.json",
-            # Data sets that the protocol transfer evaluates on.
+            # Data sets for the protocol transfer.
             others=[f"<results>/data/{name}/store.json" for name in study.evaluation_data()],
             # Lists of the images that keep their labels.
             lists=[file for options in protocols.values() for file in options.listed_files() if Path(file).exists()],
@@ -41,7 +41,7 @@ if protocols:
         resources:
             gpu=1,
             mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
-            # Four hours a protocol, a day at most. A job that is tried again goes on with the protocols that are left.
+            # Four hours per protocol, at most a day. A job that is retried continues with the remaining protocols.
             runtime=min(240 * len(protocols), 1440),
         params:
             # By protocol, sorted. The job itself finds out which of them have changed.

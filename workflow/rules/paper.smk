@@ -1,5 +1,5 @@
-# One rule per table or figure of the paper, each redrawn alone on request: an item of clever.drawings has the script
-# paper_figures/<item>.py and the caption workflow/report/<item>.rst.
+# One rule per table or figure of the paper, so that each can be redrawn alone. An item of clever.drawings has the
+# script paper_figures/<item>.py and the caption workflow/report/<item>.rst.
 
 from clever.drawings import DRAWINGS, FILES, contained_items
 from clever.job_code import drawing_code

@@ -18,7 +18,8 @@ training_sums = {
     for baseline, equivariance in {(None, None), *method_names.values()}
 }
 
-# A run that starts from a file, or from earlier runs, waits for the job that writes it, and runs again when it has changed.
+# A run that starts from a file, or from earlier runs, waits for the jobs that write them, and runs again when they
+# change.
 earlier_files = {run: recipe.earlier_files for run, recipe in setup.recipes.items()}
 
 
@@ -38,7 +39,8 @@ rule pretrain:
     priority: lambda wildcards: urgency.get(wildcards.seed, 0) + 2
     conda:
         "../../environment.yml"
-    # One thread on a CPU, because the last bits depend on their number; profiles for GPUs raise it.
+    # One thread on a CPU, because the last bits of a result depend on the number of threads; profiles for GPUs raise
+    # it.
     threads: 1
     resources:
         # GPUs of one run, over all of its machines, with one process each (torchrun).
@@ -46,7 +48,8 @@ rule pretrain:
         nodes=1,
         # For a GPU job the Slurm plugin reads `tasks` as tasks per GPU unless this is given; 0 keeps it a total.
         tasks_per_gpu=0,
-        # Requested from a scheduler. A retried job may have lacked memory or only time: request at most three times as much.
+        # Requested from a scheduler. A retried job may have lacked memory or only time: it requests at most three times
+        # as much.
         mem_mb=lambda wildcards, attempt: 48000 * min(attempt, 3),
         runtime=1440,
         # Slurm's warning before the time limit. Without "B:" it reaches the job's steps and so the trainer; with "B:" only

@@ -25,7 +25,7 @@ if setup.invocation.from_measured:
     rule committed:
         input:
             file=lambda wildcards: committed_files.get(wildcards.file, measured / wildcards.file),
-            # Whatever reads the file compares it with these.
+            # Every reader compares the file with these checksums.
             sums=rules.committed_sums.output,
         output:
             "<results>/{file}",
