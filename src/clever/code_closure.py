@@ -3,8 +3,8 @@
 Nothing is imported, and only the standard library is needed. Imports inside functions count; imports under
 ``if TYPE_CHECKING`` do not, since they never run. A name that a package's ``__init__`` only re-exports leads to the
 module that defines it, so that the package's other modules do not count. An ``__init__`` that defines the name itself
-(a registry, a function) counts, together with the imports that its own code uses. The implementations that a module names
-by text (``"<module>:<name>"``) count as if it imported them.
+(a registry, a function) counts, together with the imports that its own code uses. The implementations that a module
+names by text (``"<module>:<name>"``) count as if it imported them.
 """
 
 from __future__ import annotations
