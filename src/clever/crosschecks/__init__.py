@@ -59,7 +59,7 @@ def refuse_for_stores(study: Study, results: Path, source: str) -> None:
     """Reject a study that contradicts its prepared stores in ``results/<study>/data``.
 
     Raises:
-        UserError: as :func:`refuse_contradictions`.
+        UserError: see :func:`refuse_contradictions`.
     """
     _raise_first(list(prepared_faults(study, results / study.study / "data")), source)
 

@@ -1,4 +1,4 @@
-"""Check batch sizes: not more than the available images, and not one image where a method needs several."""
+"""Check batch sizes: no batch may exceed the available images, or hold a single image if the method needs several."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _single_image_faults(block: Block, where: str) -> Iterator[str]:
                 f"{key}: {what}, but BatchNorm in backbones.{name} needs several images; {cure}, or choose a "
                 "backbone without BatchNorm (vit_tiny)"
             )
-    from clever.crosschecks.heads import compares_images, has_batch_norm  # builds heads, which takes a moment
+    from clever.crosschecks.heads import compares_images, has_batch_norm  # builds heads, which takes some time
 
     for name, method in block.methods.items():
         if has_batch_norm(method):

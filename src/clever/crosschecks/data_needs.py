@@ -18,7 +18,7 @@ _WITH_OBJECTS = " or ".join(name for name, kind in SOURCES.items() if kind.objec
 
 
 def measured_on(study: Study, evaluation: str) -> list[str]:
-    """The data sets of the study whose images an evaluation uses, sorted: those of the runs, or the one that it names.
+    """The study's data sets whose images an evaluation uses, sorted: those of the runs, or the one that it names.
 
     Args:
         evaluation: a name from ``study.evaluation_options()``.
@@ -31,7 +31,7 @@ def measured_on(study: Study, evaluation: str) -> list[str]:
 
 
 def lacking_test_images(study: Study, name: str) -> Iterator[str]:
-    """Yield the evaluations that measure on a data set, one without test images."""
+    """Yield the evaluations that measure on the given data set, which has no test images."""
     for protocol in study.evaluation_options():
         if name in measured_on(study, protocol):
             yield (
@@ -51,7 +51,7 @@ def data_faults(study: Study) -> Iterator[str]:
     for protocol, options in study.evaluation_options().items():
         kind, where = protocol.partition("+")[0], f"evaluations.{protocol}"
         averaging = getattr(options, "averaging", None)
-        # The options of a protocol with its own images are compared with the runs' data all the same.
+        # The options of a protocol with its own images are nevertheless compared with the runs' data.
         for name in measured_on(study, protocol) or sorted(runs_data):
             data = study.data[name]
             needs, source = PROTOCOLS[kind], SOURCES[data.source]
@@ -101,7 +101,7 @@ def data_faults(study: Study) -> Iterator[str]:
 
 
 def _target_faults(study: Study) -> Iterator[str]:
-    """Yield a fault where a supervised baseline would regress what the data lack, or what the views redraw."""
+    """Yield a fault if a supervised baseline would regress latents that the data lack or that the views redraw."""
     for block in study.blocks():
         source = study.data[block.data].source
         known = SOURCES[source].latents
@@ -122,7 +122,7 @@ def _target_faults(study: Study) -> Iterator[str]:
 
 
 def _retrieval_faults(study: Study) -> Iterator[str]:
-    """Yield a fault where retrieval would use a predictor that was not trained on rotations."""
+    """Yield a fault if retrieval would use a predictor that was not trained on rotations."""
     if "retrieval" not in {protocol.partition("+")[0] for protocol in study.evaluation_options()}:
         return
     for block in study.blocks():

@@ -21,7 +21,7 @@ def size_faults(study: Study) -> Iterator[str]:
         reason = refusal(recipe.backbone)
         if reason is not None:
             yield f"backbones.{recipe.backbone_name}: {reason}"
-            return  # every size would fail for the same reason
+            return  # with these options, every size would fail for the same reason
     for recipe in trained:
         yield from _crop_faults(recipe)
     yield from _evaluation_faults(study, trained)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def weight_faults(study: Study) -> Iterator[str]:
     """Yield a fault for each backbone whose weights timm does not have.
 
-    Files are not looked for: another run may still write them.
+    Missing files are not reported, because another run may still write them.
     """
     for name, options in study.backbones.items():
         if options.init is not None and options.init.startswith("timm:"):

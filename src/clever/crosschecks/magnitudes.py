@@ -1,4 +1,4 @@
-"""Check sizes that are valid one by one but too large together: widths of heads, images, batches of views."""
+"""Check sizes that are valid individually but too large together: widths of heads, images, batches of views."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from clever.config import Study
 
 WEIGHT_LIMIT = 2**38
-"""Limit in bytes of one method's heads (256 GiB): with gradients, moments and a teacher four times that."""
+"""Limit in bytes of one method's heads (256 GiB); with gradients, moments and a teacher they take four times as
+much."""
 
 VIEW_LIMIT = 2**40
 """Limit in bytes of the views of one batch, or of the images of one pass of an evaluation (1 TiB)."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def lacking(source: str, root: Path) -> str | None:
-    """One line on what an existing folder lacks to be the source's, or None."""
+    """One line on what an existing folder lacks to contain the source's data, or None."""
     missing = SOURCES[source].missing
     return None if missing is None else missing(root)
 
@@ -59,7 +59,8 @@ def missing_data(study: Study, data_root: str, stores: Path) -> Iterator[str]:
 
 
 def folder_faults(study: Study, data_root: str, stores: Path) -> Iterator[str]:
-    """One line per batch that is larger than the image folder it is drawn from, where that is not prepared yet.
+    """One line per batch that is larger than the image folder from which it is drawn, for data that are not prepared
+    yet.
 
     Args:
         study: already validated.

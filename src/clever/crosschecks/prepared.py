@@ -98,6 +98,6 @@ def same_options(info: Mapping[str, Any], options: DataOptions) -> bool:
     stored, wanted = info.get("options"), options.model_dump(mode="json", exclude={"root", "download"})
     if not isinstance(stored, dict):
         return False
-    # A store of an earlier version lacks the options that came later, and was prepared as their defaults say.
+    # A store of an earlier version lacks options that were added later; it was prepared according to their defaults.
     fields = type(options).model_fields
     return {key: stored.get(key, fields[key].default) for key in wanted} == wanted

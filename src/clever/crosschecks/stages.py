@@ -1,4 +1,4 @@
-"""Check that the earlier runs of a chain exist in the study that they are named from."""
+"""Check that the earlier runs of a chain exist in the study that names them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def stage_faults(study: Study) -> Iterator[str]:
-    """Yield a fault for each earlier run in this study's results that is no run of the study, or of other data.
+    """Yield a fault for each earlier run in this study's results that is not a run of the study, or that used other
+    data.
 
-    Folders elsewhere are not looked for: another study may still write them. Also a fault for views of pairs of
-    photographs, which cannot be drawn by cluster.
+    Folders elsewhere are not checked, because another study may still write them. Views of pairs of photographs also
+    give a fault, because they cannot be drawn by cluster.
     """
     recipes, own = study.recipes(), Path("results") / study.study / "runs"
     after = {

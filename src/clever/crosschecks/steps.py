@@ -1,4 +1,4 @@
-"""Warn of runs that are too short to show anything about a method."""
+"""Warn about runs that are too short to show anything about a method."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from clever.config import Study
 
 FEWEST_STEPS = 200
-"""Optimiser steps of a run below which a study is warned.
+"""Runs with fewer optimiser steps than this give a warning.
 
-In the committed studies no method gained linear accuracy on the untrained network with fewer steps
-(``tests/crosschecks/test_steps.py``); the shortest run that gains is the demo's SimCLR, with 220. More steps do not
-suffice for every method: DINO and SimSiam of ``paper_cpu`` lose with 372.
+In the committed studies, no method exceeded the linear accuracy of the untrained network with fewer steps
+(``tests/crosschecks/test_steps.py``); the shortest run that exceeds it is the demo's SimCLR, with 220. More steps do
+not suffice for every method: DINO and SimSiam in ``paper_cpu`` fall below it with 372.
 """
 
 

@@ -1,4 +1,4 @@
-"""Warn of momentum teachers that hardly leave their initialisation."""
+"""Warn about momentum teachers that hardly leave their initialisation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def teacher_warnings(study: Study, stores: Path, data_root: str = DATA_ROOT) -> 
     Args:
         study: already validated.
         stores: folder of the prepared stores. Before a data set is prepared, the largest possible number of its images
-            counts, if its folder or its options determine one; otherwise there is no warning.
+            is used, if its folder or its options determine one; otherwise there is no warning.
         data_root: folder that relative roots are relative to.
     """
     from clever.pretraining.momentum_teacher import unmoved_teacher

@@ -1,4 +1,4 @@
-"""How many images a block trains on, and for how many steps, before anything is prepared."""
+"""The number of images that a block trains on, and its number of steps, before anything is prepared."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 def training_images(study: Study, name: str, stores: Path, data_root: str = DATA_ROOT) -> int | None:
     """The number of training images of a data set, or an upper bound; None if nothing determines one.
 
-    A prepared store is exact. Before that, the files of an image folder are counted, or the options set a limit.
+    The number is exact if the store is prepared. Before that, it comes from the files of an image folder or from the
+    limits in the options.
 
     Args:
         study: already validated.
-        name: of the data set.
+        name: name of the data set.
         stores: folder of the prepared stores.
         data_root: folder that relative roots are relative to.
     """
@@ -35,6 +36,6 @@ def training_images(study: Study, name: str, stores: Path, data_root: str = DATA
 
 def steps_per_epoch(study: Study, block: Block, images: int) -> int:
     """Optimiser steps of an epoch; 0 if there are fewer images than a batch holds."""
-    # Pairs take one step per batch of objects.
+    # With pairs, a step takes a batch of objects.
     paired = any(views.pairs for views in block.augmentations.values())
     return in_groups(study.data[block.data], images, paired) // block.optimisation.batch_size

@@ -1,4 +1,4 @@
-"""Check a machine before a study: find in seconds what would otherwise stop the study after hours.
+"""Check a machine before a study, to find in seconds the problems that would otherwise stop the study after hours.
 
 Only a probe file is written, and it is removed again.
 """

@@ -1,4 +1,4 @@
-"""What the protocols of a study need on this machine: packages, and their own data sets."""
+"""Check what the protocols of a study need on this machine: packages, and their own data sets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_evaluations(study: Study, data_root: str = DATA_ROOT) -> Iterator[Find
 
 
 def _lacking(options: ProtocolOptions) -> str | None:
-    """What the files and folders that a protocol's options name lack, or None."""
+    """What is missing from the files and folders that a protocol's options name, or None."""
     try:
         options.check_folder()
     except UserError as error:

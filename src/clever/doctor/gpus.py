@@ -1,4 +1,4 @@
-"""GPUs, their driver, and whether the installed torch can use them."""
+"""Check the GPUs, their driver, and whether the installed torch can use them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ version compatibility)."""
 
 
 def check_gpus() -> Iterator[Finding]:
-    """One finding per GPU and one for the driver, or one that says why no GPU is used."""
+    """Yield one finding per GPU and one for the driver, or a single one that says why no GPU is used."""
     import torch
 
     driver = driver_version()

@@ -15,7 +15,7 @@ from clever.files import describe_failure
 
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_MEMORY_NEEDED = 2**30
-"""Bytes that are ample for NCCL between the GPUs of one machine; containers start with 64 MB."""
+"""Bytes of shared memory that suffice for NCCL between the GPUs of one machine; containers start with 64 MB."""
 
 CLOCK_SLACK_SECONDS = 60.0
 _FILES_AT_MOST = 2000
@@ -55,7 +55,7 @@ def check_shared_memory(gpus: int) -> Finding:
 
 
 def check_clock(files: Iterable[Path]) -> Finding:
-    """Check whether files are dated in the future: Snakemake compares dates and would run some jobs again and again.
+    """Check whether files have dates in the future. Snakemake compares dates and would run some jobs again and again.
 
     At most the first 2000 files are checked.
     """
@@ -63,7 +63,7 @@ def check_clock(files: Iterable[Path]) -> Finding:
     for file in islice(files, _FILES_AT_MOST):
         try:
             ahead = file.stat().st_mtime - now
-        except OSError:  # removed meanwhile
+        except OSError:  # removed in the meantime
             continue
         count += 1
         if ahead > CLOCK_SLACK_SECONDS:

@@ -1,4 +1,4 @@
-"""How much disk and memory a run needs, computed from its composed networks without a device."""
+"""The disk space and memory that a run needs, computed from its networks without a device."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MOMENTS = {"adamw": 2, "sgd": 1, "lars": 1}
 class Need:
     """Bytes that one run needs.
 
-    ``backbone`` stays on the disk; ``state`` is one saved training state; ``fixed`` is in memory at any batch size:
-    weights, gradients, moments and teacher.
+    ``backbone`` is the file that stays on the disk; ``state`` is one saved training state; ``fixed`` is the memory that
+    does not depend on the batch size: weights, gradients, moments and teacher.
     """
 
     backbone: int
@@ -36,11 +36,11 @@ class Need:
 
 
 def run_need(recipe: RunRecipe, training_images: int | None = None) -> Need:
-    """The need of one run; for a control, that of its backbone only.
+    """The need of one run; for a control, only that of its backbone.
 
     Args:
-        recipe: of the run.
-        training_images: size of the training split. Baselines that remember every image keep that many rows; None
+        recipe: recipe of the run.
+        training_images: size of the training split. Baselines that keep state for every image have that many rows; None
             leaves those rows out.
 
     Raises:
@@ -60,11 +60,11 @@ def run_need(recipe: RunRecipe, training_images: int | None = None) -> Need:
 
 
 def activation_bytes(recipe: RunRecipe) -> int | None:
-    """Roughly, the bytes of activations that one step keeps.
+    """Estimate roughly how many bytes of activations one step keeps.
 
-    Counts the student's views in backbone and heads, or in the backbone only where the heads cannot run without a
-    device, such as those of swav. Does not count the add-on's extra views, losses, workspaces and allocator slack.
-    None where the backbone cannot run without a device either; 0 for a control.
+    Counts the student's views in backbone and heads, or only in the backbone if the heads cannot run without a device
+    (such as those of swav). Does not count the add-on's extra views, losses, workspaces and allocator slack. None if
+    the backbone cannot run without a device either; 0 for a control.
     """
     views, options = recipe.augmentation, recipe.optimisation
     if views is None or options is None:

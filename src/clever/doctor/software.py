@@ -1,4 +1,4 @@
-"""Python, packages and source code: do their versions suit the project?"""
+"""Check whether the versions of Python, packages and source code suit the project."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check_torch_pair() -> Finding:
         kept = nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
         if kept.tolist() != [0]:
             raise RuntimeError(f"nms returned {kept.tolist()} instead of [0]")
-    except Exception as error:  # a wrong build fails in many ways: OSError, ImportError, RuntimeError, AttributeError
+    except Exception as error:  # a wrong build may raise OSError, ImportError, RuntimeError or AttributeError
         reason = " ".join(str(error).split())[:150]
         return Finding(
             "torch", "FAIL", f"{versions} do not work together ({reason}); install a matching pair from one index"
@@ -86,7 +86,7 @@ def check_snakemake() -> Finding:
 
 
 def check_source() -> Finding:
-    """Check the commit that records will contain."""
+    """Check the commit that will be written into records."""
     from clever.provenance import source_commit  # imports torch
 
     commit, dirty = source_commit()
@@ -102,7 +102,7 @@ def check_source() -> Finding:
 
 
 def _ranges(root: Path | None) -> tuple[SpecifierSet | None, list[Requirement] | None]:
-    """Requirements on Python and packages, from the checkout or else from the installed package."""
+    """Version ranges of Python and packages, from the checkout or else from the installed package."""
     if root is not None:
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         return SpecifierSet(project["requires-python"]), [Requirement(line) for line in project["dependencies"]]

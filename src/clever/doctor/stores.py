@@ -9,7 +9,7 @@ from clever.data.store_sizes import LABEL_BYTES, NAME_BYTES
 
 
 def store_bytes(options: DataOptions) -> int | None:
-    """Bytes of the store that these options produce; None where only preparing it would show.
+    """Bytes of the store that these options produce; None if the size is known only after preparation.
 
     The counts come from the facts of the source, from the limits, or from the files (``SourceKind.store_bytes``).
     """

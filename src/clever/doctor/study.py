@@ -35,13 +35,13 @@ from clever.pretraining.recipe import RunRecipe
 _Counted = TypeVar("_Counted")
 
 STATES = 3
-"""Training states on disk while a run saves: the two that it keeps and the one being written."""
+"""Number of training states on disk while a run saves one: the two that it keeps and the one being written."""
 
 RESULT_BYTES = 2**20
 """Bytes allowed for the records, curves, logs and figures of one run; each is a text file of kilobytes."""
 
 PROGRAM_BYTES = 500_000_000
-"""Bytes of a process that has done nothing yet: torch and its libraries, or CUDA's context on a GPU."""
+"""Bytes of a process before it does any work: torch and its libraries, or CUDA's context on a GPU."""
 
 MARGIN = 1.2
 """Ratio of free to needed disk space below which the doctor warns."""
@@ -100,7 +100,7 @@ def check_data(study: Study, name: str, results: Path, verify: bool, data_root: 
 
 
 def check_lengths(study: Study, results: Path, data_root: str = DATA_ROOT) -> Iterator[Finding]:
-    """Warn of runs with too few steps; no finding for a study without them."""
+    """Warn about runs with too few steps; no finding for a study without such runs."""
     for line in dict.fromkeys(step_warnings(study, results / "data", data_root)):
         yield Finding("steps", "warning", line)
 
@@ -173,7 +173,8 @@ def check_disk(study: Study, needs: Mapping[str, Need], results: Path, data_root
 
 
 def check_memory(needs: Mapping[str, Need], activations: Mapping[str, int | None]) -> Finding:
-    """Compare the largest run's need with the memory of a GPU or the machine. Rough activation counts only warn."""
+    """Compare the largest run's need with the memory of a GPU or the machine. Because activations are only estimated,
+    they give at most a warning."""
     memory = {run: PROGRAM_BYTES + need.fixed + (activations[run] or 0) for run, need in needs.items()}
     run = max(memory, key=lambda name: memory[name])
     needed, fixed = memory[run], needs[run].fixed
@@ -219,7 +220,7 @@ def _weights(recipe: RunRecipe) -> Hashable:
     """Everything that the sizes of a run's networks and moments depend on."""
     views, options = recipe.augmentation, recipe.optimisation
     return (
-        recipe.data,  # some baselines remember every training image
+        recipe.data,  # some baselines keep state for every training image
         recipe.backbone.canonical(),
         recipe.method and recipe.method.canonical(),
         views and views.canonical(),

@@ -1,4 +1,4 @@
-"""The processes that started this one, to recognise a job that a killed workflow starts a second time."""
+"""The processes that started this one, used to recognise a job that a killed workflow starts a second time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 
 class Ancestor(NamedTuple):
-    """A process above this one. The start time, in clock ticks, distinguishes it from a later process with its pid."""
+    """A process above this one. The start time, in clock ticks, distinguishes it from a later process with the same
+    pid."""
 
     pid: int
     started: str

@@ -38,11 +38,11 @@ def held_device(name: str) -> Iterator[torch.device]:
     """Hold the device of this process until the block ends.
 
     ``auto`` leases a GPU that no other job of this user holds, and waits while all are held. Without a GPU it uses the
-    CPU and says so in one line on standard error. Nothing is leased where a scheduler has assigned the GPUs. Any other
+    CPU and says so in one line on standard error. Nothing is leased if a scheduler has assigned the GPUs. Any other
     name uses that device, even if other jobs use it. Each process that torchrun started on a machine gets its own GPU.
 
     Raises:
-        UserError: as ``choose_device``, or fewer GPUs became free than torchrun started processes.
+        UserError: see :func:`choose_device`; or fewer GPUs became free than processes were started by torchrun.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if name == "auto" and not torch.cuda.is_available():
@@ -50,7 +50,7 @@ def held_device(name: str) -> Iterator[torch.device]:
             print("no GPU found: this job runs on the CPU", file=sys.stderr)
         yield choose_device("cpu")
     elif name == "auto" and not assigned(torch.cuda.device_count()):
-        # Without patience, runs of several processes that each hold some GPUs could wait for each other for ever.
+        # Without a time limit, runs of several processes that each hold some GPUs could wait for each other for ever.
         with leased(_identities(), patience=_SECONDS_FOR_SEVERAL if several else None) as index:
             yield _selected(index)
     elif name in ("auto", "cuda") and several and torch.cuda.is_available():

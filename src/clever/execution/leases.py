@@ -22,7 +22,7 @@ _SCHEDULED = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 def leased(names: Sequence[str], folder: Path | None = None, patience: float | None = None) -> Iterator[int]:
     """Hold one of several resources for this process alone; wait while other processes hold all of them.
 
-    The kernel holds the lock and releases it as soon as the process has ended, for whatever reason.
+    The kernel holds the lock and releases it as soon as the process has ended, for any reason.
 
     Args:
         names: the resources; a name means the same resource in every process of this machine and user.
@@ -76,7 +76,8 @@ def _acquire(names: Sequence[str], folder: Path, patience: float | None) -> tupl
 
 
 def _check_owner(folder: Path) -> None:
-    """Reject a folder that others can write to: anybody can create any name in a common temporary folder."""
+    """Reject a folder that other users can write to, because any user can create any name in a shared temporary
+    folder."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
         why = "is a link or a file, not a folder"

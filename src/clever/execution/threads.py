@@ -7,7 +7,7 @@ import os
 from clever.errors import UserError
 
 AT_LEAST = 64
-"""Threads that are always allowed: a test may use several threads on one core."""
+"""Number of threads that is always allowed, because a test may use several threads on one core."""
 
 
 def require_threads(count: int | None, flag: str) -> None:

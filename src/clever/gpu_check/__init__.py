@@ -1,4 +1,4 @@
-"""Check the project on a GPU in ten minutes: correctness, speed, then a real study; each number is saved at once.
+"""Check the project on a GPU in ten minutes: correctness, speed, then a real study. Each number is saved immediately.
 
     make gpu                                                  # or, on a bare machine without an installation:
     PYTHONPATH=src python -m clever.gpu_check --output FOLDER

@@ -22,7 +22,7 @@ from clever.gpu_check.trials import trial_images, trial_recipe, trial_trainer
 LOSS, GRADIENT = 1e-3, 1e-2
 """Tolerance between devices in fp32."""
 BF16_LOSS, BF16_COSINE = 5e-2, 0.8
-"""Tolerance of bf16 against fp32: difference of the loss, and least cosine between the gradients. At the start of
+"""Tolerances of bf16 against fp32: difference of the loss, and smallest cosine between the gradients. At the start of
 training, the gradients of a small batch in a network with BatchNorm are mostly noise: 8 images gave 0.88 to 0.96 on a
 CPU."""
 

@@ -1,4 +1,4 @@
-"""Prepare the study's store from the slice brought along; in a rehearsal, from noise."""
+"""Prepare the study's store from the slice of its data; in a rehearsal, from noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clever.gpu_check.slice import unpack_slice
 
 
 def write_noise(folder: Path, train: int = 40, test: int = 20) -> None:
-    """Coloured blocks of ten classes, in the format of a slice's arrays."""
+    """Write images of coloured blocks in ten classes, in the format of a slice's arrays."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     for split, count in (("train", train), ("test", test)):

@@ -33,14 +33,14 @@ class Findings:
         goal: float | None = None,
         most: bool = False,
     ) -> None:
-        """Record a number; a later one of the same name replaces it.
+        """Record a number; a later number with the same name replaces it.
 
         Args:
-            what: what was measured, in words.
+            what: a description of what was measured.
             value: the number; a non-finite one misses every goal.
             unit: its unit.
             reference: what it is compared with, or how it was measured.
-            goal: the least allowed value, or with ``most`` the largest.
+            goal: the smallest allowed value, or the largest one with ``most``.
         """
         finite = math.isfinite(value)
         met = None if goal is None else finite and (value <= goal if most else value >= goal)
@@ -90,7 +90,7 @@ def attempt(findings: Findings, what: str, work: Callable[[], None]) -> bool:
     """
     try:
         work()
-    except Exception as error:  # whatever the error, the other parts still run
+    except Exception as error:  # the other parts still run after any error
         traceback.print_exc()
         findings.row(f"{what}: raised", 1.0, reference=describe_error(error), goal=0.0, most=True)
         return False

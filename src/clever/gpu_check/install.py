@@ -44,7 +44,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     """The results.json of a call.
 
     Raises:
-        UserError: it is missing or damaged, a rehearsal's, or of an unknown or changed commit.
+        UserError: the file is missing or damaged, or it is from a rehearsal or from an unknown or changed commit.
     """
     path = folder / "results.json"
     try:
@@ -63,14 +63,15 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def install(folders: list[Path], root: Path) -> list[Path]:
-    """Copy and join; returns what was written.
+    """Copy and join the results; returns the files written.
 
     Args:
         folders: outputs of calls on one card at one commit.
         root: the folder ``paper_figures/measured``.
 
     Raises:
-        UserError: as :func:`read_results`; or the folders are of different cards or commits, or their records disagree.
+        UserError: see :func:`read_results`; or the folders are from different cards or commits, or their records
+            disagree.
     """
     found = {folder: read_results(folder) for folder in folders}
     for key, values in (
@@ -102,9 +103,9 @@ def install(folders: list[Path], root: Path) -> list[Path]:
 
 
 def without_places(results: dict[str, Any]) -> None:
-    """Shorten the paths in the logs of failed steps: the folders of a machine are private.
+    """Shorten the paths in the logs of failed steps, because the folders of a machine are private.
 
-    Files of packages keep their path from ``site-packages`` or ``src`` on, others their name.
+    Files of packages keep their path from ``site-packages`` or ``src`` on; others keep only their name.
     """
     for step in results["steps"]:
         step["log"] = _PACKAGED.sub(r"\1/", step["log"] or "")
@@ -142,7 +143,7 @@ def _join(folders: list[Path], target: Path) -> list[Path]:
 
 
 def _joined(tables: list[pd.DataFrame], key: tuple[str, ...]) -> pd.DataFrame:
-    """All rows; of a run that two calls hold (a control) the first one's."""
+    """Join all rows; for a run in two calls (a control), the rows of the first call are kept."""
     seen: set[str] = set()
     kept = []
     for table in tables:
@@ -152,7 +153,7 @@ def _joined(tables: list[pd.DataFrame], key: tuple[str, ...]) -> pd.DataFrame:
 
 
 def speed_rows(results: dict[str, Any]) -> list[str]:
-    """Lines of a table for benchmarks/README.md: every speed row of a call."""
+    """Lines of a table for benchmarks/README.md, with every speed row of a call."""
     lines = ["| benchmark | value | goal | measured by |", "|---|---|---|---|"]
     sharing = ("speed", "study")
     for step in results["steps"]:

@@ -1,4 +1,4 @@
-"""The result files, rewritten after every step, so that a kill leaves the last state of each."""
+"""The result files, which are rewritten after every step, so that their last state remains if the check is killed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Journal:
         self.lines.append(line)
 
     def note(self, outcome: Outcome) -> None:
-        """Save how a step ended, or how far it has come."""
+        """Save the result of a step, or its progress so far."""
         self.outcomes[outcome.name] = outcome
         if outcome.status != "running":
             missed = [row["what"] for row in outcome.rows if row["met"] is False]

@@ -1,4 +1,4 @@
-"""Train one run of a study and do all its evaluations in one process, which starts and imports once."""
+"""Train one run of a study and do all its evaluations in one process, so that modules are imported only once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_and_evaluate(study_file: Path, run: str, store: Path, results: Path, dev
     Files are written where Snakemake would put them: ``<results>/runs/<run>/`` and ``<results>/evaluations/<run>/``.
 
     Raises:
-        UserError: as :func:`clever.pretraining.engine.pretrain` and :func:`clever.evaluation.job.evaluate_run`.
+        UserError: see :func:`clever.pretraining.engine.pretrain` and :func:`clever.evaluation.job.evaluate_run`.
     """
     study = load_study(study_file)
     recipe, folder = study.recipe(run), results / "runs" / run

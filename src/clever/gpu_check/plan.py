@@ -1,4 +1,4 @@
-"""The order of the steps and the time limit of each."""
+"""The order of the steps and their time limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEST_FILES = (
     "tests/pretraining/test_trainer.py",
 )
 _PACKING = 8.0
-"""Seconds reserved for the end."""
+"""Seconds reserved for finishing."""
 _SHARING = 50.0
 _WARM_UPS = (("vit_small_compiled", 0.43), ("vit_tiny_compiled", 0.46), ("resnet18_compiled", 0.06))
 """Cases that are compiled together before they are measured, each in a share of the card's memory: on an H100 of
@@ -35,7 +35,7 @@ class Plan:
     """Run the sections one after the other, within the time limit.
 
     Args:
-        sizes: those of the card or of the rehearsal.
+        sizes: sizes of the card or of the rehearsal.
         journal: the result files.
         minutes: time limit of the whole check.
         data: the folder of the slice.
@@ -164,7 +164,8 @@ class Plan:
         seconds = self._left()
         chosen = name or (choose(studies, rate, seconds) if rate else NAMES[-1])
         images = trained_images(studies[chosen])
-        # One seed's methods run in turns of as many as share the card: the time of one run while the others run.
+        # The methods of a seed run in rounds of as many runs as share the card. This is the time of one run while the
+        # others run.
         expected = predicted_seconds(images, rate) * processes / 4 if rate else 60.0
         measured = f"{rate:.0f} images/s by {processes} processes" if rate else "no trial"
         why = "as requested" if name else "by the rule of clever.gpu_check.variants"

@@ -1,4 +1,4 @@
-"""Where a step's time goes, kernel by kernel."""
+"""Profile the time of a step, kernel by kernel."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def profile(step: Callable[[], object], device: torch.device, images: int) -> Pr
     kernels, operators = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for event in averages:
         if getattr(event, "is_user_annotation", False) or event.key.startswith(("Optimizer.", "ProfilerStep")):
-            continue  # a span around kernels that are listed separately
+            continue  # a range around kernels that are listed separately
         seconds = getattr(event, own_time) / 1e6 / _STEPS
         if event.device_type.name == "CUDA":
             kernels[event.key] = [seconds, event.count / _STEPS]

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def render(results: Mapping[str, Any]) -> str:
-    """The report of the content of a results.json."""
+    """Write the report on the content of a results.json."""
     machine, steps = results["machine"], results["steps"]
     lines = [
         f"# {machine.get('gpu') or machine['processor']}",

@@ -1,7 +1,7 @@
 """Find how many processes should share the card: run the study's training step in one, two and four at a time.
 
 Every process trains the same method on the study's images. The number with the highest total images/s is chosen; of two
-within 3 %, the smaller.
+within 3 %, the smaller one is chosen.
 """
 
 from __future__ import annotations

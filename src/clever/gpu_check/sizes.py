@@ -27,7 +27,7 @@ class Sizes:
     correctness_seconds: float
     speed_seconds: float
     study_seconds: float
-    """Least time of the study; the speed steps are shortened to leave it."""
+    """Minimum time for the study; the speed steps are shortened to leave it."""
     agreement_pairs: tuple[tuple[str, str, str], ...]
     """Baseline, add-on, backbone."""
     agreement_images: int
@@ -36,7 +36,7 @@ class Sizes:
     speed: tuple[SpeedCase, ...]
     rounds: int
     vmamba: tuple[int, int] | None
-    """Side of the image and batch size of VMamba-Tiny against ViT-Small."""
+    """Image side and batch size for comparing VMamba-Tiny with ViT-Small."""
     sharing: tuple[int, ...]
     """Numbers of processes to try in the trial of sharing the card."""
     sharing_seconds: float
@@ -96,5 +96,5 @@ REHEARSAL = Sizes(
 
 
 def sizes_for(device: str) -> Sizes:
-    """The sizes of the card on a GPU, of the rehearsal on a CPU."""
+    """The sizes for a card on a GPU, or those for the rehearsal on a CPU."""
     return CARD if device.startswith("cuda") else REHEARSAL

@@ -34,7 +34,7 @@ class Step:
 
 @dataclass
 class Outcome:
-    """How a step ended, and its findings until then."""
+    """The result of a step, and its findings up to its end."""
 
     name: str
     section: str
@@ -96,7 +96,7 @@ def run_together(
             words = "done" if status == 0 else f"failed (exit {status})"
             if status is None:
                 words = f"stopped after its {time.monotonic() - started:.0f} s"
-            end_group(process)  # also processes that a step has left behind
+            end_group(process)  # includes processes that a step has left behind
             going.remove(entry)
             ended(_outcome(step, words, time.monotonic() - started, folder))
         time.sleep(0.05)

@@ -1,8 +1,9 @@
-"""Run the study: runs share the card, seed after seed; the records of all finished runs are written after each one.
+"""Run the study seed after seed, with several runs sharing the card; the records of all finished runs are written after
+each run.
 
 Every run is its own process. A run starts only if the remaining time is enough for it, so that the last seconds go to
-runs that will finish. The written files are valid at any moment: records, curves and descriptions of the runs that have
-been trained and evaluated completely.
+runs that will finish. The files are valid at any moment: they hold the records, curves and descriptions of the runs
+that have been trained and evaluated completely.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Course:
         self.ended: dict[str, str] = {}
 
     def follow(self, first_seed: int, seconds: float, expected: float) -> None:
-        """Run for ``seconds``; until one run has ended, a trained run is expected to take ``expected`` seconds."""
+        """Run for ``seconds``. Until the first run has ended, a trained run is expected to take ``expected``
+        seconds."""
         end = time.monotonic() + seconds
         waiting = in_order(list(self.study.recipes().values()), first_seed)
         while (waiting or self.going) and time.monotonic() < end:

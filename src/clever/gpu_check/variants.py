@@ -10,9 +10,9 @@ from clever.gpu_check.benchmarks import checkout
 NAMES = ("cifar10_gpu_long", "cifar10_gpu", "cifar10_gpu_short")
 """Studies that differ only in their epochs, the longest first."""
 SEEDS = 3
-"""The longest study is chosen of which this many seeds fit in the time; else the shortest."""
+"""The longest study of which this many seeds fit in the time is chosen; if none fits, the shortest."""
 SECONDS_OF_A_RUN = 14.0
-"""Seconds to start and evaluate one run while others use the card: counted once per process, for its last run."""
+"""Seconds to start and evaluate one run while others use the card; counted once per process, for its last run."""
 SLOWER_THAN_TRIAL = 1.15
 """Factor by which saving, diagnostics and evaluations lengthen the training measured in the trial."""
 

@@ -1,7 +1,7 @@
 """Find steps that wait for the device: every baseline with every add-on under CUDA's sync debug mode.
 
-Three steps run first, to create what is created once (streams, workspaces, the optimiser's state, constants). On a CPU,
-where nothing can wait, the steps are only run.
+Three steps run first, so that everything that is created only once exists (streams, workspaces, the optimiser's state,
+constants). A CPU never waits, so there the steps are only run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clever.gpu_check.trials import pairs, trial_images, trial_recipe, trial_tra
 
 
 def take_steps(baseline: str, equivariance: str, device: torch.device) -> str | None:
-    """The place where one of two steps waits for the device, or None."""
+    """Take two steps; return the place where one of them waits for the device, or None."""
     trainer = trial_trainer(trial_recipe(baseline, equivariance, "resnet10t_half", 8, _precision(device)), device)
     batch = trial_images(8, device)
     for iteration in range(3):

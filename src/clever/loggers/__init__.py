@@ -1,4 +1,5 @@
-"""Optional loggers: copies of metrics.csv for dashboards. Nothing here changes a run, and metrics.csv stays the truth.
+"""Optional loggers: copies of metrics.csv for dashboards. Nothing here changes a run, and metrics.csv stays the
+authoritative copy.
 
 A logger is a file in this folder, one line in ``LOGGERS`` and an extra of the same name in pyproject.toml.
 """
@@ -19,7 +20,7 @@ LOGGERS: dict[str, tuple[Callable[[LoggedRun], Logger], str]] = {
     "tensorboard": (open_tensorboard, "tensorboardX"),
     "wandb": (open_wandb, "wandb"),
 }
-"""Every logger: how it is opened, and the package that it needs."""
+"""Every logger, with the function that opens it and the package that it needs."""
 
 __all__ = ["LOGGERS", "LoggedRun", "Logger", "Loggers", "open_loggers", "require_loggers"]
 
@@ -28,11 +29,11 @@ def require_loggers(names: Sequence[str], source: str) -> None:
     """Check, before anything is computed, that loggers exist and their packages are installed.
 
     Args:
-        names: of the loggers.
+        names: names of the loggers.
         source: where they were named, for the message.
 
     Raises:
-        UserError: one line that names the logger, and its package and how to get it.
+        UserError: one line that names the logger, its package, and how to install the package.
     """
     for name in names:
         if name not in LOGGERS:
@@ -46,7 +47,7 @@ def require_loggers(names: Sequence[str], source: str) -> None:
 
 
 def open_loggers(names: Sequence[str], run: LoggedRun) -> Loggers:
-    """Start these loggers for a run; none is a valid choice.
+    """Start these loggers for a run; the list may be empty.
 
     Raises:
         UserError: a logger is unknown, lacks its package or could not start.
@@ -56,7 +57,7 @@ def open_loggers(names: Sequence[str], run: LoggedRun) -> Loggers:
     for name in dict.fromkeys(names):
         try:
             opened[name] = LOGGERS[name][0](run)
-        except Exception as error:  # the package's own kinds of error, such as one about a login
+        except Exception as error:  # packages raise their own types of error, for example about a login
             for other in opened.values():
                 other.close(finished=False)
             reason = " ".join(str(error).split()) or type(error).__name__

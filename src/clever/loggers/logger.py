@@ -13,7 +13,8 @@ class LoggedRun:
     """What a logger receives about a run when it is opened."""
 
     id: str
-    """Letters and digits. A resumed run has the id that it started with; a run that starts again has a new one."""
+    """Letters and digits. A resumed run keeps the id that it started with; a run that starts from scratch gets a new
+    id."""
     name: str
     """The run's id in the study, ``cifar10/resnet18/dino+clever/caug/seed0``."""
     folder: Path

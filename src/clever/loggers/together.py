@@ -1,4 +1,4 @@
-"""All loggers of a run as one, of which none can stop the run."""
+"""Combine all loggers of a run into one; none of them can stop the run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from clever.loggers.logger import Logger
 
 
 class Loggers:
-    """Passes every epoch on to each logger; one that fails is reported once and gets nothing more.
+    """Passes every epoch on to each logger; a logger that fails is reported once and not called again.
 
-    A context manager: the loggers end with the block.
+    A context manager that ends the loggers when the block ends.
 
     Args:
         loggers: by name.

@@ -9,7 +9,7 @@ from typing import Any
 from clever.loggers.logger import LoggedRun
 
 PROJECT = "clever"
-"""Name of the project, unless WANDB_PROJECT gives another."""
+"""Name of the project, unless WANDB_PROJECT sets another one."""
 
 
 class WeightsAndBiases:
@@ -28,7 +28,8 @@ class WeightsAndBiases:
 
 
 def open_wandb(run: LoggedRun) -> WeightsAndBiases:
-    """Start or resume the run of this id. Where, as whom and whether online, wandb's own variables decide."""
+    """Start or resume the run with this id. wandb's own variables decide the server, the user and whether it works
+    online."""
     import wandb
 
     return WeightsAndBiases(

@@ -1,4 +1,4 @@
-"""The result of following a chain: its files, and which of their statements agree."""
+"""The result of following a chain: its files, and the statements that agree or differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Link:
-    """One file of a chain: its kind, its path, and what it says about the number."""
+    """One file of a chain: its kind, its path, and its statements about the number."""
 
     what: str
     where: str

@@ -42,7 +42,7 @@ def follow(paths: Sequence[Path], chosen: Mapping[str, str]) -> list[Chain]:
         paths: evaluation files, ``records.csv`` or ``run.json``. The other links are searched for in the results
             folder that holds the file: ``evaluations/<run>/<protocol>.json``, ``runs/<run>/run.json``,
             ``data/<name>/store.json``, ``records.csv`` and ``runs.json``.
-        chosen: column of ``records.csv`` to the text that a record must have in it.
+        chosen: maps columns of ``records.csv`` to the text that a record must have in them.
 
     Raises:
         UserError: a file is missing, damaged or of another kind, or no record matches ``chosen``.

@@ -1,1 +1,1 @@
-"""Backbones as release assets: gathered into a folder with a manifest, and fetched from there by name."""
+"""Gather backbones into a folder of release assets with a manifest, and fetch them from there by name."""

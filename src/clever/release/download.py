@@ -17,7 +17,7 @@ from clever.files import expanded
 from clever.parsing import reason, require_regular
 
 TIMEOUT_SECONDS = 30.0
-"""Longest wait for a connection, and for the next bytes."""
+"""Longest wait in seconds for a connection, and for the next bytes."""
 
 _CHUNK = 1 << 20
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -27,7 +27,8 @@ class Place:
     """Location of a release: a local folder, or the address of the folder that holds its files.
 
     Args:
-        text: a folder, ``file:///…`` or ``https://…``; ``http://`` only on this machine. It may name the manifest.
+        text: a folder, ``file:///…`` or ``https://…``; ``http://`` only on this machine. It may also be the path or
+            address of the manifest.
         manifest: name of the manifest's file.
 
     Raises:
@@ -58,8 +59,8 @@ class Place:
         """The content of a file, in pieces.
 
         Args:
-            name: of a file in the release.
-            limit: most bytes to read.
+            name: name of a file in the release.
+            limit: largest number of bytes to read.
 
         Raises:
             UserError: the file is missing, unreachable or larger than ``limit``, or the address leads to another
@@ -72,7 +73,7 @@ class Place:
                 if read > limit:
                     raise UserError(f"{where}: is larger than the {limit:,} bytes that it may have")
                 yield piece
-            missing = getattr(stream, "length", None)  # of an HTTP response: bytes that it still owes
+            missing = getattr(stream, "length", None)  # of an HTTP response: the number of bytes still to come
             if missing:
                 raise UserError(f"{where}: the transfer broke off, {missing:,} bytes are missing; fetch it again")
 
@@ -87,14 +88,15 @@ class Place:
 def _parts(text: str) -> Any:
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises ValueError for a port that is no number
+        _ = parts.port  # raises ValueError for a port that is not a number
     except ValueError as error:
         raise UserError(f"{text}: is not an address ({error})") from error
     return parts
 
 
 class _SameScheme(urllib.request.HTTPRedirectHandler):
-    """Follow redirects that keep the scheme: one from https to http would be open to changes."""
+    """Follow only redirects that keep the scheme, because content after a redirect from https to http could be tampered
+    with."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -106,7 +108,7 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """HTTP and HTTPS alone; a proxy is taken from the environment."""
+    """An opener for HTTP and HTTPS only; a proxy is taken from the environment."""
     opener = urllib.request.OpenerDirector()
     handlers: tuple[Callable[[], urllib.request.BaseHandler], ...] = (
         urllib.request.ProxyHandler,
@@ -123,7 +125,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 @contextmanager
 def _one_line(where: str) -> Iterator[None]:
-    """Turn what a file or a connection raises into one line."""
+    """Turn the exceptions of a file or a connection into one line."""
     try:
         yield
     except urllib.error.HTTPError as error:

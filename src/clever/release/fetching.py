@@ -13,21 +13,21 @@ from clever.release.download import Place
 from clever.release.manifest import MANIFEST, Asset, Manifest, parse_manifest
 
 RELEASE = "CLEVER_RELEASE"
-"""Environment variable with the place of a release, for calls without ``--from``."""
+"""Environment variable with the location of a release, for calls without ``--from``."""
 
 _MANIFEST_LIMIT = 4_000_000
 _EXPECTED = ("clever.json", "README.md", "config.json", "model.safetensors", "backbone.safetensors")
-"""Files of an export; an archive with another is rejected."""
+"""Files of an export; an archive with any other file is rejected."""
 
 
 def read_manifest(place: str) -> Manifest:
-    """The manifest of a release.
+    """Read the manifest of a release.
 
     Args:
         place: as in ``Place``.
 
     Raises:
-        UserError: it cannot be read, or is damaged.
+        UserError: the manifest cannot be read, or is damaged.
     """
     release = Place(place, MANIFEST)
     content = b"".join(release.read(MANIFEST, _MANIFEST_LIMIT))
@@ -37,11 +37,11 @@ def read_manifest(place: str) -> Manifest:
 def fetch(name: str, place: str, to: str | Path | None = None) -> Path:
     """Download the backbone ``name`` of a release into a folder that ``clever.load`` and timm read.
 
-    The archive must have the size and the SHA-256 of the manifest. The folder appears complete or not at all.
+    The archive must have the size and the SHA-256 that the manifest states. The folder appears complete or not at all.
 
     Args:
-        name: of the backbone, or the id of its run.
-        place: of the release: a folder, ``file://`` or ``https://``.
+        name: name of the backbone, or the id of its run.
+        place: location of the release: a folder, ``file://`` or ``https://``.
         to: the folder to write; it must not exist, or be empty. None: the backbone's name, in the working folder.
 
     Returns:
@@ -80,7 +80,8 @@ def _download(release: Place, asset: Asset, archive: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path, where: str) -> None:
-    """Unpack the plain files of an export; nothing is written outside the folder, nor more than the archive holds."""
+    """Unpack the plain files of an export, writing nothing outside the folder and no more bytes than the archive
+    holds."""
     try:
         with zipfile.ZipFile(archive) as packed:
             for entry in packed.infolist():

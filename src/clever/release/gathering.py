@@ -19,7 +19,7 @@ from clever.results.run_description import read_run
 from clever.sealed import sealed
 
 _DATE = (1980, 1, 1, 0, 0, 0)
-"""Of every file in an archive, so that equal backbones give equal bytes."""
+"""Date of every file in an archive, fixed so that equal backbones give equal bytes."""
 
 
 def gather(
@@ -36,8 +36,8 @@ def gather(
         licence: identifier of the weights' licence, for the model cards.
 
     Raises:
-        UserError: there is no such run or none at all, a run is damaged or unfinished, two runs have one name, an
-            archive is larger than 2 GB, or the folder cannot be written.
+        UserError: there is no such run or no run at all, a run is damaged or unfinished, two runs have the same name,
+            an archive is larger than 2 GB, or the folder cannot be written.
     """
     folder, target = expanded(results), expanded(to)
     require_new_folder(target)
@@ -76,12 +76,13 @@ def _chosen(folder: Path, wanted: Sequence[str] | None) -> dict[str, Path]:
 
 
 def _descriptions(folder: Path) -> list[Path]:
-    # state/ holds what an unfinished run needs.
+    # A state folder holds the files of an unfinished run.
     return [file for file in sorted((folder / "runs").rglob("run.json")) if file.parent.name != "state"]
 
 
 def asset_name(run: str) -> str:
-    """Name of a run's backbone: its id with '-' for '/' and '_' for what release pages would change."""
+    """Name of a run's backbone: the run's id with '-' for '/' and '_' for characters that release pages would
+    change."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", run.replace("/", "-"))
 
 

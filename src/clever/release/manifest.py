@@ -12,26 +12,27 @@ from clever.parsing import decode_json
 from clever.sealed import KEY, check_seal
 
 MANIFEST = "manifest.json"
-"""Its name in the folder of a release."""
+"""File name of the manifest in the folder of a release."""
 
 FORMAT: Final = 1
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
-"""Letters, digits, '.', '_' and '-': release pages change other characters, and none of these leaves a folder."""
+"""Letters, digits, '.', '_' and '-'. Release pages change other characters, and a name made of these cannot lead out of
+a folder."""
 
 
 class Asset(Options):
     """One backbone of a release."""
 
     name: PlainName
-    """What ``clever fetch`` calls it."""
+    """Its name for ``clever fetch``."""
     file: PlainName
-    """The archive, next to the manifest."""
+    """File name of the archive, next to the manifest."""
     bytes: PositiveInt
-    """Size of the archive."""
+    """Size of the archive in bytes."""
     sha256: Sha256
-    """Of the archive, in hexadecimal."""
+    """SHA-256 of the archive, in hexadecimal."""
     run: str
     """Id of the run."""
     git_commit: str | None
@@ -51,10 +52,10 @@ class Manifest(Options):
     """The backbones, sorted by name."""
 
     def asset(self, name: str, where: str) -> Asset:
-        """The backbone with a name or a run id.
+        """Find the backbone with a name or a run id.
 
         Raises:
-            UserError: there is none; ``where`` names the manifest.
+            UserError: there is no such backbone; ``where`` names the manifest in the message.
         """
         for asset in self.assets:
             if name in (asset.name, asset.run):
@@ -66,11 +67,11 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     """Read a manifest.
 
     Args:
-        text: its JSON.
+        text: the manifest's JSON.
         where: file or address, for messages.
 
     Raises:
-        UserError: it is not a manifest, or was changed.
+        UserError: the text is not a manifest, or was changed.
     """
     content: Any = decode_json(text, where)
     if not isinstance(content, dict):

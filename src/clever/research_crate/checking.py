@@ -1,4 +1,4 @@
-"""Check a crate: its files are those that its metadata describes, byte for byte."""
+"""Check that the files of a crate are those that its metadata describes, byte for byte."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_crate(path: Path) -> list[str]:
         The paths of the described files, sorted.
 
     Raises:
-        UserError: naming the first file or entity that is missing, unknown or different.
+        UserError: a file or entity is missing, unknown or different; the message names the first one.
     """
     with _opened(path) as files:
         if METADATA not in files:

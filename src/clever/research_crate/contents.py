@@ -1,4 +1,4 @@
-"""What goes into the crate of a study: which files, under which names, and what its results say."""
+"""The contents of a study's crate: its files, their names in the crate, and the study's records and runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BACKBONE = "backbone.safetensors"
 
 @dataclass
 class Contents:
-    """The files of a crate, by their path in it, and what was read from them."""
+    """The files of a crate, by their paths in it, and the data read from them."""
 
     study: Study
     files: dict[str, Path | bytes] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Contents:
     runs: list[RunDescription] = field(default_factory=list)
     records: pd.DataFrame = field(default_factory=pd.DataFrame)
     stores: dict[str, str] = field(default_factory=dict)
-    """Name of a data set to the path in the crate of its store's description."""
+    """For each data set, the path in the crate of its store's description."""
     left_out: list[str] = field(default_factory=list)
     """Drawings that exist but are not in the crate, because they show images of a data set."""
 
@@ -75,7 +75,7 @@ def gather(results: Path, study_file: Path | None, weights: bool = False) -> Con
         weights: include the backbones.
 
     Raises:
-        UserError: a file is missing or damaged, or the study is another one than that of the results.
+        UserError: a file is missing or damaged, or the study is not the one that the results belong to.
     """
     if not results.is_dir():
         raise UserError(f"{results}: is not a folder; --crate needs the results folder of one study, results/<study>")
@@ -110,7 +110,7 @@ def _study_of(results: Path, source: Path) -> Path:
 
 
 def _add_collected(contents: Contents, results: Path) -> None:
-    """Records, runs and curves, unpacked where they are committed compressed."""
+    """Add records, runs and curves, unpacking those that are committed compressed."""
     for name in (*COLLECTED, SUMS):
         path = results / name
         packed = path.with_name(f"{name}.gz")
@@ -145,7 +145,8 @@ def _read_collected(contents: Contents, results: Path, study_file: Path) -> None
 
 
 def _add_jobs(contents: Contents, results: Path, weights: bool) -> None:
-    """What single jobs left in a results folder, if this is one: descriptions, metrics, evaluations, weights."""
+    """Add the files that individual jobs wrote to a results folder, if this is one: descriptions, metrics, evaluations,
+    weights."""
     for run in contents.runs:
         folder, here = results / "runs" / run["run"], f"{RESULTS}/runs/{run['run']}"
         if (folder / "run.json").is_file() and read_run(folder / "run.json") != run:
@@ -165,7 +166,7 @@ def _add_jobs(contents: Contents, results: Path, weights: bool) -> None:
 
 
 def _add_drawings(contents: Contents, results: Path) -> None:
-    """Tables, figures and the report, without those that show images of a data set."""
+    """Add tables, figures and the report, without those that show images of a data set."""
     showing = {item for item in contents.study.paper if DRAWINGS[item].uncommitted}
     if showing:
         showing |= {item for item in contents.study.paper if DRAWINGS[item].embeds}

@@ -36,13 +36,13 @@ from clever.results.records import evaluation_data
 from clever.results.run_description import RunDescription, unhealthy_runs
 
 VERSION = "1.1"
-"""Of RO-Crate."""
+"""Version of RO-Crate."""
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
     "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
-"""The profiles that a crate follows: address to name and version."""
+"""The profiles that a crate follows: address, mapped to name and version."""
 TERMS = "https://w3id.org/ro/terms/workflow-run#"
 _FORMATS = {
     ".smk": "text/plain",
@@ -59,7 +59,7 @@ _FORMATS = {
 
 
 def describe(contents: Contents, date: str) -> ROCrate:
-    """The crate of a study, in memory.
+    """Build the crate of a study in memory.
 
     Args:
         contents: the study's files, records and runs; ``README`` is among the files.
@@ -185,7 +185,7 @@ def _describe_data(crate: ROCrate, contents: Contents, files: Mapping[str, Entit
 
 
 def _describe_software(crate: ROCrate, contents: Contents) -> dict[tuple[str, tuple[tuple[str, str], ...]], Entity]:
-    """The package at each commit that produced something, with each set of package versions."""
+    """The package at each commit that produced a result, with each set of package versions."""
     keys = sorted({(run["git_commit"], _versions(run)) for run in contents.runs})
     known = {commit for commit, _ in keys}
     keys += [(commit, ()) for commit in sorted(set(contents.records["commit"]) - known)]

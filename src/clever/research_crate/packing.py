@@ -18,7 +18,7 @@ from clever.research_crate.checking import METADATA, check_crate
 from clever.research_crate.contents import README, Contents, checkout
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
-"""The date of every entry of a .zip: equal contents give equal bytes."""
+"""The date of every entry of a .zip, fixed so that equal contents give equal bytes."""
 
 
 def write_crate(contents: Contents, to: Path) -> list[str]:
@@ -29,7 +29,7 @@ def write_crate(contents: Contents, to: Path) -> list[str]:
         to: a folder that is new or empty, or a file whose name ends in .zip, which is replaced.
 
     Returns:
-        The paths of its files, sorted.
+        The paths of the crate's files, sorted.
 
     Raises:
         UserError: rocrate is not installed, the folder is not empty, or the crate cannot be written; nothing is left
