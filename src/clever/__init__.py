@@ -1,6 +1,6 @@
 """CLeVER: contrastive learning via equivariant representation (arXiv 2406.00262), as a reproducible artifact.
 
-``from clever import load`` reads a trained backbone. PyTorch is imported with it, not with the package.
+``from clever import load`` reads a trained backbone. PyTorch is imported together with ``load``, not with the package.
 """
 
 from __future__ import annotations

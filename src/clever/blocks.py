@@ -1,8 +1,9 @@
 """Blocks of runs: every combination of backbones, methods, augmentations and seeds, and ablations along an axis.
 
 An axis varies one option of a method (or of its schedule) while all others keep their values. Each value gives a run
-whose id carries it: ``dino+clever@separation_ratio=0.5`` on the method's axis of the id, or ``caug@epochs=100`` on the
-augmentation's, because a schedule is part of how a run is trained and is shared by the methods that are compared.
+whose id contains it: in its method, as in ``dino+clever@separation_ratio=0.5``, or in its augmentation, as in
+``caug@epochs=100``. A schedule is shown with the augmentation because it is part of how a run is trained and is shared
+by the methods that are compared.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from clever.results.run_id import Name, varied
 SCHEDULE = "optimisation"
 """The section of a block's optimiser and schedules."""
 SECTIONS = ("baseline", "equivariance", SCHEDULE)
-"""What an axis may vary: a method's baseline or add-on, or the block's optimisation."""
+"""The sections that an axis may vary: a method's baseline or add-on, or the block's optimisation."""
 _LETTERS = frozenset(string.ascii_letters + string.digits + "_.+-")
 
 AxisValue = Annotated[Any, WithJsonSchema({"type": ["number", "string", "boolean", "null"]})]
@@ -50,7 +51,7 @@ class PretrainingOptions(Options):
     optimisation: OptimisationOptions = OptimisationOptions()
     """Optimiser and schedules of these runs."""
     online_probe: OnlineProbeOptions | None = None
-    """Measure the features of these runs while they train; omit to train without."""
+    """Measure the features of these runs while they train; omit to train without a probe."""
     stage: StageOptions | None = None
     """Draw batches by the clusters of earlier runs (MCL); omit for ordinary batches."""
     axes: dict[str, Annotated[list[AxisValue], Field(min_length=1)]] = Field(default={})
@@ -81,7 +82,7 @@ class PretrainingOptions(Options):
 
 @dataclass(frozen=True)
 class Block:
-    """A block of runs with the options behind its names; ``where`` is its place in the study file, for messages."""
+    """A block of runs, with its names replaced by options; ``where`` is its place in the study file, for messages."""
 
     where: str
     data: str
@@ -93,11 +94,11 @@ class Block:
     online_probe: OnlineProbeOptions | None = None
     stage: StageOptions | None = None
     of_axis: bool = False
-    """Whether an axis made it; its run with an unchanged option may also be listed by another block."""
+    """Whether an axis created this block. If so, another block may also list its run with the unchanged option."""
 
 
 def expand(block: Block, axes: Mapping[str, Sequence[object]]) -> Iterator[Block]:
-    """The block itself without axes, else one block per value of each axis.
+    """Return the block itself if it has no axes, else one block per value of each axis.
 
     Raises:
         UserError: a method lacks an option, a value is invalid, or a value is listed twice.
@@ -115,7 +116,7 @@ def expand(block: Block, axes: Mapping[str, Sequence[object]]) -> Iterator[Block
 
 
 def _with_value(block: Block, key: str, value: object) -> tuple[Block, str]:
-    """The block with one option set, and the value as a run's id shows it."""
+    """Return the block with one option set, and the value as text for the run's id."""
     section, _, option = key.partition(".")
     where = f"{block.where}.axes"
     if section == SCHEDULE:
@@ -133,7 +134,7 @@ def _with_value(block: Block, key: str, value: object) -> tuple[Block, str]:
 
 
 def _replaced(options: _Kind, path: Sequence[str], value: object, where: str) -> tuple[_Kind, str, bool]:
-    """The options with the one at ``path`` set, its new value as text, and whether it had this value before."""
+    """Return the options with the one at ``path`` set, its new value as text, and whether it already had this value."""
     before = options.model_dump()
     content = copy.deepcopy(before)
     inner: Any = content
@@ -153,7 +154,7 @@ def _value(content: Mapping[str, Any], path: Sequence[str]) -> object:
     for key in path[:-1]:
         inner = inner[key]
     if path[-1] not in inner and path[:2] == ["equivariance", "ef_baseline"]:
-        # Options that the EF's head does not set are the baseline's.
+        # The EF's head inherits options that it does not set from the baseline.
         return content["baseline"].get(path[-1])
     return inner[path[-1]]
 

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def unchanged_buffers(module: nn.Module) -> Iterator[None]:
-    """Restore the buffers of ``module`` when the block ends, whatever forward passes ran inside it."""
+    """Restore the buffers of ``module`` when the block ends, regardless of the forward passes inside it."""
     kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
     yield
     for buffer, value in kept:

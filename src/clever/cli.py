@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from clever.pretraining.recipe import RunRecipe
 
 LOG_TO = "CLEVER_LOG_TO"
-"""Environment variable with the loggers of every run, so that a workflow's jobs get them without running again."""
+"""Environment variable with the loggers of every run. A workflow's jobs get their loggers from it, so changing the
+loggers does not make jobs run again."""
 
-# torch takes seconds to import: each command imports what it needs, so that --help and wrong flags respond at once.
+# torch takes seconds to import, so each command imports only what it needs; --help and wrong flags respond at once.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0: done. 2: an error that the user can fix, in one line. 75: interrupted with its state saved,
-        to be started again. 130: stopped with Ctrl-C.
+        0: done. 2: an error that the user can fix, reported in one line. 75: interrupted after saving its state; start
+        it again. 130: stopped with Ctrl-C.
     """
     parsed = _parser().parse_args(arguments)
     try:
@@ -59,7 +60,7 @@ _MEMORY = (
 def _refuse(error: BaseException, debug: bool, text: str | None = None) -> int:
     if debug:
         traceback.print_exception(error)
-    line = "\\n".join((text or str(error)).splitlines())  # a file's name may hold a line break
+    line = "\\n".join((text or str(error)).splitlines())  # a file's name may contain a line break
     print(f"error: {line}", file=sys.stderr)
     return 2
 
@@ -107,7 +108,7 @@ def _add(commands: _Commands, name: str, summary: str, details: str = "") -> arg
 
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:
-    # The flag may precede or follow the command: a default here would overwrite the one that was given first.
+    # The flag may precede or follow the command; a default here would overwrite a flag given before the command.
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="print the traceback behind an error's line"
     )
@@ -293,7 +294,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     execution = parse(
         ExecutionOptions,
         {
-            # A control run is only initialised: no reason to wait for a GPU.
+            # A control run is only initialised, so it need not wait for a GPU.
             "device": arguments.device if recipe.method else "cpu",
             "threads": _share(arguments.threads),
             "accept_other_threads": arguments.accept_other_threads,
@@ -315,7 +316,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _share(threads: int | None) -> int | None:
-    """This process's part of the machine's threads; nothing and 0 (all cores) stay what they are."""
+    """This process's share of the machine's threads; None and 0 (all cores) are returned unchanged."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(threads // processes, 1) if threads and threads > 0 else threads
 

@@ -1,4 +1,4 @@
-"""Clusters of unit vectors: k-means, means of clusters, and clusters that are neither too small nor empty.
+"""Cluster unit vectors: k-means, cluster means, and the repair of clusters that are too small or empty.
 
 The results are functions of the arguments alone, with the same bits in every call on a CPU.
 """
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _ELEMENTS = 2**24
-"""Most cosines that are held at once."""
+"""Largest number of cosines that are in memory at a time."""
 
 
 def cluster_means(vectors: Tensor, labels: Tensor, clusters: int) -> Tensor:
@@ -42,14 +42,14 @@ def nearest(vectors: Tensor, centroids: Tensor) -> Tensor:
 
 
 def spherical_k_means(vectors: Tensor, clusters: int, iterations: int) -> Tensor:
-    """A cluster for each unit vector, int64 [N], such that the cosines with the clusters' means are large.
+    """Assign each unit vector to a cluster, int64 [N], such that its cosine with the cluster's mean is large.
 
-    Starts from vectors chosen at random, always with the same choice for the same N and ``clusters``.
+    Starts from randomly chosen vectors; the choice is always the same for the same N and ``clusters``.
 
     Args:
         vectors: float32 [N, K], of length 1.
-        clusters: at most N; some may end empty.
-        iterations: how often the means are computed.
+        clusters: number of clusters, at most N; some may be empty in the end.
+        iterations: number of times that the means are computed.
     """
     chosen = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:clusters]
     centroids = vectors[chosen.to(vectors.device)]
@@ -59,15 +59,16 @@ def spherical_k_means(vectors: Tensor, clusters: int, iterations: int) -> Tensor
 
 
 def mend(vectors: Tensor, labels: Tensor, clusters: int, least: int) -> Tensor:
-    """Labels int64 [N] after small clusters are dissolved and the largest ones are divided into those left empty.
+    """Dissolve small clusters and divide the largest clusters to fill the empty ones; returns labels int64 [N].
 
-    A vector of a cluster with fewer than ``least`` goes to the nearest of the other clusters. Then every empty cluster
-    takes one of two halves of the largest cluster, found by 2-means, while that has at least twice ``least``.
+    Each vector of a cluster with fewer than ``least`` vectors is moved to the nearest of the other clusters. Then the
+    largest cluster is divided by 2-means and an empty cluster takes one of the halves, as long as there is an empty
+    cluster and the largest one has at least twice ``least`` vectors.
 
     Args:
         vectors: float32 [N, K], of length 1.
         labels: int64 [N] below ``clusters``.
-        least: at least 1.
+        least: smallest size of a cluster, at least 1.
     """
     counts = torch.bincount(labels, minlength=clusters)
     kept = torch.nonzero(counts >= least).flatten()
@@ -89,7 +90,7 @@ def mend(vectors: Tensor, labels: Tensor, clusters: int, least: int) -> Tensor:
 
 
 def _second_half(vectors: Tensor, iterations: int = 20) -> Tensor:
-    """bool [N]: which vectors belong to the second of two clusters; neither is empty."""
+    """bool [N]: True for the vectors in the second of two non-empty clusters."""
     middle = vectors.mean(dim=0)
     first = vectors[(vectors @ middle).argmin()]
     centroids = torch.stack([first, vectors[(vectors @ first).argmin()]])

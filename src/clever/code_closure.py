@@ -3,7 +3,7 @@
 Nothing is imported, and only the standard library is needed. Imports inside functions count; imports under
 ``if TYPE_CHECKING`` do not, since they never run. A name that a package's ``__init__`` only re-exports leads to the
 module that defines it, so that the package's other modules do not count. An ``__init__`` that defines the name itself
-(a registry, a function) counts, with those of its imports that its own code uses. The implementations that a module
+(a registry, a function) counts, together with the imports that its own code uses. The implementations that a module
 names by text (``"<module>:<name>"``) count as if it imported them.
 """
 
@@ -30,7 +30,7 @@ def code_closure(entries: Iterable[str], cut: Sequence[str] = (), roots: Sequenc
 
     Args:
         entries: dotted names of modules.
-        cut: borders, as patterns (``clever.results*``): modules that neither count nor are followed.
+        cut: borders, as patterns (``clever.results*``): modules that do not count and whose imports are not followed.
         roots: the folders to search for modules; modules in none of them (libraries) do not count.
 
     Returns:
@@ -57,7 +57,7 @@ def code_closure(entries: Iterable[str], cut: Sequence[str] = (), roots: Sequenc
 def registered(package: str, registry: str, key: str | None = None, root: Path = SOURCE) -> set[str]:
     """The modules that define the entry of a registry (a top-level dict) for a key; for all keys if ``key`` is None.
 
-    They are those of the names in the entry, and of its texts of the form ``"<module>:<name>"``.
+    These are the modules of the names in the entry, and of its texts of the form ``"<module>:<name>"``.
 
     Raises:
         KeyError: the registry or the key does not exist.
@@ -103,7 +103,7 @@ def _parse(file: Path) -> ast.Module:
 
 @functools.cache
 def _followed(module: str, file: Path, roots: tuple[Path, ...]) -> tuple[str, ...]:
-    """The modules that one module imports."""
+    """The modules that one module imports and that must be followed."""
     if file.name == "__init__.py":
         bound = _bindings(module, file)
         statements = [part for part in _parse(file).body if not isinstance(part, ast.Import | ast.ImportFrom)]
@@ -143,7 +143,7 @@ def _bindings(module: str, file: Path) -> dict[str, _Imported]:
 
 
 def _imports(module: str, file: Path, typing: bool = False, top: bool = True) -> Iterator[tuple[str, bool, _Imported]]:
-    """(bound name, whether inside a function, what) of every import of a file.
+    """Yield (bound name, whether inside a function, imported module or name) for every import of a file.
 
     Args:
         module, file: the file whose imports are listed.

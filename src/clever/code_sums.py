@@ -1,8 +1,8 @@
-"""One small file for each set of source files that counts for a job: the job's only input for them.
+"""Write one small file for each set of source files that counts for a job, which is the job's only input for them.
 
-A job depends on about ninety modules, and Snakemake handles every input of every job: 21,000 in a plan of the whole
-paper. The file has one line per module, its SHA-256 and its path, so a difference between two versions names the
-modules.
+A job depends on about ninety modules, and Snakemake handles every input of every job separately: 21,000 inputs in a
+plan of the whole paper. The file has one line per module, its SHA-256 and its path, so a difference between two
+versions names the modules.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from clever.locks import unique_tag
 def code_sums(path: Path, files: tuple[Path, ...]) -> str:
     """Bring the file at ``path`` up to date and return its name.
 
-    Snakemake compares times first and then contents. The file's time is therefore that of the newest source file. It is
-    the present time when the contents have changed without a newer time, for example because old files were copied with
-    their times. Without a change the file keeps its time.
+    Snakemake compares times first and then contents. The file's time is therefore that of the newest source file. If
+    the contents have changed but no source file is newer, for example because old files were copied with their times,
+    the file gets the present time. Without a change the file keeps its time.
 
     Args:
         path: the file to write; the same for the same purpose in every plan.
@@ -49,7 +49,7 @@ def code_sums(path: Path, files: tuple[Path, ...]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
         os.utime(temporary, ns=(newest, newest))
-        # At once, because a job on another machine may be reading its plan.
+        # Replaced atomically, because a job on another machine may be reading it.
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):

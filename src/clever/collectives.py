@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def is_distributed() -> bool:
-    """Whether this process is one of several."""
+    """Whether several processes train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -43,7 +43,7 @@ def average_over_processes(value: Tensor) -> Tensor:
 
 
 def any_process(flags: list[bool], device: torch.device) -> list[bool]:
-    """For each flag, whether it is set in any process. The host waits for the device."""
+    """Return, for each flag, whether it is set in any process. The host waits for the device."""
     if not is_distributed():
         return flags
     found = torch.tensor(flags, dtype=torch.int32, device=device)
@@ -64,16 +64,17 @@ def gather_rows(value: Tensor) -> Tensor:
 
 
 def from_first_process(value: Tensor) -> Tensor:
-    """The first process's ``value`` [N, ...], in every process: random numbers that all must share. No gradient."""
+    """Return the first process's ``value`` [N, ...] in every process, for random numbers that all must share. No
+    gradient."""
     return gather_rows(value)[: len(value)]
 
 
 def uniform_rows(rows: int, *shape: int, device: torch.device) -> Tensor:
     """Uniform numbers below 1, float32 [rows, *shape], for this process's rows of the global batch.
 
-    Any number of processes draws the same numbers for the same row, as one process with the first one's generator
-    would. The generators of the others, which drop paths differ by, are not touched. With several processes, the host
-    waits for the device.
+    A row gets the same numbers with any number of processes: those that a single process would draw with the first
+    process's generator. The other processes' generators, which make their drop paths differ, are not used. With several
+    processes, the host waits for the device.
     """
     if not is_distributed():
         return torch.rand(rows, *shape, device=device)

@@ -109,7 +109,7 @@ class Study(Options):
                 raise ValueError(f"{section}.{reserved}: this name is reserved for the control runs; choose another")
         try:
             blocks = self.blocks()
-        except UserError as error:  # pydantic adds the study's file to a ValueError only
+        except UserError as error:  # pydantic adds the study's file only to a ValueError
             raise ValueError(str(error)) from error
         for expanded in blocks:
             for method in expanded.methods:
@@ -262,7 +262,7 @@ def _runs(block: Block) -> Iterator[RunRecipe]:
 
 
 def _check_method(block: Block, method: str) -> None:
-    """Reject a method that cannot work with the views or backbones of its block."""
+    """Reject a method that does not work with the views or backbones of its block."""
     where = block.where
     baseline, equivariance = block.methods[method].baseline.name, block.methods[method].equivariance
     for augmentation, views in block.augmentations.items():
@@ -325,7 +325,7 @@ def load_study(path: Path) -> Study:
     """Read and check a study file.
 
     Raises:
-        UserError: as :func:`read_study` and :func:`parse_study`.
+        UserError: see :func:`read_study` and :func:`parse_study`.
     """
     return parse_study(read_study(path), str(path))
 
@@ -339,8 +339,8 @@ def parse_study(content: object, source: str, from_measured: bool = False) -> St
         from_measured: whether committed records are drawn and nothing is measured.
 
     Raises:
-        UserError: one line that names the key, the value, and what would be right; also where options that are each
-            valid contradict each other.
+        UserError: one line that names the key, the value, and what would be right; also if options that are valid by
+            themselves contradict each other.
     """
     if not isinstance(content, dict):
         raise UserError(f"{source}: a study must be a mapping of keys, but this is a {type(content).__name__}")

@@ -24,30 +24,31 @@ class Drawing:
     category: str
     """Heading of the item in Snakemake's report."""
     suffixes: tuple[str, ...]
-    """Its files, ``<results>/paper/<item><suffix>``."""
+    """Suffixes of its files, ``<results>/paper/<item><suffix>``."""
     reads: tuple[str, ...]
     """Which of the study's ``records``, ``runs`` and ``curves`` its script reads, each as an option of that name."""
     published: bool = True
-    """Whether its script reads the values that others have published."""
+    """Whether its script reads published values."""
     templates: tuple[str, ...] = ()
-    """Files of paper_figures that its script fills in, includes or reads, as patterns."""
+    """Patterns of the files in paper_figures that its script fills in, includes or reads."""
     optional: tuple[str, ...] = ()
-    """Those of ``reads`` without which it is drawn if the committed records lack them."""
+    """The entries of ``reads`` that may be missing from committed records."""
     embeds: bool = False
     """Whether it contains the study's other items, and the command that made it."""
     options: Mapping[str, Callable[[Study], str]] = field(default_factory=dict)
-    """Further options of its script, from the study."""
+    """Further options of its script, computed from the study."""
     uncommitted: Mapping[str, Callable[[Study], list[str]]] = field(default_factory=dict)
     """Further inputs, which are never committed because they hold images of the data: files below the study's results,
-    by the name of the script's option. Without them, its script draws a note of what is missing."""
+    by the name of the script's option. If they are missing, its script draws a note that says so."""
     shows: str | None = None
     """The protocol whose records it requires; None if it draws whatever records exist."""
     needs: Callable[[Study], str | None] | None = None
-    """What else it requires of a study: a function that returns what is missing and how to add it, None if nothing."""
+    """Further requirements on a study: a function that returns what is missing and how to add it, or None if nothing
+    is."""
 
     @property
     def embedded(self) -> str:
-        """Suffix of its file that another page can contain: the vector graphic of a figure, else Markdown."""
+        """Suffix of the file that another page can embed: the vector graphic of a figure, else Markdown."""
         return ".svg" if ".svg" in self.suffixes else ".md"
 
     def inputs(self, study: Study, lacking: Collection[str] = ()) -> dict[str, object]:
@@ -95,7 +96,7 @@ def contained_items(study: Study) -> list[str]:
 
 
 def pictures_of(protocol: str) -> Callable[[Study], list[str]]:
-    """The files of pictures of a protocol and its variants: one run of each configuration, that of the first seed."""
+    """The picture files of a protocol and its variants, for the run with the first seed of each configuration."""
 
     def files(study: Study) -> list[str]:
         names = [name for name in study.evaluation_options() if name.partition("+")[0] == protocol]

@@ -21,16 +21,16 @@ class EarlierRun:
     image_size: int
     """Side of the images that it was trained on."""
     sha256: str
-    """Of its file."""
+    """SHA-256 of its backbone's file."""
 
 
 def open_earlier(folder: str, data_checksum: str, sha256: str | None = None) -> EarlierRun:
-    """The backbone of a finished run, checked.
+    """Open the backbone of a finished run and check it.
 
     Args:
         folder: holds run.json and backbone.safetensors.
-        data_checksum: of the store that the run must have been trained on.
-        sha256: what the backbone's file must be; None if run.json alone says so.
+        data_checksum: checksum of the store that the run must have been trained on.
+        sha256: expected SHA-256 of the backbone's file; None takes the one in run.json.
 
     Raises:
         UserError: the run is unfinished, was trained on other data, or its backbone is not the one that was written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 _FORGING = frozenset({"Cc", "Zl", "Zp"})
-"""Unicode's categories of control characters and of separators of lines and paragraphs."""
+"""Unicode categories of control characters and of line and paragraph separators."""
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the text after them."""
 
@@ -13,9 +13,9 @@ _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 class UserError(Exception):
     """An error that the user can fix: a wrong key, a missing folder, a damaged file.
 
-    The message is one line that names the file, key or value and says what would be right. The command line
-    prints it as ``error: <message>`` without a traceback and exits with status 2. It stays one line, whatever the names
-    and contents of files add to it (:func:`one_line`).
+    The message is one line that names the file, key or value and says what would be right. The command line prints it
+    as ``error: <message>`` without a traceback and exits with status 2. It stays one line even if names or contents of
+    files in it have line breaks (:func:`one_line`).
     """
 
     def __init__(self, message: str) -> None:

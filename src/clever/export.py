@@ -29,13 +29,14 @@ KEPT = ("run", "recipe", "recipe_digest", "data_checksum", "git_commit", "featur
 
 @dataclass(frozen=True)
 class Export:
-    """What was written."""
+    """The result of an export."""
 
     folder: Path
     by_timm: bool
     """Whether ``timm.create_model`` can load it."""
     onnx_difference: float | None
-    """Largest difference between ONNX's features and torch's, as a share of the largest feature; None without ONNX."""
+    """Largest difference between the features of ONNX Runtime and torch, as a share of the largest feature; None
+    without ONNX."""
 
 
 def export_run(
@@ -52,17 +53,17 @@ def export_run(
     The folder appears complete or not at all.
 
     Args:
-        run_folder: of a finished run.
+        run_folder: folder of a finished run.
         to: the folder to write; it must not exist, or be empty.
-        store: as in ``clever.load``.
-        records: the study's ``records.csv``, for the numbers of the card; None: that of the study's folder, if the run
-            is in one and it exists.
+        store: see ``clever.load``.
+        records: the study's ``records.csv``, for the numbers of the card. None uses the one in the study's folder, if
+            the run is in a study's folder and the file exists.
         licence: identifier of the weights' licence, as in ``mit`` or ``cc-by-nc-4.0``, for the card.
         onnx: also write ``model.onnx``, and compare its features with torch's.
 
     Raises:
-        UserError: the run is damaged or unfinished, ``to`` has content, the disk is full, the records are not readable
-            or not of this run, or ``onnx`` is asked for and its packages are missing or its features differ.
+        UserError: the run is damaged or unfinished, ``to`` has content, the disk is full, the records cannot be read or
+            do not belong to this run, or ``onnx`` is set and its packages are missing or its features differ.
     """
     target = expanded(to)
     require_new_folder(target)

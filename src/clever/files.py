@@ -42,18 +42,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file; raises as :func:`replacing`."""
+    """Write a file; raises the errors of :func:`replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text without changing its line ends; raises as :func:`replacing`."""
+    """Write UTF-8 text without changing its line ends; raises the errors of :func:`replacing`."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write sorted, indented JSON; raises as :func:`replacing`, and ValueError for NaN."""
+    """Write sorted, indented JSON; raises the errors of :func:`replacing`, and ValueError for NaN."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 

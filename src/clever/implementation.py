@@ -1,7 +1,7 @@
 """Implementations that are named in a registry and imported on first use.
 
 A registry names its entries' options by class and their code by text, ``"clever.baselines.simclr:Simclr"``. Reading and
-checking a study then needs the options alone, not torch, whose import takes longer than all of that.
+checking a study then needs only the options and not torch, whose import takes longer than the check itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MethodKind = TypeVar("MethodKind")
 
 @functools.cache
 def implementation(path: str) -> Any:
-    """What ``path``, "<module>:<name>", names; the module is imported."""
+    """Import and return the object that ``path``, "<module>:<name>", names."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -47,10 +47,10 @@ class Registered(Generic[OptionsKind, MethodKind]):
     options: type[OptionsKind]
     """The class of its options."""
     path: str
-    """Its own class, as for :func:`implementation`."""
+    """The path of its class, as for :func:`implementation`."""
 
     @property
     def kind(self) -> type[MethodKind]:
-        """Its own class; the module is imported on first use."""
+        """Its class; the module is imported on first use."""
         found: type[MethodKind] = implementation(self.path)
         return found

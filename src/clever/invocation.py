@@ -12,10 +12,10 @@ from clever.errors import UserError
 from clever.options import Options, parse
 
 DATA_ROOT = "data"
-"""Default folder that relative data roots are relative to."""
+"""Default for the folder that relative data roots are relative to."""
 
 GIVE_PARENT = "give its parent with --config data_root=FOLDER (snakemake) or --data-root FOLDER (clever)"
-"""What to do about a missing folder of a data set."""
+"""Advice for a missing folder of a data set."""
 
 
 class Invocation(Options):
@@ -36,7 +36,7 @@ ADVICE = {
 
 
 def refuse_settings(content: object, source: str) -> None:
-    """Reject a study that contains a setting of the call: a study defines what is measured, on any machine.
+    """Reject a study that contains a setting of the call, because a study defines what is measured on any machine.
 
     Raises:
         UserError: one line that names the setting and says how to give it.
@@ -62,7 +62,8 @@ def command(files: Sequence[str | Path], settings: Mapping[str, object]) -> str:
 
     Args:
         files: the study files; none for the default study. They are named relative to the working folder.
-        settings: what ``--config`` gave. The folder of the data differs between machines, so it becomes FOLDER.
+        settings: the settings given with ``--config``. The data folder is shown as FOLDER, because it differs between
+            machines.
     """
     words = ["snakemake", "--cores", "all"]
     if files:

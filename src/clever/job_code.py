@@ -1,4 +1,4 @@
-"""Which code counts for a job: the files whose change makes its result outdated.
+"""The code that counts for a job: the files whose change makes its result outdated.
 
 The workflow writes their sums into one input of each job (``clever.code_sums``), and ``run.json`` holds a digest of
 those that trained the run. They are computed (see ``clever.code_closure``); only the entries and the borders are
@@ -23,8 +23,8 @@ READING = (
     "clever.provenance",
     "clever.sealed",
 )
-"""Borders of every job: code that reads, writes and validates files, and words messages. Options count by their values,
-which are parameters of the rules."""
+"""Borders of every job: code that reads, writes and validates files, and that formulates messages. Options count by
+their values, which are parameters of the rules."""
 BORDERS = (
     *READING,
     "clever.code_closure",
@@ -43,8 +43,9 @@ BORDERS = (
     "clever.run_report",
 )
 """Borders of the jobs that compute: also code that reports, describes or places a job without computing its result, so
-that rewording a progress line retrains no run. Registries are borders, since a job depends on its own entries alone:
-facts in that of sources count through a store's options, a protocol's code through its name."""
+that rewording a progress line retrains no run. Registries are borders, because a job depends only on its own entries.
+Facts in the registry of sources count through a store's options, and a protocol's code counts through the protocol's
+name."""
 METHODS = (("clever.baselines", "BASELINES"), ("clever.equivariance", "EQUIVARIANCES"))
 """The registries of methods. Shared code is cut at them and at their entries: a run depends only on its own method."""
 

@@ -1,4 +1,4 @@
-"""An exclusive lock on a path for one process: the kernel's if the file system supports it, else a claim in a file."""
+"""An exclusive lock on a path for one process: a kernel lock if the file system supports it, else a claim in a file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Holder:
 
     ``machine`` identifies the running kernel and its process namespace, so that equal process numbers in containers
     with equal host names are never confused. ``started`` is the kernel's start time of the process in clock ticks;
-    ``since`` is when it took the lock (UTC, ISO 8601). ``by`` is "kernel" or "file".
+    ``since`` is the time at which it took the lock (UTC, ISO 8601). ``by`` is "kernel" or "file".
     """
 
     pid: int
@@ -61,7 +61,7 @@ class Holder:
 
     @classmethod
     def this_process(cls, by: str) -> Holder:
-        """Describe this process as a holder since now."""
+        """Describe this process as a holder from now on."""
         return cls(
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -82,7 +82,7 @@ class Holder:
         if self.slurm_job is None or self.slurm_cluster != os.environ.get("SLURM_CLUSTER_NAME"):
             return False
         if self.slurm_job == os.environ.get("SLURM_JOB_ID"):
-            # Slurm starts a job again only after it has ended on its nodes.
+            # Slurm restarts a job only after it has ended on its nodes.
             return _restarts() > self.slurm_restarts
         return _has_ended(self.slurm_job)
 
@@ -95,8 +95,8 @@ class HeldError(Exception):
 def exclusive(lock: Path, owner: Path) -> Iterator[None]:
     """Hold ``lock`` for this process alone, and name this process in the file ``owner``.
 
-    The kernel releases its lock (flock) when the process ends, for whatever reason; no file's age matters. On
-    a file system without flock, ``owner`` itself is the claim: it remains when its process is killed, and is taken over
+    The kernel releases its lock (flock) when the process ends, for any reason; the age of files does not matter. On a
+    file system without flock, ``owner`` itself is the claim: it remains when its process is killed, and is taken over
     once that process is known to have ended (see :attr:`Holder.is_gone`).
 
     Raises:
@@ -159,8 +159,8 @@ def has_flock(folder: Path) -> bool:
 def machine() -> str:
     """Twelve hexadecimal digits that identify the running kernel and its process namespace.
 
-    Equal only where an equal process number means the same process: it differs between containers of one host, between
-    hosts of the same name, and after a restart of the machine.
+    Two values are equal only if equal process numbers mean the same process. They differ between containers of one
+    host, between hosts of the same name, and after a restart of the machine.
     """
     facts = [socket.gethostname()]
     for read in (_boot, _namespace):

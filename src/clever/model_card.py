@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 METRICS = ("top1", "r2_all", "r2")
-"""Metrics that a card shows."""
+"""The metrics that a card shows."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,30 @@ class Number:
     metric: str
     value: float
     n: int
-    """Test images."""
+    """Number of test images."""
     of_images: tuple[float, float] | None
-    """Over test images (Wilson's interval of a share, in percent); None if the metric is not a share."""
+    """Interval over test images (Wilson's interval of a share, in percent); None if the metric is not a share."""
     mean: float
-    """Over the seeds of the same method."""
+    """Mean over the seeds of the same method."""
     of_seeds: tuple[float, float] | None
-    """Over seeds (Student's t); None with one seed."""
+    """Interval over seeds (Student's t); None with one seed."""
     seeds: int
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of a card, and the name of the file they come from; None if there is none."""
+    """The numbers of a card, and the name of the file that they come from (None if there is no file)."""
 
     numbers: list[Number]
     file: str | None
 
 
 def numbers_of(run: Mapping[str, Any], records: Path) -> Numbers:
-    """The numbers of a run in a table of records.
+    """Read the numbers of a run from a table of records.
 
     Raises:
-        UserError: the table cannot be read, or holds no record of the run, or records of another recipe or other data
-            under its id.
+        UserError: the table cannot be read, has no record of the run, or has records of another recipe or other data
+            under the run's id.
     """
     frame = read_records(records)
     own = frame[(frame["run"] == run["run"]) & (frame["selection"] == "last")]
@@ -118,15 +118,15 @@ def model_card(
     loading: str | None,
     onnx_difference: float | None,
 ) -> str:
-    """Markdown with the YAML head that the Hugging Face hub reads.
+    """Write the card: Markdown with the YAML header that the Hugging Face hub reads.
 
     Args:
         source: the run.
         numbers: measured numbers of the run.
         licence: identifier of the weights' licence.
-        by_timm: whether timm can load the folder.
+        by_timm: whether timm can load the exported folder.
         loading: lines of Python that rebuild the network without this package; None if there are none.
-        onnx_difference: as in ``Export``.
+        onnx_difference: see ``Export``.
     """
     run, recipe = source.run, source.run["recipe"]
     head: dict[str, Any] = {"license": licence} if licence else {}

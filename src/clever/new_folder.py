@@ -33,7 +33,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     On any failure the temporary folder is removed. Call :func:`require_new_folder` before expensive work.
 
     Raises:
-        UserError: a folder or file could not be written, or ``target`` has got content meanwhile.
+        UserError: a folder or file could not be written, or ``target`` was filled in the meantime.
     """
     partial = target.with_name(f".{target.name}.{unique_tag()}.partial")
     try:

@@ -1,8 +1,8 @@
 """Write a commented study for a folder of the user's own images: ``clever study new``.
 
 Every choice depends on the number of images, their size and the device, and the study says why. The recipe is that of
-``workflow/studies/cifar10_simclr.yaml``, SimCLR alone and with CLeVER: it needs no large batch and no teacher, so that
-it works on a few hundred images.
+``workflow/studies/cifar10_simclr.yaml``, SimCLR alone and with CLeVER: it needs no large batch and no teacher, so it
+works on a few hundred images.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from clever.files import expanded, replacing
 from clever.study_file import read_study
 
 FEWEST_IMAGES = 64
-"""Fewer training images are rejected: two batches of 32 show nothing about a method."""
+"""Folders with fewer training images are rejected, because two batches of 32 show nothing about a method."""
 
 BUDGET = {"cpu": 30_000, "gpu": 4_000_000}
-"""Images that a run trains on.
+"""Number of images that a run processes, over all epochs.
 
 On a CPU two minutes of one core at 64 px (121 to 136 s measured with 600 images of Caltech-101). On a GPU an estimate:
-tens of minutes at 224 px. An H100 makes ten views of 3,655 images of 256 px a second, 18 minutes for these; the network
-is not measured.
+tens of minutes at 224 px. An H100 makes ten views each of 3,655 images of 256 px per second, which is 18 minutes for
+this number; the network is not measured.
 """
 
 EPOCHS = {"cpu": (5, 200), "gpu": (50, 800)}
-"""Fewest and most epochs."""
+"""Smallest and largest number of epochs."""
 
 NEED_LABELS = tuple(
     name
     for name, protocol in PROTOCOLS.items()
     if protocol.needs_labels and not protocol.needs_earlier and name != "transfer"
 )
-"""Protocols that need the labels of the pre-training images; ``transfer`` needs those of another data set. Protocols of
-a chain of runs are left out: a new study has none."""
+"""Protocols that need the labels of the pre-training images; ``transfer`` needs the labels of another data set.
+Protocols of a chain of runs are left out: a new study has none."""
 
 Device = Literal["cpu", "gpu"]
 
@@ -62,15 +62,15 @@ class Folder:
 
     root: Path
     training: int
-    """Training images."""
+    """Number of training images."""
     test: int
-    """Test images; 0: the folder has no ``val``, and nothing is evaluated."""
+    """Number of test images. 0: the folder has no ``val``, and nothing is evaluated."""
     classes: int
-    """0: the images have no labels."""
+    """Number of classes. 0: the images have no labels."""
     side: int
     """Median of the shorter sides of some images, in pixels."""
     unlabelled: str = ""
-    """Why the images are used without labels; empty if they have some."""
+    """The reason why the images are used without labels; empty if they have labels."""
 
 
 def inspect(folder: Path) -> Folder:
@@ -102,7 +102,7 @@ def inspect(folder: Path) -> Folder:
 
 
 def _lacking_labels(train: Path, test: Path) -> str:
-    """Why the folders of two splits do not give labels; empty if they do."""
+    """The reason why the folders of two splits do not give labels; empty if they do."""
     names, others = folders_in(train), folders_in(test)
     if len(names) < 2:
         return f"{train.name} has no class folders" if not names else f"{train.name} has one class"
@@ -113,7 +113,7 @@ def _lacking_labels(train: Path, test: Path) -> str:
 
 
 def _side(images: Sequence[Path], sample: int = 25) -> int:
-    """Median of the shorter sides of up to ``sample`` images, spread evenly."""
+    """Median of the shorter sides of up to ``sample`` images, which are spread evenly over the folder."""
     sides, broken = [], ""
     for path in images[:: max(len(images) // sample, 1)][:sample]:
         try:
@@ -137,13 +137,13 @@ class Choices:
 
 
 def choose(folder: Folder, device: Device) -> Choices:
-    """Sizes, batch and length for a folder; the study's comments repeat the reasons."""
+    """Choose image size, batch size and number of epochs for a folder; the study's comments repeat the reasons."""
     wanted = 64 if device == "cpu" else 224
     sizes = [size for size in (32, 64, 96, 128, 224) if size <= wanted]
     image_size = max((size for size in sizes if size <= folder.side), default=sizes[0])
     largest = 64 if device == "cpu" else 256
     batch = largest
-    # At least eight steps an epoch.
+    # At least eight steps per epoch.
     while batch > 16 and folder.training // batch < 8:
         batch //= 2
     fewest, most = EPOCHS[device]
@@ -156,7 +156,7 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
     """The study as commented YAML.
 
     Args:
-        folder: what was found.
+        folder: the inspected folder.
         device: what it will be trained on.
         name: of the study and its data set.
         file: the study's own path, for the commands in its head.
@@ -304,7 +304,7 @@ def described(folder: Folder) -> str:
 
 
 def unlabelled_note(folder: Folder) -> str | None:
-    """One line on what a folder without labels or ``val`` cannot be evaluated by; None if it has both."""
+    """One line that lists the protocols that need labels or ``val``, for a folder without them; None if it has both."""
     if folder.classes:
         return None
     unmeasured = "" if folder.test else ", and nothing is evaluated"
@@ -315,7 +315,8 @@ def unlabelled_note(folder: Folder) -> str | None:
 
 
 def name_of(images: Path) -> str:
-    """A name for a study: the folder's, in lower case, with underscores for what a name may not contain."""
+    """A name for a study: the folder's name in lower case, with underscores for characters that a name may not
+    contain."""
     return re.sub(r"[^a-z0-9]+", "_", expanded(images).absolute().name.lower()).strip("_") or "images"
 
 
@@ -329,7 +330,7 @@ def write_study(images: Path, output: Path, device: Device, name: str) -> Folder
         name: of the study and its data.
 
     Raises:
-        UserError: as :func:`inspect`, or the file exists or cannot be written.
+        UserError: see :func:`inspect`; or the file exists or cannot be written.
     """
     from clever.config import parse_study
 

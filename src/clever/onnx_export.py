@@ -1,4 +1,4 @@
-"""Write a backbone as ONNX, and compare what ONNX Runtime computes with torch."""
+"""Write a backbone as ONNX, and compare the outputs of ONNX Runtime with those of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from clever.randomness import make_generator
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 LARGEST_DIFFERENCE = 1e-4
-"""Largest accepted difference of a feature, as a share of the largest feature: float32 in another order of sums."""
+"""Largest accepted difference of a feature, as a share of the largest feature; it allows for float32 sums in another
+order."""
 
 
 def require_onnx() -> None:
@@ -27,7 +28,7 @@ def require_onnx() -> None:
 
 
 def write_onnx(backbone: Backbone, size: int, path: Path) -> float:
-    """Write the backbone for batches of any length of images of ``size`` px.
+    """Write the backbone as ONNX for images of ``size`` px in batches of any size.
 
     Returns:
         The largest difference between the features of ONNX Runtime and of torch on 5 random images (the graph is traced

@@ -19,7 +19,7 @@ from clever.errors import UserError
 from clever.parsing import decode_json, reason
 
 WHOLE_LIMIT = 2**31 - 1
-"""Largest whole number of any option: more images, pixels, widths or steps than any machine holds."""
+"""Largest whole number of any option. It exceeds the images, pixels, widths or steps that any machine can handle."""
 
 
 def _numbers_alone(schema: Any) -> Any:
@@ -89,7 +89,7 @@ def _field_docstrings(block: type) -> dict[str, str]:
     """The docstrings below the fields that a class itself declares; none for a class without source."""
     try:
         source = inspect.getsource(block)
-    except OSError:  # made by pydantic's create_model
+    except OSError:  # the class was made by pydantic's create_model
         return {}
     (declared,) = ast.parse(textwrap.dedent(source)).body
     assert isinstance(declared, ast.ClassDef)
@@ -179,8 +179,8 @@ def _describe(kind: type[Options], fault: Any) -> str:
 def _walk(kind: Any, location: Sequence[Any]) -> tuple[list[str], type[Options] | None]:
     """Follow a location into a block; return the parts to show and the block at the location.
 
-    pydantic adds the tag of a union's member (``dino``) and a mark on a mapping's keys to a location; the user wrote
-    neither.
+    pydantic adds the tag of a union's member (``dino``) and a marker for a mapping's keys to a location. The user wrote
+    neither, so they are left out.
     """
     shown: list[str] = []
     blocks = [kind]

@@ -1,8 +1,8 @@
 """Read foreign content: every exception of a parser becomes one line that names the file.
 
-A damaged or hostile file makes parsers raise almost anything (ValueError, KeyError, RecursionError, MemoryError,
-OverflowError, SyntaxError ...), and opening a pipe never returns. Files of a study, of a store and of a run are read
-through the functions below, so that each of these becomes a :class:`~clever.errors.UserError`.
+A damaged or hostile file can make parsers raise almost any exception (ValueError, KeyError, RecursionError,
+MemoryError, OverflowError, SyntaxError ...), and opening a pipe never returns. Files of a study, of a store and of a
+run are read through the functions below, so that each of these becomes a :class:`~clever.errors.UserError`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def foreign(source: str | Path, fault: str, advice: str = "") -> Iterator[None]:
     """Turn any exception of the block into one line: ``<source>: <fault> (<reason>); <advice>``.
 
     Args:
-        source: the file or flag, with the key if it is known.
+        source: the file or flag, with the key if known.
         fault: what is wrong in that case, in a few words.
         advice: how to fix it.
 
@@ -90,7 +90,7 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
     """The text of a regular file of at most ``limit`` bytes of UTF-8.
 
     Raises:
-        OSError: as :func:`require_regular`, or the file is larger than ``limit``.
+        OSError: see :func:`require_regular`; or the file is larger than ``limit``.
         UnicodeDecodeError: the file is not UTF-8.
     """
     size = require_regular(path)
@@ -103,7 +103,7 @@ def decode_json(text: str | bytes, source: str | Path, fault: str = "not valid J
     """The content of a JSON text.
 
     Raises:
-        UserError: as :func:`foreign`, for a text that is not JSON or is nested too deeply.
+        UserError: the text is not JSON or is nested too deeply (see :func:`foreign`).
     """
     with foreign(source, fault, advice):
         return json.loads(text)
@@ -139,7 +139,7 @@ def require_kinds(content: dict[str, Any], kinds: dict[str, type | tuple[type, .
     """Check that an object has these keys with values of these types.
 
     Raises:
-        UserError: naming the file and the first key that is missing or of another type.
+        UserError: a key is missing or of the wrong type; the message names the file and the first such key.
     """
     for key, kind in kinds.items():
         if key not in content:

@@ -84,19 +84,19 @@ class ImageTransform:
 
 
 class Pretrained(NamedTuple):
-    """What ``load`` returns."""
+    """The result of ``load``."""
 
     backbone: Backbone
     """On the CPU, in evaluation mode: float32 images [N, 3, H, W] to the representation [N, feature_dim]."""
     split: Split | None
-    """How the representation divides: ``split.ir(z)``, ``split.ef(z)``; None if the method does not divide it."""
+    """The split of the representation: ``split.ir(z)``, ``split.ef(z)``; None if the method does not split it."""
     transform: ImageTransform
-    """From an image to the network's input."""
+    """Converts an image to the network's input."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A folder with a trained backbone: its files, verified, and what is known of them."""
+    """A folder with a trained backbone: its verified files and their description."""
 
     run: Mapping[str, Any]
     """The description of the run: ``run.json``, or the part of it that an export keeps."""
@@ -108,7 +108,7 @@ class Source:
 
 
 def load(folder: str | Path, *, store: str | Path | None = None) -> Pretrained:
-    """The backbone, the split into IR and EF, and the image transform of a run or an export.
+    """Load the backbone, the split into IR and EF, and the image transform of a run or an export.
 
     >>> import clever
     >>> backbone, split, transform = clever.load("exported")            # doctest: +SKIP
@@ -116,7 +116,7 @@ def load(folder: str | Path, *, store: str | Path | None = None) -> Pretrained:
     >>> ir, ef = split.ir(z), split.ef(z)                               # doctest: +SKIP
 
     Args:
-        folder: of a finished run (with ``run.json``) or of an export (with ``clever.json``).
+        folder: the folder of a finished run (with ``run.json``) or of an export (with ``clever.json``).
         store: the prepared store of the run's data. Only runs of versions that did not keep the normalisation in
             ``run.json`` need it, and only if the run is not in the folder of its study.
 
@@ -129,7 +129,8 @@ def load(folder: str | Path, *, store: str | Path | None = None) -> Pretrained:
 
 
 def find(folder: str | Path, *, store: str | Path | None = None) -> Source:
-    """Verify the files of a run or an export without building the network; arguments and errors as :func:`load`."""
+    """Verify the files of a run or an export without building the network; arguments and errors are those of
+    :func:`load`."""
     folder = expanded(folder)
     if (folder / EXPORT_DESCRIPTION).is_file():
         return _exported(folder)

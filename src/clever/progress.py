@@ -18,14 +18,14 @@ from clever.results.run_description import read_run
 
 @dataclass(frozen=True)
 class Started:
-    """A run that has started and not ended."""
+    """A run that has started but not ended."""
 
     run: str
     epochs_done: int
     epochs: int
     """Epochs of the whole run."""
     silent_seconds: float
-    """Seconds since it last wrote an epoch or its state."""
+    """Seconds since the run last wrote an epoch or its state."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Progress:
     evaluations: int
     started: tuple[Started, ...]
     jobs_at_once: float | None
-    """Mean number of simultaneous jobs while any ran; None before the first has ended."""
+    """Mean number of simultaneous jobs while at least one was running; None before the first job has ended."""
     seconds_left: float | None
-    """Estimated from the jobs that have ended; None before the first has ended, 0 when all have."""
+    """Estimated remaining time, from the jobs that have ended; None before the first job has ended, 0 when all have
+    ended."""
     unknown: dict[str, int]
-    """Number of jobs by kind ("pretrain" or "evaluate"), for kinds of which none has ended; not in ``seconds_left``."""
+    """Number of jobs of each kind ("pretrain" or "evaluate") of which none has ended; ``seconds_left`` excludes
+    them."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,16 @@ class _Job:
     kind: str
     recipe: RunRecipe
     size: int
-    """Epochs of a run, protocols of an evaluation."""
+    """Number of epochs of a run, or of protocols of an evaluation."""
     left: int
     """The part of ``size`` that remains."""
     benchmark: Path
 
     @property
     def likeness(self) -> Sequence[Hashable]:
-        """Keys that jobs of about the same cost share, from the most to the least specific."""
+        """Keys shared by jobs of similar cost, from the most to the least specific."""
         recipe = self.recipe
-        # Control runs train nothing: their time cannot be estimated from other runs.
+        # Control runs are not trained, so their time cannot be estimated from other runs.
         kind = (self.kind, self.kind == "pretrain" and recipe.method is None)
         where = (recipe.data, recipe.backbone_name)
         return (kind, *where, recipe.method_name), (kind, *where), (kind, recipe.backbone_name), kind
@@ -101,7 +103,7 @@ def survey(study: Study, results: Path, now: float | None = None) -> Progress:
         left = 0 if trained else size - (begun.epochs_done if begun is not None else 0)
         jobs.append(_Job("pretrain", recipe, size, left, results / "benchmarks" / "pretrain" / f"{run}.tsv"))
         if protocols:
-            # An evaluation that is older than its run is made again.
+            # An evaluation that is older than its run is repeated.
             files = [results / "evaluations" / run / f"{protocol}.json" for protocol in protocols]
             left = len(files) - sum(file.is_file() for file in files) if trained else len(files)
             jobs.append(_Job("evaluate", recipe, len(files), left, results / "benchmarks" / "evaluate" / f"{run}.tsv"))
@@ -154,7 +156,7 @@ def _is_described(path: Path, recipe: RunRecipe) -> bool:
 def _begun(run: str, state: Path, epochs: int, now: float) -> Started | None:
     """The progress of an unfinished run from its training state; None without one.
 
-    Does not try its lock: a trainer that starts at that moment would be rejected.
+    Does not try to take its lock, because a trainer that starts at that moment would be rejected.
     """
     try:
         written = [entry.stat().st_mtime for entry in state.iterdir()]
@@ -171,7 +173,8 @@ def _begun(run: str, state: Path, epochs: int, now: float) -> Started | None:
 
 
 def _work(waiting: Iterable[_Job], ended: Iterable[tuple[_Job, float]]) -> tuple[float, dict[str, int]]:
-    """Seconds that the remaining jobs take one after another, and the number of jobs without an estimate by kind."""
+    """Estimated seconds of the remaining jobs run one after another, and the number of jobs without an estimate by
+    kind."""
     sizes: Counter[Hashable] = Counter()
     times: dict[Hashable, float] = {}
     for job, seconds in ended:
@@ -190,7 +193,8 @@ def _work(waiting: Iterable[_Job], ended: Iterable[tuple[_Job, float]]) -> tuple
 
 
 def _mean_overlap(spans: Sequence[tuple[float, float]]) -> float | None:
-    """Mean number of simultaneous intervals within their union, so that a night between two starts does not count."""
+    """Mean number of simultaneous intervals within their union, so that idle time between two sessions does not
+    count."""
     covered, reached = 0.0, -math.inf
     for begin, end in sorted(spans):
         covered += max(end - max(begin, reached), 0.0)

@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, package versions, hardware."""
+"""The provenance of a number: commit, package versions, hardware."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PACKAGES = ("clever-ssl", "torch", "torchvision", "timm", "numpy", "scikit-learn
 def source_commit() -> tuple[str, bool | None]:
     """The git commit of the installed source and whether it had uncommitted changes.
 
-    If the package does not run from a git checkout: the values of the environment variables CLEVER_COMMIT and
-    CLEVER_DIRTY (0 or 1), which describe the checkout that it was copied from, or ("unknown", None).
+    If the package does not run from a git checkout, these are the values of the environment variables CLEVER_COMMIT and
+    CLEVER_DIRTY (0 or 1), which describe the checkout that it was copied from, or else ("unknown", None).
     """
     folder = Path(__file__).resolve().parent
     try:
@@ -44,7 +44,7 @@ def package_versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, str | int]:
-    """Processor, cores that this process may use, torch's threads and, if one is used, the GPU."""
+    """The processor, the cores that this process may use, torch's threads and, if a GPU is used, the GPU."""
     described: dict[str, str | int] = {
         "device": device.type,
         "processor": _processor(),

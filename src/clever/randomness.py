@@ -31,8 +31,8 @@ def make_generator(seed: int, *purpose: str | int, device: torch.device | str = 
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global CPU generator with ``seed`` inside the block; its state is restored afterwards.
 
-    Only the CPU's: parameters are initialised there, and touching the GPUs' generators would start CUDA in processes
-    that do not need it.
+    The GPUs' generators are not seeded: parameters are initialised on the CPU, and touching those generators would
+    start CUDA in processes that do not need it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

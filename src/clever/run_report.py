@@ -20,7 +20,8 @@ from clever.results.run_description import HEALTHY
 
 
 class RunReport:
-    """Writes to stderr: a bar on a terminal, one line per epoch elsewhere; only the first of several processes writes.
+    """Writes to stderr: a progress bar on a terminal, one line per epoch elsewhere. Only the first of several processes
+    writes.
 
     Args:
         run: the run's id, which starts every line.
@@ -31,7 +32,7 @@ class RunReport:
         self.on_terminal = sys.stderr.isatty() and is_main_process()
 
     def starts(self, epochs: int, steps: int, images: str, device: object) -> None:
-        """Report the amount of work; ``images`` says where the images are held, and why."""
+        """Report the amount of work; ``images`` says where the images are kept, and why."""
         self._line(f"{epochs} epochs of {steps} steps; images on {images}; {device}")
 
     def initial_weights(self, loaded: object) -> None:

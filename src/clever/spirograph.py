@@ -39,4 +39,4 @@ SIZE = 32
 
 TRAIN_IMAGES = 5000
 TEST_IMAGES = 1000
-"""Images of the two splits that are drawn where a data set does not limit them."""
+"""Number of images drawn for each of the two splits if the data set does not limit them."""

@@ -22,7 +22,7 @@ HALF_WIDTH = 6.0
 
 
 def draw(count: int, generator: torch.Generator, names: Sequence[Name] = NAMES) -> Tensor:
-    """``count`` rows of the named parameters: float64 [count, len(names)] on the generator's device.
+    """Draw ``count`` rows of the named parameters: float64 [count, len(names)] on the generator's device.
 
     A larger ``count`` with an equally seeded generator starts with the same rows.
     """
@@ -33,7 +33,8 @@ def draw(count: int, generator: torch.Generator, names: Sequence[Name] = NAMES) 
 
 
 def standardise(values: Tensor, names: Sequence[Name]) -> Tensor:
-    """``values`` [N, len(names)] less the mean of their uniforms, over their standard deviation (width / sqrt(12))."""
+    """Standardise ``values`` [N, len(names)] with the mean and standard deviation (width / sqrt(12)) of their uniform
+    distributions."""
     columns = [
         (column - (RANGES[name][0] + RANGES[name][1]) / 2) / ((RANGES[name][1] - RANGES[name][0]) / math.sqrt(12))
         for name, column in zip(names, values.unbind(1), strict=True)

@@ -1,4 +1,4 @@
-"""Read a study file: YAML without hostile or ambiguous content.
+"""Read a study file, rejecting hostile or ambiguous YAML.
 
 YAML's own loaders silently resolve a repeated key, read ``010`` as 8, let a few hundred bytes of merge keys and
 aliases grow to millions of nodes, and raise arbitrary exceptions. This loader rejects each of these with its location.
@@ -16,7 +16,7 @@ from clever.errors import UserError
 from clever.parsing import foreign, read_text, reason
 
 SIZE_LIMIT = 1_000_000
-"""Bytes of the largest study file; the largest of this project has 7,000."""
+"""Size limit of a study file in bytes; the largest of this project has 7,000."""
 
 DEPTH_LIMIT = 40
 """Largest nesting depth; a study needs 8."""
@@ -33,7 +33,7 @@ def read_study(path: Path) -> object:
 
     Raises:
         UserError: the file is missing, not a regular file, not YAML, too large or nested too deeply, repeats a key, or
-            has a key that is a mapping or list, or a number that YAML reads unexpectedly.
+            has a key that is a mapping or list, or a number that YAML interprets unexpectedly.
     """
     with foreign(path, "cannot be read"):
         text = read_text(path, SIZE_LIMIT)

@@ -1,7 +1,7 @@
 """The latents of a 3DIEBench image (Garrido, Najman and LeCun, ICML 2023).
 
 A view of an object is described by seven numbers. The first three are Tait-Bryan angles in an extrinsic frame: the
-object is turned about the fixed x, then y, then z axis, R = Rz Ry Rx.
+object is rotated about the fixed x axis, then y, then z, so R = Rz Ry Rx.
 """
 
 from __future__ import annotations

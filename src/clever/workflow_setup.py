@@ -34,13 +34,14 @@ class Setup:
 
     study: Study
     recipes: dict[str, RunRecipe]
-    """Recipe of every run by its id, computed once: Snakemake asks for each of them."""
+    """Recipe of every run by its id, computed once because Snakemake asks for each of them."""
     invocation: Invocation
     protocols: dict[str, ProtocolOptions]
     """Options of every protocol, with its data under ``data_root``. A variant, ``<protocol>+<name>``, is the same code
     with other options."""
     results: str
-    """Folder of the study's results. Drawings of committed records and of records measured here are kept apart."""
+    """Folder of the study's results. Drawings of committed records are kept apart from drawings of records measured
+    here."""
     urgency: dict[str, int]
     """Priority of the runs of each seed: Snakemake starts jobs of equal priority in arbitrary order. All runs of a
     seed, evaluated, come before the next seed, so that a study that is stopped early has complete columns."""
@@ -53,7 +54,7 @@ class Setup:
     def uncommitted(self, drawing: Drawing) -> dict[str, list[str]]:
         """Inputs of a drawing that are never committed, by their names in the rule.
 
-        A drawing of committed records takes those that the study has left here when it was run, if any.
+        A drawing of committed records uses the inputs that an earlier run of the study left here, if there are any.
         """
         found = drawing.uncommitted_inputs(self.study)
         if not self.invocation.from_measured:
@@ -92,7 +93,7 @@ def source_folder(basedir: object) -> Path:
         basedir: what Snakemake says about it: a path, or an address if the file is read from a hosted repository.
 
     Raises:
-        SystemExit: it is no local folder. The rules need the package and the scripts of a checkout.
+        SystemExit: it is not a local folder. The rules need the package and the scripts of a checkout.
     """
     if not isinstance(basedir, str | os.PathLike):
         sys.exit(
@@ -103,11 +104,11 @@ def source_folder(basedir: object) -> Path:
 
 
 def default_study(source: Path, module: bool = False) -> str:
-    """The study file to read when the command line names none: the working folder's config.yaml, else the demo.
+    """The study file to read if the command line names none: the working folder's config.yaml, else the demo.
 
     Args:
         source: folder of the Snakefile.
-        module: whether another workflow loads this one: its config.yaml is not a study.
+        module: whether another workflow loads this one; its config.yaml is then not a study.
     """
     return "config.yaml" if Path("config.yaml").exists() and not module else str(source / "config.yaml")
 
@@ -115,7 +116,7 @@ def default_study(source: Path, module: bool = False) -> str:
 def set_up(config: Mapping[str, object], files: Sequence[str | Path], arguments: Sequence[str]) -> Setup:
     """Read and check the study, and let jobs find ``clever`` and ``python`` where Snakemake itself was found.
 
-    Missing data end a run. A plan needs no data: it only prints a note.
+    Missing data end a run. A plan needs no data, so it only prints a note.
 
     Args:
         config: Snakemake's configuration: the study files and ``--config`` merged.
@@ -131,7 +132,7 @@ def set_up(config: Mapping[str, object], files: Sequence[str | Path], arguments:
         setup = _checked(config, [Path(os.path.relpath(file)) for file in files], not DRY_RUN.isdisjoint(arguments))
     except UserError as error:
         sys.exit(f"error: {error}")
-    # So the environment need not be activated.
+    # Then the environment need not be activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return setup
 
@@ -139,7 +140,7 @@ def set_up(config: Mapping[str, object], files: Sequence[str | Path], arguments:
 def _checked(config: Mapping[str, object], files: Sequence[Path], plan: bool) -> Setup:
     source = ", ".join(map(str, files)) or "the module's config"
     for file in files:
-        # Snakemake's own loader keeps the last of two equal keys; this one rejects them.
+        # Snakemake's loader keeps the last of two equal keys; this one rejects them.
         refuse_settings(read_study(file), str(file))
     invocation, content = separate(config)
     study = parse_study(content, source, invocation.from_measured)
