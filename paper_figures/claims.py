@@ -210,7 +210,7 @@ def ef_and_ir(parts: set[str]) -> tuple[str, str] | None:
 
 
 def ir_and_ef(parts: set[str]) -> tuple[str, str] | None:
-    """As `ef_and_ir`, the other way round."""
+    """The parts of `ef_and_ir` in the opposite order."""
     found = ef_and_ir(parts)
     return found and (found[1], found[0])
 

@@ -36,7 +36,7 @@ BAND = "#ececec"
 
 
 def draw(findings: Sequence[Finding], published: Mapping[str, Sequence[PublishedDifference]], study: str) -> Figure:
-    """One panel per unit, one row per measured statement; positive differences are to the right.
+    """One panel per unit, one row per measured statement; positive differences point to the right.
 
     The statements that the study did not measure are listed in a line at the top.
 

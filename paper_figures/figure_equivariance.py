@@ -71,9 +71,9 @@ def read_curves(records: pd.DataFrame, metric: str = METRIC) -> dict[str, dict[L
 def draw(curves: Mapping[str, Mapping[Line, Curve]], floors: Mapping[Line, Curve]) -> Figure:
     """One row of panels per data set, backbone and training augmentation, one column per operation.
 
-    A line is the mean over seeds and its band one standard deviation to either side: the whole vector of a baseline
-    and of the controls, IR and EF of methods that have them. 1 is the distance between two different images. Every
-    panel has the scale of its trained networks; lines of controls and of interpolation may leave it at the top.
+    A line is the mean over seeds, with a band of one standard deviation to either side. Methods with IR and EF have a
+    line for each; baselines and controls have one for the whole vector. 1 is the distance between two different images.
+    The scale of a panel fits its trained networks; the lines of controls and of interpolation may exceed it.
 
     Args:
         curves: from `read_curves`.
@@ -130,7 +130,7 @@ def _line_rank(line: Line) -> tuple[object, ...]:
 
 
 def _belongs(line: Line, block: tuple[str, str, str], lines: set[Line]) -> bool:
-    """Whether a block shows a line: its own runs and both controls do, the whole vector only without IR and EF."""
+    """Whether a line is of the block's runs or a control; the whole vector counts only for runs without IR and EF."""
     row = line.configuration
     if row.is_control:
         return row.data == block[0] and row.backbone in (block[1], PIXELS) and line.part == "ALL"

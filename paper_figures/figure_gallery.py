@@ -1,4 +1,4 @@
-"""What the training augmentations and the test perturbations of a study do, on images of its store."""
+"""The effect of a study's training augmentations and test perturbations, on images of its store."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Line:
 
     @property
     def kind(self) -> Kind:
-        """Whether it is a control."""
+        """``control`` or ``ours``."""
         return "control" if self.keys[0][0].is_control else "ours"
 
 
@@ -106,8 +106,8 @@ class Numbers:
         return paired_difference(_frame(self.measured[key]), _frame(self.measured[reference]))
 
     def augmentation_of(self, configuration: Configuration) -> str:
-        """The augmentation (baug, caug, caug_plus, ...) that made a configuration's views, whatever the study calls
-        it."""
+        """The kind (baug, caug, caug_plus, ...) of a configuration's augmentation, which the study may name
+        differently."""
         prefix = "/".join(configuration) + "/"
         recipe: Mapping[str, Any] = next(
             (run["recipe"] for name, run in self.runs.items() if name.startswith(prefix)), {}
@@ -202,7 +202,7 @@ def published_elsewhere(numbers: Numbers, item: str, rows: Iterable[Configuratio
 
 
 def perturbation_note(names: Iterable[str]) -> str:
-    """What the perturbations are."""
+    """A note that explains the perturbations."""
     known = [f"{name}: {PERTURBATIONS[name]}" for name in names if name in PERTURBATIONS]
     return f"Perturbations: {'; '.join(known)}."
 

@@ -1,4 +1,4 @@
-"""How the values of a metric are read: their decimals, their unit, and which direction is better."""
+"""How to read the values of a metric: their decimals, their unit, and which direction is better."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ def metric_name(metric: str) -> str:
 
 
 def decimals(metric: str) -> int:
-    """How many decimals are shown: 1 of percent, 3 of fractions such as R² and distances, 4 of squared errors."""
+    """How many decimals are shown: 1 for percentages, 3 for fractions such as R² and for distances, 4 for squared
+    errors."""
     if "mse" in metric:
         return 4
     return 3 if metric.startswith(("r2_", "mrr", "hit_at_", "pre_", "relative_")) else 1
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a smaller value is better: squared errors, and the decay of a video's masks."""
+    """Whether a smaller value is better, as for squared errors and the decay of a video's masks."""
     return "mse" in metric or metric.endswith("_decay")
 
 

@@ -1,4 +1,4 @@
-"""What a method consists of, read from its objects: parts, heads, layers and the terms of its objective."""
+"""The components of a method, read from its objects: parts, heads, layers and the terms of its objective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's tables and figures: what is known of each, the rule that draws it, the study, and where it was measured.
+"""The paper's tables and figures: what is known about each, its rule and its study, and where it was measured.
 
 ``python paper_figures/paper.py > docs/paper.md`` writes the page. The rules come from ``clever.drawings``, the studies
 from ``workflow/studies``, and what was measured from ``paper_figures/measured``.

@@ -1,4 +1,4 @@
-"""What figures with pictures share: their input, the choice of runs, and the note that replaces missing pictures."""
+"""Helpers for figures with pictures: their input, the choice of runs, and the note that replaces missing pictures."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def of_one_augmentation(shown: Sequence[Shown], augmentation: str | None = None)
 
 
 def missing_figure() -> Figure:
-    """A figure that says in one line what is missing; the line goes to standard error too."""
+    """A figure that says in one line what is missing; the line is also written to standard error."""
     print(f"note: {MISSING}", file=sys.stderr)
     with style.house_style():
         figure = style.new_figure(9.6, 0.5)

@@ -1,4 +1,4 @@
-"""What a study cost: time, images, parameters, and an estimate of the energy with its assumption."""
+"""The cost of a study: time, images, parameters, and an estimate of the energy with its assumption."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _SHADES = ("linearGradient", "radialGradient", "stop")
 _TAGS = frozenset(f"{{{SVG}}}{name}" for name in (*_SHAPES, *_GROUPS, *_SHADES))
 """SVG elements that are kept; all of them only draw."""
 LARGEST_SCALE = 1.3
-"""A figure is shown at most this many times as wide as it was drawn."""
+"""A figure is enlarged to at most this multiple of the width at which it was drawn."""
 _REFERENCE = re.compile(r"^#(.+)$|url\(#([^()]+)\)")
 _PLAIN = re.compile(r"\d+(\.\d+)?")
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")

@@ -30,7 +30,7 @@ class Column(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is the last epoch, as all verdicts are."""
+        """Whether the column shows the last epoch, on which all verdicts are based."""
         return self.selection == "last"
 
 

@@ -1,4 +1,4 @@
-"""The question that a study answers, and its answer: the first thing that the report says."""
+"""The question that a study answers, and its answer: the first section of the report."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def claims_of(records: pd.DataFrame, runs: Sequence[Mapping[str, Any]]) -> list[
 
 
 def answer(records: pd.DataFrame, findings: Sequence[Finding]) -> Answer:
-    """What the study says about its own question.
+    """Answer the study's own question.
 
     The question is whether CLeVER raises the accuracy of its baselines, if the study measured that. Otherwise it is
     whether the study's other add-ons improve on their baselines by its main metric, and without add-ons whether

@@ -1,4 +1,4 @@
-"""What the report says about runs: one table, the facts that they share, their recipes, and cards of unhealthy runs."""
+"""The report's section on runs: one table, the facts that they share, their recipes, and cards of unhealthy runs."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def recipes_of(runs: Sequence[Run]) -> Recipes:
 
 
 def _setting(name: str, values: Sequence[tuple[Mapping[str, str], str]]) -> Setting:
-    """By one axis, else by two, three or all four, in the order of the run's id."""
+    """A setting by the fewest axes that decide it, which are tried in the order of the run's id."""
     choices = sorted(
         (tuple(axis for bit, axis in enumerate(AXES) if mask >> bit & 1) for mask in range(1, 1 << len(AXES))), key=len
     )

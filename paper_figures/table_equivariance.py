@@ -1,4 +1,4 @@
-"""How equivariant each part of a representation is: one row for each part of each method and control."""
+"""How equivariant each part of a representation is: a row for each part of each method and control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the numbers of one table come from: code, data, runs, machines, versions, time."""
+"""The provenance of one table's numbers: code, data, runs, machines, versions, time."""
 
 from __future__ import annotations
 

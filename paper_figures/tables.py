@@ -1,4 +1,4 @@
-"""Tables independent of their format, and the formats Markdown and LaTeX (the report renders them as HTML)."""
+"""Format-independent tables, written as Markdown or LaTeX (the report renders them as HTML)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _markdown_section(table: Table) -> str:
 
 
 def markdown_grid(label_heads: Sequence[str], value_heads: Sequence[str], rows: Sequence[Row]) -> str:
-    """Only the lines of a Markdown table: labels left-aligned, values right-aligned."""
+    """The lines of a Markdown table without title and notes: labels left-aligned, values right-aligned."""
     # Heads may contain square brackets, as of an interval; their names come from checked records.
     heads = [escape_markdown(text, brackets=False) for text in (*label_heads, *value_heads)]
     lines = [[escape_markdown(text) for text in (*row.labels, *row.cells)] for row in rows]
