@@ -41,7 +41,7 @@ class Drawing:
     """Further inputs, which are never committed because they hold images of the data: files below the study's results,
     by the name of the script's option. If they are missing, its script draws a note that says so."""
     shows: str | None = None
-    """The protocol whose records it requires; None if it draws whatever records exist."""
+    """The protocol whose records it requires; None if it draws all records that exist."""
     needs: Callable[[Study], str | None] | None = None
     """Further requirements on a study: a function that returns what is missing and how to add it, or None if nothing
     is."""
@@ -70,7 +70,7 @@ class Drawing:
         Args:
             study: the study that sets the options.
             inputs: an attribute for each name of ``self.inputs``: a path, or a sequence of paths.
-            lacking: as in ``self.inputs``.
+            lacking: see ``self.inputs``.
             command: the command that draws the study, for a page that quotes it.
         """
         found = []

@@ -157,8 +157,8 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
 
     Args:
         folder: the inspected folder.
-        device: what it will be trained on.
-        name: of the study and its data set.
+        device: kind of device that it will be trained on.
+        name: name of the study and its data set.
         file: the study's own path, for the commands in its head.
     """
     c = choose(folder, device)
@@ -326,8 +326,8 @@ def write_study(images: Path, output: Path, device: Device, name: str) -> Folder
     Args:
         images: the folder.
         output: the file to write; it must not exist.
-        device: what it will be trained on.
-        name: of the study and its data.
+        device: kind of device that it will be trained on.
+        name: name of the study and its data.
 
     Raises:
         UserError: see :func:`inspect`; or the file exists or cannot be written.

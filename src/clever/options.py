@@ -131,7 +131,7 @@ def parse_json(kind: type[_Kind], text: str, source: str) -> _Kind:
     """Validate a JSON text as ``kind``, as :func:`parse` does.
 
     Raises:
-        UserError: the text is not JSON, or what :func:`parse` raises.
+        UserError: the text is not JSON, or :func:`parse` rejects its content.
     """
     return parse(kind, decode_json(text, source), source)
 

@@ -27,7 +27,7 @@ def foreign(source: str | Path, fault: str, advice: str = "") -> Iterator[None]:
 
     Args:
         source: the file or flag, with the key if known.
-        fault: what is wrong in that case, in a few words.
+        fault: the fault in that case, in a few words.
         advice: how to fix it.
 
     Raises:
@@ -114,8 +114,8 @@ def read_json_object(path: Path, *, absent: str, advice: str) -> dict[str, Any]:
 
     Args:
         path: the file.
-        absent: what a missing file means, for the message.
-        advice: what to do about a damaged file, for the message.
+        absent: the meaning of a missing file, for the message.
+        advice: how to repair or replace a damaged file, for the message.
 
     Raises:
         UserError: the file is missing, not a regular file, not JSON, or not a JSON object.

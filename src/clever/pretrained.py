@@ -53,7 +53,7 @@ class ImageTransform:
     mean: tuple[float, float, float]
     """Means of the three channels, for pixels in [0, 1]."""
     std: tuple[float, float, float]
-    """Their standard deviations."""
+    """Standard deviations of the three channels."""
 
     def __call__(self, image: Image.Image | str | Path | NDArray[np.uint8]) -> Tensor:
         """Float32 [3, size, size].
@@ -87,7 +87,7 @@ class Pretrained(NamedTuple):
     """The result of ``load``."""
 
     backbone: Backbone
-    """On the CPU, in evaluation mode: float32 images [N, 3, H, W] to the representation [N, feature_dim]."""
+    """Maps float32 images [N, 3, H, W] to the representation [N, feature_dim]; on the CPU, in evaluation mode."""
     split: Split | None
     """The split of the representation: ``split.ir(z)``, ``split.ef(z)``; None if the method does not split it."""
     transform: ImageTransform

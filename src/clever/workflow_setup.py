@@ -23,7 +23,7 @@ from clever.study_file import read_study
 RESULTS = Path("results")
 """Folder of all studies' results, in the working folder."""
 CODE_SUMS = Path(".snakemake", "clever")
-"""Folder of the files that stand for the source files of jobs. They are written by every plan."""
+"""Folder of the files that represent the source files of jobs. Every plan writes them."""
 DRY_RUN = frozenset({"-n", "--dry-run", "--dryrun"})
 """Snakemake's options for a plan."""
 
@@ -90,7 +90,8 @@ def source_folder(basedir: object) -> Path:
     """Folder of the Snakefile, relative to the working folder.
 
     Args:
-        basedir: what Snakemake says about it: a path, or an address if the file is read from a hosted repository.
+        basedir: its location according to Snakemake: a path, or an address if the file is read from a hosted
+            repository.
 
     Raises:
         SystemExit: it is not a local folder. The rules need the package and the scripts of a checkout.

@@ -124,7 +124,7 @@ class Backbone(nn.Module):
         """The last block's patch tokens after the final norm [N, T, D], in row-major order.
 
         Raises:
-            UserError: when the backbone has none.
+            UserError: the backbone has none.
         """
         self._lacks("patch tokens (patch_tokens)")
 
@@ -135,7 +135,7 @@ class Backbone(nn.Module):
         patches.
 
         Raises:
-            UserError: when the backbone has none.
+            UserError: the backbone has none.
         """
         self._lacks("attention maps (attention)")
 
@@ -143,7 +143,7 @@ class Backbone(nn.Module):
         """The last block's keys of the patch tokens [N, T, D], heads concatenated, as TokenCut uses them.
 
         Raises:
-            UserError: when the backbone has none.
+            UserError: the backbone has none.
         """
         self._lacks("attention keys (keys)")
 
@@ -153,7 +153,7 @@ class Backbone(nn.Module):
         C is D if the representation is computed from this map by pooling alone (ResNet, VMamba, ViT).
 
         Raises:
-            UserError: when the backbone has none.
+            UserError: the backbone has none.
         """
         raise UserError(f"backbone {self.name} has no feature map (last_map): choose a ResNet, a VMamba or a ViT")
 

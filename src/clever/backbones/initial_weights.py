@@ -27,7 +27,7 @@ from clever.parsing import foreign, read_json_object
 LEAST_SHARE = 0.5
 """Share of the backbone's parameters that must be found; below it, the weights probably belong to another network."""
 _WRAPPED_IN = ("teacher", "student", "model")
-"""Keys under which training checkpoints hold the network, the preferred one first."""
+"""Keys under which training checkpoints store the network, in order of preference."""
 _PREFIXES = ("module.", "backbone.", "network.")
 
 
@@ -47,7 +47,7 @@ class InitialWeights:
     unused: list[str]
     """Tensors of the source without a counterpart, such as those of its classifier."""
     run: dict[str, Any] | None
-    """For the backbone of a finished run: its ``run``, ``recipe_digest``, ``epochs``, ``backbone_sha256`` and its own
+    """If the source is a finished run, its ``run``, ``recipe_digest``, ``epochs``, ``backbone_sha256`` and its own
     ``initial_weights``, so that a chain of runs can be followed; else None."""
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class InitialWeights:
 
 
 def load_initial_weights(backbone: Backbone, source: str) -> InitialWeights:
-    """Load what fits into a freshly built backbone on the CPU.
+    """Load the matching tensors into a freshly built backbone on the CPU.
 
     Args:
         backbone: keeps its initialisation where no tensor matches.
@@ -129,7 +129,7 @@ def _read(source: str) -> dict[str, Tensor]:
         raise UserError(
             f"{source}: no such file; initial weights are timm:NAME, hf-hub:OWNER/NAME, a checkpoint or a run's folder"
         )
-    # Training checkpoints of DINO and its relatives, the authors' among them, also hold their command line.
+    # Training checkpoints of DINO and its relatives, the authors' among them, also contain their command line.
     with foreign(file, "is not a checkpoint of weights"), torch.serialization.safe_globals([argparse.Namespace]):
         content: Any = load_state_dict(str(file))
         for key in _WRAPPED_IN:

@@ -28,7 +28,7 @@ def image_folders(root: Path, split: SplitName, place: Path | None, options: Dat
         root: root folder of the data set.
         split: ``train`` or ``test``.
         place: the split's folder; None if there is none.
-        options: of the data set, source ``image_folder``.
+        options: options of the data set, whose source is ``image_folder``.
 
     Raises:
         UserError: a folder cannot be listed.
@@ -59,7 +59,7 @@ def training_files(options: DataOptions) -> int | None:
     not exist or cannot be listed.
 
     Args:
-        options: of the data set, source ``image_folder``, its root in full.
+        options: options of the data set, whose source is ``image_folder`` and whose root is a full path.
     """
     root, found = expanded(options.root or ""), 0
     try:

@@ -1,4 +1,4 @@
-"""Where image folders keep their splits and their labels: the layouts of public data sets."""
+"""Find the splits and labels of an image folder, in the layouts of public data sets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def lacking_train(root: Path, extensions: tuple[str, ...]) -> str:
-    """Advice about a root without ``train``, depending on what it holds."""
+    """Advice about a root without ``train``, depending on its content."""
     folders = folders_in(root)
     nested = [name for name in folders if find_split(root / name, "train") is not None]
     if nested:
@@ -71,7 +71,7 @@ def lacking_train(root: Path, extensions: tuple[str, ...]) -> str:
 
 
 def lacking_classes(folder: Path, split: SplitName, extensions: tuple[str, ...]) -> str:
-    """Advice about a split without class folders, depending on what it holds."""
+    """Advice about a split without class folders, depending on its content."""
     if not has_images(folder, extensions):
         return f"{folder}: has no class folders; expected {folder.name}/<class>/*"
     if split == "train":

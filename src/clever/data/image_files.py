@@ -15,7 +15,7 @@ _JUNK_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder with this name was left by a system or editor, whatever its extension.
+    """Whether a file or folder with this name was left by a system or editor, regardless of its extension.
 
     ``._x.jpg`` holds macOS's metadata of ``x.jpg``, not a picture; ``.ipynb_checkpoints`` holds stale copies.
     """

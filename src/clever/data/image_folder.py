@@ -36,9 +36,9 @@ def read_image_folder(options: DataOptions) -> Source:
 
     Classes and files come in the order of torchvision's ``ImageFolder`` (sorted names; symbolic links are followed);
     hidden class folders, and files left by systems and editors, are ignored. The second split is always called
-    ``test``, whatever its folder's name. If its images are not in class folders, their classes come from the file
+    ``test``, regardless of its folder's name. If its images are not in class folders, their classes come from the file
     ``test_labels`` or from Tiny-ImageNet's ``val_annotations.txt`` in the folder. With ``labelled: false`` all images
-    of a split count, whatever folders they are in.
+    of a split are used, regardless of their folders.
 
     Raises :class:`UserError` for a missing folder, an unknown name in ``classes``, a class without images, a class that
     only one split has, and an image without a label. Files are not opened yet.

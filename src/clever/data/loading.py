@@ -31,7 +31,7 @@ class Batches:
     """Yields the batches of a split for each epoch, from one of three placements, all of which give exactly the same
     batches.
 
-    * ``device``: all pixels are on the device; a batch is one gather there.
+    * ``device``: all pixels are on the device; a batch is gathered there in one operation.
     * ``host``: pixels stay in the memory-mapped file; a background thread gathers each batch into pinned memory and
       copies it to the device on a separate stream while the model trains on the previous batch.
     * ``stream``: like ``host``, with ``workers`` threads that read or decode the images of a batch. Encoded stores

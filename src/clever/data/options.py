@@ -75,7 +75,7 @@ class DataOptions(Options):
 
     labelled: bool = True
     """``image_folder`` only: false uses all images below ``train`` (or below ``root``, if it has no ``train``),
-    whatever folders they are in, to pre-train without labels. Protocols that need labels are rejected."""
+    regardless of their folders, to pre-train without labels. Protocols that need labels are rejected."""
 
     test_labels: str | None = None
     """``image_folder`` only: a text file, relative to ``root``, with an image and its class per line, needed if the

@@ -7,8 +7,8 @@ BATCHES_IN_MEMORY = 3
 
 
 def padding_refusal(images: int, height: int, width: int, memory: int) -> str | None:
-    """Why a batch of encoded images, padded to the largest height and the largest width of the set, does not fit in
-    ``memory`` bytes; None if it does."""
+    """The reason why a batch of encoded images does not fit in ``memory`` bytes when padded to the largest height and
+    the largest width of the set; None if it fits."""
     needed = BATCHES_IN_MEMORY * 3 * images * height * width
     if needed <= memory:
         return None

@@ -85,7 +85,7 @@ class ArrayFile:
         with self._file:
             if kind is None:
                 header = self._header()
-                # numpy pads headers and leaves room for a longer count: 128 bytes, whatever the count.
+                # numpy pads headers and leaves room for a longer count: 128 bytes for any count.
                 if len(header) != self._header_length:
                     raise RuntimeError("the length of a .npy header changed with the number of rows")
                 self._file.seek(0)

@@ -1,1 +1,1 @@
-"""How a job runs on a machine: its device, the lease of a GPU, and the processes that train together."""
+"""The execution of a job on a machine: its device, the lease of a GPU, and the processes that train together."""

@@ -26,7 +26,7 @@ def leased(names: Sequence[str], folder: Path | None = None, patience: float | N
 
     Args:
         names: the resources; a name means the same resource in every process of this machine and user.
-        folder: where the lock files are, on this machine's local disk; None means ``lease_folder()``.
+        folder: folder of the lock files, on this machine's local disk; None means ``lease_folder()``.
         patience: seconds to wait at most; None waits for ever.
 
     Yields:

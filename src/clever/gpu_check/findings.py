@@ -39,7 +39,7 @@ class Findings:
             what: a description of what was measured.
             value: the number; a non-finite one misses every goal.
             unit: its unit.
-            reference: what it is compared with, or how it was measured.
+            reference: the value that it is compared with, or how it was measured.
             goal: the smallest allowed value, or the largest one with ``most``.
         """
         finite = math.isfinite(value)

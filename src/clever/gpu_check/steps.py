@@ -58,7 +58,7 @@ def run_together(
 
     Args:
         steps: the word ``FINDINGS`` in a command is replaced by the path of the step's findings file.
-        deadline: in ``time.monotonic()``; no step runs beyond it, whatever its own limit.
+        deadline: in ``time.monotonic()``; no step runs beyond it, regardless of its own limit.
         folder: folder for findings and logs.
         ended: called with each outcome at once, and every ten seconds with the findings of the running steps.
         say: called with one line when a step starts.

@@ -30,7 +30,7 @@ def require_loggers(names: Sequence[str], source: str) -> None:
 
     Args:
         names: names of the loggers.
-        source: where they were named, for the message.
+        source: the place where they were named, for the message.
 
     Raises:
         UserError: one line that names the logger, its package, and how to install the package.

@@ -14,7 +14,7 @@ class Loggers:
     A context manager that ends the loggers when the block ends.
 
     Args:
-        loggers: by name.
+        loggers: the loggers by name.
         warn: reports a problem in one line.
     """
 

@@ -19,7 +19,7 @@ class WeightsAndBiases:
         self._run = run
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Send the numbers of one epoch; a step that the service already has is left as it is."""
+        """Send the numbers of one epoch; a step that the service already has is not changed."""
         self._run.log(dict(values), step=epoch)
 
     def close(self, finished: bool) -> None:

@@ -2,7 +2,7 @@
 
 After T steps, the teacher is m_0 m_1 ... m_{T-1} times its initial parameters plus a mixture of the student's, where
 m_i is the momentum of step i. With a momentum of 0.996 and few steps, this factor is nearly 1: the evaluated network is
-then still the untrained one, whatever the student has learnt.
+then still the untrained one, regardless of what the student has learnt.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def unmoved_teacher(method: MethodOptions, steps: int) -> str | None:
     None.
 
     Args:
-        method: of the run.
+        method: method of the run.
         steps: optimiser steps of the whole run.
     """
     share = teacher_share(method.baseline, steps)

@@ -43,7 +43,8 @@ class StateFolder:
 
     Args:
         folder: created if missing.
-        identity: what the state belongs to (run, recipe, data, version); a state with another identity is rejected.
+        identity: identifies the owner of the state (run, recipe, data, version); a state with another identity is
+            rejected.
         recipe: all keys of the run's recipe, so that an error can name those that differ.
     """
 

@@ -24,7 +24,7 @@ def read_manifest(place: str) -> Manifest:
     """Read the manifest of a release.
 
     Args:
-        place: as in ``Place``.
+        place: see ``Place``.
 
     Raises:
         UserError: the manifest cannot be read, or is damaged.

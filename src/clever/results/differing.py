@@ -18,7 +18,7 @@ def first_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str
 
 
 def value_at(content: Mapping[str, Any], dotted: str) -> object:
-    """The value at a dotted name, as returned by ``first_difference``; "nothing" where the key is absent."""
+    """The value at a dotted name, as returned by ``first_difference``; "nothing" if the key is absent."""
     for key in dotted.split("."):
         if key not in content:
             return "nothing"

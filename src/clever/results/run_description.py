@@ -202,7 +202,8 @@ def unhealthy_runs(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def warn_of_unsealed(paths: Sequence[Path], what: str) -> None:
-    """Warn on standard error about ``paths``, files of the kind ``what`` without checksums from an older version."""
+    """Warn on standard error about ``paths``, files of the kind ``what`` that an older version wrote without
+    checksums."""
     if paths:
         print(
             f"WARNING: {len(paths)} {what} of an older version have no checksum of their content (the first is "
