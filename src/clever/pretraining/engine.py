@@ -328,7 +328,7 @@ _UNTRAINED: TrainingSummary = {
 
 
 def _may_be_started_again(states: StateFolder, begun_by: Sequence[Ancestor]) -> str | None:
-    """Why the workflow that requested this run may start it again, or None if it waits for this process."""
+    """The reason why the workflow that requested this run may start it again, or None if it waits for this process."""
     if states.has_refused():
         return "another trainer was rejected meanwhile"
     if ancestors() != begun_by:

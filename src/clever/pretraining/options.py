@@ -74,7 +74,7 @@ class OptimisationOptions(Options):
 class OnlineProbeOptions(Options):
     """A linear classifier and nearest neighbours on the frozen features while a run trains.
 
-    They observe the run without changing any of its bits. Their accuracies, ``online_linear_<part>`` and
+    They observe the run and do not change its result. Their accuracies, ``online_linear_<part>`` and
     ``online_knn_<part>`` in metrics.csv, differ from those of the protocols ``linear`` and ``knn``, because the probe
     uses fewer images and a classifier that keeps learning from one measurement to the next. Report the accuracies of
     the protocols.

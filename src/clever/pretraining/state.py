@@ -21,7 +21,7 @@ from clever.parsing import lacks_memory
 from clever.pretraining.recipe_changes import recipe_changes
 
 FORMAT = 3
-"""Format of the states. 1: has neither the version, the code nor the count of skipped steps; 2: keeps the number of
+"""Format of the states. 1: lacks the version, the code and the count of skipped steps; 2: keeps the number of
 consecutive skipped steps with the epoch's totals, not with the trainer's state."""
 
 _GENERATIONS = 2

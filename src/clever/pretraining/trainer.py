@@ -46,7 +46,7 @@ class Schedule(NamedTuple):
 class Trainer:
     """The networks, objective, optimiser and augmentation of a run, and the step that updates them.
 
-    Several processes (torchrun) train as one: each is given its rows of the global batch, draws the crops that one
+    Several processes (torchrun) train as one: each process gets its rows of the global batch, draws the crops that one
     process would draw for these rows, and shares gradients, centres and BatchNorm statistics with the others.
 
     Args:
@@ -153,7 +153,8 @@ class Trainer:
 
         Args:
             batch: ``batch_size`` images on the device; with several processes, this process's rows of the global batch.
-            iteration: from 0; every random number of the step is a function of it and the run's seed.
+            iteration: number of the step, from 0; every random number of the step is a function of it and the run's
+                seed.
 
         Returns:
             Scalars on the device: ``loss``, ``loss_<term>`` for every term before weighting, and ``gradient_norm``
