@@ -47,7 +47,7 @@ Protocols of a chain of runs are left out: a new study has none."""
 Device = Literal["cpu", "gpu"]
 
 COST = {
-    "cpu": "# Cost: two minutes of a CPU core a run, measured with 600 images and the settings below.",
+    "cpu": "# Cost: two minutes of one CPU core per run, measured with 600 images and the settings below.",
     "gpu": "# Cost: not measured on a GPU; estimated at tens of minutes a run.",
 }
 EXPECTED = (
@@ -194,7 +194,7 @@ def study_text(folder: Folder, device: Device, name: str, file: str) -> str:
             "    labelled: false",
         ]
     reason = {
-        "resnet10t_half": "1.2 million parameters: two minutes of a CPU core a run. Larger ones are for a GPU.",
+        "resnet10t_half": "1.2 million parameters: two minutes of one CPU core per run. Larger ones are for a GPU.",
         "resnet18": "11 million parameters; resnet50 pays from about 50,000 images on.",
         "resnet50": "23 million parameters, for 50,000 images and more.",
     }[c.backbone]
