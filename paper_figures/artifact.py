@@ -64,7 +64,6 @@ class Committed:
     """
 
     name: str
-    cores: str
     cost: str
     disk: str
     claims: tuple[Claim, ...]
@@ -76,7 +75,6 @@ _AVERAGED = _LATENTS | {"protocol": "latents+averaged"}
 STUDIES = (
     Committed(
         "cifar10_simclr",
-        "2",
         "5 minutes on one NVIDIA H100 with 16 cores, ten runs at a time",
         "1.2 GB",
         (
@@ -89,7 +87,6 @@ STUDIES = (
     ),
     Committed(
         "photographs_cpu",
-        "2",
         "2 h 26 min on 2 cores",
         "0.6 GB",
         (
@@ -99,7 +96,6 @@ STUDIES = (
     ),
     Committed(
         "cifar10_gpu_short",
-        "2",
         "5 minutes on one NVIDIA H100, two runs at a time",
         "3 GB",
         (
@@ -109,7 +105,6 @@ STUDIES = (
     ),
     Committed(
         "cifar10_cpu",
-        "2",
         "11 minutes on 2 cores",
         "0.3 GB",
         (
@@ -119,7 +114,6 @@ STUDIES = (
     ),
     Committed(
         "matrix_cpu",
-        "2",
         "84 minutes of processor time, at least 42 minutes on 2 cores",
         "1.2 GB",
         (
@@ -129,7 +123,6 @@ STUDIES = (
     ),
     Committed(
         "interclr_obow",
-        "2",
         "8 minutes on 2 cores",
         "0.3 GB",
         (
@@ -139,7 +132,6 @@ STUDIES = (
     ),
     Committed(
         "spirograph",
-        "2",
         "14 minutes on 2 cores",
         "0.2 GB",
         (
@@ -150,7 +142,6 @@ STUDIES = (
     ),
     Committed(
         "mcl_stages",
-        "2",
         "11 minutes on 2 cores that other work shared",
         "0.2 GB",
         (
@@ -160,7 +151,6 @@ STUDIES = (
     ),
     Committed(
         "essl_groups",
-        "2",
         "16 minutes on 2 cores that other work shared",
         "0.2 GB",
         (
@@ -170,7 +160,6 @@ STUDIES = (
     ),
     Committed(
         "supremix",
-        "2",
         "29 minutes on 2 cores that other work shared",
         "0.2 GB",
         (
@@ -181,7 +170,6 @@ STUDIES = (
     ),
     Committed(
         "temperature",
-        "2",
         "8 minutes on 2 cores",
         "0.2 GB",
         (
@@ -191,7 +179,6 @@ STUDIES = (
     ),
     Committed(
         "paper_cpu",
-        "2",
         "35 minutes on 2 cores that other work shared",
         "0.5 GB",
         (
@@ -250,7 +237,6 @@ def render() -> str:
         studies.append(
             {
                 "name": study.name,
-                "cores": study.cores,
                 "has_folders": _has_folders(study.name),
                 "cost": study.cost,
                 "memory": f"{peak / 1e9:.1f} GB",

@@ -31,6 +31,13 @@ LIGHT = (
 )
 
 
+PACKAGES = (
+    "clever",
+    *(f"clever.{name}" for name in ("augmentation", "backbones", "baselines", "data", "equivariance")),
+)
+"""The packages that import some of their exported names on first use."""
+
+
 def loaded(modules: tuple[str, ...]) -> list[str]:
     """The slow libraries that a fresh process has loaded after these imports."""
     program = f"import sys, {', '.join(modules)}; print(*(name for name in {SLOW} if name in sys.modules))"
@@ -46,7 +53,7 @@ def test_a_slow_library_would_be_detected() -> None:
     assert "torch" in loaded((*LIGHT, "clever.augmentation.views"))
 
 
-@pytest.mark.parametrize("package", ["clever.augmentation", "clever.backbones", "clever.data"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_name_of_a_lazy_package_exists(package: str) -> None:
     module = importlib.import_module(package)
     assert all(hasattr(module, name) for name in module.__all__)

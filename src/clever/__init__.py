@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +16,6 @@ __all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        return importlib.import_module("clever.pretrained").load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from clever.implementation import attribute
+
+    return attribute(__name__, {"load": "pretrained"}, name)

@@ -11,7 +11,7 @@ from clever.augmentation import ParameterSpace, View
 from clever.augmentation.options.views import FIRST, SECOND
 from clever.baselines import HeadOutput
 from clever.equivariance import Encoded
-from clever.equivariance.options.star import UNAUGMENTED
+from clever.equivariance.options.equivariance import UNAUGMENTED
 from clever.pretraining.composition import build_objective
 from clever.pretraining.recipe import MethodOptions
 from clever.randomness import make_generator, seeded

@@ -14,16 +14,15 @@ from clever.evaluation import PROTOCOLS
 from clever.evaluation.subject import Subject
 from clever.results.records import Record
 
-LIBRARIES = ("torch", "torchvision", "timm", "sklearn", "scipy", "pandas")
+from ..test_torch_free import SLOW, loaded
+
 MODULES = sorted(path.stem for path in Path(clever.evaluation.options.__path__[0]).glob("*.py"))
 
 
 def test_options_need_neither_torch_nor_other_large_libraries() -> None:
     assert {"linear", "protocol", "video"} <= set(MODULES)
-    imports = ", ".join(f"clever.evaluation.options.{module}" for module in MODULES if module != "__init__")
-    program = f"import sys, clever.evaluation, {imports}; print(sorted(set({LIBRARIES}) & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    options = (f"clever.evaluation.options.{module}" for module in MODULES if module != "__init__")
+    assert loaded(("clever.evaluation", *options)) == []
 
 
 READING = f"""
@@ -42,7 +41,7 @@ for name, options in {{
     try:
         block.require()
     except UserError as error:
-        print(name, "none" in str(error), sorted(set({LIBRARIES}) & set(sys.modules)))
+        print(name, "none" in str(error), sorted(set({SLOW}) & set(sys.modules)))
 """
 
 

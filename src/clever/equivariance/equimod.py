@@ -24,7 +24,8 @@ from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
 from clever.equivariance.batch import Batch, Term, contrast
 from clever.equivariance.equivariance import Equivariance, whole
-from clever.equivariance.options.equimod import UNAUGMENTED, EquimodOptions
+from clever.equivariance.options.equimod import EquimodOptions
+from clever.equivariance.options.equivariance import UNAUGMENTED
 
 
 class Prediction(NamedTuple):

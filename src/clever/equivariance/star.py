@@ -23,7 +23,8 @@ from clever.baselines.simclr import nt_xent
 from clever.buffers import unchanged_buffers
 from clever.equivariance.batch import Batch, Term, contrast
 from clever.equivariance.equivariance import Equivariance, Part
-from clever.equivariance.options.star import UNAUGMENTED, StarOptions
+from clever.equivariance.options.equivariance import UNAUGMENTED
+from clever.equivariance.options.star import StarOptions
 
 
 class ExpertHead(Head):

@@ -13,8 +13,6 @@ class BarlowTwinsOptions(BaselineOptions):
     """Barlow Twins' settings. The weight is the authors' (main.py of their repository). The widths are the authors' as
     we remember them; our sources do not contain them."""
 
-    has_momentum_teacher = False
-    accepts_local_views = False
     views_apart = True
 
     name: Literal["barlow_twins"] = "barlow_twins"

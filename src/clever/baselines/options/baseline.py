@@ -14,11 +14,11 @@ prototypes or words."""
 class BaselineOptions(Options):
     """Options of a baseline, and the facts about the baseline that a study is checked against; ``name`` chooses it."""
 
-    has_momentum_teacher: ClassVar[bool]
+    has_momentum_teacher: ClassVar[bool] = False
     """True: a teacher, the exponential moving average of the student, encodes the global views. False: the targets are
     the student's own outputs for the global views."""
 
-    accepts_local_views: ClassVar[bool]
+    accepts_local_views: ClassVar[bool] = False
     """True: the student may see any number of small local views in addition to the two global views. False: a run with
     local views is rejected before it trains."""
 

@@ -16,7 +16,6 @@ class ByolOptions(BaselineOptions):
 
     has_momentum_teacher = True
     compares = "predictions"
-    accepts_local_views = False
     views_apart = True
     evaluates_teacher = False
 

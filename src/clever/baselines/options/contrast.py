@@ -10,9 +10,6 @@ from clever.baselines.options.baseline import BaselineOptions
 class ProjectorOptions(BaselineOptions):
     """SimCLR's projector, which later contrastive methods also use."""
 
-    has_momentum_teacher = False
-    accepts_local_views = False
-
     hidden_dim: PositiveInt = 2048
     """Width of the projector's hidden layers: the width of a ResNet-50's representation, as in E-SSL and EquiMod. Lower
     it for small backbones (lightly: 512 for a ResNet-18 on CIFAR-10)."""

@@ -13,7 +13,6 @@ class GrocoOptions(BaselineOptions):
     """GroCo's settings; the defaults are the authors' for ImageNet. Our sources do not say whether their projector ends
     with a BatchNorm; ours does not."""
 
-    has_momentum_teacher = False
     accepts_local_views = True
 
     name: Literal["groco"] = "groco"

@@ -12,7 +12,6 @@ from clever.baselines.options.baseline import BaselineOptions
 class GaussianOptions(BaselineOptions):
     """Projector and directions of LeJEPA and VISReg; the defaults are from lightly's LeJEPA."""
 
-    has_momentum_teacher = False
     accepts_local_views = True
 
     hidden_dim: PositiveInt = 2048

@@ -15,7 +15,6 @@ class QueueOptions(BaselineOptions):
     CIFAR-10, except for ``final_momentum``."""
 
     has_momentum_teacher = True
-    accepts_local_views = False
     views_apart = True
     evaluates_teacher = False
 

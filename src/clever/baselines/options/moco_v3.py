@@ -15,7 +15,6 @@ class MocoV3Options(BaselineOptions):
 
     has_momentum_teacher = True
     compares = "predictions"
-    accepts_local_views = False
     views_apart = True
     evaluates_teacher = False
 

@@ -12,9 +12,7 @@ from clever.baselines.options.baseline import BaselineOptions
 class NnclrOptions(BaselineOptions):
     """NNCLR's settings. Our sources do not contain the paper's settings; the defaults are our own, modest choices."""
 
-    has_momentum_teacher = False
     compares = "predictions"
-    accepts_local_views = False
 
     name: Literal["nnclr"] = "nnclr"
     hidden_dim: PositiveInt = 2048

@@ -12,9 +12,7 @@ from clever.baselines.options.baseline import BaselineOptions
 class SimsiamOptions(BaselineOptions):
     """SimSiam's settings; the defaults are the paper's and DDCL's (authors' DRL_builder.py:31-57)."""
 
-    has_momentum_teacher = False
     compares = "predictions"
-    accepts_local_views = False
     views_apart = True
 
     name: Literal["simsiam"] = "simsiam"

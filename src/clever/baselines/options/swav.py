@@ -13,7 +13,6 @@ class SwavOptions(BaselineOptions):
     """SwAV's settings; temperature, epsilon and iterations are the authors' (main_swav.py), the other defaults are
     solo-learn's (solo/methods/swav.py), except for the queue, which is off."""
 
-    has_momentum_teacher = False
     compares = "scores"
     accepts_local_views = True
 

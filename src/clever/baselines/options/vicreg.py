@@ -13,8 +13,6 @@ class VicregOptions(BaselineOptions):
     """VICReg's settings. The weights are the authors' (main_vicreg.py). The widths are the authors' as we remember
     them; our sources do not contain them."""
 
-    has_momentum_teacher = False
-    accepts_local_views = False
     views_apart = True
 
     name: Literal["vicreg"] = "vicreg"

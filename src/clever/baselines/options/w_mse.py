@@ -12,7 +12,6 @@ from clever.baselines.options.baseline import BaselineOptions
 class WMseOptions(BaselineOptions):
     """W-MSE's settings; the defaults are the authors' for CIFAR-10 (htdt/self-supervised, d9662c8)."""
 
-    has_momentum_teacher = False
     accepts_local_views = True
 
     name: Literal["w_mse"] = "w_mse"

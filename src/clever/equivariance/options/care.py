@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from clever.augmentation import ExtraView
+from clever.augmentation.options.augmentation import Fraction
 from clever.equivariance.options.equivariance import EquivarianceOptions
 
 COPIES = "chunk_1", "chunk_2"
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class CareOptions(EquivarianceOptions):

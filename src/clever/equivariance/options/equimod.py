@@ -8,9 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from clever.augmentation import ExtraView, ViewOptions
 from clever.backbones import BackboneOptions
-from clever.equivariance.options.equivariance import EquivarianceOptions
-
-UNAUGMENTED = "unaugmented"
+from clever.equivariance.options.equivariance import UNAUGMENTED, EquivarianceOptions
 
 
 class EquimodOptions(EquivarianceOptions):

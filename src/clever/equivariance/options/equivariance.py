@@ -7,6 +7,9 @@ from clever.backbones import BackboneOptions
 from clever.baselines import BaselineOptions
 from clever.options import Options
 
+UNAUGMENTED = "unaugmented"
+"""Name of the extra view of the un-augmented image, for the add-ons that predict views from it."""
+
 
 class EquivarianceOptions(Options):
     """Options of an equivariance add-on; ``name`` chooses it."""

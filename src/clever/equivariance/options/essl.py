@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from clever.augmentation import AugmentationOptions, ExtraView, ViewOptions
+from clever.augmentation.options.augmentation import Fraction
 from clever.backbones import BackboneOptions
 from clever.equivariance.options.equivariance import EquivarianceOptions
 
@@ -14,8 +15,6 @@ CROP = "small_crop"
 """Name of the extra view."""
 
 GroupName = Literal["rotation", "horizontal_flip", "vertical_flip", "translation", "grayscale", "colour_inversion"]
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class EsslOptions(EquivarianceOptions):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from clever.augmentation import ExtraView, ViewOptions
+from clever.augmentation.options.augmentation import Fraction
 from clever.backbones import BackboneOptions
 from clever.equivariance.options.equivariance import EquivarianceOptions
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 UPRIGHT, TURNED = "upright", "turned"
 """Names of the two extra views."""

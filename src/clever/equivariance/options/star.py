@@ -9,9 +9,7 @@ from pydantic import Field, PositiveInt
 from clever.augmentation import ExtraView, ViewOptions
 from clever.backbones import BackboneOptions
 from clever.baselines import BaselineOptions
-from clever.equivariance.options.equivariance import EquivarianceOptions
-
-UNAUGMENTED = "unaugmented"
+from clever.equivariance.options.equivariance import UNAUGMENTED, EquivarianceOptions
 
 
 class StarOptions(EquivarianceOptions):

@@ -10,6 +10,13 @@ from clever.evaluation.options.core_tuning import CoreTuningOptions
 from clever.evaluation.options.features import FeatureOptions
 
 
+def each_once(values: list[object]) -> list[object]:
+    """Validate that a list has no value twice, and return it."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values} lists a value twice")
+    return values
+
+
 class FineTuningOptions(FeatureOptions):
     """The training of backbone and classifier. The defaults are the paper's."""
 
@@ -44,9 +51,4 @@ class FineTuningOptions(FeatureOptions):
             raise ValueError("nesterov needs a momentum above 0, such as 0.9")
         return self
 
-    @field_validator("parts")
-    @classmethod
-    def _parts_once(cls, values: list[object]) -> list[object]:
-        if len(set(values)) < len(values):
-            raise ValueError(f"{values} lists a value twice")
-        return values
+    _parts_once = field_validator("parts")(each_once)

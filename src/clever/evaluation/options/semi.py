@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from clever.evaluation.file_list import read_list
-from clever.evaluation.options.fine_tuning import FineTuningOptions
+from clever.evaluation.options.fine_tuning import FineTuningOptions, each_once
 
 ListName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_.]+$")]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -45,9 +45,4 @@ class SemiOptions(FineTuningOptions):
         """The paths of the lists."""
         return tuple(self.lists.values())
 
-    @field_validator("shares")
-    @classmethod
-    def _each_once(cls, values: list[object]) -> list[object]:
-        if len(set(values)) < len(values):
-            raise ValueError(f"{values} lists a value twice")
-        return values
+    _shares_once = field_validator("shares")(each_once)
