@@ -8,6 +8,7 @@ import pytest
 
 from clever.config import load_study
 from clever.data import DataOptions, Store, prepare
+from clever.gpu_check.trials import NARROW, SMALL
 from clever.pretraining.recipe import MethodOptions, RunRecipe
 
 from .rehearsal import rehearse
@@ -17,7 +18,7 @@ STUDIES = Path(__file__).parents[2] / "workflow" / "studies"
 BATCH = {"matrix_cpu": 8, "cifar10": 2}
 HEAD = {"matrix_cpu": {}, "cifar10": {"hidden_dim": 64, "out_dim": 64}}
 """Fewer images and narrower heads than in the study; these numbers do not affect what is rehearsed."""
-GROUPS = {"w_mse": {"out_dim": 4, "whitening_size": 8}, "care": {"images_per_chunk": 4}}
+GROUPS = {"w_mse": NARROW["w_mse"], "care": SMALL["care"]}
 """Group sizes that divide this small batch, for the baselines and add-ons that cut a batch into groups."""
 
 

@@ -13,13 +13,15 @@ from clever.pretraining.trainer import Trainer
 
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.244, 0.262)
 SIDE = 32
-_NARROW: dict[str, dict[str, Any]] = {
+NARROW: dict[str, dict[str, Any]] = {
     "dino": {"out_dim": 1024, "hidden_dim": 256, "bottleneck_dim": 64},
     "swav": {"prototypes": 128},
     "interclr": {"images_per_cluster": 4, "min_cluster": 1, "clustering_epoch": 0},
     "w_mse": {"out_dim": 4, "whitening_size": 8},
 }
-_SMALL: dict[str, dict[str, Any]] = {"care": {"images_per_chunk": 4}}
+"""Options of baselines for few small images."""
+SMALL: dict[str, dict[str, Any]] = {"care": {"images_per_chunk": 4}}
+"""Options of add-ons for few small images."""
 
 
 def trial_recipe(baseline: str, equivariance: str, backbone: str, images: int, precision: str = "fp32") -> RunRecipe:
@@ -32,8 +34,8 @@ def trial_recipe(baseline: str, equivariance: str, backbone: str, images: int, p
             "backbone": {"name": backbone, "image_size": SIDE},
             "method_name": f"{baseline}+{equivariance}",
             "method": {
-                "baseline": {"name": baseline} | _NARROW.get(baseline, {}),
-                "equivariance": {"name": equivariance} | _SMALL.get(equivariance, {}),
+                "baseline": {"name": baseline} | NARROW.get(baseline, {}),
+                "equivariance": {"name": equivariance} | SMALL.get(equivariance, {}),
             },
             "augmentation_name": "caug",
             "augmentation": {"name": "caug", "global_size": SIDE, "local_size": 16, "local_views": local},
